@@ -1,0 +1,42 @@
+"""Writing artefacts so that a reader sees all of them whole or none: staged in a hidden folder, then renamed."""
+
+import contextlib
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rnnx.errors import OutputError
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A hidden folder beside `target`; its files move next to `target` when the block ends well, `target` last.
+
+    Whatever ends the block early, an interrupt included, leaves nothing behind and every older file as it was.
+
+    Raises:
+        OutputError: the folder is missing or not writable, or the disk is full.
+    """
+    folder = target.parent
+    if not folder.is_dir():
+        raise _refused(target, "no such folder", f"create it: mkdir -p {folder}")
+    try:
+        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=folder))
+    except OSError as error:
+        raise _refused(target, error.strerror or str(error), "make the folder writable or choose another") from None
+    try:
+        yield stage
+        for path in sorted(stage.iterdir(), key=lambda path: path.name == target.name):
+            path.replace(folder / path.name)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EISDIR, errno.EFBIG):
+            raise
+        raise _refused(target, error.strerror or str(error), "free some space or choose another folder") from None
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _refused(target: Path, got: str, remedy: str) -> OutputError:
+    return OutputError(f"writing {target}", got=got, expected="a writable folder with enough space", remedy=remedy)

@@ -1,0 +1,51 @@
+"""Every error the toolkit raises on purpose; all are `rnnx_runtime.RnnxError` and end a command with exit code 2.
+
+RnnxError (rnnx_runtime)
+├── CheckpointError      a checkpoint is missing, unreadable, unsafe, or not of recurrent layers
+│   └── WeightsError     a recurrent layer's tensors contradict each other or hold NaN or Inf
+├── OptionError          an option has a value that this model or this version cannot take
+├── ExportError          the graph was refused by a checker or by ONNX Runtime
+├── EngineError          TensorRT refused or failed to build the engine
+├── GoldenError          a golden file is missing, damaged, or of another model
+├── OutputError          a result could not be written; nothing was left behind
+└── MissingExtraError    an optional package is not installed
+"""
+
+from rnnx_runtime.errors import RnnxError
+
+
+class CheckpointError(RnnxError):
+    """A checkpoint is missing, unreadable, unsafe, or not of recurrent layers."""
+
+
+class WeightsError(CheckpointError):
+    """A recurrent layer's tensors contradict each other or hold NaN or Inf."""
+
+
+class OptionError(RnnxError):
+    """An option has a value that this model or this version cannot take."""
+
+
+class ExportError(RnnxError):
+    """The graph was refused by a checker or by ONNX Runtime."""
+
+
+class EngineError(RnnxError):
+    """TensorRT refused or failed to build the engine."""
+
+
+class GoldenError(RnnxError):
+    """A golden file is missing, damaged, or of another model."""
+
+
+class OutputError(RnnxError):
+    """A result could not be written; nothing was left behind."""
+
+
+class MissingExtraError(RnnxError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            purpose, got=f"no package {package}", expected="it installed", remedy=f"pip install 'rnnx[{extra}]'"
+        )

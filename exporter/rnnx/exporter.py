@@ -1,0 +1,232 @@
+"""From a trained recurrent module to a checked .onnx with its contract and golden file."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnx.artifacts import staged
+from rnnx.checkpoint import Checkpoint, TorchCheckpoint, open_checkpoint
+from rnnx.errors import ExportError, OptionError
+from rnnx.extras import require
+from rnnx.golden import golden_bytes, golden_path
+from rnnx.recurrence import RecurrentModule
+from rnnx.weights import RecurrentWeights, choose_module, read_weights
+from rnnx_runtime.contract import Contract, Form, Source
+from rnnx_runtime.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rnnx.formulations.graph import Formulation
+
+PRECISION = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What to export and how.
+
+    `module` is the key prefix of the layer or cell, needed when a checkpoint has several. `form` is, left out,
+    `encoder` for a layer and `step` for a cell. `steps` belongs to the unrolled form; `batch_first`, `lengths` and
+    `state_inputs=False` to encoders. `batch_first=None` takes a module's own, and False for a checkpoint, which does
+    not say.
+    """
+
+    module: str | None = None
+    form: Form | None = None
+    steps: int | None = None
+    batch_first: bool | None = None
+    state_inputs: bool = True
+    lengths: bool = False
+    opset: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What was written: both files, the contract, what was exported, node counts by operator, and the checks that ran."""
+
+    path: Path
+    golden: Path
+    contract: Contract
+    module: RecurrentModule
+    nodes: dict[str, int]
+    bytes: int
+    checks: tuple[str, ...]
+
+
+def export(
+    source: "str | os.PathLike[str] | nn.Module", path: str | os.PathLike[str], options: ExportOptions | None = None
+) -> ExportReport:
+    """Export one trained `nn.LSTM`, `nn.GRU`, `nn.LSTMCell` or `nn.GRUCell` to ONNX.
+
+    Args:
+        source: a checkpoint's path, or a module (the layer itself, or a module that contains it).
+        path: the .onnx to write; `<name>.golden.npz` is written beside it, and `<name>.onnx.data` for weights above
+            2 GiB. Files appear whole or not at all.
+        options: see `ExportOptions`.
+
+    Raises:
+        CheckpointError: the source cannot be read, or has no recurrent layer.
+        WeightsError: its tensors contradict each other or hold NaN or Inf.
+        OptionError: an option does not fit the module; `nn.RNN` and `proj_size` are refused by name.
+        ExportError: a checker or ONNX Runtime refused the graph.
+        OutputError: the files could not be written.
+        MissingExtraError: a package of `rnnx[export]` is not installed.
+    """
+    options, target = options or ExportOptions(), Path(path)
+    if target.suffix != ".onnx":
+        raise OptionError("output", got=target.name, expected="a name ending in .onnx", remedy=f"use {target.stem}.onnx")
+    checkpoint = _checkpoint(source)
+    module = choose_module(checkpoint, options.module)
+    _refuse_unsupported(module)
+    form = options.form or ("step" if module.is_cell else "encoder")
+    opset = _checked(module, form, options)
+    weights = read_weights(checkpoint, module)
+    contract = _contract(checkpoint, weights, form, opset, options, _batch_first(source, module, options))
+    return _write(target, contract, weights, opset)
+
+
+def _checkpoint(source: "str | os.PathLike[str] | nn.Module") -> Checkpoint:
+    if isinstance(source, str | os.PathLike):
+        return open_checkpoint(Path(source))
+    return TorchCheckpoint(type(source).__name__, source.state_dict())
+
+
+def _batch_first(source: object, module: RecurrentModule, options: ExportOptions) -> bool:
+    if options.batch_first is not None or module.is_cell or isinstance(source, str | os.PathLike):
+        return bool(options.batch_first)
+    layer: Any = source
+    return bool(layer.get_submodule(module.prefix).batch_first)
+
+
+def _refuse_unsupported(module: RecurrentModule) -> None:
+    if module.kind == "rnn":
+        raise OptionError(
+            f"module {module.shown_prefix}", got=module.type_name, expected="an LSTM or a GRU", remedy="choose another with --module"
+        )
+    if module.projection_size != module.hidden_size:
+        raise OptionError(
+            f"module {module.shown_prefix}",
+            got=f"proj_size={module.projection_size}",
+            expected="an LSTM without projection",
+            remedy="ONNX's LSTM has no projection; this version exports none",
+        )
+
+
+def _checked(module: RecurrentModule, form: Form, options: ExportOptions) -> int:
+    """Refuse options that contradict the module or each other; returns the opset."""
+    from rnnx.formulations.graph import DEFAULT_OPSET, OPSETS
+
+    def refuse(option: str, got: object, expected: str, remedy: str) -> None:
+        raise OptionError(option, got=str(got), expected=expected, remedy=remedy)
+
+    if (form == "encoder") == module.is_cell:
+        fitting = "step or unrolled" if module.is_cell else "encoder"
+        hint = "" if module.is_cell else " (session.step runs it one time step at a time)"
+        refuse("--form", f"{form} for {module.type_name}", fitting, f"use --form {fitting.split()[0]}{hint}")
+    if form == "unrolled" and (options.steps is None or options.steps < 1):
+        refuse("--steps", options.steps, "a whole number ≥ 1", "say how many steps to unroll, such as --steps 16")
+    if form != "unrolled" and options.steps is not None:
+        refuse("--steps", f"{options.steps} for form {form}", "no --steps", "steps belong to --form unrolled")
+    for name, given in (
+        ("--batch-first", options.batch_first),
+        ("--lengths", options.lengths),
+        ("--no-state-inputs", not options.state_inputs),
+    ):
+        if given and form != "encoder":
+            refuse(name, f"it for form {form}", "an encoder", f"leave {name} out")
+    opset = DEFAULT_OPSET if options.opset is None else options.opset
+    if opset not in OPSETS:
+        refuse("--opset", opset, f"{OPSETS[0]} to {OPSETS[-1]}", f"leave it out for {DEFAULT_OPSET}")
+    return opset
+
+
+def _contract(
+    checkpoint: Checkpoint, weights: RecurrentWeights, form: Form, opset: int, options: ExportOptions, batch_first: bool
+) -> Contract:
+    module = weights.module
+    if module.kind == "rnn":
+        raise AssertionError("an RNN was refused before its weights were read")
+    return Contract(
+        form=form,
+        cell=module.kind,
+        input_size=module.input_size,
+        hidden_size=module.hidden_size,
+        projection_size=module.projection_size,
+        layers=module.layers,
+        directions=module.directions,
+        steps=options.steps,
+        batch_first=batch_first,
+        state_inputs=options.state_inputs,
+        lengths=options.lengths,
+        precision=PRECISION,
+        formulation=_formulation(form)[0],
+        source=Source(file=checkpoint.name, module=module.prefix, weights_sha256=weights.sha256),
+        versions={"rnnx": version("rnnx"), "onnx": version("onnx"), "spox": version("spox"), "opset": str(opset)},
+    )
+
+
+def _formulation(form: Form) -> tuple[str, "Formulation"]:
+    from rnnx.formulations import fused, step, unrolled
+
+    module = {"encoder": fused, "step": step, "unrolled": unrolled}[form]
+    return module.NAME, module.build
+
+
+def _write(target: Path, contract: Contract, weights: RecurrentWeights, opset: int) -> ExportReport:
+    from rnnx.onnx_writer import write_onnx
+
+    module = weights.module
+    with staged(target) as stage:
+        (stage / golden_path(target).name).write_bytes(golden_bytes(weights, contract))
+        write_onnx(stage / target.name, _formulation(contract.form)[1], contract, weights, opset)
+        del weights
+        checks = (_check_onnx(stage / target.name), _check_load(stage / target.name))
+        nodes = _node_counts(stage / target.name)
+    return ExportReport(
+        path=target,
+        golden=golden_path(target),
+        contract=contract,
+        module=module,
+        nodes=nodes,
+        bytes=sum(p.stat().st_size for p in (target, target.with_name(f"{target.name}.data")) if p.exists()),
+        checks=checks,
+    )
+
+
+def _check_onnx(path: Path) -> str:
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(
+            str(path.name), got=str(error), expected="a valid ONNX model", remedy="this is a defect of rnnx: report it"
+        ) from error
+    return "onnx.checker with strict shape inference: passed"
+
+
+def _check_load(path: Path) -> str:
+    from rnnx_runtime import load
+
+    try:
+        with load(path, "ort-cpu"):
+            return f"loaded in ONNX Runtime {_installed_onnxruntime()}"
+    except BackendUnavailable as error:
+        return f"ONNX Runtime load: skipped, {error.got}; {error.remedy}"
+
+
+def _installed_onnxruntime() -> str:
+    name: str = require("onnxruntime", extra="cpu", purpose="checking the export").__version__
+    return name
+
+
+def _node_counts(path: Path) -> dict[str, int]:
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    count: Callable[[str], int] = [node.op_type for node in graph.node].count
+    return {op: count(op) for op in sorted({node.op_type for node in graph.node})}

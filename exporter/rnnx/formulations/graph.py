@@ -1,0 +1,65 @@
+"""What every formulation builds with: an operator set, and weights that are filled in after the graph stands.
+
+While the graph is built a weight is only a typed placeholder, so type inference runs on every node without copying a
+weight; its values are made one tensor at a time when the model is written.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from spox import Tensor, Var, argument
+
+from rnnx.weights import RecurrentWeights
+from rnnx_runtime.contract import Contract
+
+Array = NDArray[Any]
+
+OPSETS = range(17, 24)
+"""Opset versions an export may ask for; every operator used here exists, with the same meaning, in all of them."""
+
+DEFAULT_OPSET = 17
+"""The oldest, which the most runtimes read; no formulation gains from a newer one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """A weight of the graph: its name, its shape, and how to make its float32 values."""
+
+    name: str
+    shape: tuple[int, ...]
+    make: Callable[[], Array]
+
+
+class GraphBuilder:
+    """The operator set `op` of one opset version, and the weights used so far with their placeholders."""
+
+    def __init__(self, opset: int) -> None:
+        self.op: ModuleType = import_module(f"spox.opset.ai.onnx.v{opset}")
+        self.weights: list[Weight] = []
+        self.placeholders: dict[str, Var] = {}
+        self._constants: dict[tuple[int, ...], Var] = {}
+
+    def weight(self, name: str, shape: tuple[int, ...], make: Callable[[], Array]) -> Var:
+        """A float32 weight of the graph."""
+        self.weights.append(Weight(name=name, shape=shape, make=make))
+        self.placeholders[name] = argument(Tensor(np.float32, shape))
+        return self.placeholders[name]
+
+    def ints(self, *values: int) -> Var:
+        """A constant int64 vector, such as a shape or axes; equal ones are one node."""
+        if values not in self._constants:
+            self._constants[values] = self.op.constant(value=np.array(values, np.int64))
+        return self._constants[values]
+
+
+class Formulation(Protocol):
+    """One way to write a contract's recurrence as a graph: the outputs by name from the inputs by name."""
+
+    def __call__(
+        self, graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, inputs: dict[str, Var]
+    ) -> dict[str, Var]: ...

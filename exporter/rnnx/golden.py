@@ -1,0 +1,110 @@
+"""The golden file: seeded inputs and float64 reference outputs, so that a host without PyTorch can verify too.
+
+`<name>.golden.npz` holds, for each case, `<case>/in/<input>`, `<case>/out/<output>` in float64, and
+`<case>/float32_error/<output>`: the largest error of a float32 evaluation in NumPy, the yardstick for a backend's own.
+"""
+
+import io
+import zipfile
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.cases import Case, cases
+from rnnx.errors import GoldenError
+from rnnx.reference import evaluate
+from rnnx.weights import RecurrentWeights
+from rnnx_runtime.contract import Contract
+
+Array = NDArray[Any]
+
+_WEIGHTS = "weights_sha256"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenCase:
+    """One case with its float64 truth and, per output, the largest absolute error of a float32 evaluation."""
+
+    case: Case
+    truth: dict[str, Array]
+    float32_error: dict[str, float]
+
+
+def golden_path(model: Path) -> Path:
+    """`model.onnx` and `model.plan` → `model.golden.npz`."""
+    return model.with_suffix(".golden.npz")
+
+
+def golden_bytes(weights: RecurrentWeights, contract: Contract) -> bytes:
+    """A golden file's content; the same weights and contract give the same bytes."""
+    arrays: dict[str, Array] = {_WEIGHTS: np.array(contract.source.weights_sha256)}
+    for case in cases(contract):
+        truth = evaluate(weights, contract, case.feeds)
+        single = evaluate(weights, contract, case.feeds, np.float32)
+        for name, value in case.feeds.items():
+            arrays[f"{case.name}/in/{name}"] = value
+        for name, value in truth.items():
+            arrays[f"{case.name}/out/{name}"] = value
+            arrays[f"{case.name}/float32_error/{name}"] = np.array(np.abs(single[name] - value).max())
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def read_golden(path: Path, contract: Contract) -> list[GoldenCase]:
+    """The cases of a golden file.
+
+    Raises:
+        GoldenError: missing, damaged, or made from other weights than the contract's.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise GoldenError(
+            str(path),
+            got="no such file",
+            expected="the golden file that rnnx export wrote beside the model",
+            remedy="copy it along with the model, or verify against the weights with --checkpoint",
+        ) from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, str(error)) from None
+    weights = str(arrays.pop(_WEIGHTS, ""))
+    if weights != contract.source.weights_sha256:
+        raise GoldenError(
+            str(path),
+            got=f"the golden of weights {weights[:12]}…",
+            expected=f"{contract.source.weights_sha256[:12]}…",
+            remedy="the file belongs to another model: copy the right one",
+        )
+    return _cases(arrays, path, contract)
+
+
+def _cases(arrays: dict[str, Array], path: Path, contract: Contract) -> list[GoldenCase]:
+    parts: dict[str, dict[str, dict[str, Array]]] = defaultdict(lambda: defaultdict(dict))
+    for key, value in arrays.items():
+        case, role, name = (key.split("/") + ["", ""])[:3]
+        parts[case][role][name] = value
+    wanted = {spec.name for spec in contract.inputs}, {spec.name for spec in contract.outputs}
+    for roles in parts.values():
+        if (set(roles["in"]), set(roles["out"])) != wanted or set(roles["float32_error"]) != wanted[1]:
+            raise _damaged(path, "arrays that do not fit the model's contract")
+    if not parts:
+        raise _damaged(path, "no cases")
+    return [
+        GoldenCase(
+            case=Case(name=name, feeds=roles["in"]),
+            truth=roles["out"],
+            float32_error={output: float(value) for output, value in roles["float32_error"].items()},
+        )
+        for name, roles in parts.items()
+    ]
+
+
+def _damaged(path: Path, got: str) -> GoldenError:
+    return GoldenError(str(path), got=got, expected="a whole golden file", remedy="copy it anew or export the model again")

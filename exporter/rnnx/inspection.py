@@ -1,0 +1,112 @@
+"""What a file holds: the recurrent layers of a checkpoint, or the contract of a model."""
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnx.checkpoint import open_checkpoint
+from rnnx.errors import CheckpointError
+from rnnx.recurrence import RecurrentModule, find_recurrent_modules
+from rnnx_runtime.contract import Contract, json_from_contract
+from rnnx_runtime.model_file import OnnxFile, PlanFile, read_onnx, read_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInspection:
+    """The recurrent modules of a checkpoint, and how many tensors are not theirs."""
+
+    modules: tuple[RecurrentModule, ...]
+    other_tensors: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInspection:
+    """A model's facts as (name, value) rows for people, and as plain data."""
+
+    rows: tuple[tuple[str, str], ...]
+    data: dict[str, Any]
+
+
+def inspect_path(path: Path) -> CheckpointInspection | ModelInspection:
+    """Inspect a checkpoint, an .onnx or a .plan by its suffix.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read or has no recurrent layer.
+        FileDamagedError, ContractError: the model is damaged or was not written by rnnx.
+    """
+    match path.suffix:
+        case ".onnx":
+            return _onnx(read_onnx(path))
+        case ".plan":
+            return _plan(read_plan(path))
+    checkpoint = open_checkpoint(path)
+    modules = find_recurrent_modules(checkpoint.tensors)
+    if not modules:
+        keys = ", ".join(list(checkpoint.tensors)[:8]) or "no tensors"
+        raise CheckpointError(
+            str(path),
+            got=f"keys {keys}",
+            expected="keys of a recurrent layer such as 'weight_ih_l0'",
+            remedy="give the checkpoint that holds the nn.LSTM or nn.GRU",
+        )
+    own = sum(_tensor_count(module) for module in modules)
+    return CheckpointInspection(modules=tuple(modules), other_tensors=len(checkpoint.tensors) - own)
+
+
+def json_from_inspection(inspection: CheckpointInspection | ModelInspection) -> dict[str, Any]:
+    """The inspection as plain JSON data."""
+    if isinstance(inspection, ModelInspection):
+        return inspection.data
+    modules = [{"type": module.type_name, **dataclasses.asdict(module)} for module in inspection.modules]
+    return {"modules": modules, "other_tensors": inspection.other_tensors}
+
+
+def _tensor_count(module: RecurrentModule) -> int:
+    projected = module.projection_size != module.hidden_size
+    return module.layers * module.directions * (2 + 2 * module.bias + projected)
+
+
+def _onnx(model: OnnxFile) -> ModelInspection:
+    from rnnx.extras import require
+
+    onnx = require("onnx", extra="export", purpose=f"reading the nodes of {model.path.name}")
+    proto = onnx.load_model_from_string(model.data)
+    nodes = dict(sorted(Counter(node.op_type for node in proto.graph.node).items()))
+    rows = (
+        *_contract_rows(model.contract),
+        ("nodes", ", ".join(f"{count} {op}" for op, count in nodes.items())),
+        ("exported with", ", ".join(f"{name} {version}" for name, version in model.contract.versions.items())),
+    )
+    return ModelInspection(rows=rows, data={"contract": json_from_contract(model.contract), "nodes": nodes})
+
+
+def _plan(plan: PlanFile) -> ModelInspection:
+    sidecar = plan.sidecar
+    profiles = [
+        " · ".join(f"{dim} {sizes.min}:{sizes.opt}:{sizes.max}" for dim, sizes in profile.items())
+        for profile in sidecar.profiles
+    ]
+    rows = (
+        ("engine", f"{sidecar.flavor} {sidecar.version}, TF32 {'on' if sidecar.tf32 else 'off'}"),
+        ("targets", ", ".join(sidecar.targets)),
+        *((f"profile {index}", text) for index, text in enumerate(profiles)),
+        ("built from", f"ONNX with sha256 {sidecar.onnx_sha256[:12]}…"),
+        *_contract_rows(sidecar.contract),
+    )
+    data = {**dataclasses.asdict(sidecar), "contract": json_from_contract(sidecar.contract)}
+    return ModelInspection(rows=rows, data=data)
+
+
+def _contract_rows(contract: Contract) -> tuple[tuple[str, str], ...]:
+    sizes = f"input {contract.input_size}, hidden {contract.hidden_size}"
+    stack = f"{contract.layers} layers, {contract.directions} directions"
+    return (
+        ("model", f"{contract.cell.upper()} {contract.form}: {sizes}, {stack}"),
+        ("formulation", f"{contract.formulation}, {contract.precision}"),
+        *(("input", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.inputs),
+        *(("output", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.outputs),
+        ("source", f"{contract.source.file} · {contract.source.module or '(root)'}"),
+        ("weights", f"sha256 {contract.source.weights_sha256[:12]}…"),
+    )

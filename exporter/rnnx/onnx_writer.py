@@ -1,0 +1,111 @@
+"""Writing a formulation as a sealed .onnx file, one weight in memory at a time."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import spox
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from rnnx.formulations.graph import Formulation, GraphBuilder, Weight
+from rnnx.weights import RecurrentWeights
+from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
+from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_of
+
+PROTOBUF_LIMIT = 2**31 - 2**20
+"""Bytes of weights above which they go to a file of their own; a protobuf holds less than 2 GiB."""
+
+_ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
+
+
+def write_onnx(path: Path, formulation: Formulation, contract: Contract, weights: RecurrentWeights, opset: int) -> None:
+    """Write `path`, and `<path>.data` beside it when the weights exceed `PROTOBUF_LIMIT`.
+
+    The same contract and weights give the same bytes.
+    """
+    graph = GraphBuilder(opset)
+    model = _graph_without_weights(graph, formulation, contract, weights, opset)
+    size = 4 * sum(int(np.prod(weight.shape)) for weight in graph.weights)
+    external = _move_weights_out(model, graph.weights, path) if size > PROTOBUF_LIMIT else None
+    if external is None:
+        model.graph.initializer.extend(_tensor(weight) for weight in graph.weights)
+    values: dict[str, Any] = json_from_contract(contract)
+    if external:
+        values["external_data"] = external
+    helper.set_model_props(model, {"rnnx": json.dumps({**values, SEAL_KEY: BLANK})})
+    data = model.SerializeToString(deterministic=True)
+    del model
+    offset, digest = seal_of(data)
+    with path.open("wb") as file:
+        file.write(data)
+        file.seek(offset)
+        file.write(digest)
+
+
+def _graph_without_weights(
+    graph: GraphBuilder, formulation: Formulation, contract: Contract, weights: RecurrentWeights, opset: int
+) -> onnx.ModelProto:
+    """The model with every weight still a graph input, then those inputs dropped and the contract's shapes declared."""
+    inputs = {spec.name: spox.argument(spox.Tensor(np.dtype(spec.dtype), spec.dims)) for spec in contract.inputs}
+    outputs = formulation(graph, contract, weights, inputs)
+    ordered = {spec.name: outputs[spec.name] for spec in contract.outputs}
+    model = spox.build(inputs | graph.placeholders, ordered)
+    del model.graph.input[:], model.graph.output[:], model.opset_import[:]
+    model.graph.input.extend(_value_info(spec) for spec in contract.inputs)
+    model.graph.output.extend(_value_info(spec) for spec in contract.outputs)
+    _drop_identities(model.graph)
+    model.graph.name = contract.form
+    model.opset_import.append(helper.make_opsetid("", opset))
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
+    model.producer_name, model.producer_version = "rnnx", contract.versions["rnnx"]
+    return model
+
+
+def _drop_identities(graph: onnx.GraphProto) -> None:
+    """Let each output's own node write it, where spox put an Identity to name it; two names for one value keep theirs."""
+    renames = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Identity"}
+    kept = [node for node in graph.node if node.op_type != "Identity" or renames[node.input[0]] != node.output[0]]
+    for node in kept:
+        node.input[:] = [renames.get(name, name) for name in node.input]
+        if node.op_type != "Identity":
+            node.output[:] = [renames.get(name, name) for name in node.output]
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(spec.name, _ELEMENT_TYPES[spec.dtype], list(spec.dims))
+
+
+def _tensor(weight: Weight) -> TensorProto:
+    return TensorProto(
+        name=weight.name, dims=weight.shape, data_type=TensorProto.FLOAT, raw_data=_values(weight).tobytes()
+    )
+
+
+def _values(weight: Weight) -> NDArray[Any]:
+    values = weight.make()
+    if values.shape != weight.shape or values.dtype != np.float32:
+        raise AssertionError(f"weight {weight.name}: made {values.dtype} {values.shape}, declared {weight.shape}")
+    return values.astype("<f4", copy=False)
+
+
+def _move_weights_out(model: onnx.ModelProto, weights: list[Weight], path: Path) -> dict[str, str]:
+    """Write the weights to `<path>.data`; returns the file's name and SHA-256 for the contract."""
+    digest, offset, name = hashlib.sha256(), 0, f"{path.name}.data"
+    with path.with_name(name).open("wb") as file:
+        for weight in weights:
+            data = np.ascontiguousarray(_values(weight)).data.cast("B")
+            digest.update(data)
+            file.write(data)
+            tensor = model.graph.initializer.add(name=weight.name, dims=weight.shape, data_type=TensorProto.FLOAT)
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (("location", name), ("offset", offset), ("length", len(data))):
+                tensor.external_data.add(key=key, value=str(value))
+            offset += len(data)
+    return {"file": name, "sha256": digest.hexdigest()}

@@ -1,0 +1,171 @@
+"""Finding recurrent layers and cells among named tensors, by key names and shapes alone.
+
+Key names are PyTorch's: `weight_ih_l{k}`, `weight_hh_l{k}`, `bias_ih_l{k}`, `bias_hh_l{k}`, `weight_hr_l{k}` for a
+projection, `_reverse` for the backward direction; a cell's keys have no `_l{k}`. The rows of `weight_hh` per hidden
+unit are the gate count: 4 for LSTM, 3 for GRU, 1 for a plain RNN
+(https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html, section Variables).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from rnnx.checkpoint import TensorInfo
+from rnnx.errors import WeightsError
+
+Kind = Literal["lstm", "gru", "rnn"]
+
+GATES: dict[Kind, int] = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentModule:
+    """A recurrent layer (`nn.LSTM`, `nn.GRU`, `nn.RNN`) or cell (`nn.LSTMCell`, …) found in a checkpoint.
+
+    `projection_size` is the width of `h`, equal to `hidden_size` without projection; `parameters` counts numbers.
+    """
+
+    prefix: str
+    kind: Kind
+    is_cell: bool
+    input_size: int
+    hidden_size: int
+    projection_size: int
+    layers: int
+    directions: int
+    bias: bool
+    dtype: str
+    parameters: int
+
+    @property
+    def type_name(self) -> str:
+        """PyTorch's class name, such as `nn.LSTMCell`."""
+        return f"nn.{self.kind.upper()}{'Cell' if self.is_cell else ''}"
+
+    @property
+    def shown_prefix(self) -> str:
+        """The key prefix as text, `(root)` where there is none."""
+        return self.prefix or "(root)"
+
+    def keys(self, layer: int, direction: int) -> dict[str, str]:
+        """The checkpoint's keys of one layer and direction: `weight_ih`, `weight_hh` and, with bias, `bias_ih`, `bias_hh`."""
+        suffix = "" if self.is_cell else _suffix(layer, direction)
+        lead = f"{self.prefix}." if self.prefix else ""
+        names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
+        return {name: f"{lead}{name}{suffix}" for name in names}
+
+
+def find_recurrent_modules(tensors: Mapping[str, TensorInfo]) -> list[RecurrentModule]:
+    """Every recurrent layer and cell among the tensors, in the order of their first key.
+
+    Raises:
+        WeightsError: a layer's tensors contradict each other or one is missing; names the key, got and expected.
+    """
+    found = []
+    for key in tensors:
+        for ending, is_cell in (("weight_ih_l0", False), ("weight_ih", True)):
+            if key == ending or key.endswith(f".{ending}"):
+                found.append(_module(tensors, key.removesuffix(ending).removesuffix("."), is_cell))
+    return found
+
+
+def _module(tensors: Mapping[str, TensorInfo], prefix: str, is_cell: bool) -> RecurrentModule:
+    own = _own_tensors(tensors, prefix)
+    first = "" if is_cell else "_l0"
+    recurrent = _shape(own, prefix, f"weight_hh{first}")
+    projection = own.get(f"weight_hr{first}")
+    hidden = projection.shape[-1] if projection else recurrent[-1]
+    kind = _kind(prefix, f"weight_hh{first}", recurrent, hidden)
+    layers, directions = (1, 1) if is_cell else _stack(own)
+    module = RecurrentModule(
+        prefix=prefix,
+        kind=kind,
+        is_cell=is_cell,
+        input_size=_shape(own, prefix, f"weight_ih{first}")[-1],
+        hidden_size=hidden,
+        projection_size=projection.shape[0] if projection else hidden,
+        layers=layers,
+        directions=directions,
+        bias=f"bias_ih{first}" in own,
+        dtype=own[f"weight_hh{first}"].dtype,
+        parameters=0,
+    )
+    expected = _expected_shapes(module, projected=projection is not None)
+    for name, shape in expected.items():
+        _check_shape(own, prefix, name, shape)
+    _refuse_leftovers(own, expected, prefix, is_cell)
+    return RecurrentModule(**{**vars(module), "parameters": sum(_size(shape) for shape in expected.values())})
+
+
+def _own_tensors(tensors: Mapping[str, TensorInfo], prefix: str) -> dict[str, TensorInfo]:
+    lead = f"{prefix}." if prefix else ""
+    return {key.removeprefix(lead): info for key, info in tensors.items() if key.startswith(lead)}
+
+
+def _shape(own: Mapping[str, TensorInfo], prefix: str, name: str) -> tuple[int, ...]:
+    info = own.get(name)
+    if info is None or len(info.shape) != 2:
+        got = "no such key" if info is None else str(info.shape)
+        raise _contradiction(prefix, name, got, "a matrix")
+    return info.shape
+
+
+def _kind(prefix: str, name: str, recurrent: tuple[int, ...], hidden: int) -> Kind:
+    for kind, gates in GATES.items():
+        if hidden and recurrent[0] == gates * hidden:
+            return kind
+    raise _contradiction(prefix, name, str(recurrent), f"4 (LSTM), 3 (GRU) or 1 (RNN) times {hidden} rows")
+
+
+def _stack(own: Mapping[str, TensorInfo]) -> tuple[int, int]:
+    layers = 1
+    while f"weight_ih_l{layers}" in own:
+        layers += 1
+    return layers, 2 if "weight_ih_l0_reverse" in own else 1
+
+
+def _expected_shapes(module: RecurrentModule, *, projected: bool) -> dict[str, tuple[int, ...]]:
+    rows = GATES[module.kind] * module.hidden_size
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(module.layers):
+        width = module.directions * module.projection_size if layer else module.input_size
+        for direction in range(module.directions):
+            suffix = "" if module.is_cell else _suffix(layer, direction)
+            shapes[f"weight_ih{suffix}"] = (rows, width)
+            shapes[f"weight_hh{suffix}"] = (rows, module.projection_size)
+            if module.bias:
+                shapes[f"bias_ih{suffix}"] = shapes[f"bias_hh{suffix}"] = (rows,)
+            if projected:
+                shapes[f"weight_hr{suffix}"] = (module.projection_size, module.hidden_size)
+    return shapes
+
+
+def _check_shape(own: Mapping[str, TensorInfo], prefix: str, name: str, expected: tuple[int, ...]) -> None:
+    info = own.get(name)
+    if info is None or info.shape != expected:
+        raise _contradiction(prefix, name, "no such key" if info is None else str(info.shape), str(expected))
+
+
+def _refuse_leftovers(own: Mapping[str, TensorInfo], expected: Mapping[str, object], prefix: str, is_cell: bool) -> None:
+    """Refuse a recurrent key that the module found does not account for, such as a layer after a gap."""
+    mark = "" if is_cell else "_l"
+    stems = tuple(f"{stem}{mark}" for stem in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"))
+    for name in own:
+        if name not in expected and (name in stems if is_cell else name.startswith(stems)):
+            raise _contradiction(prefix, name, "a key that fits no layer", "keys of consecutive layers and directions")
+
+
+def _suffix(layer: int, direction: int) -> str:
+    return f"_l{layer}{'_reverse' if direction else ''}"
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _contradiction(prefix: str, name: str, got: str, expected: str) -> WeightsError:
+    key = f"{prefix}.{name}" if prefix else name
+    return WeightsError(f"key {key!r}", got=got, expected=expected, remedy="the checkpoint is damaged or was edited: save it again")

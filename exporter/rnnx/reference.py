@@ -1,0 +1,99 @@
+"""The recurrences in plain NumPy, in any precision: the oracle where PyTorch is not installed.
+
+Formulas as PyTorch states them: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html and `GRU.html`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from rnnx.weights import DirectionWeights, RecurrentWeights
+from rnnx_runtime.contract import Contract
+
+Array = NDArray[Any]
+
+
+def evaluate(
+    weights: RecurrentWeights, contract: Contract, feeds: Mapping[str, Array], dtype: DTypeLike = np.float64
+) -> dict[str, Array]:
+    """The contract's outputs for the contract's inputs, computed in `dtype`.
+
+    Args:
+        weights: the module's weights.
+        contract: says form, batch order and which inputs there are.
+        feeds: the inputs by name; absent states are zeros, absent lengths are the full time.
+        dtype: the precision of every operation.
+    """
+    x = feeds["x"].astype(dtype)
+    sequence = x[np.newaxis] if contract.form == "step" else x.swapaxes(0, 1) if contract.batch_first else x
+    time, batch = sequence.shape[:2]
+    lengths = np.asarray(feeds.get("lengths", np.full(batch, time)))
+    rows = contract.layers * contract.directions
+    h0, c0 = (_first_state(feeds, name, (rows, batch, contract.hidden_size), dtype) for name in ("h0", "c0"))
+    hn, cn = np.empty_like(h0), np.empty_like(c0)
+    for layer, directions in enumerate(weights.directions):
+        halves = []
+        for direction, own in enumerate(directions):
+            row = layer * contract.directions + direction
+            run = _run_direction(own, contract.cell, sequence, h0[row], c0[row], lengths, reverse=direction == 1)
+            half, hn[row], cn[row] = run
+            halves.append(half)
+        sequence = np.concatenate(halves, axis=-1)
+    return _named(contract, sequence, hn, cn)
+
+
+def _first_state(feeds: Mapping[str, Array], name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    return feeds[name].astype(dtype).reshape(shape) if name in feeds else np.zeros(shape, dtype)
+
+
+def _named(contract: Contract, sequence: Array, hn: Array, cn: Array) -> dict[str, Array]:
+    output = sequence.swapaxes(0, 1) if contract.batch_first else sequence
+    cell = contract.form != "encoder"
+    values = {"output": output, "hn": hn[0] if cell else hn, "cn": cn[0] if cell else cn}
+    return {spec.name: np.ascontiguousarray(values[spec.name]) for spec in contract.outputs}
+
+
+def _run_direction(
+    weights: DirectionWeights, cell: str, x: Array, h: Array, c: Array, lengths: Array, *, reverse: bool
+) -> tuple[Array, Array, Array]:
+    """One layer in one direction over `x (T, B, I)`; rows past their length keep their state and give zeros."""
+    time, batch = x.shape[:2]
+    output = np.zeros((time, batch, h.shape[-1]), x.dtype)
+    inputs = _affine(x, weights.w_ih, weights.b_ih)
+    w_hh = weights.w_hh.astype(x.dtype).T
+    b_hh = None if weights.b_hh is None else weights.b_hh.astype(x.dtype)
+    for t in reversed(range(time)) if reverse else range(time):
+        recurrent = h @ w_hh if b_hh is None else h @ w_hh + b_hh
+        valid = (t < lengths)[:, np.newaxis]
+        next_h, next_c = _lstm(inputs[t], recurrent, c) if cell == "lstm" else (_gru(inputs[t], recurrent, h), c)
+        h, c = np.where(valid, next_h, h), np.where(valid, next_c, c)
+        output[t] = np.where(valid, h, 0)
+    return output, h, c
+
+
+def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
+    product = x @ weight.astype(x.dtype).T
+    return product if bias is None else product + bias.astype(x.dtype)
+
+
+def _lstm(inputs: Array, recurrent: Array, c: Array) -> tuple[Array, Array]:
+    i, f, g, o = np.split(inputs + recurrent, 4, axis=-1)
+    c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+    return _sigmoid(o) * np.tanh(c), c
+
+
+def _gru(inputs: Array, recurrent: Array, h: Array) -> Array:
+    """The reset gate applies after the recurrent product, bias included (`linear_before_reset=1` in ONNX)."""
+    (xr, xz, xn), (hr, hz, hn) = np.split(inputs, 3, axis=-1), np.split(recurrent, 3, axis=-1)
+    z = _sigmoid(xz + hz)
+    n = np.tanh(xn + _sigmoid(xr + hr) * hn)
+    result: Array = (1 - z) * n + z * h
+    return result
+
+
+def _sigmoid(x: Array) -> Array:
+    """The logistic function by way of tanh, which neither overflows nor loses small values."""
+    result: Array = 0.5 * (np.tanh(0.5 * x) + 1)
+    return result

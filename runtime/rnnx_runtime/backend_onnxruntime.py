@@ -1,0 +1,153 @@
+"""ONNX Runtime on CPU and CUDA, with proof of where the nodes went."""
+
+import contextlib
+import ctypes
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
+from rnnx_runtime.model_file import OnnxFile
+
+_DTYPES = {"tensor(float)": "float32", "tensor(int32)": "int32"}
+
+
+class OnnxRuntimeBackend:
+    """One ONNX Runtime session."""
+
+    def __init__(self, session: Any, contract: Contract, device: str) -> None:
+        self.device = device
+        self._session = session
+        self._outputs = [spec.name for spec in contract.outputs]
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs as fresh arrays in host memory."""
+        try:
+            values: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
+        except Exception as error:  # ONNX Runtime's own errors share no base but Exception
+            raise BackendError(
+                "ONNX Runtime run", got=str(error), expected="a result", remedy="see ONNX Runtime's message"
+            ) from error
+        return values
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._session = None
+
+
+def open_backend(name: str, model: OnnxFile, threads: int) -> OnnxRuntimeBackend:
+    """Open an .onnx on `ort-cpu` or `ort-cuda`; raises as `rnnx_runtime.backends.open_backend`."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise _no_package(name) from None
+    cuda = name == "ort-cuda"
+    if cuda:
+        _require_cuda(onnxruntime)
+    session = _session(onnxruntime, model, threads, cuda)
+    if cuda:
+        _require_on_cuda(session)
+    _check_signature(session, model)
+    return OnnxRuntimeBackend(session, model.contract, "CUDA device 0" if cuda else "CPU")
+
+
+def _session(onnxruntime: Any, model: OnnxFile, threads: int, cuda: bool) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if cuda:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
+    source = str(model.path) if model.external_data else model.data
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # ONNX Runtime's own errors share no base but Exception
+        raise BackendError(
+            f"ONNX Runtime {onnxruntime.__version__} loading {model.path.name}",
+            got=str(error),
+            expected="a session",
+            remedy="a newer ONNX Runtime, or an export with a lower --opset, may be needed",
+        ) from error
+
+
+def _check_signature(session: Any, model: OnnxFile) -> None:
+    pairs = (("inputs", session.get_inputs(), model.contract.inputs), ("outputs", session.get_outputs(), model.contract.outputs))
+    for side, found, declared in pairs:
+        actual = tuple(
+            TensorSpec(name=value.name, dtype=_DTYPES.get(value.type, value.type), dims=tuple(value.shape)) for value in found
+        )
+        if actual != declared:
+            raise ContractError(
+                f"{side} of {model.path}",
+                got=_listing(actual),
+                expected=_listing(declared),
+                remedy="the graph and its contract disagree: export the model again",
+            )
+
+
+def _listing(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in specs)
+
+
+def _require_cuda(onnxruntime: Any) -> None:
+    """Find out why CUDA cannot work before a session is made, for making one would fall back to CPU without a word."""
+    version = onnxruntime.__version__
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise _no_cuda(
+            f"onnxruntime {version}, a build without CUDA",
+            "pip uninstall onnxruntime, then pip install 'rnnx[gpu]' (the two packages share one import name)",
+        )
+    _preload_libraries(onnxruntime)
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    try:
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+    except OSError as error:
+        raise _no_cuda(f"{error}", f"install the CUDA and cuDNN libraries onnxruntime-gpu {version} needs") from None
+    _require_device()
+
+
+def _preload_libraries(onnxruntime: Any) -> None:
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the check after it says so
+            preload()
+
+
+def _require_device() -> None:
+    from rnnx_runtime.cuda import device_count
+
+    device_count()
+
+
+def _require_on_cuda(session: Any) -> None:
+    """Refuse a session whose recurrence is not on CUDA, whatever the provider list says."""
+    first = session.get_providers()[0]
+    if first != "CUDAExecutionProvider":
+        raise _no_cuda(f"a session on {first}", "see ONNX Runtime's message on stderr")
+    astray = [
+        node.get_op_type()
+        for group in session.get_provider_graph_assignment_info()
+        if group.get_ep_name() != "CUDAExecutionProvider"
+        for node in group.get_nodes()
+    ]
+    heavy = sorted({op for op in astray if op in ("LSTM", "GRU", "Gemm", "MatMul")})
+    if heavy:
+        raise _no_cuda(f"{', '.join(heavy)} on CPU", "see ONNX Runtime's message on stderr")
+
+
+def _no_package(name: str) -> BackendUnavailable:
+    extra = "gpu" if name == "ort-cuda" else "cpu"
+    return BackendUnavailable(
+        f"backend {name}", got="no onnxruntime package", expected="it installed", remedy=f"pip install 'rnnx[{extra}]'"
+    )
+
+
+def _no_cuda(got: str, remedy: str) -> BackendUnavailable:
+    return BackendUnavailable("backend ort-cuda", got=got, expected="a working CUDA provider", remedy=remedy)

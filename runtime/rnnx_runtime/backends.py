@@ -1,0 +1,59 @@
+"""The backends a session can run on: one table of names, one Protocol."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Literal, Protocol, get_args
+
+from numpy.typing import NDArray
+
+from rnnx_runtime.errors import BackendUnavailable
+from rnnx_runtime.model_file import ModelFile, OnnxFile
+
+BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
+
+BACKEND_NAMES: tuple[BackendName, ...] = get_args(BackendName)
+
+_MODULES: dict[BackendName, str] = {
+    "ort-cpu": "rnnx_runtime.backend_onnxruntime",
+    "ort-cuda": "rnnx_runtime.backend_onnxruntime",
+    "tensorrt": "rnnx_runtime.backend_tensorrt",
+    "tensorrt-rtx": "rnnx_runtime.backend_tensorrt",
+}
+
+
+class Backend(Protocol):
+    """What a session needs: where it runs, how to run, how to let go."""
+
+    device: str
+    """Where it really runs, such as `"CPU"` or `"NVIDIA H200"`."""
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The contract's outputs, in the contract's order, in memory of their own; feeds are checked and C-ordered."""
+
+    def close(self) -> None:
+        """Free what the backend holds; called once."""
+
+
+def open_backend(name: BackendName, model: ModelFile, threads: int) -> Backend:
+    """Open a checked model on a backend.
+
+    Raises:
+        BackendUnavailable: this host cannot run it, or the file is not of the backend's kind; says exactly why.
+        BackendError: the backend was there and refused the file.
+        ContractError: the file's inputs and outputs are not what its contract says.
+    """
+    needs_onnx = name in ("ort-cpu", "ort-cuda")
+    if needs_onnx != isinstance(model, OnnxFile):
+        raise BackendUnavailable(
+            f"backend {name}",
+            got=model.path.name,
+            expected="an .onnx file" if needs_onnx else "a .plan file",
+            remedy="name the matching file or another backend",
+        )
+    backend: Backend = import_module(_MODULES[name]).open_backend(name, model, threads)
+    return backend
+
+
+def default_backend(model: ModelFile) -> BackendName:
+    """`ort-cpu` for an .onnx, the plan's own flavor for a .plan: the file decides, never what the host happens to have."""
+    return "ort-cpu" if isinstance(model, OnnxFile) else model.sidecar.flavor

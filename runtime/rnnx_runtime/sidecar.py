@@ -1,0 +1,115 @@
+"""The sidecar of an engine: `<plan>.json`, which says what the plan beside it holds and pins it by SHA-256."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rnnx_runtime.contract import Contract, contract_from_json, json_from_contract
+from rnnx_runtime.errors import ContractError, FileDamagedError
+
+Flavor = Literal["tensorrt", "tensorrt-rtx"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The sizes one symbolic dim may take in a profile: any from `min` to `max`, fastest at `opt`."""
+
+    min: int
+    opt: int
+    max: int
+
+
+Profile = Mapping[str, Range]
+"""One optimization profile: a range for each symbolic dim, such as `{"B": Range(min=1, opt=8, max=64)}`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sidecar:
+    """What a plan holds: its model's contract, the library that built it, where it runs, and both files' SHA-256.
+
+    `targets` are compute capabilities such as `"8.9"`, or `"portable"`.
+    """
+
+    contract: Contract
+    flavor: Flavor
+    version: str
+    targets: tuple[str, ...]
+    tf32: bool
+    profiles: tuple[Profile, ...]
+    plan_sha256: str
+    onnx_sha256: str
+
+
+def sidecar_path(plan: Path) -> Path:
+    """`model.plan` → `model.plan.json`."""
+    return plan.with_name(plan.name + ".json")
+
+
+def text_from_sidecar(sidecar: Sidecar) -> str:
+    """The sidecar as JSON text."""
+    data = {"schema": SCHEMA, **asdict(sidecar), "contract": json_from_contract(sidecar.contract)}
+    return json.dumps(data, indent=2) + "\n"
+
+
+def read_sidecar(plan: Path) -> Sidecar:
+    """The sidecar of a plan.
+
+    Raises:
+        ContractError: it is missing, not JSON, of another schema, or malformed.
+    """
+    path = sidecar_path(plan)
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ContractError(
+            str(plan),
+            got="no sidecar",
+            expected=f"{path.name} beside it",
+            remedy="copy the sidecar along with the plan, or build the engine again with rnnx build-engine",
+        ) from None
+    except ValueError as error:
+        raise _malformed(path, str(error), "JSON") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise _malformed(path, "another schema", f"schema {SCHEMA}")
+    return _sidecar_from_json({key: value for key, value in data.items() if key != "schema"}, path)
+
+
+def check_plan(sidecar: Sidecar, plan: Path, data: bytes) -> None:
+    """Compare a plan's bytes with its sidecar.
+
+    Raises:
+        FileDamagedError: the plan is not the one the sidecar describes.
+    """
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != sidecar.plan_sha256:
+        raise FileDamagedError(
+            str(plan),
+            got=f"a plan with sha256 {actual[:12]}…",
+            expected=f"{sidecar.plan_sha256[:12]}…, which its sidecar names",
+            remedy="the plan was truncated, changed or belongs to another sidecar: build the engine again",
+        )
+
+
+def _sidecar_from_json(data: dict[str, Any], path: Path) -> Sidecar:
+    try:
+        profiles = tuple({dim: Range(**sizes) for dim, sizes in profile.items()} for profile in data["profiles"])
+        contract = contract_from_json(data["contract"], str(path))
+        sidecar = Sidecar(**{**data, "contract": contract, "profiles": profiles, "targets": tuple(data["targets"])})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise _malformed(path, str(error), "exactly the keys of a sidecar") from None
+    sizes = [size for profile in profiles for r in profile.values() for size in (r.min, r.opt, r.max)]
+    texts = (sidecar.version, sidecar.plan_sha256, sidecar.onnx_sha256, *sidecar.targets)
+    if sidecar.flavor not in get_args(Flavor):
+        raise _malformed(path, f"flavor {sidecar.flavor!r}", " or ".join(get_args(Flavor)))
+    if not all(type(size) is int and size >= 1 for size in sizes) or not all(isinstance(t, str) for t in texts):
+        raise _malformed(path, "a value of the wrong type", "sizes as whole numbers and digests as text")
+    return sidecar
+
+
+def _malformed(path: Path, got: str, expected: str) -> ContractError:
+    return ContractError(str(path), got=got, expected=expected, remedy="build the engine again with rnnx build-engine")
