@@ -1,0 +1,43 @@
+# The same words here and in CI: install, demo, fix, check, test, bench; train rebuilds the models' weights.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := exporter runtime tests benchmarks examples models
+
+.PHONY: install demo fix check test bench train evaluate
+
+install: .venv/.installed
+
+# torch goes in first and pinned, so that no other package pulls a CUDA build of it.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,cpu,tensorrt-rtx,models,bench,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/python examples/demo.py
+
+fix: install
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+check: install
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+
+test: install
+	$(BIN)/pytest
+
+bench: install
+	$(BIN)/python benchmarks/encoder_grid.py
+	$(BIN)/python benchmarks/session_overhead.py
+	$(BIN)/python benchmarks/export_cost.py
+
+train: install
+	PYTHONPATH=models $(BIN)/python models/g2p-lstm/train.py
+	PYTHONPATH=models $(BIN)/python models/g2p-gru/train.py
+
+evaluate: install
+	PYTHONPATH=models $(BIN)/python -m g2p.evaluate models/g2p-lstm
+	PYTHONPATH=models $(BIN)/python -m g2p.evaluate models/g2p-gru
