@@ -11,16 +11,43 @@ from typing import TYPE_CHECKING, Any
 from rnnx_runtime.errors import RnnxError
 
 if TYPE_CHECKING:
+    from rnnx.engine import EngineReport, build_engine
+    from rnnx.engine_options import EngineOptions
     from rnnx.exporter import ExportOptions, ExportReport, export
+    from rnnx.latency import LatencyReport
+    from rnnx.parity import ParityReport
+    from rnnx.verification import VerifyOptions, verify
+    from rnnx.verification_report import VerificationReport
 
 _HOMES = {
+    "EngineOptions": "rnnx.engine_options",
+    "EngineReport": "rnnx.engine",
     "ExportOptions": "rnnx.exporter",
     "ExportReport": "rnnx.exporter",
+    "LatencyReport": "rnnx.latency",
+    "ParityReport": "rnnx.parity",
+    "VerificationReport": "rnnx.verification_report",
+    "VerifyOptions": "rnnx.verification",
+    "build_engine": "rnnx.engine",
     "export": "rnnx.exporter",
+    "verify": "rnnx.verification",
 }
 """Public names and the modules they live in, imported on first use so that `import rnnx` stays light."""
 
-__all__ = ["ExportOptions", "ExportReport", "RnnxError", "export"]
+__all__ = [
+    "EngineOptions",
+    "EngineReport",
+    "ExportOptions",
+    "ExportReport",
+    "LatencyReport",
+    "ParityReport",
+    "RnnxError",
+    "VerificationReport",
+    "VerifyOptions",
+    "build_engine",
+    "export",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

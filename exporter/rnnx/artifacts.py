@@ -17,25 +17,36 @@ def staged(target: Path) -> Iterator[Path]:
     Whatever ends the block early, an interrupt included, leaves nothing behind and every older file as it was.
 
     Raises:
-        OutputError: the folder is missing or not writable, or the disk is full.
+        OutputError: the folder is missing or not writable, a folder has a file's name, or the disk is full.
     """
     folder = target.parent
     if not folder.is_dir():
         raise _refused(target, "no such folder", f"create it: mkdir -p {folder}")
     try:
+        _refuse_folder(target)
         stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=folder))
     except OSError as error:
         raise _refused(target, error.strerror or str(error), "make the folder writable or choose another") from None
     try:
         yield stage
-        for path in sorted(stage.iterdir(), key=lambda path: path.name == target.name):
+        files = sorted(stage.iterdir(), key=lambda path: path.name == target.name)
+        for path in files:
+            _refuse_folder(folder / path.name)
+        for path in files:
             path.replace(folder / path.name)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EISDIR, errno.EFBIG):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG):
             raise
         raise _refused(target, error.strerror or str(error), "free some space or choose another folder") from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise OutputError(
+            f"writing {path}", got="a folder of that name", expected="a file's name", remedy="choose another name"
+        )
 
 
 def _refused(target: Path, got: str, remedy: str) -> OutputError:

@@ -11,11 +11,13 @@ from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
 
-MATRIX = ((1, 1), (2, 2), (5, 3), (7, 1), (20, 5))
+MATRIX = ((1, 1), (1, 3), (2, 2), (5, 3), (7, 1), (20, 5))
 """(T, B) of every case: 1, 2 and odd sizes of both, none of them special to any export."""
 
 CELL_BATCHES = (1, 2, 3, 5)
 """B of every case for a step or an unrolled decoder, whose time is fixed."""
+
+_ZERO_STATE_SIZES = (5, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +27,30 @@ class Case:
     name: str
     feeds: Mapping[str, Array]
 
+    @property
+    def starts_from_zeros(self) -> bool:
+        """Whether every initial state is zero, so that a caller would leave the state out."""
+        return not any(self.feeds[name].any() for name in ("h0", "c0") if name in self.feeds)
+
 
 def cases(contract: Contract, seed: int = 0) -> list[Case]:
-    """The comparison's cases, each with a non-zero initial state and lengths where the model takes them."""
-
-    if contract.form == "encoder":
-        return [_case(contract, f"T{time} B{batch}", time, batch, seed) for time, batch in MATRIX]
-    time = contract.steps or 1
-    return [_case(contract, f"B{batch}", time, batch, seed) for batch in CELL_BATCHES]
+    """The comparison's cases: non-zero initial states, one case of zero states, lengths where the model takes them."""
+    sizes = MATRIX if contract.form == "encoder" else tuple((contract.steps or 1, batch) for batch in CELL_BATCHES)
+    found = [case_at(contract, time, batch, seed) for time, batch in sizes]
+    return [*found, _zero_state_case(contract, seed)] if contract.state_inputs else found
 
 
-def _case(contract: Contract, name: str, time: int, batch: int, seed: int) -> Case:
+def case_at(contract: Contract, time: int, batch: int, seed: int = 0) -> Case:
+    """The case of one (T, B), named by the sizes that are free in the model's form."""
+    name = f"T{time} B{batch}" if contract.form == "encoder" else f"B{batch}"
     return Case(name=name, feeds=random_feeds(contract, time, batch, seed))
+
+
+def sizes_of(contract: Contract, feeds: Mapping[str, Array]) -> dict[str, int]:
+    """The size of each symbolic dim of `x`: B, and T of an encoder."""
+    spec = contract.inputs[0]
+    pairs = zip(spec.dims, feeds[spec.name].shape, strict=True)
+    return {dim: size for dim, size in pairs if isinstance(dim, str)}
 
 
 def random_feeds(contract: Contract, time: int, batch: int, seed: int) -> dict[str, Array]:
@@ -55,3 +69,10 @@ def random_feeds(contract: Contract, time: int, batch: int, seed: int) -> dict[s
         else:
             feeds[spec.name] = chance.uniform(-1, 1, shape).astype(np.float32)
     return feeds
+
+
+def _zero_state_case(contract: Contract, seed: int) -> Case:
+    time, batch = _ZERO_STATE_SIZES
+    case = case_at(contract, contract.steps or (1 if contract.form == "step" else time), batch, seed)
+    zeros = {name: np.zeros_like(case.feeds[name]) for name in ("h0", "c0") if name in case.feeds}
+    return Case(name=f"{case.name} zero state", feeds={**case.feeds, **zeros})

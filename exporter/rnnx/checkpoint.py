@@ -1,6 +1,8 @@
 """Reading tensors out of a checkpoint without running any code that is in it."""
 
 import pickle
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +52,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         case ".safetensors":
             return SafetensorsCheckpoint(path)
         case ".pt" | ".pth" | ".ckpt" | ".bin":
-            return TorchCheckpoint(path.name, _flat_tensors(_load_pickle(path)))
+            return TorchCheckpoint(path.name, _flat_tensors(_load_pickle(path), path))
     raise CheckpointError(
         str(path),
         got=f"suffix {path.suffix!r}",
@@ -81,6 +83,8 @@ class SafetensorsCheckpoint:
 
     def read(self, key: str) -> Array:
         """The values of one tensor, as `Checkpoint.read`."""
+        if self.tensors[key].dtype == "bfloat16":  # a NumPy dtype only once this package is imported
+            require("ml_dtypes", extra="export", purpose=f"reading bfloat16 from {self.name}")
         values: Array = self._file.get_tensor(key)
         return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
 
@@ -98,7 +102,7 @@ class TorchCheckpoint:
 
     def read(self, key: str) -> Array:
         """The values of one tensor, as `Checkpoint.read`."""
-        value = self._tensors[key].detach().cpu()
+        value = self._tensors[key].detach().cpu().to_dense()
         values: Array = (value if self.tensors[key].dtype == "float64" else value.float()).numpy()
         return values
 
@@ -106,18 +110,21 @@ class TorchCheckpoint:
 def _load_pickle(path: Path) -> Any:
     torch = require("torch", extra="export", purpose=f"reading {path.name}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that are refused below, or that load all the same
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as error:
         if not _is_pickle(path):
-            raise _not_a_checkpoint(path, "not a torch file") from None
+            raise _not_a_checkpoint(path, "neither a zip nor a pickle") from None
         raise CheckpointError(
             str(path),
-            got=f"a pickle that needs more than tensors ({_first_line(error)})",
+            got=f"a pickle that needs more than tensors ({_unpickler_reason(error)})",
             expected="tensors in plain containers, loadable without executing code",
             remedy="save model.state_dict(), best as safetensors",
         ) from None
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError, UnicodeDecodeError) as error:
-        raise _not_a_checkpoint(path, _first_line(error)) from None
+    except Exception as error:  # the unpickler lets through whatever a damaged byte leads to
+        reason = _first_line(error) if _is_pickle(path) else "neither a zip nor a pickle"
+        raise _not_a_checkpoint(path, reason) from None
 
 
 def _is_zip(path: Path) -> bool:
@@ -137,12 +144,22 @@ def _not_a_checkpoint(path: Path, reason: str) -> CheckpointError:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
-def _flat_tensors(value: Any) -> dict[str, Any]:
+def _unpickler_reason(error: Exception) -> str:
+    """The one telling sentence of torch's page of advice, such as `Unsupported global: GLOBAL posix.system`."""
+    telling = r"(?:WeightsUnpickler error:|Trying to load)\s*(.+?)(?: was not an allowed| whose module|\.? Please|\n|$)"
+    found = re.search(telling, str(error))
+    return found.group(1) if found else _first_line(error)
+
+
+def _flat_tensors(value: Any, path: Path) -> dict[str, Any]:
     """Every tensor in nested dicts, lists and tuples under its dotted path."""
-    return dict(_walk(value, ""))
+    try:
+        return dict(_walk(value, ""))
+    except RecursionError:
+        raise _not_a_checkpoint(path, "containers nested without end") from None
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -1,21 +1,20 @@
 """From a trained recurrent module to a checked .onnx with its contract and golden file."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rnnx.artifacts import staged
 from rnnx.checkpoint import Checkpoint, TorchCheckpoint, open_checkpoint
-from rnnx.errors import ExportError, OptionError
+from rnnx.errors import CheckpointError, ExportError, OptionError
 from rnnx.extras import require
 from rnnx.golden import golden_bytes, golden_path
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime.contract import Contract, Form, Source
-from rnnx_runtime.errors import BackendUnavailable
+from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +45,7 @@ class ExportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What was written: both files, the contract, what was exported, node counts by operator, and the checks that ran."""
+    """What was written: both files, the contract, the source module, nodes by operator, and the checks that ran."""
 
     path: Path
     golden: Path
@@ -78,20 +77,48 @@ def export(
     """
     options, target = options or ExportOptions(), Path(path)
     if target.suffix != ".onnx":
-        raise OptionError("output", got=target.name, expected="a name ending in .onnx", remedy=f"use {target.stem}.onnx")
+        raise OptionError(
+            "output", got=target.name, expected="a name ending in .onnx", remedy=f"use {target.stem}.onnx"
+        )
     checkpoint = _checkpoint(source)
     module = choose_module(checkpoint, options.module)
     _refuse_unsupported(module)
+    for package in ("onnx", "spox"):
+        require(package, extra="export", purpose="exporting to ONNX")
     form = options.form or ("step" if module.is_cell else "encoder")
     opset = _checked(module, form, options)
     weights = read_weights(checkpoint, module)
     contract = _contract(checkpoint, weights, form, opset, options, _batch_first(source, module, options))
-    return _write(target, contract, weights, opset)
+    del checkpoint  # and with it the file's mapped pages
+
+    from rnnx.onnx_writer import write_onnx
+
+    with staged(target) as stage:
+        (stage / golden_path(target).name).write_bytes(golden_bytes(weights, contract))
+        nodes = write_onnx(stage / target.name, _formulation(contract.form)[1], contract, weights, opset)
+        del weights  # the checks hold the model in memory once more
+        checks = (_check_onnx(stage / target.name), _check_load(stage / target.name))
+    return ExportReport(
+        path=target,
+        golden=golden_path(target),
+        contract=contract,
+        module=module,
+        nodes=nodes,
+        bytes=sum(p.stat().st_size for p in (target, target.with_name(f"{target.name}.data")) if p.exists()),
+        checks=checks,
+    )
 
 
 def _checkpoint(source: "str | os.PathLike[str] | nn.Module") -> Checkpoint:
     if isinstance(source, str | os.PathLike):
         return open_checkpoint(Path(source))
+    if not hasattr(source, "state_dict"):
+        raise CheckpointError(
+            "source",
+            got=type(source).__name__,
+            expected="a checkpoint's path or an nn.Module",
+            remedy="load a state dict into its module, or save it to a file",
+        )
     return TorchCheckpoint(type(source).__name__, source.state_dict())
 
 
@@ -105,7 +132,10 @@ def _batch_first(source: object, module: RecurrentModule, options: ExportOptions
 def _refuse_unsupported(module: RecurrentModule) -> None:
     if module.kind == "rnn":
         raise OptionError(
-            f"module {module.shown_prefix}", got=module.type_name, expected="an LSTM or a GRU", remedy="choose another with --module"
+            f"module {module.shown_prefix}",
+            got=module.type_name,
+            expected="an LSTM or a GRU",
+            remedy="choose another with --module",
         )
     if module.projection_size != module.hidden_size:
         raise OptionError(
@@ -123,11 +153,13 @@ def _checked(module: RecurrentModule, form: Form, options: ExportOptions) -> int
     def refuse(option: str, got: object, expected: str, remedy: str) -> None:
         raise OptionError(option, got=str(got), expected=expected, remedy=remedy)
 
+    if form not in get_args(Form):
+        refuse("--form", form, " | ".join(get_args(Form)), "choose one of these")
     if (form == "encoder") == module.is_cell:
         fitting = "step or unrolled" if module.is_cell else "encoder"
         hint = "" if module.is_cell else " (session.step runs it one time step at a time)"
         refuse("--form", f"{form} for {module.type_name}", fitting, f"use --form {fitting.split()[0]}{hint}")
-    if form == "unrolled" and (options.steps is None or options.steps < 1):
+    if form == "unrolled" and (not isinstance(options.steps, int) or options.steps < 1):
         refuse("--steps", options.steps, "a whole number ≥ 1", "say how many steps to unroll, such as --steps 16")
     if form != "unrolled" and options.steps is not None:
         refuse("--steps", f"{options.steps} for form {form}", "no --steps", "steps belong to --form unrolled")
@@ -176,27 +208,6 @@ def _formulation(form: Form) -> tuple[str, "Formulation"]:
     return module.NAME, module.build
 
 
-def _write(target: Path, contract: Contract, weights: RecurrentWeights, opset: int) -> ExportReport:
-    from rnnx.onnx_writer import write_onnx
-
-    module = weights.module
-    with staged(target) as stage:
-        (stage / golden_path(target).name).write_bytes(golden_bytes(weights, contract))
-        write_onnx(stage / target.name, _formulation(contract.form)[1], contract, weights, opset)
-        del weights
-        checks = (_check_onnx(stage / target.name), _check_load(stage / target.name))
-        nodes = _node_counts(stage / target.name)
-    return ExportReport(
-        path=target,
-        golden=golden_path(target),
-        contract=contract,
-        module=module,
-        nodes=nodes,
-        bytes=sum(p.stat().st_size for p in (target, target.with_name(f"{target.name}.data")) if p.exists()),
-        checks=checks,
-    )
-
-
 def _check_onnx(path: Path) -> str:
     import onnx
 
@@ -217,16 +228,10 @@ def _check_load(path: Path) -> str:
             return f"loaded in ONNX Runtime {_installed_onnxruntime()}"
     except BackendUnavailable as error:
         return f"ONNX Runtime load: skipped, {error.got}; {error.remedy}"
+    except BackendError as error:
+        raise ExportError(error.subject, got=error.got, expected=error.expected, remedy=error.remedy) from error
 
 
 def _installed_onnxruntime() -> str:
     name: str = require("onnxruntime", extra="cpu", purpose="checking the export").__version__
     return name
-
-
-def _node_counts(path: Path) -> dict[str, int]:
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False).graph
-    count: Callable[[str], int] = [node.op_type for node in graph.node].count
-    return {op: count(op) for op in sorted({node.op_type for node in graph.node})}

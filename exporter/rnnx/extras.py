@@ -15,6 +15,6 @@ def require(module: str, *, extra: str, purpose: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name):
+        if not f"{module}.".startswith(f"{error.name}."):
             raise  # the package is there, something inside it is broken
         raise MissingExtraError(module, extra=extra, purpose=purpose) from None

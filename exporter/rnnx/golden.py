@@ -52,7 +52,7 @@ def golden_bytes(weights: RecurrentWeights, contract: Contract) -> bytes:
             arrays[f"{case.name}/out/{name}"] = value
             arrays[f"{case.name}/float32_error/{name}"] = np.array(np.abs(single[name] - value).max())
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type] # before NumPy 2.1 allow_pickle=False is one more array
     return buffer.getvalue()
 
 
@@ -88,12 +88,10 @@ def read_golden(path: Path, contract: Contract) -> list[GoldenCase]:
 def _cases(arrays: dict[str, Array], path: Path, contract: Contract) -> list[GoldenCase]:
     parts: dict[str, dict[str, dict[str, Array]]] = defaultdict(lambda: defaultdict(dict))
     for key, value in arrays.items():
-        case, role, name = (key.split("/") + ["", ""])[:3]
+        case, role, name = [*key.split("/"), "", ""][:3]
         parts[case][role][name] = value
-    wanted = {spec.name for spec in contract.inputs}, {spec.name for spec in contract.outputs}
-    for roles in parts.values():
-        if (set(roles["in"]), set(roles["out"])) != wanted or set(roles["float32_error"]) != wanted[1]:
-            raise _damaged(path, "arrays that do not fit the model's contract")
+    if not all(_fits(roles, contract) for roles in parts.values()):
+        raise _damaged(path, "arrays that do not fit the model's contract")
     if not parts:
         raise _damaged(path, "no cases")
     return [
@@ -106,5 +104,25 @@ def _cases(arrays: dict[str, Array], path: Path, contract: Contract) -> list[Gol
     ]
 
 
+def _fits(roles: dict[str, dict[str, Array]], contract: Contract) -> bool:
+    """Whether a case's arrays have the contract's names, dtypes and dims, each symbol one size throughout."""
+    specs = {("in", spec.name): (spec.dims, np.dtype(spec.dtype)) for spec in contract.inputs}
+    specs |= {("out", spec.name): (spec.dims, np.dtype(np.float64)) for spec in contract.outputs}
+    specs |= {("float32_error", spec.name): ((), np.dtype(np.float64)) for spec in contract.outputs}
+    found = {(role, name): value for role, named in roles.items() for name, value in named.items()}
+    sizes: dict[str, int] = {}
+    return found.keys() == specs.keys() and all(
+        value.dtype == specs[key][1]
+        and value.ndim == len(specs[key][0])
+        and all(
+            size == (dim if isinstance(dim, int) else sizes.setdefault(dim, size))
+            for size, dim in zip(value.shape, specs[key][0], strict=True)
+        )
+        for key, value in found.items()
+    )
+
+
 def _damaged(path: Path, got: str) -> GoldenError:
-    return GoldenError(str(path), got=got, expected="a whole golden file", remedy="copy it anew or export the model again")
+    return GoldenError(
+        str(path), got=got, expected="a whole golden file", remedy="copy it anew or export the model again"
+    )

@@ -1,20 +1,21 @@
-"""Writing a formulation as a sealed .onnx file, one weight in memory at a time."""
+"""Turning a formulation into a sealed .onnx file."""
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import spox
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from rnnx.formulations.graph import Formulation, GraphBuilder, Weight
+from rnnx.onnx_stream import weight_values, write_sealed
 from rnnx.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
-from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_of
+from rnnx_runtime.seal import BLANK, SEAL_KEY
 
 PROTOBUF_LIMIT = 2**31 - 2**20
 """Bytes of weights above which they go to a file of their own; a protobuf holds less than 2 GiB."""
@@ -22,28 +23,25 @@ PROTOBUF_LIMIT = 2**31 - 2**20
 _ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
-def write_onnx(path: Path, formulation: Formulation, contract: Contract, weights: RecurrentWeights, opset: int) -> None:
+def write_onnx(
+    path: Path, formulation: Formulation, contract: Contract, weights: RecurrentWeights, opset: int
+) -> dict[str, int]:
     """Write `path`, and `<path>.data` beside it when the weights exceed `PROTOBUF_LIMIT`.
 
-    The same contract and weights give the same bytes.
+    The same contract and weights give the same bytes. Returns the graph's node count by operator.
     """
     graph = GraphBuilder(opset)
     model = _graph_without_weights(graph, formulation, contract, weights, opset)
     size = 4 * sum(int(np.prod(weight.shape)) for weight in graph.weights)
-    external = _move_weights_out(model, graph.weights, path) if size > PROTOBUF_LIMIT else None
-    if external is None:
-        model.graph.initializer.extend(_tensor(weight) for weight in graph.weights)
     values: dict[str, Any] = json_from_contract(contract)
-    if external:
-        values["external_data"] = external
+    inside = graph.weights
+    if size > PROTOBUF_LIMIT:
+        values["external_data"] = _move_weights_out(model, graph.weights, path)
+        inside = []
     helper.set_model_props(model, {"rnnx": json.dumps({**values, SEAL_KEY: BLANK})})
-    data = model.SerializeToString(deterministic=True)
-    del model
-    offset, digest = seal_of(data)
     with path.open("wb") as file:
-        file.write(data)
-        file.seek(offset)
-        file.write(digest)
+        write_sealed(file, model, inside)
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
 
 def _graph_without_weights(
@@ -66,7 +64,7 @@ def _graph_without_weights(
 
 
 def _drop_identities(graph: onnx.GraphProto) -> None:
-    """Let each output's own node write it, where spox put an Identity to name it; two names for one value keep theirs."""
+    """Let each output's own node write it, where spox put an Identity to name it."""
     renames = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Identity"}
     kept = [node for node in graph.node if node.op_type != "Identity" or renames[node.input[0]] != node.output[0]]
     for node in kept:
@@ -82,25 +80,12 @@ def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(spec.name, _ELEMENT_TYPES[spec.dtype], list(spec.dims))
 
 
-def _tensor(weight: Weight) -> TensorProto:
-    return TensorProto(
-        name=weight.name, dims=weight.shape, data_type=TensorProto.FLOAT, raw_data=_values(weight).tobytes()
-    )
-
-
-def _values(weight: Weight) -> NDArray[Any]:
-    values = weight.make()
-    if values.shape != weight.shape or values.dtype != np.float32:
-        raise AssertionError(f"weight {weight.name}: made {values.dtype} {values.shape}, declared {weight.shape}")
-    return values.astype("<f4", copy=False)
-
-
 def _move_weights_out(model: onnx.ModelProto, weights: list[Weight], path: Path) -> dict[str, str]:
     """Write the weights to `<path>.data`; returns the file's name and SHA-256 for the contract."""
     digest, offset, name = hashlib.sha256(), 0, f"{path.name}.data"
     with path.with_name(name).open("wb") as file:
         for weight in weights:
-            data = np.ascontiguousarray(_values(weight)).data.cast("B")
+            data = np.ascontiguousarray(weight_values(weight)).data.cast("B")
             digest.update(data)
             file.write(data)
             tensor = model.graph.initializer.add(name=weight.name, dims=weight.shape, data_type=TensorProto.FLOAT)

@@ -48,7 +48,7 @@ class RecurrentModule:
         return self.prefix or "(root)"
 
     def keys(self, layer: int, direction: int) -> dict[str, str]:
-        """The checkpoint's keys of one layer and direction: `weight_ih`, `weight_hh` and, with bias, `bias_ih`, `bias_hh`."""
+        """The checkpoint's keys of one layer and direction by name: `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""
         suffix = "" if self.is_cell else _suffix(layer, direction)
         lead = f"{self.prefix}." if self.prefix else ""
         names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
@@ -73,17 +73,17 @@ def _module(tensors: Mapping[str, TensorInfo], prefix: str, is_cell: bool) -> Re
     own = _own_tensors(tensors, prefix)
     first = "" if is_cell else "_l0"
     recurrent = _shape(own, prefix, f"weight_hh{first}")
-    projection = own.get(f"weight_hr{first}")
-    hidden = projection.shape[-1] if projection else recurrent[-1]
+    projection = _projection(own, prefix, f"weight_hr{first}")
+    hidden = projection[1] if projection else recurrent[1]
     kind = _kind(prefix, f"weight_hh{first}", recurrent, hidden)
     layers, directions = (1, 1) if is_cell else _stack(own)
     module = RecurrentModule(
         prefix=prefix,
         kind=kind,
         is_cell=is_cell,
-        input_size=_shape(own, prefix, f"weight_ih{first}")[-1],
+        input_size=_shape(own, prefix, f"weight_ih{first}")[1],
         hidden_size=hidden,
-        projection_size=projection.shape[0] if projection else hidden,
+        projection_size=projection[0] if projection else hidden,
         layers=layers,
         directions=directions,
         bias=f"bias_ih{first}" in own,
@@ -104,15 +104,25 @@ def _own_tensors(tensors: Mapping[str, TensorInfo], prefix: str) -> dict[str, Te
 
 def _shape(own: Mapping[str, TensorInfo], prefix: str, name: str) -> tuple[int, ...]:
     info = own.get(name)
-    if info is None or len(info.shape) != 2:
+    if info is None or len(info.shape) != 2 or 0 in info.shape:
         got = "no such key" if info is None else str(info.shape)
-        raise _contradiction(prefix, name, got, "a matrix")
+        raise _contradiction(prefix, name, got, "a matrix, not empty")
     return info.shape
+
+
+def _projection(own: Mapping[str, TensorInfo], prefix: str, name: str) -> tuple[int, ...] | None:
+    """The shape `(P, H)` of a projection; PyTorch makes none with P ≥ H."""
+    if name not in own:
+        return None
+    shape = _shape(own, prefix, name)
+    if shape[0] >= shape[1]:
+        raise _contradiction(prefix, name, str(shape), "(P, H) with P < H")
+    return shape
 
 
 def _kind(prefix: str, name: str, recurrent: tuple[int, ...], hidden: int) -> Kind:
     for kind, gates in GATES.items():
-        if hidden and recurrent[0] == gates * hidden:
+        if recurrent[0] == gates * hidden:
             return kind
     raise _contradiction(prefix, name, str(recurrent), f"4 (LSTM), 3 (GRU) or 1 (RNN) times {hidden} rows")
 
@@ -146,7 +156,9 @@ def _check_shape(own: Mapping[str, TensorInfo], prefix: str, name: str, expected
         raise _contradiction(prefix, name, "no such key" if info is None else str(info.shape), str(expected))
 
 
-def _refuse_leftovers(own: Mapping[str, TensorInfo], expected: Mapping[str, object], prefix: str, is_cell: bool) -> None:
+def _refuse_leftovers(
+    own: Mapping[str, TensorInfo], expected: Mapping[str, object], prefix: str, is_cell: bool
+) -> None:
     """Refuse a recurrent key that the module found does not account for, such as a layer after a gap."""
     mark = "" if is_cell else "_l"
     stems = tuple(f"{stem}{mark}" for stem in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"))
@@ -168,4 +180,6 @@ def _size(shape: tuple[int, ...]) -> int:
 
 def _contradiction(prefix: str, name: str, got: str, expected: str) -> WeightsError:
     key = f"{prefix}.{name}" if prefix else name
-    return WeightsError(f"key {key!r}", got=got, expected=expected, remedy="the checkpoint is damaged or was edited: save it again")
+    return WeightsError(
+        f"key {key!r}", got=got, expected=expected, remedy="the checkpoint is damaged or was edited: save it again"
+    )

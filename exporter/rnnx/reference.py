@@ -75,7 +75,8 @@ def _run_direction(
 
 def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
     product = x @ weight.astype(x.dtype).T
-    return product if bias is None else product + bias.astype(x.dtype)
+    result: Array = product if bias is None else product + bias.astype(x.dtype)
+    return result
 
 
 def _lstm(inputs: Array, recurrent: Array, c: Array) -> tuple[Array, Array]:

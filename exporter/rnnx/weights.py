@@ -13,6 +13,8 @@ from rnnx.recurrence import RecurrentModule, find_recurrent_modules
 
 Array = NDArray[Any]
 
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
 ONNX_GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 """For each gate of ONNX its place in PyTorch: ONNX i, o, f, c from i, f, g, o; ONNX z, r, h from r, z, n.
 
@@ -36,7 +38,7 @@ class DirectionWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentWeights:
-    """A module's weights: `directions[layer][direction]`, and a SHA-256 over their float32 values in PyTorch's order."""
+    """A module's weights: `directions[layer][direction]`, and a SHA-256 over their float32 values."""
 
     module: RecurrentModule
     directions: tuple[tuple[DirectionWeights, ...], ...]
@@ -59,9 +61,9 @@ def choose_module(checkpoint: Checkpoint, prefix: str | None) -> RecurrentModule
             expected="keys of a recurrent layer such as 'weight_ih_l0'",
             remedy="give the checkpoint that holds the nn.LSTM or nn.GRU",
         )
-    exact = [module for module in modules if module.prefix == (prefix or "")]
-    chosen = exact or [m for m in modules if prefix is None or m.prefix.endswith(f".{prefix}")]
-    if len(chosen) == 1 and (prefix is not None or len(modules) == 1):
+    exact = [module for module in modules if prefix in (None, module.prefix, module.shown_prefix)]
+    chosen = exact or [module for module in modules if module.prefix.endswith(f".{prefix}")]
+    if len(chosen) == 1:
         return chosen[0]
     listing = ", ".join(f"{m.shown_prefix} ({m.type_name})" for m in modules)
     raise OptionError(
@@ -76,7 +78,7 @@ def read_weights(checkpoint: Checkpoint, module: RecurrentModule) -> RecurrentWe
     """Read a module's weights as float32.
 
     Raises:
-        WeightsError: a value is NaN or infinite, or too large for float32.
+        WeightsError: a value is NaN or infinite, or too large for float32, or of a dtype that is no plain float.
     """
     digest = hashlib.sha256()
     layers = tuple(
@@ -86,7 +88,9 @@ def read_weights(checkpoint: Checkpoint, module: RecurrentModule) -> RecurrentWe
     return RecurrentWeights(module=module, directions=layers, sha256=digest.hexdigest())
 
 
-def _direction(checkpoint: Checkpoint, module: RecurrentModule, layer: int, direction: int, digest: Any) -> DirectionWeights:
+def _direction(
+    checkpoint: Checkpoint, module: RecurrentModule, layer: int, direction: int, digest: Any
+) -> DirectionWeights:
     values = {}
     for name, key in module.keys(layer, direction).items():
         array = np.ascontiguousarray(_finite(checkpoint, key))
@@ -99,6 +103,14 @@ def _direction(checkpoint: Checkpoint, module: RecurrentModule, layer: int, dire
 
 
 def _finite(checkpoint: Checkpoint, key: str) -> Array:
+    dtype = checkpoint.tensors[key].dtype
+    if dtype not in FLOATS:
+        raise WeightsError(
+            f"key {key!r} of {checkpoint.name}",
+            got=dtype,
+            expected=", ".join(FLOATS),
+            remedy="give the checkpoint from before quantization",
+        )
     source = checkpoint.read(key)
     with np.errstate(over="ignore"):
         array = source.astype(np.float32, copy=False)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from g2p.dictionary import END, PAD, START, Entry
 
-
 Item = TypeVar("Item")
 
 

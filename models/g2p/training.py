@@ -1,5 +1,6 @@
 """The training loop: Adam on a one-cycle schedule, a checkpoint after every epoch, resumed where it stopped."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def train(recipe: Recipe, folder: Path) -> Speller:
         line = f"loss {total / len(batches):.4f}  validation PER {result.per:.2f} %  WER {result.wer:.2f} %"
         print(f"epoch {epoch + 1}/{recipe.epochs}  {line}", flush=True)
 
-    sizes = {"kind": recipe.kind, "embedding": str(recipe.embedding), "hidden": str(recipe.hidden)}
-    save_file(network.state_dict(), folder / "model.safetensors", metadata=sizes)
+    sizes = {"kind": recipe.kind, "embedding": recipe.embedding, "hidden": recipe.hidden}
+    save_file(network.state_dict(), folder / "model.safetensors", metadata={"speller": json.dumps(sizes)})
     return network
 
 

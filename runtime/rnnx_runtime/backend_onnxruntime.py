@@ -3,13 +3,16 @@
 import contextlib
 import ctypes
 import io
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.cuda import device_count, device_name
 from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
 from rnnx_runtime.model_file import OnnxFile
 
@@ -41,25 +44,36 @@ class OnnxRuntimeBackend:
 
 def open_backend(name: str, model: OnnxFile, threads: int) -> OnnxRuntimeBackend:
     """Open an .onnx on `ort-cpu` or `ort-cuda`; raises as `rnnx_runtime.backends.open_backend`."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise _no_package(name) from None
+    onnxruntime = _library(name)
     cuda = name == "ort-cuda"
     if cuda:
-        _require_cuda(onnxruntime)
+        _require_cuda(onnxruntime, model.contract)
     session = _session(onnxruntime, model, threads, cuda)
     if cuda:
         _require_on_cuda(session)
     _check_signature(session, model)
-    return OnnxRuntimeBackend(session, model.contract, "CUDA device 0" if cuda else "CPU")
+    return OnnxRuntimeBackend(session, model.contract, device_name() if cuda else "CPU")
+
+
+def _library(name: str) -> Any:
+    extra = "gpu" if name == "ort-cuda" else "cpu"
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime"
+        raise BackendUnavailable(
+            f"backend {name}",
+            got="no onnxruntime package" if missing else f"a broken onnxruntime package ({error})",
+            expected="it installed",
+            remedy=f"pip install {'' if missing else '--force-reinstall '}'rnnx[{extra}]'",
+        ) from None
 
 
 def _session(onnxruntime: Any, model: OnnxFile, threads: int, cuda: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # an error is raised with its whole message; the log would print it once more
     providers: list[Any] = ["CPUExecutionProvider"]
     if cuda:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -77,10 +91,14 @@ def _session(onnxruntime: Any, model: OnnxFile, threads: int, cuda: bool) -> Any
 
 
 def _check_signature(session: Any, model: OnnxFile) -> None:
-    pairs = (("inputs", session.get_inputs(), model.contract.inputs), ("outputs", session.get_outputs(), model.contract.outputs))
+    pairs = (
+        ("inputs", session.get_inputs(), model.contract.inputs),
+        ("outputs", session.get_outputs(), model.contract.outputs),
+    )
     for side, found, declared in pairs:
         actual = tuple(
-            TensorSpec(name=value.name, dtype=_DTYPES.get(value.type, value.type), dims=tuple(value.shape)) for value in found
+            TensorSpec(name=value.name, dtype=_DTYPES.get(value.type, value.type), dims=tuple(value.shape))
+            for value in found
         )
         if actual != declared:
             raise ContractError(
@@ -95,7 +113,7 @@ def _listing(specs: tuple[TensorSpec, ...]) -> str:
     return ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in specs)
 
 
-def _require_cuda(onnxruntime: Any) -> None:
+def _require_cuda(onnxruntime: Any, contract: Contract) -> None:
     """Find out why CUDA cannot work before a session is made, for making one would fall back to CPU without a word."""
     version = onnxruntime.__version__
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -103,50 +121,44 @@ def _require_cuda(onnxruntime: Any) -> None:
             f"onnxruntime {version}, a build without CUDA",
             "pip uninstall onnxruntime, then pip install 'rnnx[gpu]' (the two packages share one import name)",
         )
-    _preload_libraries(onnxruntime)
-    folder = Path(onnxruntime.__file__).parent / "capi"
-    try:
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
-    except OSError as error:
-        raise _no_cuda(f"{error}", f"install the CUDA and cuDNN libraries onnxruntime-gpu {version} needs") from None
-    _require_device()
+    if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
+        raise _no_cuda(
+            f"onnxruntime {version}, which cannot say where each node runs",
+            "install onnxruntime-gpu 1.24 or newer",
+        )
+    device_count()
+    if sys.platform == "linux":  # elsewhere the libraries have other names and the session check alone decides
+        _require_libraries(onnxruntime, contract)
 
 
-def _preload_libraries(onnxruntime: Any) -> None:
+def _require_libraries(onnxruntime: Any, contract: Contract) -> None:
+    """Load what the CUDA provider loads; the loader's message names the library that is missing."""
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is not None:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find; the check after it says so
             preload()
-
-
-def _require_device() -> None:
-    from rnnx_runtime.cuda import device_count
-
-    device_count()
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    try:
+        # The CUDA provider takes symbols from the shared one, which ONNX Runtime loads first too.
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+        if contract.form == "encoder":
+            # The LSTM and GRU kernels are cuDNN's. Newer providers load without it, and then those kernels fail:
+            # https://github.com/microsoft/onnxruntime/pull/29252
+            ctypes.CDLL("libcudnn.so.9")
+    except OSError as error:
+        raise _no_cuda(str(error), "pip install 'onnxruntime-gpu[cuda,cudnn]', or the system's packages") from None
 
 
 def _require_on_cuda(session: Any) -> None:
-    """Refuse a session whose recurrence is not on CUDA, whatever the provider list says."""
+    """Refuse a session with any node off CUDA, whatever the provider list says: no graph of rnnx needs the CPU."""
     first = session.get_providers()[0]
     if first != "CUDAExecutionProvider":
         raise _no_cuda(f"a session on {first}", "see ONNX Runtime's message on stderr")
-    astray = [
-        node.get_op_type()
-        for group in session.get_provider_graph_assignment_info()
-        if group.get_ep_name() != "CUDAExecutionProvider"
-        for node in group.get_nodes()
-    ]
-    heavy = sorted({op for op in astray if op in ("LSTM", "GRU", "Gemm", "MatMul")})
-    if heavy:
-        raise _no_cuda(f"{', '.join(heavy)} on CPU", "see ONNX Runtime's message on stderr")
-
-
-def _no_package(name: str) -> BackendUnavailable:
-    extra = "gpu" if name == "ort-cuda" else "cpu"
-    return BackendUnavailable(
-        f"backend {name}", got="no onnxruntime package", expected="it installed", remedy=f"pip install 'rnnx[{extra}]'"
-    )
+    for subgraph in session.get_provider_graph_assignment_info():
+        if subgraph.ep_name != "CUDAExecutionProvider":
+            operators = ", ".join(sorted({node.op_type for node in subgraph.get_nodes()}))
+            raise _no_cuda(f"{operators} on {subgraph.ep_name}", "this ONNX Runtime has no CUDA kernel for it")
 
 
 def _no_cuda(got: str, remedy: str) -> BackendUnavailable:

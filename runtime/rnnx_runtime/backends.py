@@ -55,5 +55,5 @@ def open_backend(name: BackendName, model: ModelFile, threads: int) -> Backend:
 
 
 def default_backend(model: ModelFile) -> BackendName:
-    """`ort-cpu` for an .onnx, the plan's own flavor for a .plan: the file decides, never what the host happens to have."""
+    """`ort-cpu` for an .onnx, the plan's own flavor for a .plan: the file decides, never the host."""
     return "ort-cpu" if isinstance(model, OnnxFile) else model.sidecar.flavor

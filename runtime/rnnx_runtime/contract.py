@@ -30,7 +30,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the weights came from: a file's base name (or a class name), a key prefix, and a SHA-256 over the weights."""
+    """Where the weights came from: a file's base name or a class name, a key prefix, a SHA-256 over the values."""
 
     file: str
     module: str

@@ -27,7 +27,10 @@ def load(path: str | os.PathLike[str], backend: BackendName | None = None, *, th
     """
     if backend is not None and backend not in BACKEND_NAMES:
         raise BackendUnavailable(
-            f"backend {backend!r}", got="an unknown name", expected=" | ".join(BACKEND_NAMES), remedy="choose one of these"
+            f"backend {backend!r}",
+            got="an unknown name",
+            expected=" | ".join(BACKEND_NAMES),
+            remedy="choose one of these",
         )
     if not isinstance(threads, int) or threads < 1:
         raise InputError("threads", got=repr(threads), expected="a whole number ≥ 1", remedy="leave it out for 1")

@@ -97,7 +97,8 @@ def _bytes_of(path: Path) -> bytes:
 def _contract_values(data: bytes, path: Path) -> dict[str, Any]:
     start = data.rfind(CONTRACT_START.encode())
     try:
-        values: Any = json.JSONDecoder().raw_decode(data[start:].decode("utf-8", "replace"))[0]
+        text = data[start:].decode("utf-8", "replace") if start >= 0 else ""
+        values: Any = json.JSONDecoder().raw_decode(text)[0]
     except ValueError as error:
         raise ContractError(
             str(path), got=f"a contract that is not JSON ({error})", expected="JSON", remedy="export the model again"
@@ -126,6 +127,9 @@ def _external_data(model: Path, entry: Any) -> Path | None:
         ) from None
     if actual != entry.get("sha256"):
         raise FileDamagedError(
-            str(path), got="other bytes than were exported", expected="the model's weights", remedy="copy both files anew"
+            str(path),
+            got="other bytes than were exported",
+            expected="the model's weights",
+            remedy="copy both files anew",
         )
     return path

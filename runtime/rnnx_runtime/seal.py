@@ -17,7 +17,12 @@ _MARK = f'"{SEAL_KEY}": "'.encode()
 
 def seal_of(data: bytes) -> tuple[int, bytes]:
     """Where the digest of blank-sealed data goes, and the digest: 64 bytes of lower-case hexadecimal."""
-    return _digest_start(data), hashlib.sha256(data).hexdigest().encode()
+    return seal_offset(data), hashlib.sha256(data).hexdigest().encode()
+
+
+def seal_offset(data: bytes) -> int:
+    """Where the digest of sealed data begins; the data must carry a seal."""
+    return data.rindex(_MARK) + len(_MARK)
 
 
 def is_sealed(data: bytes) -> bool:
@@ -31,7 +36,7 @@ def check_seal(data: bytes, subject: str) -> None:
     Raises:
         FileDamagedError: the digest differs, so some byte is not what was written.
     """
-    start = _digest_start(data)
+    start = seal_offset(data)
     view = memoryview(data)
     actual = hashlib.sha256(view[:start])
     actual.update(BLANK.encode())
@@ -44,7 +49,3 @@ def check_seal(data: bytes, subject: str) -> None:
             expected=f"the sealed {found[:12].decode('ascii', 'replace')}…",
             remedy="the file was truncated or changed after export: export it again or copy it anew",
         )
-
-
-def _digest_start(data: bytes) -> int:
-    return data.rindex(_MARK) + len(_MARK)

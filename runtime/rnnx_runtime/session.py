@@ -49,7 +49,7 @@ class Session:
         """
         self._check_array(x, self._x)
         batch = x.shape[self._batch_axis]
-        feeds = {"x": x}
+        feeds = {"x": np.ascontiguousarray(x)}
         if self._states:
             self._feed_state(feeds, self.initial_state(batch) if state is None else state, batch)
         elif state is not None:
@@ -70,17 +70,13 @@ class Session:
             InputError: as `run`; also for a bidirectional encoder, which has no single next step, and for an
                 unrolled decoder of more than one step.
         """
-        match self.spec.form:
-            case "step":
-                return self.run(x, state)
-            case "encoder" if self.spec.directions == 1:
-                axis = self._time_axis or 0
-                self._check_array(x, TensorSpec(name="x", dtype="float32", dims=("B", self.spec.input_size)))
-                y, state = self.run(np.expand_dims(x, axis), state)
-                return y.squeeze(axis), state
-            case "unrolled" if self.spec.steps == 1:
-                y, state = self.run(x[np.newaxis], state)
-                return y[0], state
+        if self.spec.form == "step":
+            return self.run(x, state)
+        if (self.spec.directions if self.spec.form == "encoder" else self.spec.steps) == 1:
+            axis = self._time_axis or 0
+            self._check_array(x, TensorSpec(name="x", dtype="float32", dims=("B", self.spec.input_size)))
+            y, state = self.run(np.expand_dims(x, axis), state)
+            return y.squeeze(axis), state
         raise InputError(
             "step",
             got="a bidirectional encoder" if self.spec.form == "encoder" else f"{self.spec.steps} unrolled steps",
@@ -127,7 +123,10 @@ class Session:
         state = State(values[last], values[last + 1] if self.spec.cell == "lstm" else None)
         return values[0], state
 
-    def _feed_state(self, feeds: dict[str, Array], state: State, batch: int) -> None:
+    def _feed_state(self, feeds: dict[str, Array], state: object, batch: int) -> None:
+        if not isinstance(state, State):
+            remedy = f"give {'State(h, c)' if self.spec.cell == 'lstm' else 'State(h)'}"
+            raise InputError("state", got=type(state).__name__, expected="a State", remedy=remedy)
         for spec, value in zip(self._states, (state.h, state.c), strict=False):
             self._check_array(value, spec)
             if value is not None and value.shape[-2] != batch:
@@ -137,7 +136,7 @@ class Session:
                     expected=f"batch {batch}, as in x",
                     remedy=f"x is {self._x.shape} here; " + self._layout_hint(),
                 )
-            feeds[spec.name] = value  # type: ignore[assignment] # _check_array refused None
+            feeds[spec.name] = np.ascontiguousarray(value)
         if self.spec.cell == "gru" and state.c is not None:
             raise _unexpected("state.c", "a GRU, which has no c", "give State(h)")
 
@@ -150,7 +149,10 @@ class Session:
             isinstance(value, np.ndarray)
             and value.dtype == np.float32
             and value.ndim == len(spec.dims)
-            and all(size == dim if isinstance(dim, int) else size > 0 for size, dim in zip(value.shape, spec.dims, strict=True))
+            and all(
+                size == dim if isinstance(dim, int) else size > 0
+                for size, dim in zip(value.shape, spec.dims, strict=True)
+            )
         ):
             return
         raise _wrong_array(value, spec)

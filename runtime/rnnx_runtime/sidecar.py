@@ -72,6 +72,8 @@ def read_sidecar(plan: Path) -> Sidecar:
             expected=f"{path.name} beside it",
             remedy="copy the sidecar along with the plan, or build the engine again with rnnx build-engine",
         ) from None
+    except OSError as error:
+        raise _malformed(path, error.strerror or str(error), "a readable file") from None
     except ValueError as error:
         raise _malformed(path, str(error), "JSON") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
@@ -102,12 +104,18 @@ def _sidecar_from_json(data: dict[str, Any], path: Path) -> Sidecar:
         sidecar = Sidecar(**{**data, "contract": contract, "profiles": profiles, "targets": tuple(data["targets"])})
     except (TypeError, KeyError, AttributeError) as error:
         raise _malformed(path, str(error), "exactly the keys of a sidecar") from None
-    sizes = [size for profile in profiles for r in profile.values() for size in (r.min, r.opt, r.max)]
+    ranges = [(sizes.min, sizes.opt, sizes.max) for profile in profiles for sizes in profile.values()]
     texts = (sidecar.version, sidecar.plan_sha256, sidecar.onnx_sha256, *sidecar.targets)
     if sidecar.flavor not in get_args(Flavor):
         raise _malformed(path, f"flavor {sidecar.flavor!r}", " or ".join(get_args(Flavor)))
-    if not all(type(size) is int and size >= 1 for size in sizes) or not all(isinstance(t, str) for t in texts):
-        raise _malformed(path, "a value of the wrong type", "sizes as whole numbers and digests as text")
+    if not all(isinstance(text, str) for text in texts) or not isinstance(data["targets"], list):
+        raise _malformed(path, "a value of the wrong type", "version, targets and digests as text")
+    if type(sidecar.tf32) is not bool:
+        raise _malformed(path, f"tf32 {sidecar.tf32!r}", "true or false")
+    if not all(type(size) is int for sizes in ranges for size in sizes) or not all(
+        1 <= a <= b <= c for a, b, c in ranges
+    ):
+        raise _malformed(path, "a profile out of order or of the wrong type", "1 ≤ min ≤ opt ≤ max")
     return sidecar
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False, slots=True)
 class State:
-    """`h` and, for LSTM, `c`: `(L·D, B, P)` and `(L·D, B, H)` of an encoder, `(B, H)` of a cell; `c` is None for GRU."""
+    """`h` and, for LSTM, `c` (None for GRU): `(L·D, B, P)` and `(L·D, B, H)` of an encoder, `(B, H)` of a cell."""
 
     h: NDArray[Any]
     c: NDArray[Any] | None = None

@@ -1,10 +1,14 @@
 """`rnnx inspect`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rnnx.cli.render import print_json, print_table
+
+if TYPE_CHECKING:
+    from rnnx.recurrence import RecurrentModule
 
 
 @click.command("inspect")
@@ -19,15 +23,15 @@ def command(path: Path, as_json: bool) -> None:
         print_json(json_from_inspection(inspection))
     elif isinstance(inspection, CheckpointInspection):
         columns = ("module", "type", ">input", ">hidden", ">layers", ">directions", "bias", "dtype", ">parameters")
-        rows = [
-            (m.shown_prefix, m.type_name, m.input_size, _hidden(m.hidden_size, m.projection_size), m.layers, m.directions,
-             "yes" if m.bias else "no", m.dtype, f"{m.parameters:,}")
-            for m in inspection.modules
-        ]  # fmt: skip
+        rows = [_row(module) for module in inspection.modules]
         print_table(str(path), columns, rows, caption=f"{inspection.other_tensors} other tensors")
     else:
         print_table(str(path), ("", ""), inspection.rows)
 
 
-def _hidden(hidden: int, projection: int) -> str:
-    return str(hidden) if hidden == projection else f"{hidden} (h {projection})"
+def _row(module: "RecurrentModule") -> tuple[object, ...]:
+    projected = module.projection_size != module.hidden_size
+    hidden = f"{module.hidden_size} (h {module.projection_size})" if projected else module.hidden_size
+    sizes = (module.input_size, hidden, module.layers, module.directions)
+    bias = "yes" if module.bias else "no"
+    return (module.shown_prefix, module.type_name, *sizes, bias, module.dtype, f"{module.parameters:,}")

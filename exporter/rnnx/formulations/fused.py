@@ -19,10 +19,13 @@ def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, in
     op = graph.op
     sequence = op.transpose(inputs["x"], perm=[1, 0, 2]) if contract.batch_first else inputs["x"]
     first_h, first_c = (_per_layer(graph, contract, inputs.get(name)) for name in ("h0", "c0"))
-    last_h, last_c = [], []
+    last_h: list[Var] = []
+    last_c: list[Var] = []
     for layer, directions in enumerate(weights.directions):
         parameters = _parameters(graph, contract, directions, layer)
-        results = _recurrence(graph, contract, sequence, parameters, inputs.get("lengths"), first_h[layer], first_c[layer])
+        results = _recurrence(
+            graph, contract, sequence, parameters, inputs.get("lengths"), first_h[layer], first_c[layer]
+        )
         last_h.append(results[1])
         last_c += results[2:]
         is_top = layer == contract.layers - 1
@@ -60,7 +63,9 @@ def _parameters(
         return np.stack([onnx_gates(kind, getattr(own, name)) for own in directions])
 
     def biases() -> Array:
-        return np.stack([np.concatenate([onnx_gates(kind, b) for b in (own.b_ih, own.b_hh) if b is not None]) for own in directions])
+        return np.stack(
+            [np.concatenate([onnx_gates(kind, b) for b in (own.b_ih, own.b_hh) if b is not None]) for own in directions]
+        )
 
     first = directions[0]
     w = graph.weight(f"W_l{layer}", (count, *first.w_ih.shape), lambda: stacked("w_ih"))

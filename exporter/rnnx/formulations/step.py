@@ -17,11 +17,9 @@ def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, in
     if contract.cell == "lstm":
         hn, cn = _lstm(graph, own, inputs["x"], inputs["h0"], inputs["c0"])
         return {"hn": hn, "cn": cn}
-    sums = [
-        affine(graph, inputs[name], key, getattr(own, f"w_{key}"), getattr(own, f"b_{key}"))
-        for name, key in (("x", "ih"), ("h0", "hh"))
-    ]
-    return {"hn": gru_state(graph, *sums, inputs["h0"], contract.hidden_size)}
+    from_x = _affine(graph, inputs["x"], "ih", own.w_ih, own.b_ih)
+    from_h = _affine(graph, inputs["h0"], "hh", own.w_hh, own.b_hh)
+    return {"hn": gru_state(graph, from_x, from_h, inputs["h0"], contract.hidden_size)}
 
 
 def _lstm(graph: GraphBuilder, own: DirectionWeights, x: Var, h: Var, c: Var) -> tuple[Var, Var]:
@@ -34,7 +32,7 @@ def _lstm(graph: GraphBuilder, own: DirectionWeights, x: Var, h: Var, c: Var) ->
     return lstm_state(graph, graph.op.gemm(*operands), c, own.w_hh.shape[1])
 
 
-def affine(graph: GraphBuilder, x: Var, key: str, weight: Array, bias: Array | None) -> Var:
+def _affine(graph: GraphBuilder, x: Var, key: str, weight: Array, bias: Array | None) -> Var:
     """`x · weightᵀ + bias` of a matrix x, the weight stored transposed."""
     operands = [x, graph.weight(f"W_{key}", weight.shape[::-1], lambda: weight.T)]
     if bias is not None:

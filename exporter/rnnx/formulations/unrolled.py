@@ -25,7 +25,8 @@ def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, in
         return lstm_rows(array) if lstm else array
 
     def product(x: Var, name: str, weight: Array) -> Var:
-        return op.matmul(x, graph.weight(name, weight.shape[::-1], lambda: rows(weight).T))
+        result: Var = op.matmul(x, graph.weight(name, weight.shape[::-1], lambda: rows(weight).T))
+        return result
 
     recurrent_weight = graph.weight("W_hh", own.w_hh.shape[::-1], lambda: rows(own.w_hh).T)
     projected = product(inputs["x"], "W_ih", own.w_ih)

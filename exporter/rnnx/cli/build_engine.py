@@ -1,0 +1,87 @@
+"""`rnnx build-engine`."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnnx.cli.interrupt import die_of_interrupt
+from rnnx.cli.phase_bars import phase_bars
+from rnnx.cli.render import byte_size, print_json, print_table
+
+if TYPE_CHECKING:
+    from rnnx.engine import EngineReport
+
+
+@click.command("build-engine")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .plan to write.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="B=MIN:OPT:MAX[,T=...]",
+    help="Sizes a free dim may take; repeat it for other dims. Naming a dim again starts a second profile.",
+)
+@click.option(
+    "--flavor",
+    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    help="Library to build with; default: the one installed, and of both tensorrt on a host with a GPU.",
+)
+@click.option(
+    "--target-sm",
+    "targets",
+    multiple=True,
+    metavar="X.Y",
+    help="Compute capability to build for, such as 8.9; repeatable. tensorrt-rtx only; default: a portable plan.",
+)
+@click.option("--workspace-mib", type=int, metavar="N", help="Most GPU memory for scratch; default: all of it.")
+@click.option(
+    "--no-tf32",
+    "tf32",
+    flag_value=False,
+    default=True,
+    help="Full float32 in matrix products; TensorRT's default is TF32.",
+)
+@click.option("--optimization-level", type=int, metavar="0-5", help="How long to search for a faster plan; default 3.")
+@click.option("--timing-cache", type=click.Path(path_type=Path), help="File to reuse and update; tensorrt only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool, **others: Any) -> None:
+    """Build a TensorRT engine from SOURCE, an .onnx that `rnnx export` wrote.
+
+    Beside OUTPUT lies its sidecar OUTPUT.json, which the runtime checks. Ctrl-C stops and leaves nothing.
+    """
+    from rnnx.engine import EngineOptions, build_engine
+    from rnnx.profiles import profiles_from_texts
+
+    # The other options have the names and types of EngineOptions' fields.
+    options = EngineOptions(profiles=profiles_from_texts(profiles), **others)
+    try:
+        with phase_bars() as bars:
+            report = build_engine(source, output, options, listener=bars)
+    except KeyboardInterrupt:
+        die_of_interrupt("cancelled, nothing was written")
+        raise
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        print_table(str(report.path), ("", ""), _rows(report))
+
+
+def _rows(report: "EngineReport") -> list[tuple[str, object]]:
+    from rnnx.profiles import text_from_profile
+
+    sidecar = report.sidecar
+    origin = " (default; choose with --profile)" if report.default_profiles else ""
+    return [
+        ("library", f"{sidecar.flavor} {sidecar.version}, {report.chosen}"),
+        ("form", f"{sidecar.contract.form}, {sidecar.contract.formulation}"),
+        ("network", f"layers: {report.layers}, loops: {report.loops}"),
+        *(("profile", text_from_profile(profile) + origin) for profile in sidecar.profiles),
+        ("target", ", ".join(sidecar.targets)),
+        ("precision", f"{sidecar.contract.precision}, TF32 {'on' if sidecar.tf32 else 'off'}"),
+        ("built", f"{byte_size(report.bytes)} in {report.build_s:.1f} s"),
+        *(("warning", warning) for warning in report.warnings),
+        ("sidecar", report.sidecar_path),
+    ]

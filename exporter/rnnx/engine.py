@@ -1,0 +1,133 @@
+"""From an exported .onnx to a TensorRT engine: a .plan and the sidecar that says what it holds."""
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from rnnx.artifacts import staged
+from rnnx.build_progress import PhaseListener
+from rnnx.engine_options import EngineOptions, completed
+from rnnx.errors import OptionError
+from rnnx.extras import require
+from rnnx.interruption import run_interruptibly
+from rnnx.plan_compiler import CompiledPlan, compile_plan
+from rnnx.tensorrt_library import TensorRTLibrary, open_library
+from rnnx_runtime.model_file import OnnxFile, read_onnx
+from rnnx_runtime.sidecar import Sidecar, sidecar_path, text_from_sidecar
+
+__all__ = ["EngineOptions", "EngineReport", "build_engine"]
+
+PORTABLE = "portable"
+"""The target of a plan that runs on every GPU its library knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineReport:
+    """What was built: both files, the sidecar's content, why this library, the network's size, the build's time.
+
+    `default_profiles` says that no profile was given; `warnings` are TensorRT's own.
+    """
+
+    path: Path
+    sidecar_path: Path
+    sidecar: Sidecar
+    chosen: str
+    default_profiles: bool
+    layers: int
+    loops: int
+    bytes: int
+    build_s: float
+    warnings: tuple[str, ...]
+
+
+def build_engine(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    options: EngineOptions | None = None,
+    *,
+    listener: PhaseListener | None = None,
+) -> EngineReport:
+    """Build a TensorRT engine from a model that `rnnx.export` wrote.
+
+    KeyboardInterrupt ends the call at once and leaves no file; TensorRT itself stops at its next step.
+
+    Args:
+        source: the .onnx.
+        path: the .plan to write; its sidecar `<path>.json` is written beside it. Both appear whole or not at all.
+        options: see `EngineOptions`.
+        listener: is told about TensorRT's phases while they last.
+
+    Raises:
+        FileDamagedError: the source is missing, truncated or changed.
+        ContractError: the source is not a model of rnnx.
+        OptionError: an option does not fit the model or the library.
+        EngineError: TensorRT computes this graph wrongly, refuses it, or failed to build it.
+        OutputError: the files could not be written.
+        MissingExtraError: the library, or the package onnx, is not installed.
+    """
+    options, target = options or EngineOptions(), Path(path)
+    if target.suffix != ".plan":
+        remedy = f"use {target.stem}.plan"
+        raise OptionError("output", got=target.name, expected="a name ending in .plan", remedy=remedy)
+    model = read_onnx(Path(source))
+    library = open_library(options.flavor)
+    chosen = completed(options, library, model.contract)
+    targets = (library.own_gpu(),) if library.builds_for_its_own_gpu else chosen.targets or (PORTABLE,)
+    _refuse_traps(model)
+    with staged(target) as stage:
+        plan, build_s = _timed_build(library, model, chosen, listener)
+        sidecar = _sidecar(library, model, plan, chosen, targets)
+        (stage / target.name).write_bytes(plan.data)
+        (stage / sidecar_path(target).name).write_text(text_from_sidecar(sidecar), encoding="utf-8")
+        _keep_timing_cache(chosen.timing_cache, plan)
+    return EngineReport(
+        path=target,
+        sidecar_path=sidecar_path(target),
+        sidecar=sidecar,
+        chosen=library.chosen,
+        default_profiles=not options.profiles,
+        layers=plan.layers,
+        loops=plan.loops,
+        bytes=plan.data.nbytes,
+        build_s=build_s,
+        warnings=plan.warnings,
+    )
+
+
+def _refuse_traps(model: OnnxFile) -> None:
+    onnx = require("onnx", extra="export", purpose="checking a graph before TensorRT reads it")
+    from rnnx.traps import refuse_traps
+
+    refuse_traps(onnx.load_model_from_string(model.data), str(model.path))
+
+
+def _timed_build(
+    library: TensorRTLibrary, model: OnnxFile, options: EngineOptions, listener: PhaseListener | None
+) -> tuple[CompiledPlan, float]:
+    cancelled, start = Event(), time.perf_counter()
+    plan = run_interruptibly(lambda: compile_plan(library, model, options, listener, cancelled), cancelled)
+    return plan, time.perf_counter() - start
+
+
+def _sidecar(
+    library: TensorRTLibrary, model: OnnxFile, plan: CompiledPlan, options: EngineOptions, targets: tuple[str, ...]
+) -> Sidecar:
+    return Sidecar(
+        contract=model.contract,
+        flavor=library.flavor,
+        version=library.version,
+        targets=targets,
+        tf32=options.tf32,
+        profiles=options.profiles,
+        plan_sha256=hashlib.sha256(plan.data).hexdigest(),
+        onnx_sha256=hashlib.sha256(model.data).hexdigest(),
+    )
+
+
+def _keep_timing_cache(path: Path | None, plan: CompiledPlan) -> None:
+    if path is not None and plan.timing_cache is not None:
+        with staged(path) as stage:
+            (stage / path.name).write_bytes(plan.timing_cache)

@@ -1,0 +1,173 @@
+"""PyTorch's own modules with a checkpoint's weights: the truth in float64, and the rows `pytorch-cpu`, `pytorch-cuda`.
+
+https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html, `GRU.html`, `LSTMCell.html`, `GRUCell.html`.
+"""
+
+import contextlib
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.cases import Case
+from rnnx.extras import require
+from rnnx.golden import GoldenCase
+from rnnx.weights import RecurrentWeights
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.errors import BackendUnavailable
+
+Array = NDArray[Any]
+Precision = Literal["float32", "float64"]
+
+
+class TorchReference:
+    """A PyTorch layer or cell run as its contract says: `PackedSequence` for lengths, a loop for an unrolled decoder.
+
+    `name` and `device` are a row's; a call goes from host memory to host memory, copies to a GPU and back included.
+    """
+
+    def __init__(
+        self,
+        weights: RecurrentWeights,
+        contract: Contract,
+        *,
+        precision: Precision = "float32",
+        device: Literal["cpu", "cuda"] = "cpu",
+    ) -> None:
+        """Raises `BackendUnavailable` for CUDA without a usable device, `MissingExtraError` without torch."""
+        self._torch = require("torch", extra="export", purpose="running PyTorch")
+        self.name = f"pytorch-{device}"
+        self.device = "CPU" if device == "cpu" else _cuda_device(self._torch)
+        self._contract = contract
+        self._place = {"device": device, "dtype": getattr(self._torch, precision)}
+        self._module = _module(self._torch, weights, contract, precision).to(device)
+
+    def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
+        """One call over inputs that already are tensors: what a latency measurement repeats."""
+        tensors = {name: self._tensor(name, value) for name, value in feeds.items()}
+        return lambda: self._run(tensors)
+
+    def outputs(self, case: Case) -> dict[str, Array]:
+        """The contract's outputs of one case."""
+        values = self._run({name: self._tensor(name, value) for name, value in case.feeds.items()})
+        return {name: value.numpy() for name, value in values.items()}
+
+    def close(self) -> None:
+        """Let go of the module."""
+        self._module = None
+
+    def _tensor(self, name: str, value: Array) -> Any:
+        # pack_padded_sequence wants lengths as int64 in host memory, wherever the module is
+        tensor = self._torch.from_numpy(np.ascontiguousarray(value))
+        return tensor.long() if name == "lengths" else tensor.to(self._place["dtype"])
+
+    def _run(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        with self._torch.inference_mode(), self._full_float32():
+            placed = {k: v if k == "lengths" else v.to(self._place["device"]) for k, v in tensors.items()}
+            run = _run_encoder if self._contract.form == "encoder" else _run_cell
+            output, state = run(self._torch, self._module, self._contract, placed)
+            h, c = state if isinstance(state, tuple) else (state, None)
+            values = {"output": output, "hn": h, "cn": c}
+            return {spec.name: values[spec.name].cpu() for spec in self._contract.outputs}
+
+    def _full_float32(self) -> contextlib.AbstractContextManager[Any]:
+        """On CUDA, PyTorch lets cuDNN use TF32 by default; a float32 row must not."""
+        if self.device == "CPU":
+            return contextlib.nullcontext()
+        flags: contextlib.AbstractContextManager[Any] = self._torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return flags
+
+
+def torch_truth(weights: RecurrentWeights, contract: Contract, cases: Sequence[Case]) -> list[GoldenCase]:
+    """Each case with PyTorch's float64 outputs and the largest error of PyTorch's own float32 on the same inputs."""
+    double = TorchReference(weights, contract, precision="float64")
+    single = TorchReference(weights, contract)
+    found = []
+    for case in cases:
+        truth, own = double.outputs(case), single.outputs(case)
+        errors = {name: float(np.abs(own[name] - value).max()) for name, value in truth.items()}
+        found.append(GoldenCase(case=case, truth=truth, float32_error=errors))
+    return found
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """PyTorch limited to so many CPU threads inside the block, and as before after it."""
+    torch = require("torch", extra="export", purpose="running PyTorch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _module(torch: Any, weights: RecurrentWeights, contract: Contract, precision: Precision) -> Any:
+    """The layer or cell; made without memory first, so that no random initialisation moves the caller's seed."""
+    own = dataclasses.replace(weights.module, prefix="")
+    build = getattr(torch.nn, own.type_name.removeprefix("nn."))
+    stack = {} if own.is_cell else {"num_layers": own.layers, "bidirectional": own.directions == 2}
+    if not own.is_cell:
+        stack["batch_first"] = contract.batch_first
+    with torch.device("meta"):
+        module = build(own.input_size, own.hidden_size, bias=own.bias, dtype=getattr(torch, precision), **stack)
+    module.load_state_dict(_state_dict(torch, weights, precision), assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def _state_dict(torch: Any, weights: RecurrentWeights, precision: Precision) -> dict[str, Any]:
+    own = dataclasses.replace(weights.module, prefix="")
+    fields = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh"}
+    return {
+        key: torch.from_numpy(getattr(values, fields[name]).astype(precision))
+        for layer, directions in enumerate(weights.directions)
+        for direction, values in enumerate(directions)
+        for name, key in own.keys(layer, direction).items()
+    }
+
+
+def _run_encoder(torch: Any, module: Any, contract: Contract, feeds: Mapping[str, Any]) -> tuple[Any, Any]:
+    x, state = feeds["x"], _first_state(feeds)
+    if "lengths" not in feeds:
+        output, state = module(x, state)
+        return output, state
+    rnn, batch_first = torch.nn.utils.rnn, contract.batch_first
+    packed = rnn.pack_padded_sequence(x, feeds["lengths"], batch_first=batch_first, enforce_sorted=False)
+    output, state = module(packed, state)
+    time = x.shape[1 if batch_first else 0]
+    return rnn.pad_packed_sequence(output, batch_first=batch_first, total_length=time)[0], state
+
+
+def _run_cell(torch: Any, module: Any, contract: Contract, feeds: Mapping[str, Any]) -> tuple[Any, Any]:
+    state = _first_state(feeds)
+    if contract.form == "step":
+        return None, module(feeds["x"], state)
+    hidden = []
+    for x in feeds["x"]:
+        state = module(x, state)
+        hidden.append(state[0] if isinstance(state, tuple) else state)
+    return torch.stack(hidden), state
+
+
+def _first_state(feeds: Mapping[str, Any]) -> Any:
+    if "h0" not in feeds:
+        return None
+    return (feeds["h0"], feeds["c0"]) if "c0" in feeds else feeds["h0"]
+
+
+def _cuda_device(torch: Any) -> str:
+    with warnings.catch_warnings(record=True) as said:  # an unusable driver is told as a warning
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    if available:
+        return str(torch.cuda.get_device_name(0))
+    build = "a build without CUDA" if torch.version.cuda is None else "no usable CUDA device"
+    raise BackendUnavailable(
+        "backend pytorch-cuda",
+        got=f"torch {torch.__version__}, {' '.join([build, *(str(warning.message) for warning in said)])}",
+        expected="a CUDA build and a GPU",
+        remedy="install torch for CUDA on a host with an NVIDIA GPU",
+    )

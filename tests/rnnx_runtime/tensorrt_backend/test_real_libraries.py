@@ -1,0 +1,86 @@
+"""The real TensorRT libraries, as far as this machine has them and a GPU."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnx
+import rnnx_runtime
+from rnnx.engine import EngineOptions, build_engine
+from rnnx.golden import read_golden
+from rnnx_runtime import BackendUnavailable, Contract, Session, State, cuda
+from rnnx_runtime.sidecar import Flavor, Profile, Range, Sidecar, sidecar_path, text_from_sidecar
+
+MODULES: dict[Flavor, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+NARROW: Profile = {"B": Range(min=1, opt=1, max=2), "T": Range(min=1, opt=2, max=2)}
+PROFILE: Profile = {"B": Range(min=1, opt=4, max=8), "T": Range(min=1, opt=16, max=64)}
+
+
+@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
+def test_without_a_gpu_the_reason_is_cudas_own(tmp_path: Path, contract: Contract, flavor: Flavor) -> None:
+    library = _real_library(flavor)
+    if (missing := _missing_gpu()) is None:
+        pytest.skip(f"this machine has a GPU: {cuda.device_name()}")
+    path = tmp_path / "model.plan"
+    path.write_bytes(b"never read")
+    sidecar = Sidecar(
+        contract=contract,
+        flavor=flavor,
+        version=library.__version__,
+        targets=("portable",),
+        tf32=False,
+        profiles=(PROFILE,),
+        plan_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        onnx_sha256="cd" * 32,
+    )
+    sidecar_path(path).write_text(text_from_sidecar(sidecar), encoding="utf-8")
+    with pytest.raises(BackendUnavailable) as caught:
+        rnnx_runtime.load(path)
+    assert str(caught.value) == missing
+
+
+@pytest.mark.gpu
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_a_real_engine_on_a_real_gpu_gives_the_golden_values(
+    tmp_path: Path, flavor: Flavor, cell: str, lengths: bool
+) -> None:
+    library = _real_library(flavor)
+    if (missing := _missing_gpu()) is not None:
+        pytest.skip(missing)
+    if flavor == "tensorrt-rtx" and f"SM{cuda.compute_capability().replace('.', '')}" not in vars(
+        library.ComputeCapability
+    ):
+        pytest.skip(f"tensorrt_rtx does not run on compute capability {cuda.compute_capability()}")
+    layer = getattr(pytest.importorskip("torch").nn, cell)(10, 20, 2, bidirectional=True)
+    model = rnnx.export(layer, tmp_path / "model.onnx", rnnx.ExportOptions(lengths=lengths))
+    options = EngineOptions(flavor=flavor, profiles=(NARROW, PROFILE), tf32=False)
+    plan = build_engine(model.path, tmp_path / "model.plan", options)
+    with rnnx_runtime.load(plan.path) as session:
+        for golden in read_golden(model.golden, model.contract):
+            actual = _outputs(session, golden.case.feeds)
+            for name, truth in golden.truth.items():
+                np.testing.assert_allclose(actual[name], truth, atol=1e-5, err_msg=f"{golden.case.name} {name}")
+
+
+def _outputs(session: Session, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    output, last = session.run(feeds["x"], State(feeds["h0"], feeds.get("c0")), feeds.get("lengths"))
+    return {"output": output, "hn": last.h, "cn": last.c}
+
+
+def _real_library(flavor: Flavor) -> Any:
+    return pytest.importorskip(MODULES[flavor], reason=f"{MODULES[flavor]} is not installed")
+
+
+def _missing_gpu() -> str | None:
+    try:
+        cuda.device_count()
+    except BackendUnavailable as error:
+        return str(error)
+    return None

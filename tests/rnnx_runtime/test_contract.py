@@ -1,0 +1,213 @@
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnx_runtime import Contract, ContractError, TensorSpec
+from rnnx_runtime.contract import Source, contract_from_json, contract_from_text, json_from_contract
+
+sizes = st.integers(1, 2**40)
+texts = st.text(max_size=20)
+unrolled = st.tuples(st.just("unrolled"), sizes)
+others = st.tuples(st.sampled_from(["encoder", "step"]), st.none())
+
+
+@st.composite
+def contracts(draw: st.DrawFn) -> Contract:
+    form, steps = draw(st.one_of(unrolled, others))
+    return Contract(
+        form=form,  # type: ignore[arg-type] # drawn from the three forms
+        cell=draw(st.sampled_from(["lstm", "gru"])),
+        input_size=draw(sizes),
+        hidden_size=draw(sizes),
+        projection_size=draw(sizes),
+        layers=draw(sizes),
+        directions=draw(st.sampled_from([1, 2])),
+        steps=steps,
+        batch_first=draw(st.booleans()),
+        state_inputs=draw(st.booleans()),
+        lengths=draw(st.booleans()),
+        precision=draw(texts),
+        formulation=draw(texts),
+        source=Source(file=draw(texts), module=draw(texts), weights_sha256=draw(texts)),
+        versions=draw(st.dictionaries(texts, texts, max_size=3)),
+    )
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+def shapes(specs: tuple[TensorSpec, ...]) -> dict[str, str]:
+    return {spec.name: f"{spec.dtype} {spec.shape}" for spec in specs}
+
+
+ENCODER_STATES = {"h0": "float32 (4, B, 4)", "c0": "float32 (4, B, 4)"}
+ENCODER_LASTS = {"hn": "float32 (4, B, 4)", "cn": "float32 (4, B, 4)"}
+CELL = {"form": "step", "layers": 1, "directions": 1}
+UNROLLED = {"form": "unrolled", "layers": 1, "directions": 1, "steps": 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "inputs", "outputs"),
+    [
+        pytest.param(
+            {},
+            {"x": "float32 (T, B, 10)", **ENCODER_STATES},
+            {"output": "float32 (T, B, 8)", **ENCODER_LASTS},
+            id="lstm-encoder",
+        ),
+        pytest.param(
+            {"batch_first": True},
+            {"x": "float32 (B, T, 10)", **ENCODER_STATES},
+            {"output": "float32 (B, T, 8)", **ENCODER_LASTS},
+            id="lstm-encoder-batch-first",
+        ),
+        pytest.param(
+            {"projection_size": 2},
+            {"x": "float32 (T, B, 10)", "h0": "float32 (4, B, 2)", "c0": "float32 (4, B, 4)"},
+            {"output": "float32 (T, B, 4)", "hn": "float32 (4, B, 2)", "cn": "float32 (4, B, 4)"},
+            id="lstm-encoder-projection",
+        ),
+        pytest.param(
+            {"cell": "gru", "directions": 1, "lengths": True},
+            {"x": "float32 (T, B, 10)", "h0": "float32 (2, B, 4)", "lengths": "int32 (B,)"},
+            {"output": "float32 (T, B, 4)", "hn": "float32 (2, B, 4)"},
+            id="gru-encoder-lengths",
+        ),
+        pytest.param(
+            {"state_inputs": False},
+            {"x": "float32 (T, B, 10)"},
+            {"output": "float32 (T, B, 8)", **ENCODER_LASTS},
+            id="lstm-encoder-no-state",
+        ),
+        pytest.param(
+            CELL,
+            {"x": "float32 (B, 10)", "h0": "float32 (B, 4)", "c0": "float32 (B, 4)"},
+            {"hn": "float32 (B, 4)", "cn": "float32 (B, 4)"},
+            id="lstm-step",
+        ),
+        pytest.param(
+            {**UNROLLED, "cell": "gru"},
+            {"x": "float32 (3, B, 10)", "h0": "float32 (B, 4)"},
+            {"output": "float32 (3, B, 4)", "hn": "float32 (B, 4)"},
+            id="gru-unrolled",
+        ),
+    ],
+)
+def test_inputs_and_outputs_follow_from_the_contract(
+    contract: Contract, changes: dict[str, Any], inputs: dict[str, str], outputs: dict[str, str]
+) -> None:
+    changed = dataclasses.replace(contract, **changes)
+    assert shapes(changed.inputs) == inputs
+    assert list(shapes(changed.inputs)) == list(inputs)
+    assert shapes(changed.outputs) == outputs
+    assert list(shapes(changed.outputs)) == list(outputs)
+
+
+@settings(deadline=None, database=None, derandomize=True, max_examples=100)
+@given(contracts())
+def test_a_contract_survives_json(drawn: Contract) -> None:
+    assert contract_from_text(json.dumps(json_from_contract(drawn)), "model.onnx") == drawn
+
+
+@settings(deadline=None, database=None, derandomize=True, max_examples=200)
+@given(json_values)
+def test_any_other_json_is_refused(data: Any) -> None:
+    with pytest.raises(ContractError, match=r"^contract of model\.onnx: got "):
+        contract_from_json(data, "model.onnx")
+
+
+@settings(deadline=None, database=None, derandomize=True, max_examples=300)
+@given(drawn=contracts(), data=st.data())
+def test_one_changed_value_gives_a_contract_or_a_contract_error(drawn: Contract, data: st.DataObject) -> None:
+    values = json_from_contract(drawn)
+    values[data.draw(st.sampled_from(sorted(values)))] = data.draw(json_values)
+    try:
+        read = contract_from_json(values, "model.onnx")
+    except ContractError:
+        return
+    assert shapes(read.inputs)
+    assert shapes(read.outputs)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("form", "decoder"),
+        ("form", ["encoder"]),
+        ("cell", "rnn"),
+        ("input_size", 0),
+        ("input_size", 2.0),
+        ("hidden_size", "4"),
+        ("projection_size", -1),
+        ("layers", True),
+        ("directions", 3),
+        ("directions", 1.0),
+        ("steps", 3),
+        ("batch_first", 1),
+        ("state_inputs", None),
+        ("lengths", "no"),
+        ("precision", 32),
+        ("formulation", None),
+        ("versions", ["0.1.0"]),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_range_is_refused(contract: Contract, key: str, value: object) -> None:
+    with pytest.raises(ContractError) as caught:
+        contract_from_json({**json_from_contract(contract), key: value}, "model.onnx")
+    assert str(caught.value) == (
+        f"contract of model.onnx: got {key} = {value!r}, expected a valid {key}; "
+        "export the model again with rnnx export"
+    )
+
+
+@pytest.mark.parametrize("steps", [None, 0, "3"])
+def test_an_unrolled_form_needs_its_steps(contract: Contract, steps: object) -> None:
+    with pytest.raises(ContractError, match=r"got steps = .*expected a valid steps"):
+        contract_from_json({**json_from_contract(contract), "form": "unrolled", "steps": steps}, "model.onnx")
+
+
+def without(key: str) -> Callable[[dict[str, Any]], object]:
+    return lambda values: {name: value for name, value in values.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        pytest.param(without("layers"), "layers", id="key-missing"),
+        pytest.param(without("source"), "source", id="source-missing"),
+        pytest.param(lambda values: {**values, "extra": 1}, "extra", id="key-unknown"),
+        pytest.param(lambda values: {**values, "source": None}, "mapping", id="source-null"),
+        pytest.param(lambda values: {**values, "source": {"file": "a"}}, "module", id="source-incomplete"),
+        pytest.param(lambda values: {**values, "schema": 2}, "schema 2", id="schema-newer"),
+        pytest.param(without("schema"), "schema None", id="schema-missing"),
+        pytest.param(lambda values: [values], "got list", id="no-object"),
+    ],
+)
+def test_another_set_of_keys_is_refused(
+    contract: Contract, change: Callable[[dict[str, Any]], object], got: str
+) -> None:
+    with pytest.raises(ContractError, match=got):
+        contract_from_json(change(json_from_contract(contract)), "model.onnx")
+
+
+def test_another_schema_says_which_version_to_use(contract: Contract) -> None:
+    with pytest.raises(ContractError) as caught:
+        contract_from_json({**json_from_contract(contract), "schema": 9}, "model.onnx")
+    assert str(caught.value) == (
+        "contract of model.onnx: got schema 9, expected schema 1; export the model again with this version of rnnx, "
+        "or install the version that wrote it"
+    )
+
+
+def test_text_that_is_no_json_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"contract of model\.onnx: got .*, expected JSON; export the model again"):
+        contract_from_text("{", "model.onnx")

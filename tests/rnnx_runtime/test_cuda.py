@@ -1,0 +1,195 @@
+"""Devices, streams and buffers, on a CUDA runtime in NumPy; the last tests use the real one where there is a GPU."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnx_runtime import BackendError, BackendUnavailable, cuda
+
+
+def test_device_count_names_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    with pytest.raises(BackendUnavailable, match=r"no cuda-bindings .+pip install cuda-bindings"):
+        cuda.device_count()
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "remedy"),
+    [
+        ("cudaErrorInsufficientDriver", 35, "driver"),
+        ("cudaErrorNoDevice", 100, "CUDA_VISIBLE_DEVICES"),
+        ("cudaErrorMemoryAllocation", 2, "nvidia-smi"),
+    ],
+)
+def test_device_count_says_the_error_by_name_and_number(fake_cudart: Any, name: str, number: int, remedy: str) -> None:
+    fake_cudart.failures["cudaGetDeviceCount"] = fake_cudart.cudaError_t[name]
+    with pytest.raises(BackendUnavailable) as caught:
+        cuda.device_count()
+    assert caught.value.got == f"{name} ({number}), the meaning of {number}"
+    assert remedy in caught.value.remedy
+
+
+def test_no_devices_without_an_error_is_unavailable_too(fake_cudart: Any) -> None:
+    fake_cudart.devices = 0
+    with pytest.raises(BackendUnavailable, match="0 devices"):
+        cuda.device_count()
+
+
+def test_a_device_tells_its_name_and_compute_capability(fake_cudart: Any) -> None:
+    fake_cudart.capability = (12, 0)
+    assert (cuda.device_count(), cuda.current_device()) == (1, 0)
+    assert (cuda.device_name(), cuda.compute_capability()) == ("Fake GPU", "12.0")
+
+
+def test_a_buffer_carries_values_to_the_device_and_back(fake_cudart: Any) -> None:
+    stream, buffer, values = cuda.Stream(), cuda.DeviceBuffer(), np.arange(6, dtype=np.float32).reshape(2, 3)
+    buffer.reserve(values.nbytes)
+    view = buffer.host_view("float32", (2, 3))
+    view[...] = values
+    buffer.upload(values.nbytes, stream)
+    stream.synchronize()
+    view[...] = 0
+    buffer.download(values.nbytes, stream)
+    assert not view.any(), "a copy is queued, not done"
+    stream.synchronize()
+    np.testing.assert_array_equal(view, values)
+
+
+def test_a_buffer_only_grows_and_by_powers_of_two(fake_cudart: Any) -> None:
+    buffer, capacities = cuda.DeviceBuffer(), []
+    for size in (1, 100, 90, 128, 129):
+        buffer.reserve(size)
+        capacities.append(buffer.capacity)
+    assert capacities == [1, 128, 128, 128, 256]
+    assert [memory.nbytes for memory in fake_cudart.device.values()] == [256]
+    assert [memory.nbytes for memory in fake_cudart.host.values()] == [256]
+    assert fake_cudart.calls.count("cudaMalloc") == 3
+
+
+def test_a_view_beyond_the_buffer_is_refused(fake_cudart: Any) -> None:
+    buffer = cuda.DeviceBuffer()
+    buffer.reserve(16)
+    with pytest.raises(ValueError, match="20 bytes into a buffer of 16"):
+        buffer.host_view("float32", (5,))
+
+
+def test_closing_gives_everything_back_and_twice_is_harmless(fake_cudart: Any) -> None:
+    stream, buffer = cuda.Stream(), cuda.DeviceBuffer()
+    buffer.reserve(10)
+    for _ in range(2):
+        buffer.close()
+        stream.close()
+    assert fake_cudart.is_empty
+
+
+def test_a_closed_buffer_can_be_used_again(fake_cudart: Any) -> None:
+    buffer = cuda.DeviceBuffer()
+    buffer.reserve(10)
+    buffer.close()
+    buffer.reserve(10)
+    assert buffer.host_view("int32", (2,)).shape == (2,)
+
+
+def test_half_an_allocation_is_freed_on_close(fake_cudart: Any) -> None:
+    buffer = cuda.DeviceBuffer()
+    fake_cudart.failures["cudaMallocHost"] = fake_cudart.cudaError_t.cudaErrorMemoryAllocation
+    with pytest.raises(BackendError, match=r"CUDA cudaMallocHost: got cudaErrorMemoryAllocation \(2\)"):
+        buffer.reserve(10)
+    assert buffer.capacity == 0
+    buffer.close()
+    assert fake_cudart.is_empty
+
+
+def test_host_memory_is_freed_even_when_freeing_the_device_fails(fake_cudart: Any) -> None:
+    buffer = cuda.DeviceBuffer()
+    buffer.reserve(10)
+    fake_cudart.failures["cudaFree"] = fake_cudart.cudaError_t.cudaErrorIllegalAddress
+    with pytest.raises(BackendError, match="cudaFree"):
+        buffer.close()
+    assert not fake_cudart.host
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "cudaGetDevice",
+        "cudaGetDeviceProperties",
+        "cudaDeviceGetAttribute",
+        "cudaStreamCreateWithFlags",
+        "cudaStreamSynchronize",
+        "cudaStreamDestroy",
+        "cudaMalloc",
+        "cudaMallocHost",
+        "cudaMemcpyAsync",
+        "cudaFree",
+        "cudaFreeHost",
+    ],
+)
+def test_every_call_is_checked(fake_cudart: Any, function: str) -> None:
+    fake_cudart.failures[function] = fake_cudart.cudaError_t.cudaErrorIllegalAddress
+    with pytest.raises(BackendError, match=rf"CUDA {function}: got cudaErrorIllegalAddress \(700\), the meaning of"):
+        _use_everything()
+
+
+def _use_everything() -> None:
+    cuda.current_device()
+    cuda.device_name()
+    cuda.compute_capability()
+    stream, buffer = cuda.Stream(), cuda.DeviceBuffer()
+    buffer.reserve(4)
+    buffer.upload(4, stream)
+    buffer.download(4, stream)
+    stream.synchronize()
+    buffer.close()
+    stream.close()
+
+
+def test_importing_the_module_loads_no_cuda_bindings() -> None:
+    script = "import sys, rnnx_runtime.cuda; print([name for name in sys.modules if name.split('.')[0] == 'cuda'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_real_cuda_bindings_give_a_reason_without_a_gpu() -> None:
+    pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
+    try:
+        cuda.device_count()
+    except BackendUnavailable as error:
+        assert error.got == "0 devices" or error.got.startswith("cudaError")  # noqa: PT017 - success is a skip
+    else:
+        pytest.skip(f"this machine has a GPU: {cuda.device_name()}")
+
+
+@pytest.mark.gpu
+def test_a_real_device_holds_what_was_copied_to_it() -> None:
+    _skip_without_a_gpu()
+    stream, buffer = cuda.Stream(), cuda.DeviceBuffer()
+    values = np.random.default_rng(0).standard_normal((100, 7)).astype(np.float32)
+    buffer.reserve(values.nbytes)
+    view = buffer.host_view("float32", values.shape)
+    view[...] = values
+    buffer.upload(values.nbytes, stream)
+    stream.synchronize()
+    view[...] = 0
+    buffer.download(values.nbytes, stream)
+    stream.synchronize()
+    np.testing.assert_array_equal(view, values)
+    buffer.close()
+    stream.close()
+
+
+@pytest.mark.gpu
+def test_a_real_device_tells_its_name_and_compute_capability() -> None:
+    _skip_without_a_gpu()
+    assert cuda.device_name()
+    assert float(cuda.compute_capability()) >= 5
+
+
+def _skip_without_a_gpu() -> None:
+    try:
+        cuda.device_count()
+    except BackendUnavailable as error:
+        pytest.skip(str(error))

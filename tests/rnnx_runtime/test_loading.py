@@ -1,0 +1,156 @@
+import dataclasses
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+from torch import nn
+
+import rnnx
+import rnnx_runtime
+from rnnx_runtime import BackendError, BackendUnavailable, Contract, ContractError, FileDamagedError, InputError
+from rnnx_runtime.backends import default_backend
+from rnnx_runtime.contract import json_from_contract
+from rnnx_runtime.model_file import read_onnx, read_plan
+from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_of
+from rnnx_runtime.sidecar import Flavor, Sidecar, sidecar_path, text_from_sidecar
+
+SEED = 20262
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(SEED)
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    rnnx.export(nn.LSTM(3, 5), path)
+    return path
+
+
+def write_sealed(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
+    helper.set_model_props(model, {"rnnx": json.dumps({**json_from_contract(contract), SEAL_KEY: BLANK})})
+    data = model.SerializeToString(deterministic=True)
+    start, digest = seal_of(data)
+    path.write_bytes(data[:start] + digest + data[start + len(digest) :])
+
+
+def write_plan(path: Path, contract: Contract, flavor: Flavor) -> None:
+    path.write_bytes(b"plan")
+    sidecar = Sidecar(
+        contract=contract,
+        flavor=flavor,
+        version="10.13.0",
+        targets=("8.9",),
+        tf32=False,
+        profiles=(),
+        plan_sha256=hashlib.sha256(b"plan").hexdigest(),
+        onnx_sha256="cd" * 32,
+    )
+    sidecar_path(path).write_text(text_from_sidecar(sidecar), encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_model_opens_by_text_or_path(exported: Path, kind: type[str | Path]) -> None:
+    with rnnx_runtime.load(kind(exported)) as session:
+        assert session.device == "CPU"
+        assert session.run(np.zeros((2, 1, 3), np.float32))[0].shape == (2, 1, 5)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "ORT-CPU", "", "onnxruntime"])
+def test_an_unknown_backend_is_refused(exported: Path, backend: Any) -> None:
+    with pytest.raises(BackendUnavailable) as caught:
+        rnnx_runtime.load(exported, backend)
+    assert str(caught.value) == (
+        f"backend {backend!r}: got an unknown name, expected ort-cpu | ort-cuda | tensorrt | tensorrt-rtx; "
+        "choose one of these"
+    )
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None])
+def test_threads_must_be_a_whole_number_of_one_or_more(exported: Path, threads: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        rnnx_runtime.load(exported, threads=threads)
+    assert str(caught.value) == f"threads: got {threads!r}, expected a whole number ≥ 1; leave it out for 1"
+
+
+def test_more_threads_give_the_same_results(exported: Path) -> None:
+    x = np.random.default_rng(SEED).standard_normal((4, 2, 3), np.float32)
+    with rnnx_runtime.load(exported) as one, rnnx_runtime.load(exported, threads=2) as two:
+        np.testing.assert_allclose(one.run(x)[0], two.run(x)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_an_onnx_file_on_an_engine_backend_is_refused(exported: Path, backend: Any) -> None:
+    with pytest.raises(BackendUnavailable) as caught:
+        rnnx_runtime.load(exported, backend)
+    assert str(caught.value) == (
+        f"backend {backend}: got model.onnx, expected a .plan file; name the matching file or another backend"
+    )
+
+
+@pytest.mark.parametrize("backend", ["ort-cpu", "ort-cuda"])
+def test_a_plan_on_onnx_runtime_is_refused(tmp_path: Path, contract: Contract, backend: Any) -> None:
+    write_plan(tmp_path / "model.plan", contract, "tensorrt")
+    with pytest.raises(BackendUnavailable, match=rf"backend {backend}: got model\.plan, expected an \.onnx file; "):
+        rnnx_runtime.load(tmp_path / "model.plan", backend)
+
+
+@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
+def test_the_file_decides_the_backend(tmp_path: Path, exported: Path, contract: Contract, flavor: Flavor) -> None:
+    write_plan(tmp_path / "model.plan", contract, flavor)
+    assert default_backend(read_plan(tmp_path / "model.plan")) == flavor
+    assert default_backend(read_onnx(exported)) == "ort-cpu"
+
+
+@pytest.mark.parametrize(("backend", "extra"), [("ort-cpu", "cpu"), ("ort-cuda", "gpu")])
+def test_a_missing_onnxruntime_names_the_pip_command(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, backend: Any, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BackendUnavailable) as caught:
+        rnnx_runtime.load(exported, backend)
+    assert str(caught.value) == (
+        f"backend {backend}: got no onnxruntime package, expected it installed; pip install 'rnnx[{extra}]'"
+    )
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileDamagedError, match=r"gone\.onnx: got No such file or directory, expected a readable file"):
+        rnnx_runtime.load(tmp_path / "gone.onnx")
+
+
+@pytest.mark.parametrize(
+    ("changes", "side"),
+    [
+        pytest.param({"hidden_size": 6, "projection_size": 6}, "inputs", id="hidden"),
+        pytest.param({"cell": "gru"}, "inputs", id="cell"),
+        pytest.param({"batch_first": True}, "inputs", id="batch-first"),
+        pytest.param({"lengths": True}, "inputs", id="lengths"),
+        pytest.param({"state_inputs": False}, "inputs", id="no-state"),
+    ],
+)
+def test_a_graph_that_its_contract_does_not_describe_is_refused(
+    tmp_path: Path, exported: Path, changes: dict[str, Any], side: str
+) -> None:
+    contract = dataclasses.replace(read_onnx(exported).contract, **changes)
+    write_sealed(tmp_path / "model.onnx", onnx.load(exported), contract)
+    with pytest.raises(ContractError) as caught:
+        rnnx_runtime.load(tmp_path / "model.onnx")
+    message = str(caught.value)
+    assert message.startswith(f"{side} of {tmp_path / 'model.onnx'}: got x float32 (T, B, 3), h0 float32 (1, B, 5), c0")
+    assert message.endswith("; the graph and its contract disagree: export the model again")
+
+
+def test_a_graph_that_onnx_runtime_refuses_keeps_its_message(tmp_path: Path, exported: Path) -> None:
+    model = onnx.load(exported)
+    model.graph.node[0].op_type = "NoSuchOperator"
+    write_sealed(tmp_path / "model.onnx", model, read_onnx(exported).contract)
+    with pytest.raises(
+        BackendError, match=r"^ONNX Runtime [\d.]+ loading model\.onnx: got .*NoSuchOperator.*expected a"
+    ):
+        rnnx_runtime.load(tmp_path / "model.onnx")

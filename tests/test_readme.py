@@ -1,0 +1,69 @@
+"""The README does what it says: its commands and its Python run, in order, and it names every command and option."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from rnnx.cli import group
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def _commands() -> list[click.Command]:
+    context = click.Context(group)
+    return [command for name in group.list_commands(context) if (command := group.get_command(context, name))]
+
+
+def _run(language: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    call = ["bash", "-euo", "pipefail", "-c", text] if language == "sh" else [sys.executable, "-c", text]
+    environment = os.environ | {"PATH": path}
+    return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.tensorrt
+def test_every_block_runs_in_order(tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    ran = 0
+    for language, text in BLOCKS:
+        lines = [line for line in text.splitlines() if not line.startswith("make ")]
+        if language == "text" or not lines:
+            continue
+        result = _run(language, "\n".join(lines), tmp_path)
+        assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
+        ran += 1
+    assert ran >= 5
+
+
+def test_only_make_and_pip_blocks_are_left_unrun() -> None:
+    unrun = [text for language, text in BLOCKS if language == "text"]
+    assert all(line.startswith("pip install ") for text in unrun for line in text.splitlines())
+
+
+def test_make_targets_named_in_the_documents_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    documents = README + (ROOT / "CONTRIBUTING.md").read_text()
+    assert set(re.findall(r"^\s*make (\w+)", documents, flags=re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("command", _commands(), ids=lambda command: command.name)
+def test_every_command_and_option_is_documented(command: click.Command) -> None:
+    assert f"`rnnx {command.name}" in README
+    options = [name for p in command.params if isinstance(p, click.Option) for name in (*p.opts, *p.secondary_opts)]
+    missing = [name for name in options if not re.search(rf"`{re.escape(name)}[`| =\\]", README)]
+    assert not missing
+
+
+@pytest.mark.parametrize("command", _commands(), ids=lambda command: command.name)
+def test_every_command_has_a_help_page(command: click.Command) -> None:
+    text = command.get_help(click.Context(command, info_name=command.name))
+    assert command.help
+    assert all(p.help for p in command.params if isinstance(p, click.Option)), text
