@@ -24,7 +24,9 @@ def main() -> None:
         rows.append(_row("LSTMCell", torch.nn.LSTMCell(hidden, hidden), (1, hidden)))
         rows.append(_row("GRUCell", torch.nn.GRUCell(hidden, hidden), (1, hidden)))
     write_result("session_overhead", "python benchmarks/session_overhead.py", {"threads": 1, "rows": rows})
-    table = [(r["module"], r["x"], r["bare_us"], r["session_us"], r["added_us"], f"{r['added_percent']} %") for r in rows]
+    table = [
+        (r["module"], r["x"], r["bare_us"], r["session_us"], r["added_us"], f"{r['added_percent']} %") for r in rows
+    ]
     columns = ("module", "x", ">bare µs", ">session µs", ">added µs", ">added")
     print_table("Session.run over a bare InferenceSession.run", columns, table)
 

@@ -33,7 +33,10 @@ class OnnxRuntimeBackend:
             values: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
         except Exception as error:  # ONNX Runtime's own errors share no base but Exception
             raise BackendError(
-                "ONNX Runtime run", got=str(error), expected="a result", remedy="see ONNX Runtime's message"
+                "ONNX Runtime run",
+                got=_one_line(error),
+                expected="a result",
+                remedy="the inputs passed rnnx's checks: look for lack of memory, else report this message",
             ) from error
         return values
 
@@ -84,10 +87,14 @@ def _session(onnxruntime: Any, model: OnnxFile, threads: int, cuda: bool) -> Any
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
         raise BackendError(
             f"ONNX Runtime {onnxruntime.__version__} loading {model.path.name}",
-            got=str(error),
+            got=_one_line(error),
             expected="a session",
             remedy="a newer ONNX Runtime, or an export with a lower --opset, may be needed",
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _check_signature(session: Any, model: OnnxFile) -> None:

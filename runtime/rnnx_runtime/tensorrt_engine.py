@@ -21,12 +21,15 @@ _DTYPES = {"FLOAT": "float32", "INT32": "int32"}
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedEngine:
-    """An engine whose inputs, outputs and profiles are the sidecar's, and what must live as long as it."""
+    """An engine whose inputs, outputs and profiles are the sidecar's, and what must outlive it.
 
-    library: Any
-    logger: Any
-    runtime: Any
+    Fields are let go from the first to the last: the engine before its runtime, the runtime before its logger.
+    """
+
     engine: Any
+    runtime: Any
+    logger: Any
+    library: Any
     contract: Contract
     profiles: tuple[Profile, ...]
     device: str
@@ -52,10 +55,10 @@ def load_engine(name: str, model: PlanFile) -> LoadedEngine:
     _check_signature(library, engine, model)
     _check_profiles(engine, model)
     return LoadedEngine(
-        library=library,
-        logger=logger,
-        runtime=runtime,
         engine=engine,
+        runtime=runtime,
+        logger=logger,
+        library=library,
         contract=model.contract,
         profiles=model.sidecar.profiles,
         device=device_name(device),

@@ -31,6 +31,19 @@ class Severity(IntEnum):
     INFO = 3
 
 
+class Flags10(IntEnum):
+    """`NetworkDefinitionCreationFlag` of TensorRT 10."""
+
+    EXPLICIT_BATCH = 0
+    STRONGLY_TYPED = 1
+
+
+class Flags11(IntEnum):
+    """`NetworkDefinitionCreationFlag` of TensorRT 11."""
+
+    STRONGLY_TYPED = 0
+
+
 class _Named:
     """A value of one of TensorRT's enums."""
 
@@ -42,7 +55,7 @@ class FakeTensor:
     """`ITensor`: what an input or output of the ONNX graph becomes."""
 
     def __init__(self, info: onnx.ValueInfoProto) -> None:
-        kinds = {onnx.TensorProto.FLOAT: "FLOAT", onnx.TensorProto.INT32: "INT32"}
+        kinds: dict[int, str] = {onnx.TensorProto.FLOAT: "FLOAT", onnx.TensorProto.INT32: "INT32"}
         self.name = info.name
         self.dtype = _Named(kinds[info.type.tensor_type.elem_type])
         dims = info.type.tensor_type.shape.dim
@@ -207,10 +220,7 @@ class FakeTensorRT(ModuleType):
         self.builders: list[FakeBuilder] = []
         self.configs: list[FakeConfig] = []
         self.logger: Any = None
-        # 10 numbers it 1, after EXPLICIT_BATCH; 11 has no other flag.
-        flags = {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1} if version.startswith("10") else {"STRONGLY_TYPED": 0}
-        self.NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", flags)
-        self.ComputeCapability = IntEnum("ComputeCapability", {"NONE": 0, "CURRENT": 1, "SM120": 120, "SM89": 89})
+        self.NetworkDefinitionCreationFlag = Flags10 if version.startswith("10") else Flags11
         self.BuilderFlag = SimpleNamespace(TF32="TF32")
         self.MemoryPoolType = SimpleNamespace(WORKSPACE="WORKSPACE")
         self.LayerType = SimpleNamespace(TRIP_LIMIT="TRIP_LIMIT")

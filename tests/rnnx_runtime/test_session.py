@@ -401,11 +401,11 @@ def test_a_session_closes_when_its_block_fails(contract: Contract) -> None:
     assert backend.closed == 1
 
 
-@pytest.fixture(scope="module", params=["lstm", "gru"])
+@pytest.fixture(scope="module", params=[nn.LSTM, nn.GRU], ids=["lstm", "gru"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(SEED)
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    rnnx.export({"lstm": nn.LSTM, "gru": nn.GRU}[request.param](3, 5, 2), path)
+    rnnx.export(request.param(3, 5, 2), path)
     return path
 
 

@@ -137,7 +137,7 @@ def test_the_graph_is_one_plain_recurrence_a_layer(tmp_path: Path, variant: Vari
         "hidden_size": 5,
         "layout": 0,
         "direction": b"bidirectional" if variant.bidirectional else b"forward",
-        **({"linear_before_reset": 1} if variant.cell == "gru" else {"input_forget": 0}),
+        "linear_before_reset" if variant.cell == "gru" else "input_forget": int(variant.cell == "gru"),
     }
     assert attributes == [expected] * variant.layers
     assert "Identity" not in report.nodes

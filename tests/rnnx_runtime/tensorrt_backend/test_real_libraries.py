@@ -12,7 +12,7 @@ import rnnx
 import rnnx_runtime
 from rnnx.engine import EngineOptions, build_engine
 from rnnx.golden import read_golden
-from rnnx_runtime import BackendUnavailable, Contract, Session, State, cuda
+from rnnx_runtime import BackendError, BackendUnavailable, Contract, Session, State, cuda
 from rnnx_runtime.sidecar import Flavor, Profile, Range, Sidecar, sidecar_path, text_from_sidecar
 
 MODULES: dict[Flavor, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -20,17 +20,15 @@ NARROW: Profile = {"B": Range(min=1, opt=1, max=2), "T": Range(min=1, opt=2, max
 PROFILE: Profile = {"B": Range(min=1, opt=4, max=8), "T": Range(min=1, opt=16, max=64)}
 
 
-@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
-def test_without_a_gpu_the_reason_is_cudas_own(tmp_path: Path, contract: Contract, flavor: Flavor) -> None:
-    library = _real_library(flavor)
-    if (missing := _missing_gpu()) is None:
-        pytest.skip(f"this machine has a GPU: {cuda.device_name()}")
+@pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
+def unread_plan(request: pytest.FixtureRequest, tmp_path: Path, contract: Contract) -> Path:
+    """A plan of bytes that no library reads, with a sidecar that fits the installed one."""
     path = tmp_path / "model.plan"
-    path.write_bytes(b"never read")
+    path.write_bytes(b"no engine at all")
     sidecar = Sidecar(
         contract=contract,
-        flavor=flavor,
-        version=library.__version__,
+        flavor=request.param,
+        version=_real_library(request.param).__version__,
         targets=("portable",),
         tf32=False,
         profiles=(PROFILE,),
@@ -38,9 +36,23 @@ def test_without_a_gpu_the_reason_is_cudas_own(tmp_path: Path, contract: Contrac
         onnx_sha256="cd" * 32,
     )
     sidecar_path(path).write_text(text_from_sidecar(sidecar), encoding="utf-8")
+    return path
+
+
+def test_without_a_gpu_the_reason_is_cudas_own(unread_plan: Path) -> None:
+    if (missing := _missing_gpu()) is None:
+        pytest.skip(f"this machine has a GPU: {cuda.device_name()}")
     with pytest.raises(BackendUnavailable) as caught:
-        rnnx_runtime.load(path)
+        rnnx_runtime.load(unread_plan)
     assert str(caught.value) == missing
+
+
+def test_a_foreign_plan_is_refused_with_the_librarys_own_messages(
+    unread_plan: Path, fake_cudart: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BackendError, match=r"TensorRT loading model\.plan: got .+Error Code"):
+        rnnx_runtime.load(unread_plan)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.gpu
