@@ -98,13 +98,14 @@ def export(
         nodes = write_onnx(stage / target.name, _formulation(contract.form)[1], contract, weights, opset)
         del weights  # the checks hold the model in memory once more
         checks = (_check_onnx(stage / target.name), _check_load(stage / target.name))
+        size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
     return ExportReport(
         path=target,
         golden=golden_path(target),
         contract=contract,
         module=module,
         nodes=nodes,
-        bytes=sum(p.stat().st_size for p in (target, target.with_name(f"{target.name}.data")) if p.exists()),
+        bytes=size,
         checks=checks,
     )
 

@@ -30,7 +30,7 @@ def write_onnx(
 
     The same contract and weights give the same bytes. Returns the graph's node count by operator.
     """
-    graph = GraphBuilder(opset)
+    graph = GraphBuilder()
     model = _graph_without_weights(graph, formulation, contract, weights, opset)
     size = 4 * sum(int(np.prod(weight.shape)) for weight in graph.weights)
     values: dict[str, Any] = json_from_contract(contract)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rnnx.errors import EngineError, MissingExtraError
 from rnnx.extras import require
-from rnnx_runtime.cuda import compute_capability, current_device, device_count
+from rnnx_runtime.cuda import compute_capability, device_count
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.sidecar import Flavor
 
@@ -71,14 +71,14 @@ class TensorRTLibrary:
                 )
 
     def own_gpu(self) -> str:
-        """The compute capability of the GPU that this thread would build on.
+        """The compute capability of the GPU that a build runs on.
 
         Raises:
             EngineError: this library builds for its own GPU, and there is none.
         """
         try:
             device_count()
-            return compute_capability(current_device())
+            return compute_capability(0)  # a build has a thread of its own, and a new thread is on device 0
         except BackendUnavailable as error:
             raise EngineError(
                 f"building with {self.name}",

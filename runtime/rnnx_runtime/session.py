@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rnnx_runtime.backends import Backend
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError, SessionClosedError
+from rnnx_runtime.feeding import Feeding, check_array
 from rnnx_runtime.state import State
 
 Array = NDArray[Any]
@@ -25,10 +26,7 @@ class Session:
         self.spec = contract
         self._backend: Backend | None = backend
         self.device = backend.device
-        self._x, *rest = contract.inputs
-        self._states = [spec for spec in rest if spec.name in ("h0", "c0")]
-        self._time_axis = self._x.dims.index("T") if "T" in self._x.dims else None
-        self._batch_axis = self._x.dims.index("B")
+        self._feeding = Feeding(contract)
 
     def run(self, x: Array, state: State | None = None, lengths: Array | None = None) -> tuple[Array, State]:
         """Run the model over `x` from `state`.
@@ -47,17 +45,7 @@ class Session:
             SessionClosedError: the session was closed.
             BackendError: the backend failed.
         """
-        self._check_array(x, self._x)
-        batch = x.shape[self._batch_axis]
-        feeds = {"x": np.ascontiguousarray(x)}
-        if self._states:
-            self._feed_state(feeds, self.initial_state(batch) if state is None else state, batch)
-        elif state is not None:
-            raise _unexpected("state", "a model exported with --no-state-inputs", "export it with state inputs")
-        if self.spec.lengths:
-            feeds["lengths"] = self._checked_lengths(lengths, batch, x.shape[self._time_axis or 0])
-        elif lengths is not None:
-            raise _unexpected("lengths", "a model exported without --lengths", "export it with --lengths")
+        feeds = self._feeding.feeds(x, state, lengths)
         return self._results(self._open_backend().run(feeds))
 
     def step(self, x: Array, state: State | None = None) -> tuple[Array, State]:
@@ -73,8 +61,8 @@ class Session:
         if self.spec.form == "step":
             return self.run(x, state)
         if (self.spec.directions if self.spec.form == "encoder" else self.spec.steps) == 1:
-            axis = self._time_axis or 0
-            self._check_array(x, TensorSpec(name="x", dtype="float32", dims=("B", self.spec.input_size)))
+            axis = 1 if self.spec.batch_first else 0
+            check_array(x, TensorSpec(name="x", dtype="float32", dims=("B", self.spec.input_size)))
             y, state = self.run(np.expand_dims(x, axis), state)
             return y.squeeze(axis), state
         raise InputError(
@@ -122,73 +110,3 @@ class Session:
         last = 0 if self.spec.form == "step" else 1
         state = State(values[last], values[last + 1] if self.spec.cell == "lstm" else None)
         return values[0], state
-
-    def _feed_state(self, feeds: dict[str, Array], state: object, batch: int) -> None:
-        if not isinstance(state, State):
-            remedy = f"give {'State(h, c)' if self.spec.cell == 'lstm' else 'State(h)'}"
-            raise InputError("state", got=type(state).__name__, expected="a State", remedy=remedy)
-        for spec, value in zip(self._states, (state.h, state.c), strict=False):
-            self._check_array(value, spec)
-            if value is not None and value.shape[-2] != batch:
-                raise InputError(
-                    f"state {spec.name!r}",
-                    got=f"batch {value.shape[-2]}",
-                    expected=f"batch {batch}, as in x",
-                    remedy=f"x is {self._x.shape} here; " + self._layout_hint(),
-                )
-            feeds[spec.name] = np.ascontiguousarray(value)
-        if self.spec.cell == "gru" and state.c is not None:
-            raise _unexpected("state.c", "a GRU, which has no c", "give State(h)")
-
-    def _layout_hint(self) -> str:
-        other = "(B, T, I)" if not self.spec.batch_first else "(T, B, I)"
-        return f"if your data is {other}, swap its first two axes" if self.spec.form == "encoder" else "align both"
-
-    def _check_array(self, value: object, spec: TensorSpec) -> None:
-        if (
-            isinstance(value, np.ndarray)
-            and value.dtype == np.float32
-            and value.ndim == len(spec.dims)
-            and all(
-                size == dim if isinstance(dim, int) else size > 0
-                for size, dim in zip(value.shape, spec.dims, strict=True)
-            )
-        ):
-            return
-        raise _wrong_array(value, spec)
-
-    def _checked_lengths(self, lengths: Array | None, batch: int, time: int) -> Array:
-        if lengths is None:
-            return np.full(batch, time, np.int32)
-        values = np.asarray(lengths)
-        if values.shape != (batch,) or values.dtype.kind not in "iu":
-            got = f"{values.dtype} {values.shape}"
-        elif values.min() < 1 or values.max() > time:
-            got = f"values from {values.min()} to {values.max()}"
-        else:
-            return values.astype(np.int32)
-        raise InputError(
-            "lengths",
-            got=got,
-            expected=f"whole numbers ({batch},) from 1 to {time}",
-            remedy="give one length per row; PyTorch's packed sequences refuse a zero length too",
-        )
-
-
-def _unexpected(name: str, model: str, remedy: str) -> InputError:
-    return InputError(name, got=f"{name} for {model}", expected=f"no {name}", remedy=remedy)
-
-
-def _wrong_array(value: object, spec: TensorSpec) -> InputError:
-    expected = f"{spec.dtype} {spec.shape}"
-    if not isinstance(value, np.ndarray):
-        got, remedy = type(value).__name__, "give a NumPy array"
-    else:
-        got = f"{value.dtype} {value.shape}"
-        if value.dtype != np.float32:
-            remedy = "cast it with .astype('float32')"
-        elif 0 in value.shape:
-            remedy = "no dim may be empty"
-        else:
-            remedy = "reshape it to the model's contract (session.spec)"
-    return InputError(f"input {spec.name!r}", got=got, expected=expected, remedy=remedy)

@@ -6,11 +6,11 @@ weight; its values are made one tensor at a time when the model is written.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
+import spox.opset.ai.onnx.v17
 from numpy.typing import NDArray
 from spox import Tensor, Var, argument
 
@@ -20,7 +20,11 @@ from rnnx_runtime.contract import Contract
 Array = NDArray[Any]
 
 OPSETS = range(17, 24)
-"""Opset versions an export may ask for; every operator used here exists, with the same meaning, in all of them."""
+"""Opset versions an export may declare.
+
+Graphs are built with the first one's operators. Those used here mean the same in all of them (later LSTM, GRU and Split
+only add types and attributes), and the full check of every export would refuse one that did not.
+"""
 
 DEFAULT_OPSET = 17
 """The oldest, which the most runtimes read; no formulation gains from a newer one."""
@@ -36,10 +40,10 @@ class Weight:
 
 
 class GraphBuilder:
-    """The operator set `op` of one opset version, and the weights used so far with their placeholders."""
+    """The operator set `op`, and the weights used so far with their placeholders."""
 
-    def __init__(self, opset: int) -> None:
-        self.op: ModuleType = import_module(f"spox.opset.ai.onnx.v{opset}")
+    def __init__(self) -> None:
+        self.op: ModuleType = spox.opset.ai.onnx.v17
         self.weights: list[Weight] = []
         self.placeholders: dict[str, Var] = {}
         self._constants: dict[tuple[int, ...], Var] = {}

@@ -128,7 +128,10 @@ def graph_of(report: ExportReport) -> onnx.GraphProto:
     return onnx.load(report.path).graph
 
 
-@pytest.mark.parametrize("variant", [v for v in EVERY if v.bias and v.batch_first and v.state_inputs and v.lengths], ids=str)
+FULLEST = [v for v in EVERY if v.bias and v.batch_first and v.state_inputs and v.lengths]
+
+
+@pytest.mark.parametrize("variant", FULLEST, ids=str)
 def test_the_graph_is_one_plain_recurrence_a_layer(tmp_path: Path, variant: Variant) -> None:
     report = rnnx.export(variant.module(), tmp_path / "model.onnx", variant.options())
     nodes = [node for node in graph_of(report).node if node.op_type == variant.cell.upper()]

@@ -66,10 +66,9 @@ def test_a_real_engine_on_a_real_gpu_gives_the_golden_values(
     library = _real_library(flavor)
     if (missing := _missing_gpu()) is not None:
         pytest.skip(missing)
-    if flavor == "tensorrt-rtx" and f"SM{cuda.compute_capability().replace('.', '')}" not in vars(
-        library.ComputeCapability
-    ):
-        pytest.skip(f"tensorrt_rtx does not run on compute capability {cuda.compute_capability()}")
+    capability = cuda.compute_capability()
+    if flavor == "tensorrt-rtx" and f"SM{capability.replace('.', '')}" not in library.ComputeCapability.__members__:
+        pytest.skip(f"tensorrt_rtx {library.__version__} does not list compute capability {capability}")
     layer = getattr(pytest.importorskip("torch").nn, cell)(10, 20, 2, bidirectional=True)
     model = rnnx.export(layer, tmp_path / "model.onnx", rnnx.ExportOptions(lengths=lengths))
     options = EngineOptions(flavor=flavor, profiles=(NARROW, PROFILE), tf32=False)
