@@ -4,6 +4,7 @@ Formulas as PyTorch states them: https://docs.pytorch.org/docs/stable/generated/
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,16 @@ from rnnx.weights import DirectionWeights, RecurrentWeights
 from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
+
+
+def in_precision(weights: RecurrentWeights, dtype: DTypeLike) -> RecurrentWeights:
+    """The weights cast once, for several evaluations."""
+
+    def cast(own: DirectionWeights) -> DirectionWeights:
+        parts = {name: getattr(own, name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")}
+        return DirectionWeights(**{k: v if v is None else v.astype(dtype, copy=False) for k, v in parts.items()})
+
+    return replace(weights, directions=tuple(tuple(cast(own) for own in layer) for layer in weights.directions))
 
 
 def evaluate(
@@ -62,34 +73,36 @@ def _run_direction(
     time, batch = x.shape[:2]
     output = np.zeros((time, batch, h.shape[-1]), x.dtype)
     inputs = _affine(x, weights.w_ih, weights.b_ih)
-    w_hh = weights.w_hh.astype(x.dtype).T
-    b_hh = None if weights.b_hh is None else weights.b_hh.astype(x.dtype)
     for t in reversed(range(time)) if reverse else range(time):
-        recurrent = h @ w_hh if b_hh is None else h @ w_hh + b_hh
-        valid = (t < lengths)[:, np.newaxis]
+        recurrent = _affine(h, weights.w_hh, weights.b_hh)
         next_h, next_c = _lstm(inputs[t], recurrent, c) if cell == "lstm" else (_gru(inputs[t], recurrent, h), c)
+        valid = (t < lengths)[:, np.newaxis]
         h, c = np.where(valid, next_h, h), np.where(valid, next_c, c)
         output[t] = np.where(valid, h, 0)
     return output, h, c
 
 
 def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
-    product = x @ weight.astype(x.dtype).T
-    result: Array = product if bias is None else product + bias.astype(x.dtype)
+    rows = x.reshape(-1, x.shape[-1])  # one product for all time steps
+    product = (rows @ weight.astype(x.dtype, copy=False).T).reshape(*x.shape[:-1], -1)
+    result: Array = product if bias is None else product + bias.astype(x.dtype, copy=False)
     return result
 
 
 def _lstm(inputs: Array, recurrent: Array, c: Array) -> tuple[Array, Array]:
-    i, f, g, o = np.split(inputs + recurrent, 4, axis=-1)
-    c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
-    return _sigmoid(o) * np.tanh(c), c
+    gates, hidden = inputs + recurrent, c.shape[-1]
+    candidate = np.tanh(gates[:, 2 * hidden : 3 * hidden])
+    i, f, o = (_sigmoid(gates[:, gate * hidden : (gate + 1) * hidden]) for gate in (0, 1, 3))
+    c = f * c + i * candidate
+    return o * np.tanh(c), c
 
 
 def _gru(inputs: Array, recurrent: Array, h: Array) -> Array:
     """The reset gate applies after the recurrent product, bias included (`linear_before_reset=1` in ONNX)."""
-    (xr, xz, xn), (hr, hz, hn) = np.split(inputs, 3, axis=-1), np.split(recurrent, 3, axis=-1)
-    z = _sigmoid(xz + hz)
-    n = np.tanh(xn + _sigmoid(xr + hr) * hn)
+    hidden = h.shape[-1]
+    gates = _sigmoid(inputs[:, : 2 * hidden] + recurrent[:, : 2 * hidden])
+    r, z = gates[:, :hidden], gates[:, hidden:]
+    n = np.tanh(inputs[:, 2 * hidden :] + r * recurrent[:, 2 * hidden :])
     result: Array = (1 - z) * n + z * h
     return result
 

@@ -88,6 +88,32 @@ def test_ort_cpu_runs_with_the_gpu_package(gpu_python: Path, model: Path, tmp_pa
     assert printed == ""
 
 
+def test_verify_skips_the_cuda_row_with_its_reason_and_passes(gpu_python: Path, model: Path, tmp_path: Path) -> None:
+    done, report = _verify(gpu_python, model, tmp_path / "report.json")
+    rows = {row["backend"]: row for row in report["parity"]["rows"]}
+    assert done.returncode == 0, done.stderr
+    assert rows["ort-cpu"]["status"] == "pass"
+    assert rows["ort-cuda"]["status"] == "skip"
+    assert rows["ort-cuda"]["outputs"] == []
+    assert re.search(r"cudaError\w+ \(\d+\)", rows["ort-cuda"]["reason"])
+
+
+def test_require_turns_the_cuda_skip_into_a_failure(gpu_python: Path, model: Path, tmp_path: Path) -> None:
+    done, report = _verify(gpu_python, model, tmp_path / "report.json", "--require", "ort-cuda")
+    assert done.returncode == 1
+    assert {row["backend"]: row["status"] for row in report["parity"]["rows"]}["ort-cuda"] == "fail"
+
+
+def _verify(
+    python: Path, model: Path, report: Path, *options: str
+) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """`rnnx verify` against the golden file, in the environment with the GPU package."""
+    call = [python, "-c", "from rnnx.cli import main; main()", "verify", model, "--no-latency", "--json", report, *options]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    data: dict[str, Any] = json.loads(report.read_text())
+    return done, data
+
+
 def _run(python: Path, script: str, *arguments: Path) -> tuple[dict[str, Any], str]:
     """What a script prints as JSON, and what it wrote to stderr."""
     done = subprocess.run([python, "-c", script, *arguments], capture_output=True, text=True, check=True)

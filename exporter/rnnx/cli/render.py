@@ -21,21 +21,19 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
-    table = Table(
-        title=title,
-        caption=caption or None,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_header=any(columns),
-    )
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
     for column in columns:
         table.add_column(
             column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
         )
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    # Title and caption are not the table's own, which wraps them at its width and takes a [ in a path for markup.
+    if title:
+        console.print(Text(title, style="table.title"), soft_wrap=True)
     console.print(table)
+    if caption:
+        console.print(Text(caption, style="table.caption"), soft_wrap=True)
 
 
 def print_json(data: Any) -> None:

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+from rich.text import Text
+
+from rnnx.cli.render import byte_size, print_json, print_table
+
+
+def test_a_table_in_a_pipe_keeps_whole_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 150
+    print_table("title", ("name", ">count"), [("a", 1), (long, 22)], caption="the caption")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "title"
+    assert any(line.strip().startswith(long) and line.endswith("22") for line in lines)
+    assert any("a" in line and line.endswith(" 1") for line in lines)
+    assert "the caption" in lines
+
+
+def test_values_that_look_like_markup_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("", ("a", "b"), [("[red]x[/red]", Text("[y]", style="bold"))])
+    out = capsys.readouterr().out
+    assert "[red]x[/red]" in out
+    assert "[y]" in out
+
+
+@pytest.mark.parametrize("title", ["models/[a]/model.onnx", "[/x].onnx"])
+def test_a_title_that_looks_like_markup_stays_as_it_is(title: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(title, ("a", "b"), [("1", "2")], caption=title)
+    assert capsys.readouterr().out.count(title) == 2
+
+
+def test_a_table_without_column_names_has_no_header(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("title", ("", ""), [("form", "encoder")])
+    assert [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()] == [
+        ["title"],
+        ["form", "encoder"],
+    ]
+
+
+def test_json_takes_paths_and_nothing_stranger(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"path": Path("a/b"), "sizes": (1, 2)})
+    assert json.loads(capsys.readouterr().out) == {"path": "a/b", "sizes": [1, 2]}
+    with pytest.raises(TypeError, match="no JSON for object"):
+        print_json({"value": object()})
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0.0 KiB"), (1536, "1.5 KiB"), (2**20 - 1, "1024.0 KiB"), (2**20, "1.0 MiB"), (3 * 2**30, "3072.0 MiB")],
+)
+def test_sizes_are_kib_or_mib(size: int, text: str) -> None:
+    assert byte_size(size) == text
