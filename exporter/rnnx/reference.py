@@ -20,8 +20,8 @@ def in_precision(weights: RecurrentWeights, dtype: DTypeLike) -> RecurrentWeight
     """The weights cast once, for several evaluations."""
 
     def cast(own: DirectionWeights) -> DirectionWeights:
-        parts = {name: getattr(own, name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")}
-        return DirectionWeights(**{k: v if v is None else v.astype(dtype, copy=False) for k, v in parts.items()})
+        given: dict[str, Any] = {name: value for name, value in vars(own).items() if value is not None}
+        return replace(own, **{name: value.astype(dtype, copy=False) for name, value in given.items()})
 
     return replace(weights, directions=tuple(tuple(cast(own) for own in layer) for layer in weights.directions))
 
