@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +34,10 @@ CopyKind = IntEnum("CopyKind", {"cudaMemcpyHostToDevice": 1, "cudaMemcpyDeviceTo
 DeviceAttribute = IntEnum(
     "DeviceAttribute", {"cudaDevAttrComputeCapabilityMajor": 75, "cudaDevAttrComputeCapabilityMinor": 76}
 )
+
+
+torch.set_num_threads(1)
+"""The models here are small: more threads only wait for each other."""
 
 
 class FakeCudart:

@@ -1,7 +1,7 @@
 """The four calls rnnx exists for, each exported, built into an engine, verified, and run by the runtime.
 
-`nn.LSTM(10, 20)` and `nn.GRU(10, 20)` on `X (5, 3, 10)`, `nn.LSTMCell(10, 20)` and `nn.GRUCell(10, 20)` over the same five
-steps; all start from zeros. Weights and inputs come from torch's seed 0.
+`nn.LSTM(10, 20)` and `nn.GRU(10, 20)` on `X (5, 3, 10)`; `nn.LSTMCell(10, 20)` and `nn.GRUCell(10, 20)` over the same
+five steps. All start from zeros; weights and inputs come from torch's seed 0.
 """
 
 from pathlib import Path

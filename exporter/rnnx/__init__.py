@@ -13,7 +13,8 @@ from rnnx_runtime.errors import RnnxError
 if TYPE_CHECKING:
     from rnnx.engine import EngineReport, build_engine
     from rnnx.engine_options import EngineOptions
-    from rnnx.exporter import ExportOptions, ExportReport, export
+    from rnnx.export_options import ExportOptions
+    from rnnx.exporter import ExportReport, export
     from rnnx.latency import LatencyReport
     from rnnx.parity import ParityReport
     from rnnx.verification import VerifyOptions, verify
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "EngineOptions": "rnnx.engine_options",
     "EngineReport": "rnnx.engine",
-    "ExportOptions": "rnnx.exporter",
+    "ExportOptions": "rnnx.export_options",
     "ExportReport": "rnnx.exporter",
     "LatencyReport": "rnnx.latency",
     "ParityReport": "rnnx.parity",

@@ -1,6 +1,6 @@
 """Seeded, named inputs on which backends are compared."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Case:
         return not any(self.feeds[name].any() for name in ("h0", "c0") if name in self.feeds)
 
 
-def cases(contract: Contract, matrix: Iterable[tuple[int, int]] = MATRIX, seed: int = 0) -> list[Case]:
+def cases(contract: Contract, matrix: Sequence[tuple[int, int]] = MATRIX, seed: int = 0) -> list[Case]:
     """The comparison's cases: non-zero initial states, one case of zero states, lengths where the model takes them.
 
     A cell's time is fixed by its form, so of the matrix it takes the batches.

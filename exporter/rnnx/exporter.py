@@ -4,17 +4,18 @@ import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from rnnx.artifacts import staged
 from rnnx.checkpoint import Checkpoint, TorchCheckpoint, open_checkpoint
-from rnnx.errors import CheckpointError, ExportError, OptionError
+from rnnx.errors import CheckpointError, OptionError
+from rnnx.export_checks import check_load, check_onnx
+from rnnx.export_options import ExportOptions, form_of, opset_of
 from rnnx.extras import require
 from rnnx.golden import golden_bytes, golden_path
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime.contract import Contract, Form, Source
-from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,25 +23,6 @@ if TYPE_CHECKING:
     from rnnx.formulations.graph import Formulation
 
 PRECISION = "float32"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """What to export and how.
-
-    `module` is the key prefix of the layer or cell, needed when a checkpoint has several. `form` is, left out,
-    `encoder` for a layer and `step` for a cell. `steps` belongs to the unrolled form; `batch_first`, `lengths` and
-    `state_inputs=False` to encoders. `batch_first=None` takes a module's own, and False for a checkpoint, which does
-    not say.
-    """
-
-    module: str | None = None
-    form: Form | None = None
-    steps: int | None = None
-    batch_first: bool | None = None
-    state_inputs: bool = True
-    lengths: bool = False
-    opset: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +64,9 @@ def export(
         )
     checkpoint = _checkpoint(source)
     module = choose_module(checkpoint, options.module)
-    _refuse_unsupported(module)
+    form, opset = form_of(module, options), opset_of(options)
     for package in ("onnx", "spox"):
         require(package, extra="export", purpose="exporting to ONNX")
-    form = options.form or ("step" if module.is_cell else "encoder")
-    opset = _checked(module, form, options)
     weights = read_weights(checkpoint, module)
     contract = _contract(checkpoint, weights, form, opset, options, _batch_first(source, module, options))
     del checkpoint  # and with it the file's mapped pages
@@ -97,7 +77,7 @@ def export(
         (stage / golden_path(target).name).write_bytes(golden_bytes(weights, contract))
         nodes = write_onnx(stage / target.name, _formulation(contract.form)[1], contract, weights, opset)
         del weights  # the checks hold the model in memory once more
-        checks = (_check_onnx(stage / target.name), _check_load(stage / target.name))
+        checks = (check_onnx(stage / target.name), check_load(stage / target.name))
         size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
     return ExportReport(
         path=target,
@@ -130,53 +110,6 @@ def _batch_first(source: object, module: RecurrentModule, options: ExportOptions
     return bool(layer.get_submodule(module.prefix).batch_first)
 
 
-def _refuse_unsupported(module: RecurrentModule) -> None:
-    if module.kind == "rnn":
-        raise OptionError(
-            f"module {module.shown_prefix}",
-            got=module.type_name,
-            expected="an LSTM or a GRU",
-            remedy="choose another with --module",
-        )
-    if module.projection_size != module.hidden_size:
-        raise OptionError(
-            f"module {module.shown_prefix}",
-            got=f"proj_size={module.projection_size}",
-            expected="an LSTM without projection",
-            remedy="ONNX's LSTM has no projection; this version exports none",
-        )
-
-
-def _checked(module: RecurrentModule, form: Form, options: ExportOptions) -> int:
-    """Refuse options that contradict the module or each other; returns the opset."""
-    from rnnx.formulations.graph import DEFAULT_OPSET, OPSETS
-
-    def refuse(option: str, got: object, expected: str, remedy: str) -> None:
-        raise OptionError(option, got=str(got), expected=expected, remedy=remedy)
-
-    if form not in get_args(Form):
-        refuse("--form", form, " | ".join(get_args(Form)), "choose one of these")
-    if (form == "encoder") == module.is_cell:
-        fitting = "step or unrolled" if module.is_cell else "encoder"
-        hint = "" if module.is_cell else " (session.step runs it one time step at a time)"
-        refuse("--form", f"{form} for {module.type_name}", fitting, f"use --form {fitting.split()[0]}{hint}")
-    if form == "unrolled" and (not isinstance(options.steps, int) or options.steps < 1):
-        refuse("--steps", options.steps, "a whole number ≥ 1", "say how many steps to unroll, such as --steps 16")
-    if form != "unrolled" and options.steps is not None:
-        refuse("--steps", f"{options.steps} for form {form}", "no --steps", "steps belong to --form unrolled")
-    for name, given in (
-        ("--batch-first", options.batch_first),
-        ("--lengths", options.lengths),
-        ("--no-state-inputs", not options.state_inputs),
-    ):
-        if given and form != "encoder":
-            refuse(name, f"it for form {form}", "an encoder", f"leave {name} out")
-    opset = DEFAULT_OPSET if options.opset is None else options.opset
-    if opset not in OPSETS:
-        refuse("--opset", opset, f"{OPSETS[0]} to {OPSETS[-1]}", f"leave it out for {DEFAULT_OPSET}")
-    return opset
-
-
 def _contract(
     checkpoint: Checkpoint, weights: RecurrentWeights, form: Form, opset: int, options: ExportOptions, batch_first: bool
 ) -> Contract:
@@ -207,32 +140,3 @@ def _formulation(form: Form) -> tuple[str, "Formulation"]:
 
     module = {"encoder": fused, "step": step, "unrolled": unrolled}[form]
     return module.NAME, module.build
-
-
-def _check_onnx(path: Path) -> str:
-    import onnx
-
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(
-            str(path.name), got=str(error), expected="a valid ONNX model", remedy="this is a defect of rnnx: report it"
-        ) from error
-    return "onnx.checker with strict shape inference: passed"
-
-
-def _check_load(path: Path) -> str:
-    from rnnx_runtime import load
-
-    try:
-        with load(path, "ort-cpu"):
-            return f"loaded in ONNX Runtime {_installed_onnxruntime()}"
-    except BackendUnavailable as error:
-        return f"ONNX Runtime load: skipped, {error.got}; {error.remedy}"
-    except BackendError as error:
-        raise ExportError(error.subject, got=error.got, expected=error.expected, remedy=error.remedy) from error
-
-
-def _installed_onnxruntime() -> str:
-    name: str = require("onnxruntime", extra="cpu", purpose="checking the export").__version__
-    return name

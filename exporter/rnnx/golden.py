@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rnnx.cases import GOLDEN_MATRIX, Case, cases
 from rnnx.errors import GoldenError
 from rnnx.extras import require
-from rnnx.reference import evaluate, in_precision
+from rnnx.joined_cases import join_cases, split_outputs
+from rnnx.reference import evaluate
 from rnnx.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract
 
@@ -52,13 +53,15 @@ def golden_bytes(weights: RecurrentWeights, contract: Contract) -> bytes:
 
 
 def _case_arrays(weights: RecurrentWeights, contract: Contract) -> dict[str, Array]:
+    golden_cases = cases(contract, GOLDEN_MATRIX)
+    batch = join_cases(contract, golden_cases)
+    truths, singles = (
+        split_outputs(contract, golden_cases, evaluate(weights, contract, batch, dtype))
+        for dtype in (np.float64, np.float32)
+    )
     arrays: dict[str, Array] = {}
-    double = in_precision(weights, np.float64)
-    for case in cases(contract, GOLDEN_MATRIX):
-        truth = evaluate(double, contract, case.feeds)
-        single = evaluate(weights, contract, case.feeds, np.float32)
-        for name, value in case.feeds.items():
-            arrays[f"{case.name}/in/{name}"] = value
+    for case, truth, single in zip(golden_cases, truths, singles, strict=True):
+        arrays |= {f"{case.name}/in/{name}": value for name, value in case.feeds.items()}
         for name, value in truth.items():
             arrays[f"{case.name}/out/{name}"] = value
             arrays[f"{case.name}/float32_error/{name}"] = np.array(np.abs(single[name] - value).max())

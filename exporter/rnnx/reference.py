@@ -4,7 +4,6 @@ Formulas as PyTorch states them: https://docs.pytorch.org/docs/stable/generated/
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,6 @@ from rnnx.weights import DirectionWeights, RecurrentWeights
 from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
-
-
-def in_precision(weights: RecurrentWeights, dtype: DTypeLike) -> RecurrentWeights:
-    """The weights cast once, for several evaluations."""
-
-    def cast(own: DirectionWeights) -> DirectionWeights:
-        given: dict[str, Any] = {name: value for name, value in vars(own).items() if value is not None}
-        return replace(own, **{name: value.astype(dtype, copy=False) for name, value in given.items()})
-
-    return replace(weights, directions=tuple(tuple(cast(own) for own in layer) for layer in weights.directions))
 
 
 def evaluate(
@@ -73,8 +62,9 @@ def _run_direction(
     time, batch = x.shape[:2]
     output = np.zeros((time, batch, h.shape[-1]), x.dtype)
     inputs = _affine(x, weights.w_ih, weights.b_ih)
+    w_hh = weights.w_hh.astype(x.dtype, copy=False)
     for t in reversed(range(time)) if reverse else range(time):
-        recurrent = _affine(h, weights.w_hh, weights.b_hh)
+        recurrent = _affine(h, w_hh, weights.b_hh)
         next_h, next_c = _lstm(inputs[t], recurrent, c) if cell == "lstm" else (_gru(inputs[t], recurrent, h), c)
         valid = (t < lengths)[:, np.newaxis]
         h, c = np.where(valid, next_h, h), np.where(valid, next_c, c)

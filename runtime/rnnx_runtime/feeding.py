@@ -118,7 +118,10 @@ def check_array(value: object, spec: TensorSpec) -> None:
 def _checked_lengths(lengths: Array | None, batch: int, time: int) -> Array:
     if lengths is None:
         return np.full(batch, time, np.int32)
-    values = np.asarray(lengths)
+    try:
+        values = np.asarray(lengths)
+    except ValueError:  # a ragged list
+        values = np.asarray(lengths, object)
     if values.shape != (batch,) or values.dtype.kind not in "iu":
         got = f"{values.dtype} {values.shape}"
     elif values.min() < 1 or values.max() > time:

@@ -15,11 +15,6 @@ BLANK = "0" * 64
 _MARK = f'"{SEAL_KEY}": "'.encode()
 
 
-def seal_of(data: bytes) -> tuple[int, bytes]:
-    """Where the digest of blank-sealed data goes, and the digest: 64 bytes of lower-case hexadecimal."""
-    return seal_offset(data), hashlib.sha256(data).hexdigest().encode()
-
-
 def seal_offset(data: bytes) -> int:
     """Where the digest of sealed data begins; the data must carry a seal."""
     return data.rindex(_MARK) + len(_MARK)

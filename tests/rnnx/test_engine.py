@@ -19,7 +19,7 @@ from rnnx.golden import golden_path
 from rnnx.profiles import default_profile
 from rnnx_runtime import ContractError, FileDamagedError
 from rnnx_runtime.model_file import read_plan
-from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_of
+from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
 from rnnx_runtime.sidecar import Range
 
 pytestmark = pytest.mark.tensorrt
@@ -179,5 +179,5 @@ def _sealed_again(model: onnx.ModelProto) -> bytes:
     start = properties.value.index(SEAL_KEY) + len(SEAL_KEY) + len('": "')
     properties.value = properties.value[:start] + BLANK + properties.value[start + len(BLANK) :]
     data = model.SerializeToString(deterministic=True)
-    offset, digest = seal_of(data)
+    offset, digest = seal_offset(data), hashlib.sha256(data).hexdigest().encode()
     return bytes(data[:offset] + digest + data[offset + len(digest) :])

@@ -11,7 +11,7 @@ from torch import nn
 import rnnx
 from rnnx.build_messages import BuildMessages, logger_for
 from rnnx.errors import EngineError
-from rnnx.formulations.graph import OPSETS
+from rnnx.export_options import OPSETS
 from rnnx.parsed_network import check_network, loop_count, parse_network
 from rnnx.tensorrt_library import open_library
 from rnnx_runtime.model_file import OnnxFile, read_onnx

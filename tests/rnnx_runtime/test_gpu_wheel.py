@@ -108,7 +108,9 @@ def _verify(
     python: Path, model: Path, report: Path, *options: str
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     """`rnnx verify` against the golden file, in the environment with the GPU package."""
-    call = [python, "-c", "from rnnx.cli import main; main()", "verify", model, "--no-latency", "--json", report, *options]
+    program = "from rnnx.cli import main; main()"
+    files = (str(model), "--json", str(report))
+    call = [str(python), "-c", program, "verify", "--no-latency", *files, *options]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     data: dict[str, Any] = json.loads(report.read_text())
     return done, data

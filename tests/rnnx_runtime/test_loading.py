@@ -18,7 +18,7 @@ from rnnx_runtime import BackendError, BackendUnavailable, Contract, ContractErr
 from rnnx_runtime.backends import default_backend
 from rnnx_runtime.contract import json_from_contract
 from rnnx_runtime.model_file import read_onnx, read_plan
-from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_of
+from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
 from rnnx_runtime.sidecar import Flavor, Sidecar, sidecar_path, text_from_sidecar
 
 SEED = 20262
@@ -35,7 +35,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_sealed(path: Path, model: onnx.ModelProto, contract: Contract) -> None:
     helper.set_model_props(model, {"rnnx": json.dumps({**json_from_contract(contract), SEAL_KEY: BLANK})})
     data = model.SerializeToString(deterministic=True)
-    start, digest = seal_of(data)
+    start, digest = seal_offset(data), hashlib.sha256(data).hexdigest().encode()
     path.write_bytes(data[:start] + digest + data[start + len(digest) :])
 
 

@@ -16,14 +16,14 @@ import rnnx
 import rnnx.onnx_writer
 from rnnx_runtime import Contract, ContractError, FileDamagedError
 from rnnx_runtime.model_file import OnnxFile, PlanFile, read_model, read_onnx, read_plan
-from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_of
+from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
 from rnnx_runtime.sidecar import Sidecar, sidecar_path, text_from_sidecar
 
 SEED = 20260
 
 
 def sealed(data: bytes) -> bytes:
-    start, digest = seal_of(data)
+    start, digest = seal_offset(data), hashlib.sha256(data).hexdigest().encode()
     return data[:start] + digest + data[start + len(digest) :]
 
 

@@ -1,12 +1,14 @@
+import hashlib
+
 import pytest
 
 from rnnx_runtime import FileDamagedError
-from rnnx_runtime.seal import BLANK, SEAL_KEY, check_seal, is_sealed, seal_of
+from rnnx_runtime.seal import BLANK, SEAL_KEY, check_seal, is_sealed, seal_offset
 
 
 def sealed(before: bytes = b"\x08graph", after: bytes = b"tail\xff") -> bytes:
     data = before + f'{{"schema": 1, "{SEAL_KEY}": "{BLANK}"}}'.encode() + after
-    start, digest = seal_of(data)
+    start, digest = seal_offset(data), hashlib.sha256(data).hexdigest().encode()
     return data[:start] + digest + data[start + len(digest) :]
 
 

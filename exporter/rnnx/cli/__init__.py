@@ -34,13 +34,21 @@ def group() -> None:
     """Take trained PyTorch LSTM and GRU networks to ONNX and TensorRT, and prove that every backend agrees.
 
     Exit code 0: done. 1: a check failed; its table says which. 2: the call was wrong; the message says how.
+    130: interrupted.
     """
 
 
 def main() -> None:
-    """The command's entry point: user errors become one line on stderr and exit code 2."""
+    """The command's entry point: user errors become one line on stderr and exit code 2, an interrupt 130."""
     try:
-        group.main()
+        code = group.main(standalone_mode=False)
     except RnnxError as error:
         click.echo(f"rnnx: {error}", err=True)
-        sys.exit(2)
+        code = 2
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("rnnx: interrupted", err=True)
+        code = 130
+    sys.exit(code or 0)

@@ -39,7 +39,8 @@ def command(
 
     Beside OUTPUT lies its golden file, with which `rnnx verify` works on a host without PyTorch.
     """
-    from rnnx.exporter import ExportOptions, export
+    from rnnx.export_options import ExportOptions
+    from rnnx.exporter import export
 
     options = ExportOptions(
         module=module,

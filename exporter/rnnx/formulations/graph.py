@@ -19,16 +19,6 @@ from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
 
-OPSETS = range(17, 24)
-"""Opset versions an export may declare.
-
-Graphs are built with the first one's operators. Those used here mean the same in all of them (later LSTM, GRU and Split
-only add types and attributes), and the full check of every export would refuse one that did not.
-"""
-
-DEFAULT_OPSET = 17
-"""The oldest, which the most runtimes read; no formulation gains from a newer one."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
