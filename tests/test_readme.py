@@ -1,5 +1,6 @@
 """The README does what it says: its commands and its Python run, in order, and it names every command and option."""
 
+import json
 import os
 import re
 import subprocess
@@ -67,3 +68,22 @@ def test_every_command_has_a_help_page(command: click.Command) -> None:
     text = command.get_help(click.Context(command, info_name=command.name))
     assert command.help
     assert all(p.help for p in command.params if isinstance(p, click.Option)), text
+
+
+def test_the_grid_is_what_the_benchmark_wrote() -> None:
+    cells = json.loads((ROOT / "benchmarks/results/encoder_grid.json").read_text())["cells"]
+    rows = re.findall(r"^\| (LSTM|GRU) \| (\d+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.MULTILINE)
+    shown = {
+        (kind, int(h), int(b), t): r for kind, h, b, *ratios in rows for t, r in zip((1, 20, 100), ratios, strict=True)
+    }
+    assert shown == {(c["kind"], c["H"], c["B"], c["T"]): f"{c['ratio']:.2f}" for c in cells}
+
+
+@pytest.mark.parametrize("name", ["g2p-lstm", "g2p-gru"])
+def test_error_rates_are_what_evaluation_wrote(name: str) -> None:
+    quality = json.loads((ROOT / "models" / name / "quality.json").read_text())
+    rates = f"{quality['per']:.2f} % | {quality['wer']:.2f} %"
+    assert re.search(rf"^\| \[{name}\].*{re.escape(rates)}", README, re.MULTILINE)
+    card = (ROOT / "models" / name / "README.md").read_text()
+    assert f"| phoneme error rate | {quality['per']:.2f} % |" in card
+    assert f"| word error rate | {quality['wer']:.2f} % |" in card
