@@ -7,7 +7,7 @@ SOURCES := exporter runtime tests benchmarks examples models
 
 install: .venv/.installed
 
-# torch goes in first and pinned, so that no other package pulls a CUDA build of it.
+# torch goes in first and pinned, so that nothing after it replaces the build that is there (a CPU build is enough).
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch

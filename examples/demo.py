@@ -33,9 +33,12 @@ def main() -> None:
     reasons: list[str] = []
     rows = [row for (name, form), report in reports.items() for row in _rows(name, form, report, reasons)]
     columns = ("model", "form", "backend", "status", ">output", ">hn", ">cn", ">p50 ms")
-    print_table("Largest error against PyTorch in float64, and beside it PyTorch float32's own", columns, rows)
+    print_table("Largest error of each backend / of PyTorch float32, both against PyTorch in float64", columns, rows)
     for number, reason in enumerate(reasons, 1):
         print(f"[{number}] {reason}")
+    verdicts: list[str] = [row.status for report in reports.values() for row in report.parity.rows]
+    count = ", ".join(f"{verdicts.count(status)} {status}" for status in COLOURS)
+    print(f"{count}; models, engines and golden files are in {OUTPUT.relative_to(ROOT)}/")
     sys.exit(0 if all(reports.values()) else 1)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rnnx.engine_options import EngineOptions
     from rnnx.export_options import ExportOptions
     from rnnx.exporter import ExportReport, export
+    from rnnx.inspection import inspect
     from rnnx.latency import LatencyReport
     from rnnx.parity import ParityReport
     from rnnx.verification import VerifyOptions, verify
@@ -31,6 +32,7 @@ _HOMES = {
     "VerifyOptions": "rnnx.verification",
     "build_engine": "rnnx.engine",
     "export": "rnnx.exporter",
+    "inspect": "rnnx.inspection",
     "verify": "rnnx.verification",
 }
 """Public names and the modules they live in, imported on first use so that `import rnnx` stays light."""
@@ -47,6 +49,7 @@ __all__ = [
     "VerifyOptions",
     "build_engine",
     "export",
+    "inspect",
     "verify",
 ]
 

@@ -14,7 +14,9 @@ from rnnx.errors import OutputError
 def staged(target: Path) -> Iterator[Path]:
     """A hidden folder beside `target`; its files move next to `target` when the block ends well, `target` last.
 
-    Whatever ends the block early, an interrupt included, leaves nothing behind and every older file as it was.
+    Whatever ends the block early, an interrupt included, leaves nothing behind and every older file as it was. Each
+    move is whole or not done, but two moves are not one: an end between them leaves a new file beside an old one, which
+    the SHA-256 that one of the two holds of the other then gives away.
 
     Raises:
         OutputError: the folder is missing or not writable, a folder has a file's name, or the disk is full.

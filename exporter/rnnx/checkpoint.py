@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         MissingExtraError: safetensors or torch is not installed.
     """
     if not path.is_file():
-        raise CheckpointError(str(path), got="no such file", expected="a checkpoint", remedy="check the path")
+        got = "a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(str(path), got=got, expected="a checkpoint", remedy="check the path")
     match path.suffix:
         case ".safetensors":
             return SafetensorsCheckpoint(path)
@@ -101,7 +103,18 @@ class TorchCheckpoint:
         }
 
     def read(self, key: str) -> Array:
-        """The values of one tensor, as `Checkpoint.read`."""
+        """The values of one tensor, as `Checkpoint.read`.
+
+        Raises:
+            CheckpointError: the tensor has a shape and no values.
+        """
+        if self._tensors[key].is_meta:
+            raise CheckpointError(
+                f"key {key!r} of {self.name}",
+                got="a tensor on the meta device, which has no values",
+                expected="trained values",
+                remedy="load the state dict into the module first",
+            )
         value = self._tensors[key].detach().cpu().to_dense()
         values: Array = (value if self.tensors[key].dtype == "float64" else value.float()).numpy()
         return values
@@ -109,6 +122,11 @@ class TorchCheckpoint:
 
 def _load_pickle(path: Path) -> Any:
     torch = require("torch", extra="export", purpose=f"reading {path.name}")
+    try:
+        if _is_torchscript(path):
+            raise _not_a_checkpoint(path, "a TorchScript archive", "save module.state_dict() instead of the script")
+    except OSError as error:
+        raise _not_a_checkpoint(path, error.strerror or str(error), "make the file readable") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that are refused below, or that load all the same
@@ -132,15 +150,24 @@ def _is_zip(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file is a zip with TorchScript's code in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False  # damaged, which torch says better
+
+
 def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) in (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(6)))
 
 
-def _not_a_checkpoint(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(
-        str(path), got=reason, expected="a whole file written by torch.save", remedy="save or copy the checkpoint again"
-    )
+def _not_a_checkpoint(path: Path, reason: str, remedy: str = "save or copy the checkpoint again") -> CheckpointError:
+    return CheckpointError(str(path), got=reason, expected="a whole file written by torch.save", remedy=remedy)
 
 
 def _first_line(error: Exception) -> str:
@@ -156,10 +183,15 @@ def _unpickler_reason(error: Exception) -> str:
 
 def _flat_tensors(value: Any, path: Path) -> dict[str, Any]:
     """Every tensor in nested dicts, lists and tuples under its dotted path."""
+    tensors: dict[str, Any] = {}
     try:
-        return dict(_walk(value, ""))
+        for key, tensor in _walk(value, ""):
+            if key in tensors:
+                raise _not_a_checkpoint(path, f"two tensors under the path {key!r}")
+            tensors[key] = tensor
     except RecursionError:
         raise _not_a_checkpoint(path, "containers nested without end") from None
+    return tensors
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:

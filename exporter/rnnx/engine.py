@@ -18,8 +18,6 @@ from rnnx.tensorrt_library import TensorRTLibrary, open_library
 from rnnx_runtime.model_file import OnnxFile, read_onnx
 from rnnx_runtime.sidecar import Sidecar, sidecar_path, text_from_sidecar
 
-__all__ = ["EngineOptions", "EngineReport", "build_engine"]
-
 PORTABLE = "portable"
 """The target of a plan that runs on every GPU its library knows."""
 
@@ -72,6 +70,9 @@ def build_engine(
     if target.suffix != ".plan":
         remedy = f"use {target.stem}.plan"
         raise OptionError("output", got=target.name, expected="a name ending in .plan", remedy=remedy)
+    if Path(source).suffix != ".onnx":
+        remedy = "export the checkpoint first with rnnx export"
+        raise OptionError("source", got=Path(source).name, expected="an .onnx that rnnx export wrote", remedy=remedy)
     model = read_onnx(Path(source))
     library = open_library(options.flavor)
     chosen = completed(options, library, model.contract)

@@ -44,7 +44,7 @@ def completed(options: EngineOptions, library: TensorRTLibrary, contract: Contra
         check(options, library)
     if contract.precision == "float32" and "7.5" in options.targets:
         raise _refused("--target-sm", "7.5 for a float32 model", "8.0 or newer", "TensorRT has no float32 GEMM for 7.5")
-    _check_size("--workspace-mib", options.workspace_mib, lambda size: size >= 1, "a whole number ≥ 1")
+    _check_size("--workspace-mib", options.workspace_mib, lambda size: 1 <= size <= 2**30, "a whole number ≥ 1, in MiB")
     _check_size("--optimization-level", options.optimization_level, lambda n: n in OPTIMIZATION_LEVELS, "0 to 5")
     return replace(
         options,

@@ -55,7 +55,7 @@ def opset_of(options: ExportOptions) -> int:
         OptionError: it is none of `OPSETS`.
     """
     opset = OPSETS[0] if options.opset is None else options.opset
-    if opset not in OPSETS:
+    if type(opset) is not int or opset not in OPSETS:
         raise _refused("--opset", opset, f"{OPSETS[0]} to {OPSETS[-1]}", f"leave it out for {OPSETS[0]}")
     return opset
 
@@ -87,15 +87,19 @@ def _check_form(module: RecurrentModule, form: Form) -> None:
 
 
 def _check_steps(form: Form, options: ExportOptions) -> None:
-    if form == "unrolled" and (not isinstance(options.steps, int) or options.steps < 1):
+    if form == "unrolled" and (type(options.steps) is not int or options.steps < 1):
+        remedy = "say how many steps to unroll, such as --steps 16"
         raise _refused(
-            "--steps", options.steps, "a whole number ≥ 1", "say how many steps to unroll, such as --steps 16"
+            "--steps", "no --steps" if options.steps is None else repr(options.steps), "a whole number ≥ 1", remedy
         )
     if form != "unrolled" and options.steps is not None:
         raise _refused("--steps", f"{options.steps} for form {form}", "no --steps", "steps belong to --form unrolled")
 
 
 def _check_encoder_options(form: Form, options: ExportOptions) -> None:
+    for name in ("batch_first", "lengths", "state_inputs"):
+        if type(getattr(options, name)) is not bool and (name, options.batch_first) != ("batch_first", None):
+            raise _refused(name, repr(getattr(options, name)), "True or False", "give a bool")
     for name, given in (
         ("--batch-first", options.batch_first),
         ("--lengths", options.lengths),

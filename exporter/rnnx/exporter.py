@@ -1,7 +1,8 @@
 """From a trained recurrent module to a checked .onnx with its contract and golden file."""
 
+import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ def export(
     options, target = options or ExportOptions(), Path(path)
     if target.suffix != ".onnx":
         raise OptionError(
-            "output", got=target.name, expected="a name ending in .onnx", remedy=f"use {target.stem}.onnx"
+            "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
         )
     checkpoint = _checkpoint(source)
     module = choose_module(checkpoint, options.module)
@@ -73,8 +74,10 @@ def export(
 
     from rnnx.onnx_writer import write_onnx
 
+    golden = golden_bytes(weights, contract)
+    contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
     with staged(target) as stage:
-        (stage / golden_path(target).name).write_bytes(golden_bytes(weights, contract))
+        (stage / golden_path(target).name).write_bytes(golden)
         nodes = write_onnx(stage / target.name, _formulation(contract.form)[1], contract, weights, opset)
         del weights  # the checks hold the model in memory once more
         checks = (check_onnx(stage / target.name), check_load(stage / target.name))
@@ -100,14 +103,17 @@ def _checkpoint(source: "str | os.PathLike[str] | nn.Module") -> Checkpoint:
             expected="a checkpoint's path or an nn.Module",
             remedy="load a state dict into its module, or save it to a file",
         )
-    return TorchCheckpoint(type(source).__name__, source.state_dict())
+    state = {key: value for key, value in source.state_dict().items() if hasattr(value, "detach")}
+    return TorchCheckpoint(type(source).__name__, state)
 
 
 def _batch_first(source: object, module: RecurrentModule, options: ExportOptions) -> bool:
     if options.batch_first is not None or module.is_cell or isinstance(source, str | os.PathLike):
         return bool(options.batch_first)
     layer: Any = source
-    return bool(layer.get_submodule(module.prefix).batch_first)
+    for name in filter(None, module.prefix.split(".")):
+        layer = getattr(layer, name, None)
+    return bool(getattr(layer, "batch_first", False))
 
 
 def _contract(

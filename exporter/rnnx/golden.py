@@ -4,6 +4,7 @@
 `<case>/float32_error/<output>`: the largest error of a float32 evaluation in NumPy, the yardstick for a backend's own.
 """
 
+import hashlib
 import io
 from collections import defaultdict
 from dataclasses import dataclass
@@ -75,9 +76,9 @@ def read_golden(path: Path, contract: Contract) -> list[GoldenCase]:
         GoldenError: missing, damaged, or made from other weights than the contract's.
     """
     try:
-        with path.open("rb") as file:  # np.load leaves a file that it opened itself open when the zip is damaged
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {key: loaded[key] for key in loaded.files}
+        data = path.read_bytes()
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        arrays = {key: loaded[key] for key in loaded.files}
     except FileNotFoundError:
         raise GoldenError(
             str(path),
@@ -95,7 +96,10 @@ def read_golden(path: Path, contract: Contract) -> list[GoldenCase]:
             expected=f"{contract.source.weights_sha256[:12]}…",
             remedy="the file belongs to another model: copy the right one",
         )
-    return _cases(arrays, path, contract)
+    found = _cases(arrays, path, contract)
+    if contract.golden_sha256 not in ("", hashlib.sha256(data).hexdigest()):
+        raise _damaged(path, "other bytes than were exported with the model")
+    return found
 
 
 def _cases(arrays: dict[str, Array], path: Path, contract: Contract) -> list[GoldenCase]:

@@ -1,23 +1,27 @@
 """What a file holds: the recurrent layers of a checkpoint, or the contract of a model."""
 
 import dataclasses
+import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rnnx.checkpoint import open_checkpoint
-from rnnx.errors import CheckpointError
-from rnnx.recurrence import RecurrentModule, find_recurrent_modules
+from rnnx.recurrence import RecurrentModule
+from rnnx.weights import surveyed
 from rnnx_runtime.contract import Contract, json_from_contract
 from rnnx_runtime.model_file import OnnxFile, PlanFile, read_onnx, read_plan
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInspection:
-    """The recurrent modules of a checkpoint, and how many tensors are not theirs."""
+    """The recurrent modules of a checkpoint, what is wrong with others by prefix, how many tensors are not theirs."""
 
     modules: tuple[RecurrentModule, ...]
+    broken: Mapping[str, str]
     other_tensors: int
 
 
@@ -29,30 +33,27 @@ class ModelInspection:
     data: dict[str, Any]
 
 
-def inspect_path(path: Path) -> CheckpointInspection | ModelInspection:
+def inspect(path: str | os.PathLike[str]) -> CheckpointInspection | ModelInspection:
     """Inspect a checkpoint, an .onnx or a .plan by its suffix.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or has no recurrent layer.
         FileDamagedError, ContractError: the model is damaged or was not written by rnnx.
     """
+    path = Path(path)
     match path.suffix:
         case ".onnx":
             return _onnx(read_onnx(path))
         case ".plan":
             return _plan(read_plan(path))
     checkpoint = open_checkpoint(path)
-    modules = find_recurrent_modules(checkpoint.tensors)
-    if not modules:
-        keys = ", ".join(list(checkpoint.tensors)[:8]) or "no tensors"
-        raise CheckpointError(
-            str(path),
-            got=f"keys {keys}",
-            expected="keys of a recurrent layer such as 'weight_ih_l0'",
-            remedy="give the checkpoint that holds the nn.LSTM or nn.GRU",
-        )
-    own = sum(_tensor_count(module) for module in modules)
-    return CheckpointInspection(modules=tuple(modules), other_tensors=len(checkpoint.tensors) - own)
+    survey = surveyed(checkpoint)
+    own = sum(_tensor_count(module) for module in survey.modules)
+    return CheckpointInspection(
+        modules=survey.modules,
+        broken={prefix: str(error) for prefix, error in survey.broken.items()},
+        other_tensors=len(checkpoint.tensors) - own,
+    )
 
 
 def json_from_inspection(inspection: CheckpointInspection | ModelInspection) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def json_from_inspection(inspection: CheckpointInspection | ModelInspection) -> 
     if isinstance(inspection, ModelInspection):
         return inspection.data
     modules = [{"type": module.type_name, **dataclasses.asdict(module)} for module in inspection.modules]
-    return {"modules": modules, "other_tensors": inspection.other_tensors}
+    return {"modules": modules, "broken": dict(inspection.broken), "other_tensors": inspection.other_tensors}
 
 
 def _tensor_count(module: RecurrentModule) -> int:
@@ -69,17 +70,24 @@ def _tensor_count(module: RecurrentModule) -> int:
 
 
 def _onnx(model: OnnxFile) -> ModelInspection:
-    from rnnx.extras import require
-
-    onnx = require("onnx", extra="export", purpose=f"reading the nodes of {model.path.name}")
-    proto = onnx.load_model_from_string(model.data)
-    nodes = dict(sorted(Counter(node.op_type for node in proto.graph.node).items()))
+    nodes = _node_counts(model)
+    shown = ", ".join(f"{count} {op}" for op, count in nodes.items()) if nodes else "not counted: onnx is not installed"
     rows = (
         *_contract_rows(model.contract),
-        ("nodes", ", ".join(f"{count} {op}" for op, count in nodes.items())),
+        ("nodes", shown),
         ("exported with", ", ".join(f"{name} {version}" for name, version in model.contract.versions.items())),
     )
     return ModelInspection(rows=rows, data={"contract": json_from_contract(model.contract), "nodes": nodes})
+
+
+def _node_counts(model: OnnxFile) -> dict[str, int] | None:
+    """Nodes by operator; None on a host that only runs models."""
+    try:
+        onnx = import_module("onnx")
+    except ModuleNotFoundError:
+        return None
+    proto = onnx.load_model_from_string(model.data)
+    return dict(sorted(Counter(node.op_type for node in proto.graph.node).items()))
 
 
 def _plan(plan: PlanFile) -> ModelInspection:

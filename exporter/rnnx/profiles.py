@@ -13,7 +13,7 @@ DEFAULT_RANGES = {"B": Range(min=1, opt=8, max=64), "T": Range(min=1, opt=64, ma
 LARGEST_SIZE = 2**31 - 1
 """TensorRT's dims are read as int32 in most of its kernels."""
 
-_RANGE = re.compile(r"\s*(\w+)\s*=\s*(\d+)\s*:\s*(\d+)\s*:\s*(\d+)\s*", re.ASCII)
+_RANGE = re.compile(r"\s*(\w+)\s*=\s*(\d{1,12})\s*:\s*(\d{1,12})\s*:\s*(\d{1,12})\s*", re.ASCII)
 _GRAMMAR = "NAME=MIN:OPT:MAX, several joined with commas"
 
 

@@ -55,18 +55,42 @@ class RecurrentModule:
         return {name: f"{lead}{name}{suffix}" for name in names}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What was found among named tensors: whole modules, and by prefix what is wrong with what only looks like one.
+
+    A key named `weight_ih` may belong to somebody's own cell, which must not keep a sound layer beside it from use.
+    """
+
+    modules: tuple[RecurrentModule, ...]
+    broken: Mapping[str, WeightsError]
+
+
+def survey_recurrent_modules(tensors: Mapping[str, TensorInfo]) -> Survey:
+    """Every recurrent layer and cell among the tensors, in the order of their first key."""
+    modules: list[RecurrentModule] = []
+    broken: dict[str, WeightsError] = {}
+    for key in tensors:
+        for ending, is_cell in (("weight_ih_l0", False), ("weight_ih", True)):
+            if key == ending or key.endswith(f".{ending}"):
+                prefix = key.removesuffix(ending).removesuffix(".")
+                try:
+                    modules.append(_module(tensors, prefix, is_cell))
+                except WeightsError as error:
+                    broken[prefix] = error
+    return Survey(modules=tuple(modules), broken=broken)
+
+
 def find_recurrent_modules(tensors: Mapping[str, TensorInfo]) -> list[RecurrentModule]:
-    """Every recurrent layer and cell among the tensors, in the order of their first key.
+    """Every recurrent layer and cell among the tensors, where none may be broken.
 
     Raises:
         WeightsError: a layer's tensors contradict each other or one is missing; names the key, got and expected.
     """
-    found = []
-    for key in tensors:
-        for ending, is_cell in (("weight_ih_l0", False), ("weight_ih", True)):
-            if key == ending or key.endswith(f".{ending}"):
-                found.append(_module(tensors, key.removesuffix(ending).removesuffix("."), is_cell))
-    return found
+    survey = survey_recurrent_modules(tensors)
+    for error in survey.broken.values():
+        raise error
+    return list(survey.modules)
 
 
 def _module(tensors: Mapping[str, TensorInfo], prefix: str, is_cell: bool) -> RecurrentModule:

@@ -9,8 +9,8 @@ from typing import cast
 from rnnx.candidates import PYTORCH_ROWS, Candidate, SessionCandidate
 from rnnx.checkpoint import open_checkpoint
 from rnnx.errors import CheckpointError, EngineError, OptionError
-from rnnx.recurrence import find_recurrent_modules
-from rnnx.weights import RecurrentWeights, read_weights
+from rnnx.recurrence import RecurrentModule
+from rnnx.weights import RecurrentWeights, read_weights, surveyed
 from rnnx_runtime import BackendName, BackendUnavailable, Contract
 from rnnx_runtime.model_file import OnnxFile, PlanFile, read_onnx, read_plan
 
@@ -108,6 +108,8 @@ def read_subject(model: Path, *, checkpoint: Path | None, engine: Path | None) -
 
 
 def _engine_of(model: OnnxFile, path: Path) -> PlanFile:
+    if path.suffix != ".plan":
+        raise OptionError("--engine", got=path.name, expected="a .plan", remedy="build one with rnnx build-engine")
     engine = read_plan(path)
     actual = hashlib.sha256(model.data).hexdigest()
     if engine.sidecar.onnx_sha256 != actual:
@@ -117,27 +119,36 @@ def _engine_of(model: OnnxFile, path: Path) -> PlanFile:
             expected=f"{actual[:12]}…, which is {model.path.name}",
             remedy="build the engine again from this model, or give the model it was built from",
         )
+    if engine.contract != model.contract:
+        raise EngineError(
+            f"sidecar of {path.name}",
+            got="another contract than its model's",
+            expected=f"the contract in {model.path.name}",
+            remedy="the sidecar was edited: build the engine again",
+        )
     return engine
 
 
 def _weights_of(contract: Contract, path: Path) -> RecurrentWeights:
+    """The model's own weights in a checkpoint, under the key prefix they were exported from or another."""
     checkpoint = open_checkpoint(path)
-    remedy = "give the checkpoint this model was exported from, or export again"
-    modules = {module.prefix: module for module in find_recurrent_modules(checkpoint.tensors)}
-    module = modules.get(contract.source.module)
-    if module is None:
-        raise CheckpointError(
-            f"checkpoint {path.name}",
-            got=f"layers {', '.join(m.shown_prefix for m in modules.values())}" if modules else "no recurrent layer",
-            expected=f"the model's {contract.source.module or '(root)'}",
-            remedy=remedy,
-        )
-    weights = read_weights(checkpoint, module)
-    if weights.sha256 != contract.source.weights_sha256:
-        raise CheckpointError(
-            f"checkpoint {path.name}",
-            got=f"weights with sha256 {weights.sha256[:12]}…",
-            expected=f"{contract.source.weights_sha256[:12]}…, which the model holds",
-            remedy=remedy,
-        )
-    return weights
+    modules = [module for module in surveyed(checkpoint).modules if _could_be(module, contract)]
+    modules.sort(key=lambda module: module.prefix != contract.source.module)  # its own prefix first
+    found = [read_weights(checkpoint, module) for module in modules]
+    for weights in found:
+        if weights.sha256 == contract.source.weights_sha256:
+            return weights
+    digests = ", ".join(f"{w.module.shown_prefix} with sha256 {w.sha256[:12]}…" for w in found)
+    kind = "cell" if contract.form != "encoder" else "layer"
+    raise CheckpointError(
+        f"checkpoint {path.name}",
+        got=f"weights {digests}" if found else f"no {contract.cell.upper()} {kind} of the model's sizes",
+        expected=f"weights with sha256 {contract.source.weights_sha256[:12]}…, which the model holds",
+        remedy="give the checkpoint this model was exported from, or export again",
+    )
+
+
+def _could_be(module: RecurrentModule, contract: Contract) -> bool:
+    sizes = ("input_size", "hidden_size", "projection_size", "layers", "directions")
+    same_form = (module.kind, module.is_cell) == (contract.cell, contract.form != "encoder")
+    return same_form and all(getattr(module, size) == getattr(contract, size) for size in sizes)

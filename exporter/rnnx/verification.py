@@ -175,7 +175,10 @@ def _nothing_covered(subject: Subject, name: str, count: int) -> BackendUnavaila
 def _latency(subject: Subject, names: Sequence[str], sizes: Mapping[str, int], options: VerifyOptions) -> LatencyReport:
     contract = subject.contract
     time, batch = sizes.get("T", contract.steps or 1), sizes["B"]
-    feeds = random_feeds(contract, time, batch, seed=0)
+    try:
+        feeds = random_feeds(contract, time, batch, seed=0)
+    except (MemoryError, ValueError) as error:  # NumPy has its own limits besides the host's
+        return LatencyReport(sizes=sizes, threads=options.threads, rows=(), notes=(f"not measured: {error}",))
     if "lengths" in feeds:
         feeds["lengths"] = np.full(batch, time, np.int32)  # or throughput would count steps that nobody computes
     covered = [name for name in names if subject.covers(name, sizes)]

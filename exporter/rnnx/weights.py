@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rnnx.checkpoint import Checkpoint
 from rnnx.errors import CheckpointError, OptionError, WeightsError
-from rnnx.recurrence import RecurrentModule, find_recurrent_modules
+from rnnx.recurrence import RecurrentModule, Survey, survey_recurrent_modules
 
 Array = NDArray[Any]
 
@@ -53,14 +53,10 @@ def choose_module(checkpoint: Checkpoint, prefix: str | None) -> RecurrentModule
         OptionError: there are several and no prefix chooses one; lists them.
         WeightsError: contradictory shapes.
     """
-    modules = find_recurrent_modules(checkpoint.tensors)
-    if not modules:
-        raise CheckpointError(
-            checkpoint.name,
-            got=_some_keys(checkpoint),
-            expected="keys of a recurrent layer such as 'weight_ih_l0'",
-            remedy="give the checkpoint that holds the nn.LSTM or nn.GRU",
-        )
+    survey = surveyed(checkpoint)
+    modules = survey.modules
+    if prefix is not None and prefix in survey.broken:
+        raise survey.broken[prefix]
     exact = [module for module in modules if prefix in (None, module.prefix, module.shown_prefix)]
     chosen = exact or [module for module in modules if module.prefix.endswith(f".{prefix}")]
     if len(chosen) == 1:
@@ -71,6 +67,26 @@ def choose_module(checkpoint: Checkpoint, prefix: str | None) -> RecurrentModule
         got="none" if prefix is None else repr(prefix),
         expected=f"one of {listing}",
         remedy="choose one with --module PREFIX; rnnx inspect lists them",
+    )
+
+
+def surveyed(checkpoint: Checkpoint) -> Survey:
+    """The recurrent modules of a checkpoint, of which there is at least one.
+
+    Raises:
+        CheckpointError: there is none; says which keys there are.
+        WeightsError: there are only broken ones; says what is wrong with the first.
+    """
+    survey = survey_recurrent_modules(checkpoint.tensors)
+    if survey.modules:
+        return survey
+    for error in survey.broken.values():
+        raise error
+    raise CheckpointError(
+        checkpoint.name,
+        got=_some_keys(checkpoint),
+        expected="keys of a recurrent layer such as 'weight_ih_l0'",
+        remedy="give the checkpoint that holds the nn.LSTM or nn.GRU, without weight norm",
     )
 
 

@@ -1,7 +1,7 @@
 """The training loop: Adam on a one-cycle schedule, a checkpoint after every epoch, resumed where it stopped."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -49,7 +49,9 @@ def train(recipe: Recipe, folder: Path) -> Speller:
     )
     loss_of = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=recipe.label_smoothing)
     last = folder / ".training" / "last.pt"
-    first_epoch = _resume(last, network, optimizer, schedule)
+    first_epoch = _resume(last, recipe, network, optimizer, schedule)
+    if first_epoch == recipe.epochs:
+        print(f"nothing to train: {last} holds the last epoch; delete it to start over")
 
     for epoch in range(first_epoch, recipe.epochs):
         network.train()
@@ -63,7 +65,7 @@ def train(recipe: Recipe, folder: Path) -> Speller:
             optimizer.step()
             schedule.step()
             total += loss.item()
-        _remember(last, epoch + 1, network, optimizer, schedule)
+        _remember(last, recipe, epoch + 1, network, optimizer, schedule)
         result = score(network, held_out)
         line = f"loss {total / len(batches):.4f}  validation PER {result.per:.2f} %  WER {result.wer:.2f} %"
         print(f"epoch {epoch + 1}/{recipe.epochs}  {line}", flush=True)
@@ -75,6 +77,7 @@ def train(recipe: Recipe, folder: Path) -> Speller:
 
 def _remember(
     path: Path,
+    recipe: Recipe,
     epoch: int,
     network: Speller,
     optimizer: torch.optim.Optimizer,
@@ -84,6 +87,7 @@ def _remember(
     partial = path.with_suffix(".partial")
     torch.save(
         {
+            "recipe": asdict(recipe),
             "epoch": epoch,
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -97,6 +101,7 @@ def _remember(
 
 def _resume(
     path: Path,
+    recipe: Recipe,
     network: Speller,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -105,6 +110,8 @@ def _resume(
     if not path.exists():
         return 0
     saved = torch.load(path, weights_only=True)
+    if saved["recipe"] != asdict(recipe):
+        raise SystemExit(f"{path} was trained by another recipe; delete it to start over")
     network.load_state_dict(saved["network"])
     optimizer.load_state_dict(saved["optimizer"])
     schedule.load_state_dict(saved["schedule"])

@@ -42,7 +42,8 @@ class Contract:
     """What an exported model computes.
 
     `projection_size` is the width of `h` (equal to `hidden_size` without projection); `steps` is set for the unrolled
-    form alone. T is time, B is batch; `batch_first` swaps them in `x` and `output` only.
+    form alone. T is time, B is batch; `batch_first` swaps them in `x` and `output` only. `golden_sha256` pins the
+    golden file that was exported with the model.
     """
 
     form: Form
@@ -60,6 +61,7 @@ class Contract:
     formulation: str
     source: Source
     versions: Mapping[str, str] = field(default_factory=dict)
+    golden_sha256: str = ""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -136,7 +138,7 @@ def contract_from_text(text: str, subject: str) -> Contract:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _malformed(subject, str(error), "JSON") from None
     return contract_from_json(data, subject)
 
@@ -150,7 +152,7 @@ def _check_values(contract: Contract, subject: str) -> None:
         "directions": contract.directions in (1, 2) and type(contract.directions) is int,
         "steps": _is_size(contract.steps) if unrolled else contract.steps is None,
         **{key: type(getattr(contract, key)) is bool for key in ("batch_first", "state_inputs", "lengths")},
-        **{key: isinstance(getattr(contract, key), str) for key in ("precision", "formulation")},
+        **{key: isinstance(getattr(contract, key), str) for key in ("precision", "formulation", "golden_sha256")},
         "source": all(isinstance(value, str) for value in asdict(contract.source).values()),
         "versions": isinstance(contract.versions, Mapping),
     }

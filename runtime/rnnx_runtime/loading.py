@@ -8,6 +8,9 @@ from rnnx_runtime.errors import BackendUnavailable, InputError
 from rnnx_runtime.model_file import read_model
 from rnnx_runtime.session import Session
 
+MOST_THREADS = 1024
+"""More CPU threads than any host of a recurrent model has; a larger number is a mistake."""
+
 
 def load(path: str | os.PathLike[str], backend: BackendName | None = None, *, threads: int = 1) -> Session:
     """Open an .onnx or a .plan that rnnx wrote.
@@ -23,7 +26,7 @@ def load(path: str | os.PathLike[str], backend: BackendName | None = None, *, th
         ContractError: no contract, one of another version, or one that does not match the file.
         BackendUnavailable: this host cannot run the backend; says exactly why.
         BackendError: the backend refused the model.
-        InputError: threads is not a positive whole number.
+        InputError: threads is not a whole number from 1 to `MOST_THREADS`.
     """
     if backend is not None and backend not in BACKEND_NAMES:
         raise BackendUnavailable(
@@ -32,7 +35,8 @@ def load(path: str | os.PathLike[str], backend: BackendName | None = None, *, th
             expected=" | ".join(BACKEND_NAMES),
             remedy="choose one of these",
         )
-    if not isinstance(threads, int) or threads < 1:
-        raise InputError("threads", got=repr(threads), expected="a whole number ≥ 1", remedy="leave it out for 1")
+    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+        expected = f"a whole number from 1 to {MOST_THREADS}"
+        raise InputError("threads", got=repr(threads), expected=expected, remedy="leave it out for 1")
     model = read_model(Path(path))
     return Session(model.contract, open_backend(backend or default_backend(model), model, threads))

@@ -99,7 +99,7 @@ def _contract_values(data: bytes, path: Path) -> dict[str, Any]:
     try:
         text = data[start:].decode("utf-8", "replace") if start >= 0 else ""
         values: Any = json.JSONDecoder().raw_decode(text)[0]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ContractError(
             str(path), got=f"a contract that is not JSON ({error})", expected="JSON", remedy="export the model again"
         ) from None

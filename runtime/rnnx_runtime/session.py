@@ -91,6 +91,11 @@ class Session:
         if backend is not None:
             backend.close()
 
+    def __repr__(self) -> str:
+        spec = self.spec
+        closed = ", closed" if self._backend is None else ""
+        return f"<Session: {spec.cell.upper()} {spec.form}, x {spec.inputs[0].shape}, on {self.device}{closed}>"
+
     def __enter__(self) -> Self:
         return self
 

@@ -74,7 +74,7 @@ def read_sidecar(plan: Path) -> Sidecar:
         ) from None
     except OSError as error:
         raise _malformed(path, error.strerror or str(error), "a readable file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _malformed(path, str(error), "JSON") from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise _malformed(path, "another schema", f"schema {SCHEMA}")
@@ -110,6 +110,9 @@ def _sidecar_from_json(data: dict[str, Any], path: Path) -> Sidecar:
         raise _malformed(path, f"flavor {sidecar.flavor!r}", " or ".join(get_args(Flavor)))
     if not all(isinstance(text, str) for text in texts) or not isinstance(data["targets"], list):
         raise _malformed(path, "a value of the wrong type", "version, targets and digests as text")
+    dims = {dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str)}
+    if not profiles or any(profile.keys() != dims for profile in profiles):
+        raise _malformed(path, "profiles that do not fit the model", f"profiles with ranges for {sorted(dims)}")
     if type(sidecar.tf32) is not bool:
         raise _malformed(path, f"tf32 {sidecar.tf32!r}", "true or false")
     if not all(type(size) is int for sizes in ranges for size in sizes) or not all(

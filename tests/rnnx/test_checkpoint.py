@@ -106,9 +106,25 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["gone.pt", "gone.safetensors", "gone", "folder.pt"])
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path}: got a folder, expected a checkpoint; check the path"
+
+
+def test_two_tensors_under_one_path_are_refused(tmp_path: Path) -> None:
+    torch.save({"a.b": torch.zeros(1), "a": {"b": torch.ones(1)}}, tmp_path / "model.pt")
+    assert "got two tensors under the path 'a.b'" in refusal(tmp_path / "model.pt")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_archive_is_refused_by_name(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(nn.Linear(1, 1)), tmp_path / "model.pt")
+    message = refusal(tmp_path / "model.pt")
+    assert "got a TorchScript archive" in message
+    assert message.endswith("save module.state_dict() instead of the script")
+
+
+@pytest.mark.parametrize("name", ["gone.pt", "gone.safetensors", "gone"])
 def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder.pt").mkdir()
     assert refusal(tmp_path / name) == (f"{tmp_path / name}: got no such file, expected a checkpoint; check the path")
 
 

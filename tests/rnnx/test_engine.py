@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 import rnnx
-from rnnx.engine import EngineOptions, build_engine
+from rnnx.engine import build_engine
+from rnnx.engine_options import EngineOptions
 from rnnx.errors import EngineError, OptionError, OutputError
 from rnnx.golden import golden_path
 from rnnx.profiles import default_profile

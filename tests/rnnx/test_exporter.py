@@ -321,7 +321,10 @@ def test_a_checkpoint_that_cannot_be_exported_is_refused(
             id="form-unknown",
         ),
         pytest.param(
-            nn.LSTMCell(3, 5), {"form": "unrolled"}, "--steps: got None, expected a whole number ≥ 1", id="no-steps"
+            nn.LSTMCell(3, 5),
+            {"form": "unrolled"},
+            "--steps: got no --steps, expected a whole number ≥ 1",
+            id="no-steps",
         ),
         pytest.param(
             nn.LSTMCell(3, 5),
@@ -360,7 +363,10 @@ def test_a_source_that_is_neither_path_nor_module_is_refused(out: Path, source: 
 def test_an_output_of_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(OptionError) as caught:
         rnnx.export(lstm(), tmp_path / name)
-    assert str(caught.value) == (f"output: got {name}, expected a name ending in .onnx; use {Path(name).stem}.onnx")
+    assert (
+        str(caught.value)
+        == f"output: got {tmp_path / name}, expected a file name ending in .onnx; name one, such as model.onnx"
+    )
     assert contents(tmp_path) == {}
 
 

@@ -11,8 +11,8 @@ from torch import nn
 
 import rnnx
 from rnnx import ExportOptions, ExportReport
-from rnnx.errors import CheckpointError, MissingExtraError
-from rnnx.inspection import CheckpointInspection, ModelInspection, inspect_path, json_from_inspection
+from rnnx.errors import CheckpointError
+from rnnx.inspection import CheckpointInspection, ModelInspection, inspect, json_from_inspection
 from rnnx_runtime import ContractError, FileDamagedError
 from rnnx_runtime.contract import json_from_contract
 from rnnx_runtime.sidecar import Range, Sidecar, sidecar_path, text_from_sidecar
@@ -38,7 +38,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
 def test_a_checkpoint_shows_every_recurrent_module(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model.{suffix}"
     (save_file if suffix == "safetensors" else torch.save)(MODEL.state_dict(), path)
-    inspection = inspect_path(path)
+    inspection = inspect(path)
     assert isinstance(inspection, CheckpointInspection)
     assert sorted((m.prefix, m.type_name, m.layers, m.directions) for m in inspection.modules) == [
         ("decoder", "nn.GRUCell", 1, 1),
@@ -51,7 +51,7 @@ def test_a_checkpoint_shows_every_recurrent_module(tmp_path: Path, suffix: str) 
 
 def test_a_checkpoint_becomes_plain_json(tmp_path: Path) -> None:
     torch.save(MODEL.state_dict(), tmp_path / "model.pt")
-    data = json.loads(json.dumps(json_from_inspection(inspect_path(tmp_path / "model.pt"))))
+    data = json.loads(json.dumps(json_from_inspection(inspect(tmp_path / "model.pt"))))
     modules = {module["prefix"]: module for module in data["modules"]}
     assert data["other_tensors"] == 1
     assert modules["projected"]["type"] == "nn.LSTM"
@@ -63,15 +63,15 @@ def test_a_checkpoint_becomes_plain_json(tmp_path: Path) -> None:
 def test_a_checkpoint_without_a_recurrent_layer_lists_its_keys(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "model.pt")
     with pytest.raises(CheckpointError) as caught:
-        inspect_path(tmp_path / "model.pt")
+        inspect(tmp_path / "model.pt")
     assert str(caught.value) == (
-        f"{tmp_path / 'model.pt'}: got keys weight, bias, expected keys of a recurrent layer such as 'weight_ih_l0'; "
-        "give the checkpoint that holds the nn.LSTM or nn.GRU"
+        "model.pt: got only the keys weight, bias, expected keys of a recurrent layer such as 'weight_ih_l0'; "
+        "give the checkpoint that holds the nn.LSTM or nn.GRU, without weight norm"
     )
 
 
 def test_an_onnx_file_shows_its_contract_and_nodes(exported: ExportReport) -> None:
-    inspection = inspect_path(exported.path)
+    inspection = inspect(exported.path)
     assert isinstance(inspection, ModelInspection)
     assert inspection.data == {"contract": json_from_contract(exported.contract), "nodes": exported.nodes}
     rows = dict(inspection.rows)
@@ -97,7 +97,7 @@ def test_a_plan_shows_its_sidecar(tmp_path: Path, exported: ExportReport) -> Non
         onnx_sha256="cd" * 32,
     )
     sidecar_path(plan).write_text(text_from_sidecar(sidecar), encoding="utf-8")
-    inspection = inspect_path(plan)
+    inspection = inspect(plan)
     rows = dict(json_rows(inspection))
     assert rows["engine"] == "tensorrt-rtx 1.2.0, TF32 off"
     assert rows["targets"] == "8.9, 12.0"
@@ -118,21 +118,29 @@ def json_rows(inspection: CheckpointInspection | ModelInspection) -> tuple[tuple
 def test_a_damaged_model_is_refused(tmp_path: Path, exported: ExportReport) -> None:
     (tmp_path / "model.onnx").write_bytes(exported.path.read_bytes()[:-1] + b"\x00")
     with pytest.raises(FileDamagedError, match="the file was truncated or changed after export"):
-        inspect_path(tmp_path / "model.onnx")
+        inspect(tmp_path / "model.onnx")
 
 
 def test_a_plan_without_its_sidecar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.plan").write_bytes(b"plan")
     with pytest.raises(ContractError, match="got no sidecar"):
-        inspect_path(tmp_path / "model.plan")
+        inspect(tmp_path / "model.plan")
 
 
-def test_the_nodes_of_an_onnx_file_need_the_onnx_package(
+def test_a_host_without_the_onnx_package_sees_the_contract(
     exported: ExportReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtraError) as caught:
-        inspect_path(exported.path)
-    assert str(caught.value) == (
-        "reading the nodes of model.onnx: got no package onnx, expected it installed; pip install 'rnnx[export]'"
-    )
+    inspection = inspect(exported.path)
+    assert isinstance(inspection, ModelInspection)
+    assert inspection.data["contract"] == json_from_contract(exported.contract)
+    assert dict(inspection.rows)["nodes"] == "not counted: onnx is not installed"
+
+
+def test_a_broken_module_does_not_hide_a_sound_one(tmp_path: Path) -> None:
+    tensors = {"own.weight_ih": torch.zeros(64, 10)} | {f"good.{k}": v for k, v in nn.GRU(3, 4).state_dict().items()}
+    torch.save(tensors, tmp_path / "model.pt")
+    inspection = inspect(tmp_path / "model.pt")
+    assert isinstance(inspection, CheckpointInspection)
+    assert [module.prefix for module in inspection.modules] == ["good"]
+    assert "key 'own.weight_hh': got no such key" in inspection.broken["own"]

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 import rnnx
-from rnnx.engine import EngineOptions, build_engine
+from rnnx.engine import build_engine
+from rnnx.engine_options import EngineOptions
 from rnnx.errors import EngineError, OptionError
 from rnnx_runtime.model_file import read_plan
 from rnnx_runtime.sidecar import Range

@@ -19,7 +19,7 @@ from rnnx_runtime.backends import default_backend
 from rnnx_runtime.contract import json_from_contract
 from rnnx_runtime.model_file import read_onnx, read_plan
 from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
-from rnnx_runtime.sidecar import Flavor, Sidecar, sidecar_path, text_from_sidecar
+from rnnx_runtime.sidecar import Flavor, Range, Sidecar, sidecar_path, text_from_sidecar
 
 SEED = 20262
 
@@ -41,13 +41,14 @@ def write_sealed(path: Path, model: onnx.ModelProto, contract: Contract) -> None
 
 def write_plan(path: Path, contract: Contract, flavor: Flavor) -> None:
     path.write_bytes(b"plan")
+    free = {dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str)}
     sidecar = Sidecar(
         contract=contract,
         flavor=flavor,
         version="10.13.0",
         targets=("8.9",),
         tf32=False,
-        profiles=(),
+        profiles=({dim: Range(min=1, opt=2, max=3) for dim in free},),
         plan_sha256=hashlib.sha256(b"plan").hexdigest(),
         onnx_sha256="cd" * 32,
     )
@@ -71,11 +72,11 @@ def test_an_unknown_backend_is_refused(exported: Path, backend: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None, True, 10**12])
 def test_threads_must_be_a_whole_number_of_one_or_more(exported: Path, threads: Any) -> None:
     with pytest.raises(InputError) as caught:
         rnnx_runtime.load(exported, threads=threads)
-    assert str(caught.value) == f"threads: got {threads!r}, expected a whole number ≥ 1; leave it out for 1"
+    assert str(caught.value) == f"threads: got {threads!r}, expected a whole number from 1 to 1024; leave it out for 1"
 
 
 def test_more_threads_give_the_same_results(exported: Path) -> None:

@@ -17,7 +17,7 @@ import rnnx.onnx_writer
 from rnnx_runtime import Contract, ContractError, FileDamagedError
 from rnnx_runtime.model_file import OnnxFile, PlanFile, read_model, read_onnx, read_plan
 from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
-from rnnx_runtime.sidecar import Sidecar, sidecar_path, text_from_sidecar
+from rnnx_runtime.sidecar import Range, Sidecar, sidecar_path, text_from_sidecar
 
 SEED = 20260
 
@@ -208,7 +208,7 @@ def write_plan(path: Path, contract: Contract, **changes: Any) -> None:
         "version": "10.13.0",
         "targets": ("8.9",),
         "tf32": False,
-        "profiles": (),
+        "profiles": ({"B": Range(min=1, opt=1, max=1), "T": Range(min=1, opt=1, max=1)},),
         "plan_sha256": hashlib.sha256(b"plan").hexdigest(),
         "onnx_sha256": "cd" * 32,
     }

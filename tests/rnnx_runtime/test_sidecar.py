@@ -23,7 +23,7 @@ def sidecar(contract: Contract) -> Sidecar:
         tf32=False,
         profiles=(
             {"B": Range(min=1, opt=8, max=64), "T": Range(min=1, opt=20, max=100)},
-            {"B": Range(min=1, opt=1, max=1)},
+            {"B": Range(min=1, opt=1, max=1), "T": Range(min=1, opt=1, max=1)},
         ),
         plan_sha256=hashlib.sha256(PLAN).hexdigest(),
         onnx_sha256="cd" * 32,

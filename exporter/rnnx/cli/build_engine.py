@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rnnx.engine import EngineReport
 
 
-@click.command("build-engine")
+@click.command("build-engine", short_help="ONNX to a TensorRT engine.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .plan to write.")
 @click.option(
@@ -52,7 +52,8 @@ def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool
 
     Beside OUTPUT lies its sidecar OUTPUT.json, which the runtime checks. Ctrl-C stops and leaves nothing.
     """
-    from rnnx.engine import EngineOptions, build_engine
+    from rnnx.engine import build_engine
+    from rnnx.engine_options import EngineOptions
     from rnnx.profiles import profiles_from_texts
 
     # The other options have the names and types of EngineOptions' fields.

@@ -8,7 +8,7 @@ import click
 from rnnx.cli.render import byte_size, print_json, print_table
 
 
-@click.command("export")
+@click.command("export", short_help="Checkpoint to ONNX.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .onnx to write.")
 @click.option("--module", metavar="PREFIX", help="Key prefix of the layer or cell, when the checkpoint has several.")
@@ -58,6 +58,7 @@ def command(
     contract = report.contract
     rows = [
         ("source", f"{contract.source.file} · {report.module.shown_prefix} · {report.module.type_name}"),
+        ("weights", f"{report.module.dtype} in the source, {contract.precision} in the graph"),
         ("form", f"{contract.form}, {contract.formulation}, opset {contract.versions['opset']}"),
         *(("input", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.inputs),
         *(("output", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.outputs),

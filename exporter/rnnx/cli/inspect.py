@@ -11,20 +11,22 @@ if TYPE_CHECKING:
     from rnnx.recurrence import RecurrentModule
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="What is in a checkpoint, .onnx or .plan.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(path: Path, as_json: bool) -> None:
     """Show what is in PATH: recurrent layers of a checkpoint, the contract of an .onnx or .plan."""
-    from rnnx.inspection import CheckpointInspection, inspect_path, json_from_inspection
+    from rnnx.inspection import CheckpointInspection, inspect, json_from_inspection
 
-    inspection = inspect_path(path)
+    inspection = inspect(path)
     if as_json:
         print_json(json_from_inspection(inspection))
     elif isinstance(inspection, CheckpointInspection):
         columns = ("module", "type", ">input", ">hidden", ">layers", ">directions", "bias", "dtype", ">parameters")
         rows = [_row(module) for module in inspection.modules]
         print_table(str(path), columns, rows, caption=f"{inspection.other_tensors} other tensors")
+        for prefix, reason in inspection.broken.items():
+            click.echo(f"not usable, {prefix or '(root)'}: {reason}")
     else:
         print_table(str(path), ("", ""), inspection.rows)
 

@@ -7,20 +7,18 @@ from typing import Any
 
 import click
 
-_PIPE_WIDTH = 220
-"""Columns where stdout is not a terminal, so that a log or a grep sees whole rows."""
+_MOST_WIDTH = 220
+"""Columns a table may take before its cells fold, on a terminal or not."""
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> None:
     """Print one table; a column is right-aligned when its name starts with `>`."""
     from rich import box
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
     table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
     for column in columns:
         table.add_column(
@@ -28,6 +26,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         )
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    # A table wider than the terminal is left to the terminal to wrap: nobody can read a folded name or figure.
+    widest = Console(width=_MOST_WIDTH)
+    needed = Measurement.get(widest, widest.options, table).maximum
+    terminal = Console()
+    console = Console(width=max(needed, terminal.width if terminal.is_terminal else 0))
     # Title and caption are not the table's own, which wraps them at its width and takes a [ in a path for markup.
     if title:
         console.print(Text(title, style="table.title"), soft_wrap=True)

@@ -24,10 +24,19 @@ def print_verification(report: VerificationReport) -> None:
     print_table(f"parity of {report.model}", columns, (line for row in report.parity.rows for line in _parity(row)))
     for line in _parity_notes(report):
         click.echo(line)
-    if report.latency:
+    if report.latency and (report.latency.rows or report.latency.notes):
         _print_latency(report.latency)
-    passed = "pass" if report else "fail"
-    click.echo(click.style(passed.upper(), fg="green" if report else "red", bold=True))
+    click.echo(
+        click.style("PASS" if report else "FAIL", fg="green" if report else "red", bold=True) + _coverage(report)
+    )
+
+
+def _coverage(report: VerificationReport) -> str:
+    """Which rows the verdict is about, and which it is not."""
+    rows = report.parity.rows
+    ran = ", ".join(row.backend for row in rows if row.outputs) or "nothing"
+    skipped = ", ".join(row.backend for row in rows if row.status == "skip")
+    return f": {ran} compared" + (f"; NOT verified: {skipped}" if skipped else "")
 
 
 def _parity(row: ParityRow) -> Iterator[tuple[object, ...]]:

@@ -17,7 +17,7 @@ def _sizes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> d
     return {dim.strip(): int(size) for dim, _, size in pairs}
 
 
-@click.command("verify")
+@click.command("verify", short_help="Every backend against PyTorch.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights MODEL was exported from.")
 @click.option("--engine", type=click.Path(path_type=Path), help="A .plan built from MODEL, to verify too.")
@@ -59,8 +59,8 @@ def command(
         sizes=sizes,
     )
     report = verify(model, options)
+    print_verification(report)
     if json_path:
         write_report(report, json_path)
-    print_verification(report)
     if not report:
         ctx.exit(1)

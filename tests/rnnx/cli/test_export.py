@@ -91,7 +91,7 @@ def test_a_module_is_chosen_and_unrolled(
         ),
         pytest.param(
             ("--form", "unrolled"),
-            "--steps: got None, expected a whole number ≥ 1; say how many steps to unroll, such as --steps 16",
+            "--steps: got no --steps, expected a whole number ≥ 1; say how many steps to unroll, such as --steps 16",
             id="steps-missing",
         ),
         pytest.param(

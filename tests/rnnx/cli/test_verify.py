@@ -45,7 +45,7 @@ def test_tables_verdict_and_footing_are_on_stdout(model: Path) -> None:
     result = _verify(model, "--checkpoint", model.with_name("weights.safetensors"), "--at", "T=5")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[-1] == "PASS"
+    assert lines[-1] == "PASS: pytorch-cpu, ort-cpu compared; NOT verified: pytorch-cuda, ort-cuda"
     assert any(line.split()[:3] == ["ort-cpu", "CPU", "output"] for line in lines)
     assert "skip ort-cuda: got no GPU, expected one; use another host" in lines
     assert any(
@@ -65,7 +65,7 @@ def test_a_required_backend_that_cannot_run_is_exit_code_1_with_the_table(model:
     result = _verify(model, "--no-latency", "--require", "ort-cuda")
     assert result.exit_code == 1
     assert "fail ort-cuda: got no GPU" in result.stdout
-    assert result.stdout.splitlines()[-1] == "FAIL"
+    assert result.stdout.splitlines()[-1].startswith("FAIL: ort-cpu compared; NOT verified: ")
 
 
 def test_nothing_but_skips_is_exit_code_1(model: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 import rnnx
 import rnnx_runtime
-from rnnx.engine import EngineOptions, build_engine
+from rnnx.engine import build_engine
+from rnnx.engine_options import EngineOptions
 from rnnx.golden import read_golden
 from rnnx_runtime import BackendError, BackendUnavailable, Contract, Session, State, cuda
 from rnnx_runtime.sidecar import Flavor, Profile, Range, Sidecar, sidecar_path, text_from_sidecar
