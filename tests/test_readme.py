@@ -87,3 +87,24 @@ def test_error_rates_are_what_evaluation_wrote(name: str) -> None:
     card = (ROOT / "models" / name / "README.md").read_text()
     assert f"| phoneme error rate | {quality['per']:.2f} % |" in card
     assert f"| word error rate | {quality['wer']:.2f} % |" in card
+
+
+def test_committed_figures_keep_what_is_promised() -> None:
+    results = ROOT / "benchmarks/results"
+    grid = json.loads((results / "encoder_grid.json").read_text())["cells"]
+    cost = json.loads((results / "export_cost.json").read_text())
+    overhead = json.loads((results / "session_overhead.json").read_text())["rows"]
+    assert min(cell["ratio"] for cell in grid) >= 0.97
+    assert cost["help_s"] <= 0.3
+    assert cost["export_process_s"] <= 1.5
+    assert cost["peak_over_imports_in_weights"] <= 4
+    assert all(row["added_us"] <= 15 or row["added_percent"] <= 10 for row in overhead)
+
+
+def test_the_figures_of_the_second_table_are_what_the_benchmarks_wrote() -> None:
+    cost = json.loads((ROOT / "benchmarks/results/export_cost.json").read_text())
+    assert f"| {cost['help_s']:.2f} s |" in README
+    assert f"| {cost['export_process_s']:.2f} s |" in README
+    ours, theirs = 1000 * cost["export_in_process_s"], cost["torch_onnx_in_process_s"]
+    assert f"| {ours:.0f} ms, {theirs:.1f} s: {cost['times_faster']:.0f} times faster |" in README
+    assert f"| {cost['peak_over_imports_in_weights']:.1f} times the weights |" in README

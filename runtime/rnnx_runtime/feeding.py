@@ -69,12 +69,18 @@ class Feeding:
             return
         if type(state) is not State:
             raise self._no_state(state)
-        for spec, shape, value in zip(self._states, sizes.states, (state.h, state.c), strict=False):
-            if not (type(value) is np.ndarray and value.dtype is _FLOAT32 and value.shape == shape):
-                self._check_state(value, spec, sizes.batch)
-            feeds[spec.name] = np.ascontiguousarray(value)
-        if state.c is not None and self._contract.cell == "gru":
+        shapes = sizes.states
+        feeds["h0"] = self._part(state.h, 0, shapes[0], sizes.batch)
+        if len(shapes) == 2:
+            feeds["c0"] = self._part(state.c, 1, shapes[1], sizes.batch)
+        elif state.c is not None:
             raise _unexpected("state.c", "a GRU, which has no c", "give State(h)")
+
+    def _part(self, value: Any, index: int, shape: tuple[int, ...], batch: int) -> Array:
+        """One part of a state, C-ordered; the first test is the usual case at the least cost."""
+        if not (type(value) is np.ndarray and value.dtype is _FLOAT32 and value.shape == shape):
+            self._check_state(value, self._states[index], batch)
+        return value if value.flags.c_contiguous else np.ascontiguousarray(value)
 
     def _check_state(self, value: Any, spec: TensorSpec, batch: int) -> None:
         check_array(value, spec)

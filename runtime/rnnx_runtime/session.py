@@ -27,6 +27,7 @@ class Session:
         self._backend: Backend | None = backend
         self.device = backend.device
         self._feeding = Feeding(contract)
+        self._has_c = contract.cell == "lstm"
 
     def run(self, x: Array, state: State | None = None, lengths: Array | None = None) -> tuple[Array, State]:
         """Run the model over `x` from `state`.
@@ -46,7 +47,12 @@ class Session:
             BackendError: the backend failed.
         """
         feeds = self._feeding.feeds(x, state, lengths)
-        return self._results(self._open_backend().run(feeds))
+        if self._backend is None:
+            raise SessionClosedError(
+                "session", got="a call after close", expected="an open session", remedy="load the model again"
+            )
+        values = self._backend.run(feeds)  # in the contract's order: output (not for a step), hn, cn (for LSTM)
+        return values[0], State(values[-2], values[-1]) if self._has_c else State(values[-1])
 
     def step(self, x: Array, state: State | None = None) -> tuple[Array, State]:
         """One time step over `x (B, I)`: `y, state = session.step(x, state)`.
@@ -103,15 +109,3 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _open_backend(self) -> Backend:
-        if self._backend is None:
-            raise SessionClosedError(
-                "session", got="a call after close", expected="an open session", remedy="load the model again"
-            )
-        return self._backend
-
-    def _results(self, values: list[Array]) -> tuple[Array, State]:
-        last = 0 if self.spec.form == "step" else 1
-        state = State(values[last], values[last + 1] if self.spec.cell == "lstm" else None)
-        return values[0], state

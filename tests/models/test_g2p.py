@@ -1,6 +1,7 @@
 """The grapheme-to-phoneme models: their data, their training, and that the shipped weights are what the cards say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,26 @@ def test_interrupted_training_resumes_to_the_same_weights(
     resumed = train(recipe, halves).state_dict()
     assert all(torch.equal(expected[key], resumed[key]) for key in expected)
     assert (halves / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_another_recipe_does_not_resume_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test_words: list[Entry]
+) -> None:
+    monkeypatch.setattr(g2p.training, "entries", lambda split: test_words[:20])
+    recipe = Recipe(
+        kind="gru",
+        embedding=2,
+        hidden=2,
+        dropout=0.0,
+        epochs=1,
+        batch_size=16,
+        peak_learning_rate=0.01,
+        label_smoothing=0.0,
+        seed=3,
+    )
+    train(recipe, tmp_path)
+    with pytest.raises(SystemExit, match="was trained by another recipe; delete it to start over"):
+        train(replace(recipe, dropout=0.5), tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import rnnx
@@ -120,6 +120,37 @@ def test_a_checkpoint_without_the_layer_lists_its_own(lstm: tuple[Path, Path], t
     save_file(state, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"got weights decoder with sha256 \w+…, expected weights with sha256"):
         verify(lstm[0], VerifyOptions(checkpoint=tmp_path / "other.safetensors"))
+
+
+def test_the_same_weights_under_another_prefix_are_found(lstm: tuple[Path, Path], tmp_path: Path) -> None:
+    state = {f"model.{name}": value for name, value in load_file(lstm[1]).items()}
+    save_file(state | {"own.weight_ih": torch.zeros(3, 3)}, tmp_path / "wrapped.safetensors")
+    assert verify(lstm[0], VerifyOptions(checkpoint=tmp_path / "wrapped.safetensors", latency=False))
+
+
+def test_a_golden_file_that_was_edited_is_refused(tmp_path: Path) -> None:
+    model, _ = _export(tmp_path, nn.LSTM(5, 8))
+    golden = model.with_suffix(".golden.npz")
+    arrays = dict(np.load(golden))
+    np.savez(golden, **{key: value * 100 if "float32_error" in key else value for key, value in arrays.items()})
+    with pytest.raises(GoldenError, match="got other bytes than were exported with the model"):
+        verify(model, VerifyOptions(latency=False))
+
+
+def test_a_sidecar_of_another_contract_is_refused(tmp_path: Path) -> None:
+    model, _ = _export(tmp_path, nn.LSTM(5, 8))
+    plan = _plan(model, SMALL)
+    path = plan.with_name("model.plan.json")
+    path.write_text(path.read_text().replace('"hidden_size": 8', '"hidden_size": 9'))
+    with pytest.raises(EngineError, match="got another contract than its model's"):
+        verify(model, VerifyOptions(engine=plan, latency=False))
+
+
+def test_a_latency_shape_beyond_memory_is_a_note_beside_the_verdict(lstm: tuple[Path, Path]) -> None:
+    report = verify(lstm[0], VerifyOptions(sizes={"B": 10**15}))
+    assert report
+    assert report.latency is not None
+    assert report.latency.notes[0].startswith("not measured: ")
 
 
 def test_a_layer_among_others_is_found_by_its_prefix(tmp_path: Path) -> None:
