@@ -1,5 +1,6 @@
 """From a trained recurrent module to a checked .onnx with its contract and golden file."""
 
+import functools
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -137,8 +138,13 @@ def _contract(
         precision=PRECISION,
         formulation=_formulation(form)[0],
         source=Source(file=checkpoint.name, module=module.prefix, weights_sha256=weights.sha256),
-        versions={"rnnx": version("rnnx"), "onnx": version("onnx"), "spox": version("spox"), "opset": str(opset)},
+        versions={**_package_versions(), "opset": str(opset)},
     )
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    return {package: version(package) for package in ("rnnx", "onnx", "spox")}
 
 
 def _formulation(form: Form) -> tuple[str, "Formulation"]:

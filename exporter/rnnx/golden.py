@@ -4,6 +4,7 @@
 `<case>/float32_error/<output>`: the largest error of a float32 evaluation in NumPy, the yardstick for a backend's own.
 """
 
+import functools
 import hashlib
 import io
 from collections import defaultdict
@@ -44,13 +45,17 @@ def golden_path(model: Path) -> Path:
 def golden_bytes(weights: RecurrentWeights, contract: Contract) -> bytes:
     """A golden file's content; the same weights and contract give the same bytes."""
     arrays: dict[str, Array] = {_WEIGHTS: np.array(contract.source.weights_sha256)}
-    threadpoolctl = require("threadpoolctl", extra="export", purpose="computing the golden file")
     # One thread: products this small only wait for each other, and the count of threads would decide the last bit.
-    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+    with _thread_pools().limit(limits=1, user_api="blas"):
         arrays |= _case_arrays(weights, contract)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type] # before NumPy 2.1 allow_pickle=False is one more array
     return buffer.getvalue()
+
+
+@functools.cache  # finding the loaded libraries takes as long as a small model's golden file
+def _thread_pools() -> Any:
+    return require("threadpoolctl", extra="export", purpose="computing the golden file").ThreadpoolController()
 
 
 def _case_arrays(weights: RecurrentWeights, contract: Contract) -> dict[str, Array]:

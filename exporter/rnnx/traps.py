@@ -1,6 +1,7 @@
 """Graphs that TensorRT refuses, or accepts and computes wrongly without a word: found before it sees them.
 
-Each was found by evaluating, layer by layer, the network that TensorRT's ONNX importer makes of it.
+Each was found by evaluating, layer by layer, the network that TensorRT's ONNX importer makes of it. No formulation of
+rnnx writes any of them; this guards the ones to come, and an operator that changes under them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -35,8 +35,8 @@ def _coverage(report: VerificationReport) -> str:
     """Which rows the verdict is about, and which it is not."""
     rows = report.parity.rows
     ran = ", ".join(row.backend for row in rows if row.outputs) or "nothing"
-    skipped = ", ".join(row.backend for row in rows if row.status == "skip")
-    return f": {ran} compared" + (f"; NOT verified: {skipped}" if skipped else "")
+    left_out = ", ".join(row.backend for row in rows if not row.outputs)
+    return f": {ran} compared" + (f"; NOT verified: {left_out}" if left_out else "")
 
 
 def _parity(row: ParityRow) -> Iterator[tuple[object, ...]]:
