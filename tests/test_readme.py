@@ -1,6 +1,7 @@
 """The README does what it says: its commands and its Python run, in order, and it names every command and option."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -108,3 +109,5 @@ def test_the_figures_of_the_second_table_are_what_the_benchmarks_wrote() -> None
     ours, theirs = 1000 * cost["export_in_process_s"], cost["torch_onnx_in_process_s"]
     assert f"| {ours:.0f} ms, {theirs:.1f} s: {cost['times_faster']:.0f} times faster |" in README
     assert f"| {cost['peak_over_imports_in_weights']:.1f} times the weights |" in README
+    overhead = json.loads((ROOT / "benchmarks/results/session_overhead.json").read_text())["rows"]
+    assert f"at most {math.ceil(max(r['added_us'] for r in overhead if r['bare_us'] < 150))} µs |" in README

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.checkpoint import open_checkpoint
+from rnnx.profiles import text_from_profile
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import surveyed
 from rnnx_runtime.contract import Contract, json_from_contract
@@ -92,14 +93,10 @@ def _node_counts(model: OnnxFile) -> dict[str, int] | None:
 
 def _plan(plan: PlanFile) -> ModelInspection:
     sidecar = plan.sidecar
-    profiles = [
-        " · ".join(f"{dim} {sizes.min}:{sizes.opt}:{sizes.max}" for dim, sizes in profile.items())
-        for profile in sidecar.profiles
-    ]
     rows = (
         ("engine", f"{sidecar.flavor} {sidecar.version}, TF32 {'on' if sidecar.tf32 else 'off'}"),
         ("targets", ", ".join(sidecar.targets)),
-        *((f"profile {index}", text) for index, text in enumerate(profiles)),
+        *((f"profile {index}", text_from_profile(profile)) for index, profile in enumerate(sidecar.profiles)),
         ("built from", f"ONNX with sha256 {sidecar.onnx_sha256[:12]}…"),
         *_contract_rows(sidecar.contract),
     )

@@ -81,18 +81,6 @@ def survey_recurrent_modules(tensors: Mapping[str, TensorInfo]) -> Survey:
     return Survey(modules=tuple(modules), broken=broken)
 
 
-def find_recurrent_modules(tensors: Mapping[str, TensorInfo]) -> list[RecurrentModule]:
-    """Every recurrent layer and cell among the tensors, where none may be broken.
-
-    Raises:
-        WeightsError: a layer's tensors contradict each other or one is missing; names the key, got and expected.
-    """
-    survey = survey_recurrent_modules(tensors)
-    for error in survey.broken.values():
-        raise error
-    return list(survey.modules)
-
-
 def _module(tensors: Mapping[str, TensorInfo], prefix: str, is_cell: bool) -> RecurrentModule:
     own = _own_tensors(tensors, prefix)
     first = "" if is_cell else "_l0"

@@ -65,7 +65,7 @@ class Subject:
         if self.engine is None or not self._is_engine_row(row):
             return True
         return any(
-            all(profile[dim].min <= size <= profile[dim].max for dim, size in sizes.items() if dim in profile)
+            all(profile[dim].min <= size <= profile[dim].max for dim, size in sizes.items())
             for profile in self.engine.sidecar.profiles
         )
 

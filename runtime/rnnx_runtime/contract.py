@@ -1,6 +1,5 @@
 """The contract of an exported model: what it computes, under which names, in which shapes."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -128,19 +127,6 @@ def contract_from_json(data: object, subject: str) -> Contract:
         raise _malformed(subject, str(error), "exactly the keys of a contract") from None
     _check_values(contract, subject)
     return contract
-
-
-def contract_from_text(text: str, subject: str) -> Contract:
-    """The contract in a JSON text.
-
-    Raises:
-        ContractError: as `contract_from_json`, or the text is not JSON.
-    """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _malformed(subject, str(error), "JSON") from None
-    return contract_from_json(data, subject)
 
 
 def _check_values(contract: Contract, subject: str) -> None:

@@ -210,10 +210,10 @@ def _check_profiles(engine: Any, model: PlanFile) -> None:
 
 
 def _profile_shapes(profile: Profile, contract: Contract) -> dict[str, list[tuple[object, ...]]]:
-    """Each input's min, opt and max shape as its profile says; a dim without a range stays a symbol."""
+    """Each input's min, opt and max shape as its profile says."""
     return {
         spec.name: [
-            tuple(getattr(profile[dim], bound) if isinstance(dim, str) and dim in profile else dim for dim in spec.dims)
+            tuple(getattr(profile[dim], bound) if isinstance(dim, str) else dim for dim in spec.dims)
             for bound in ("min", "opt", "max")
         ]
         for spec in contract.inputs

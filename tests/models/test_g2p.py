@@ -15,7 +15,7 @@ from g2p.network import Speller
 from g2p.scoring import score
 from g2p.training import Recipe, train
 from rnnx.checkpoint import open_checkpoint
-from rnnx.recurrence import find_recurrent_modules
+from rnnx.recurrence import survey_recurrent_modules
 
 MODELS = Path(__file__).parents[2] / "models"
 KINDS = ("lstm", "gru")
@@ -73,12 +73,8 @@ def test_score_takes_the_nearest_reference() -> None:
     assert result.wer == 100
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_interrupted_training_resumes_to_the_same_weights(
-    kind: g2p.network.Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test_words: list[Entry]
-) -> None:
-    monkeypatch.setattr(g2p.training, "entries", lambda split: test_words[:60])
-    recipe = Recipe(
+def small_recipe(kind: g2p.network.Kind) -> Recipe:
+    return Recipe(
         kind=kind,
         embedding=4,
         hidden=6,
@@ -89,6 +85,14 @@ def test_interrupted_training_resumes_to_the_same_weights(
         label_smoothing=0.0,
         seed=3,
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_interrupted_training_resumes_to_the_same_weights(
+    kind: g2p.network.Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test_words: list[Entry]
+) -> None:
+    monkeypatch.setattr(g2p.training, "entries", lambda split: test_words[:60])
+    recipe = small_recipe(kind)
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     whole.mkdir()
     halves.mkdir()
@@ -110,17 +114,7 @@ def test_another_recipe_does_not_resume_a_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test_words: list[Entry]
 ) -> None:
     monkeypatch.setattr(g2p.training, "entries", lambda split: test_words[:20])
-    recipe = Recipe(
-        kind="gru",
-        embedding=2,
-        hidden=2,
-        dropout=0.0,
-        epochs=1,
-        batch_size=16,
-        peak_learning_rate=0.01,
-        label_smoothing=0.0,
-        seed=3,
-    )
+    recipe = small_recipe("gru")
     train(recipe, tmp_path)
     with pytest.raises(SystemExit, match="was trained by another recipe; delete it to start over"):
         train(replace(recipe, dropout=0.5), tmp_path)
@@ -130,7 +124,9 @@ def test_another_recipe_does_not_resume_a_training(
 def test_shipped_weights_hold_a_two_layer_bidirectional_encoder_and_a_cell(name: str) -> None:
     path = MODELS / name / "model.safetensors"
     assert path.stat().st_size <= 15_000_000
-    encoder, decoder = sorted(find_recurrent_modules(open_checkpoint(path).tensors), key=lambda module: module.is_cell)
+    encoder, decoder = sorted(
+        survey_recurrent_modules(open_checkpoint(path).tensors).modules, key=lambda module: module.is_cell
+    )
     assert (encoder.prefix, encoder.layers, encoder.directions) == ("encoder", 2, 2)
     assert (decoder.prefix, decoder.hidden_size) == ("decoder", 2 * encoder.hidden_size)
 

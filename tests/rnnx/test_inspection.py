@@ -101,7 +101,7 @@ def test_a_plan_shows_its_sidecar(tmp_path: Path, exported: ExportReport) -> Non
     rows = dict(json_rows(inspection))
     assert rows["engine"] == "tensorrt-rtx 1.2.0, TF32 off"
     assert rows["targets"] == "8.9, 12.0"
-    assert rows["profile 0"] == "T 1:20:100 · B 1:8:64"
+    assert rows["profile 0"] == "T=1:20:100,B=1:8:64"
     assert rows["built from"] == "ONNX with sha256 cdcdcdcdcdcd…"
     assert rows["model"] == "LSTM encoder: input 7, hidden 5, 2 layers, 1 directions"
     data = json.loads(json.dumps(json_from_inspection(inspection)))

@@ -8,9 +8,17 @@ from torch import nn
 
 from rnnx.checkpoint import TensorInfo
 from rnnx.errors import WeightsError
-from rnnx.recurrence import RecurrentModule, find_recurrent_modules
+from rnnx.recurrence import RecurrentModule, survey_recurrent_modules
 
 Tensors = dict[str, TensorInfo]
+
+
+def sound_modules(tensors: Tensors) -> list[RecurrentModule]:
+    """All modules found, where none may be broken."""
+    survey = survey_recurrent_modules(tensors)
+    for error in survey.broken.values():
+        raise error
+    return list(survey.modules)
 
 
 def infos(module: nn.Module) -> Tensors:
@@ -25,7 +33,7 @@ def info(*shape: int) -> TensorInfo:
 
 
 def only(module: nn.Module) -> RecurrentModule:
-    (found,) = find_recurrent_modules(infos(module))
+    (found,) = sound_modules(infos(module))
     return found
 
 
@@ -79,7 +87,7 @@ def test_modules_are_found_under_their_prefixes_in_order() -> None:
     model = nn.ModuleDict(
         {"decoder": nn.ModuleDict({"cell": nn.GRUCell(2, 3)}), "head": nn.Linear(3, 1), "encoder": nn.LSTM(2, 3)}
     )
-    found = find_recurrent_modules(infos(model))
+    found = sound_modules(infos(model))
     assert [(module.prefix, module.type_name) for module in found] == [
         ("decoder.cell", "nn.GRUCell"),
         ("encoder", "nn.LSTM"),
@@ -88,7 +96,7 @@ def test_modules_are_found_under_their_prefixes_in_order() -> None:
 
 @pytest.mark.parametrize("module", [nn.Linear(2, 3), nn.Embedding(4, 2), nn.MultiheadAttention(4, 2)])
 def test_other_layers_are_passed_over(module: nn.Module) -> None:
-    assert find_recurrent_modules(infos(module)) == []
+    assert sound_modules(infos(module)) == []
 
 
 def test_the_dtype_is_the_recurrent_weights() -> None:
@@ -195,7 +203,7 @@ LEFTOVER = "expected keys of consecutive layers and directions"
 )
 def test_contradictory_tensors_are_refused(tensors: Tensors, message: str) -> None:
     with pytest.raises(WeightsError) as caught:
-        find_recurrent_modules(tensors)
+        sound_modules(tensors)
     assert str(caught.value).startswith(f"key {message}")
     assert str(caught.value).endswith("; the checkpoint is damaged or was edited: save it again")
 
@@ -203,7 +211,7 @@ def test_contradictory_tensors_are_refused(tensors: Tensors, message: str) -> No
 def test_a_contradiction_names_the_whole_key() -> None:
     tensors = {f"encoder.rnn.{key}": value for key, value in changed(TWO_BI, bias_hh_l1=None).items()}
     with pytest.raises(WeightsError, match=r"^key 'encoder\.rnn\.bias_hh_l1': got no such key"):
-        find_recurrent_modules(tensors)
+        sound_modules(tensors)
 
 
 def test_a_module_does_not_change() -> None:
