@@ -1,0 +1,1 @@
+"""Properties that a right backend has whatever the weights are, one a file."""

@@ -1,0 +1,1 @@
+"""Where and why a backend differs from the truth."""

@@ -1,0 +1,1 @@
+"""A verification written down: JSON, JUnit XML, HTML, and compared with an earlier one."""
