@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
-
-MATRIX = ((1, 1), (1, 3), (2, 2), (5, 3), (7, 1), (20, 5))
-"""(T, B) of every case: 1, 2 and odd sizes of both, none of them special to any export."""
+Lengths = Literal["random", "equal", "increasing"]
 
 GOLDEN_MATRIX = ((1, 1), (2, 2), (7, 3))
-"""(T, B) of a golden file's cases: fewer, for they are computed in NumPy at every export."""
+"""(T, B) of a golden file's cases: few, for they are computed in NumPy at every export."""
 
 _ZERO_STATE_SIZES = (5, 3)
 
@@ -33,21 +31,38 @@ class Case:
         return not any(self.feeds[name].any() for name in ("h0", "c0") if name in self.feeds)
 
 
-def cases(contract: Contract, matrix: Sequence[tuple[int, int]] = MATRIX, seed: int = 0) -> list[Case]:
-    """The comparison's cases: non-zero initial states, one case of zero states, lengths where the model takes them.
+def cases(contract: Contract, sizes: Sequence[tuple[int, int]] = GOLDEN_MATRIX, seed: int = 0) -> list[Case]:
+    """One case for each (T, B), with non-zero initial states, and one of zero states where the model takes states.
 
-    A cell's time is fixed by its form, so of the matrix it takes the batches.
+    A cell's time is fixed by its form, so of the sizes it takes the batches.
     """
-    batches = sorted({batch for _, batch in matrix})
-    sizes = matrix if contract.form == "encoder" else [(contract.steps or 1, batch) for batch in batches]
-    found = [case_at(contract, time, batch, seed) for time, batch in sizes]
-    return [*found, _zero_state_case(contract, seed)] if contract.state_inputs else found
+    found = [case_at(contract, time, batch, seed) for time, batch in distinct_sizes(contract, sizes)]
+    return [*found, zero_state_case(contract, seed)] if contract.state_inputs else found
+
+
+def distinct_sizes(contract: Contract, sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The sizes that differ in what the model leaves free: (T, B) of an encoder, the batches of a cell."""
+    if contract.form == "encoder":
+        return list(dict.fromkeys(sizes))
+    return [(contract.steps or 1, batch) for batch in sorted({batch for _, batch in sizes})]
 
 
 def case_at(contract: Contract, time: int, batch: int, seed: int = 0) -> Case:
     """The case of one (T, B), named by the sizes that are free in the model's form."""
-    name = f"T{time} B{batch}" if contract.form == "encoder" else f"B{batch}"
-    return Case(name=name, feeds=random_feeds(contract, time, batch, seed))
+    return Case(name=size_name(contract, time, batch), feeds=random_feeds(contract, time, batch, seed))
+
+
+def zero_state_case(contract: Contract, seed: int = 0) -> Case:
+    """A case whose initial states are zeros, as a caller gets who gives none."""
+    time, batch = distinct_sizes(contract, [_ZERO_STATE_SIZES])[0]
+    case = case_at(contract, time, batch, seed)
+    zeros = {name: np.zeros_like(case.feeds[name]) for name in ("h0", "c0") if name in case.feeds}
+    return Case(name=f"{case.name} zero state", feeds={**case.feeds, **zeros})
+
+
+def size_name(contract: Contract, time: int, batch: int) -> str:
+    """`T5 B3` of an encoder, `B3` of a cell."""
+    return f"T{time} B{batch}" if contract.form == "encoder" else f"B{batch}"
 
 
 def sizes_of(contract: Contract, feeds: Mapping[str, Array]) -> dict[str, int]:
@@ -57,26 +72,38 @@ def sizes_of(contract: Contract, feeds: Mapping[str, Array]) -> dict[str, int]:
     return {dim: size for dim, size in pairs if isinstance(dim, str)}
 
 
-def random_feeds(contract: Contract, time: int, batch: int, seed: int) -> dict[str, Array]:
-    """Inputs for one (T, B): `x` standard normal, states uniform in ±1, lengths from 1 to T with one row at T."""
+def time_of(contract: Contract, feeds: Mapping[str, Array]) -> int:
+    """The time steps of inputs: T of an encoder, N of an unrolled decoder, 1 of a step."""
+    return sizes_of(contract, feeds).get("T", contract.steps or 1)
+
+
+def random_feeds(
+    contract: Contract, time: int, batch: int, seed: int, *, scale: float = 1.0, lengths: Lengths = "random"
+) -> dict[str, Array]:
+    """Inputs for one (T, B): `x` normal with deviation `scale`, states uniform in ±1, lengths as said.
+
+    Random lengths lie from 1 to T with one row at T; equal ones are all T, one less where T allows; increasing ones
+    rise by row to T, strictly where T allows.
+    """
     chance = np.random.default_rng([seed, time, batch])
     sizes = {"T": time, "B": batch}
     feeds: dict[str, Array] = {}
     for spec in contract.inputs:
         shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
         if spec.name == "lengths":
-            lengths = chance.integers(1, time, batch, dtype=np.int32, endpoint=True)
-            lengths[chance.integers(batch)] = time
-            feeds[spec.name] = lengths
+            feeds[spec.name] = _lengths(chance, time, batch, lengths)
         elif spec.name == "x":
-            feeds[spec.name] = chance.standard_normal(shape, np.float32)
+            feeds[spec.name] = chance.standard_normal(shape, np.float32) * np.float32(scale)
         else:
             feeds[spec.name] = chance.uniform(-1, 1, shape).astype(np.float32)
     return feeds
 
 
-def _zero_state_case(contract: Contract, seed: int) -> Case:
-    time, batch = _ZERO_STATE_SIZES
-    case = case_at(contract, contract.steps or (1 if contract.form == "step" else time), batch, seed)
-    zeros = {name: np.zeros_like(case.feeds[name]) for name in ("h0", "c0") if name in case.feeds}
-    return Case(name=f"{case.name} zero state", feeds={**case.feeds, **zeros})
+def _lengths(chance: np.random.Generator, time: int, batch: int, kind: Lengths) -> Array:
+    if kind == "equal":
+        return np.full(batch, max(1, time - 1), np.int32)
+    if kind == "increasing":
+        return np.maximum(1, np.arange(time - batch + 1, time + 1, dtype=np.int32))
+    found = chance.integers(1, time, batch, dtype=np.int32, endpoint=True)
+    found[chance.integers(batch)] = time
+    return found

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import io
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,13 @@ from rnnx.errors import GoldenError
 from rnnx.extras import require
 from rnnx.joined_cases import join_cases, split_outputs
 from rnnx.reference import evaluate
+from rnnx.truth import CaseTruth
 from rnnx.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
 
 _WEIGHTS = "weights_sha256"
-
-
-@dataclass(frozen=True, kw_only=True)
-class GoldenCase:
-    """One case with its float64 truth and, per output, the largest absolute error of a float32 evaluation."""
-
-    case: Case
-    truth: dict[str, Array]
-    float32_error: dict[str, float]
 
 
 def golden_path(model: Path) -> Path:
@@ -74,7 +65,7 @@ def _case_arrays(weights: RecurrentWeights, contract: Contract) -> dict[str, Arr
     return arrays
 
 
-def read_golden(path: Path, contract: Contract) -> list[GoldenCase]:
+def read_golden(path: Path, contract: Contract) -> list[CaseTruth]:
     """The cases of a golden file.
 
     Raises:
@@ -107,7 +98,7 @@ def read_golden(path: Path, contract: Contract) -> list[GoldenCase]:
     return found
 
 
-def _cases(arrays: dict[str, Array], path: Path, contract: Contract) -> list[GoldenCase]:
+def _cases(arrays: dict[str, Array], path: Path, contract: Contract) -> list[CaseTruth]:
     parts: dict[str, dict[str, dict[str, Array]]] = defaultdict(lambda: defaultdict(dict))
     for key, value in arrays.items():
         case, role, name = [*key.split("/"), "", ""][:3]
@@ -117,7 +108,7 @@ def _cases(arrays: dict[str, Array], path: Path, contract: Contract) -> list[Gol
     if not parts:
         raise _damaged(path, "no cases")
     return [
-        GoldenCase(
+        CaseTruth(
             case=Case(name=name, feeds=roles["in"]),
             truth=roles["out"],
             float32_error={output: float(value) for output, value in roles["float32_error"].items()},

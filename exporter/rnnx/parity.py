@@ -1,36 +1,67 @@
 """Parity: how far each backend's `output`, `hn` and `cn` are from the float64 truth, and if that is near enough."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.candidates import Candidate
-from rnnx.golden import GoldenCase
-from rnnx.tolerances import products_per_sum, tolerance_for
+from rnnx.cases import Array
+from rnnx.checks.results import Status
+from rnnx.closeness import Closeness, closeness, problem_of
+from rnnx.limits import limit_of
+from rnnx.tolerances import tolerance_for
+from rnnx.truth import CaseTruth
 from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.errors import RnnxError
 
-Array = NDArray[Any]
-Status = Literal["pass", "fail", "skip"]
+
+@dataclass(frozen=True, kw_only=True)
+class CaseParity:
+    """One output of one case on one backend.
+
+    Errors are absolute, against float64; `float32_error` is the largest of a float32 evaluation by PyTorch (by NumPy,
+    from a golden file) on the same inputs. `problem` says what made the values no result at all, and then no error is
+    given.
+    """
+
+    case: str
+    output: str
+    float32_error: float
+    limit: float
+    closeness: Closeness | None = None
+    problem: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """The error ratio: the largest error in units of `float32_error`; None where there is none or that is zero."""
+        return self.closeness.max_error / self.float32_error if self.closeness and self.float32_error else None
+
+    @property
+    def share(self) -> float:
+        """The largest error as a share of the limit; infinite where there is no result."""
+        return self.closeness.max_error / self.limit if self.closeness else float("inf")
+
+    def __bool__(self) -> bool:
+        return not self.problem and self.share <= 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputParity:
     """One output of one backend over all cases it ran.
 
-    `max_error` and `mean_error` are absolute, against float64; `float32_error` is the largest of a float32 evaluation
-    by PyTorch (by NumPy, from a golden file) on the same inputs. `problem` says what made the values no result at all.
+    Of each figure the worst: of the errors the largest, of the cosine the smallest. `worst_case` is the one nearest to,
+    or furthest beyond, its own `limit`; `problem` is the first case's that has one.
     """
 
     output: str
     max_error: float
     mean_error: float
+    p99_error: float
+    max_relative_error: float
+    cosine: float
     float32_error: float
     limit: float
     worst_case: str
+    passed: bool
     problem: str = ""
 
     @property
@@ -39,7 +70,7 @@ class OutputParity:
         return self.max_error / self.float32_error if self.float32_error else None
 
     def __bool__(self) -> bool:
-        return not self.problem and self.max_error <= self.limit
+        return self.passed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +82,19 @@ class ParityRow:
     device: str = ""
     precision: str = ""
     outputs: tuple[OutputParity, ...] = ()
-    cases: int = 0
+    results: tuple[CaseParity, ...] = ()
     uncovered: tuple[str, ...] = ()
     reason: str = ""
+
+    @property
+    def cases(self) -> int:
+        """How many cases ran."""
+        return len({result.case for result in self.results})
+
+    @property
+    def failures(self) -> tuple[CaseParity, ...]:
+        """The results that did not pass, in the order of the cases."""
+        return tuple(result for result in self.results if not result)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,61 +111,93 @@ class ParityReport:
 
 def compare(
     candidate: Candidate,
-    truth: Sequence[GoldenCase],
+    truth: Sequence[CaseTruth],
     contract: Contract,
     precision: str,
+    *,
+    outputs: Sequence[TensorSpec] | None = None,
     uncovered: tuple[str, ...] = (),
+    on_case: Callable[[], None] = lambda: None,
 ) -> ParityRow:
-    """Run the cases on one backend and judge each output by the precision's tolerance.
+    """Run the cases on one backend and judge each output of each case by the precision's tolerance.
+
+    A case that the backend fails on is a failure with its message; the others still run. `outputs` are the contract's
+    unless fewer are given; `on_case` is called after each case.
 
     Raises:
-        BackendError: the backend failed on a case.
         OptionError: the tolerance table does not know the precision.
     """
-    results = [candidate.outputs(golden.case) for golden in truth]
-    outputs = tuple(_output_parity(spec, truth, results, contract, precision) for spec in contract.outputs)
+    tolerance_for(precision)
+    specs = contract.outputs if outputs is None else outputs
+    results: list[CaseParity] = []
+    for entry in truth:
+        results += _case_parity(candidate, entry, contract, precision, specs)
+        on_case()
     return ParityRow(
         backend=candidate.name,
         device=candidate.device,
-        status="pass" if all(outputs) else "fail",
+        status="pass" if all(results) else "fail",
         precision=precision,
-        outputs=outputs,
-        cases=len(truth),
+        outputs=tuple(_over_cases(spec.name, results) for spec in specs),
+        results=tuple(results),
         uncovered=uncovered,
-        reason="; ".join(f"{output.output} {output.problem}" for output in outputs if output.problem),
+        reason=_reason(results),
     )
 
 
-def _output_parity(
-    spec: TensorSpec,
-    truth: Sequence[GoldenCase],
-    results: Sequence[dict[str, Array]],
-    contract: Contract,
-    precision: str,
-) -> OutputParity:
-    name = spec.name
-    problems = [_problem(result[name], golden.truth[name], spec) for golden, result in zip(truth, results, strict=True)]
-    errors = [
-        np.full(1, math.inf) if problem else np.abs(result[name] - golden.truth[name])
-        for golden, result, problem in zip(truth, results, problems, strict=True)
-    ]
-    worst = int(np.argmax([error.max() for error in errors]))
-    float32_error = max(golden.float32_error[name] for golden in truth)
-    magnitude = max(float(np.abs(golden.truth[name]).max()) for golden in truth)
+def _reason(results: Sequence[CaseParity]) -> str:
+    """The first case's problems, said once where they are one message of the backend for all its outputs."""
+    broken = [result for result in results if result.problem]
+    if not broken:
+        return ""
+    first = [result for result in broken if result.case == broken[0].case]
+    texts = {result.problem for result in first}
+    if len(texts) == 1 and len(first) == len({result.output for result in results}):
+        text = f"case {first[0].case}: {first[0].problem}"
+    else:
+        text = "; ".join(f"{result.output} of case {result.case}: {result.problem}" for result in first)
+    others = len({result.case for result in broken}) - 1
+    return text + (f" (and {others} more cases)" if others else "")
+
+
+def _case_parity(
+    candidate: Candidate, entry: CaseTruth, contract: Contract, precision: str, specs: Sequence[TensorSpec]
+) -> Iterator[CaseParity]:
+    values: dict[str, Array] = {}
+    failure = ""
+    try:
+        values = candidate.outputs(entry.case)
+    except RnnxError as error:
+        failure = str(error)
+    for spec in specs:
+        problem = failure or problem_of(values.get(spec.name), entry.truth[spec.name], spec)
+        yield CaseParity(
+            case=entry.case.name,
+            output=spec.name,
+            float32_error=entry.float32_error[spec.name],
+            limit=limit_of(entry, spec.name, contract, precision),
+            closeness=None if problem else closeness(values[spec.name], entry.truth[spec.name]),
+            problem=problem,
+        )
+
+
+def _over_cases(name: str, results: Sequence[CaseParity]) -> OutputParity:
+    own = [result for result in results if result.output == name]
+    found = [result.closeness for result in own if result.closeness]
+    worst = max(own, key=lambda result: result.share)
+    broken = next((result for result in own if result.problem), None)
+    sizes = sum(one.size for one in found)
+    infinite = float("inf")
     return OutputParity(
         output=name,
-        max_error=float(errors[worst].max()),
-        mean_error=float(np.concatenate([error.ravel() for error in errors]).mean()),
-        float32_error=float32_error,
-        limit=tolerance_for(precision).limit(float32_error, products_per_sum(contract), magnitude),
-        worst_case=truth[worst].case.name,
-        problem=f"of case {truth[worst].case.name}: {problems[worst]}" if problems[worst] else "",
+        max_error=infinite if broken else max(one.max_error for one in found),
+        mean_error=infinite if broken else sum(one.mean_error * one.size for one in found) / sizes,
+        p99_error=infinite if broken else max(one.p99_error for one in found),
+        max_relative_error=infinite if broken else max(one.max_relative_error for one in found),
+        cosine=min((one.cosine for one in found), default=0.0) if not broken else 0.0,
+        float32_error=max(result.float32_error for result in own),
+        limit=worst.limit,
+        worst_case=worst.case,
+        passed=all(own),
+        problem=f"of case {broken.case}: {broken.problem}" if broken else "",
     )
-
-
-def _problem(value: Array, truth: Array, spec: TensorSpec) -> str:
-    """What makes a value no result to compare: its dtype, its shape, or a number that is none."""
-    if value.dtype != spec.dtype or value.shape != truth.shape:
-        return f"got {value.dtype} {value.shape}, expected {spec.dtype} {truth.shape}"
-    wrong = int(value.size - np.isfinite(value).sum())
-    return f"{wrong} of {value.size} values are NaN or Inf" if wrong else ""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnnx.cases import Case
 from rnnx.extras import require
-from rnnx.golden import GoldenCase
+from rnnx.truth import CaseTruth
 from rnnx.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendUnavailable
@@ -81,7 +81,7 @@ class TorchReference:
         return flags
 
 
-def torch_truth(weights: RecurrentWeights, contract: Contract, cases: Sequence[Case]) -> list[GoldenCase]:
+def torch_truth(weights: RecurrentWeights, contract: Contract, cases: Sequence[Case]) -> list[CaseTruth]:
     """Each case with PyTorch's float64 outputs and the largest error of PyTorch's own float32 on the same inputs."""
     double = TorchReference(weights, contract, precision="float64")
     single = TorchReference(weights, contract)
@@ -89,7 +89,7 @@ def torch_truth(weights: RecurrentWeights, contract: Contract, cases: Sequence[C
     for case in cases:
         truth, own = double.outputs(case), single.outputs(case)
         errors = {name: float(np.abs(own[name] - value).max()) for name, value in truth.items()}
-        found.append(GoldenCase(case=case, truth=truth, float32_error=errors))
+        found.append(CaseTruth(case=case, truth=truth, float32_error=errors))
     return found
 
 

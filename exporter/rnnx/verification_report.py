@@ -1,65 +1,43 @@
-"""What a verification found, as a value and as a JSON file."""
+"""What a verification found, as a value."""
 
-import dataclasses
-import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from rnnx.artifacts import staged
-from rnnx.latency import LatencyReport
+from rnnx.checks.results import CheckResult, DriftCurve, all_hold
+from rnnx.diagnosis.diagnosis import Diagnosis
+from rnnx.findings import Finding
+from rnnx.fingerprint import Fingerprint
 from rnnx.parity import ParityReport
+from rnnx.reports.regressions import Regression
+from rnnx.timing.figures import LatencyReport
 from rnnx.tolerances import Tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationReport:
-    """Parity decides the verdict, `bool(report)`; latency (None where not asked for) never does.
+    """Parity and the checks decide the verdict, `bool(report)`, and regressions where a baseline was given.
 
-    `truth` says what errors are measured against, `yardstick` whose float32 errors stand beside them, `tolerances` the
-    table's line for each precision that ran.
+    Latency (None where not asked for) decides only through `regressions`; `findings` of the graph and `diagnoses` of
+    failed rows explain. `truth` says what errors are measured against, `yardstick` whose float32 errors stand beside
+    them, `tolerances` the table's line for each precision that ran, `seconds` where the time of the call went by stage.
     """
 
     model: str
+    model_sha256: str
     parity: ParityReport
-    latency: LatencyReport | None
     truth: str
     yardstick: str
+    matrix: str
     cases: tuple[str, ...]
     tolerances: Mapping[str, Tolerance]
-    versions: Mapping[str, str]
+    fingerprint: Fingerprint
+    checks: tuple[CheckResult, ...] = ()
+    drift: tuple[DriftCurve, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    latency: LatencyReport | None = None
+    regressions: tuple[Regression, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.parity)
-
-
-def json_from_report(report: VerificationReport) -> dict[str, Any]:
-    """The report as plain JSON data, with each verdict and ratio; an error that is no finite number is null."""
-    data: dict[str, Any] = {"passed": bool(report), **dataclasses.asdict(report)}
-    for row, plain_row in zip(report.parity.rows, data["parity"]["rows"], strict=True):
-        for output, plain in zip(row.outputs, plain_row["outputs"], strict=True):
-            plain |= {"ratio": output.ratio, "passed": bool(output)}
-    finite: dict[str, Any] = _finite(data)
-    return finite
-
-
-def write_report(report: VerificationReport, path: Path) -> None:
-    """Write the report as a JSON file, whole or not at all.
-
-    Raises:
-        OutputError: the file could not be written.
-    """
-    text = json.dumps(json_from_report(report), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    with staged(path) as stage:
-        (stage / path.name).write_text(text, encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    """JSON has neither NaN nor Infinity."""
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return bool(self.parity) and all_hold((*self.checks, *self.drift)) and not self.regressions

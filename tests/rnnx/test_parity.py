@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rnnx.cases import Case, case_at
-from rnnx.golden import GoldenCase
+from rnnx.truth import CaseTruth
 from rnnx.parity import ParityReport, ParityRow, compare
 from rnnx.tolerances import TOLERANCES
 from rnnx_runtime import Contract
@@ -35,9 +35,9 @@ CONTRACT = Contract(
 )
 
 
-def _golden(time: int, batch: int) -> GoldenCase:
+def _golden(time: int, batch: int) -> CaseTruth:
     truth = {"output": np.full((time, batch, 3), 0.5), "hn": np.full((1, batch, 3), 0.5)}
-    return GoldenCase(
+    return CaseTruth(
         case=case_at(CONTRACT, time, batch), truth=truth, float32_error=dict.fromkeys(truth, FLOAT32_ERROR)
     )
 
@@ -126,7 +126,7 @@ def test_what_is_no_result_fails_whatever_the_tolerance(corrupt: Callable[[Array
 
 def test_ratio_is_none_where_float32_made_no_error() -> None:
     exact = [
-        GoldenCase(case=golden.case, truth=golden.truth, float32_error={"output": 0.0, "hn": 0.0}) for golden in TRUTH
+        CaseTruth(case=golden.case, truth=golden.truth, float32_error={"output": 0.0, "hn": 0.0}) for golden in TRUTH
     ]
     row = compare(FakeCandidate(), exact, CONTRACT, "float32")
     assert row.status == "pass"
