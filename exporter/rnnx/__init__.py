@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from rnnx.inspection import inspect
     from rnnx.latency import LatencyReport
     from rnnx.parity import ParityReport
-    from rnnx.verification import VerifyOptions, verify
+    from rnnx.verification import verify
     from rnnx.verification_report import VerificationReport
+    from rnnx.verify_options import VerifyOptions
 
 _HOMES = {
     "EngineOptions": "rnnx.engine_options",
@@ -29,7 +30,7 @@ _HOMES = {
     "LatencyReport": "rnnx.latency",
     "ParityReport": "rnnx.parity",
     "VerificationReport": "rnnx.verification_report",
-    "VerifyOptions": "rnnx.verification",
+    "VerifyOptions": "rnnx.verify_options",
     "build_engine": "rnnx.engine",
     "export": "rnnx.exporter",
     "inspect": "rnnx.inspection",

@@ -13,8 +13,16 @@ Array = NDArray[Any]
 
 PYTORCH_ROWS = ("pytorch-cpu", "pytorch-cuda")
 
-ROW_NAMES: tuple[str, ...] = (*PYTORCH_ROWS, *BACKEND_NAMES)
+NETWORK_ROW = "tensorrt-network"
+"""The network that TensorRT's importer made of the model, evaluated in NumPy: no kernel of any backend runs."""
+
+ROW_NAMES: tuple[str, ...] = (*PYTORCH_ROWS, *BACKEND_NAMES, NETWORK_ROW)
 """Every row a report can have, in its order."""
+
+
+def runs_the_model(row: str) -> bool:
+    """Whether a row runs the exported file as a service would; PyTorch and the parsed network prove less."""
+    return row not in (*PYTORCH_ROWS, NETWORK_ROW)
 
 
 class Candidate(Protocol):

@@ -2,36 +2,67 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from rnnx.candidates import PYTORCH_ROWS, Candidate, SessionCandidate
+from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS, Candidate, SessionCandidate
 from rnnx.checkpoint import open_checkpoint
 from rnnx.errors import CheckpointError, EngineError, OptionError
+from rnnx.foreign_model import ForeignModel, read_foreign_model
 from rnnx.recurrence import RecurrentModule
-from rnnx.weights import RecurrentWeights, read_weights, surveyed
-from rnnx_runtime import BackendName, BackendUnavailable, Contract
+from rnnx.weights import RecurrentWeights, choose_module, read_weights, surveyed
+from rnnx_runtime import BackendName, BackendUnavailable, Contract, FileDamagedError, TensorSpec
 from rnnx_runtime.model_file import OnnxFile, PlanFile, read_onnx, read_plan
+from rnnx_runtime.seal import is_sealed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The files of a verification, and how to read a model that rnnx did not make.
+
+    `module` is the key prefix of the layer in the checkpoint, `names` the graph's tensor for each of the contract's
+    names, `batch_first` the order of its x and output; these three are for a foreign model alone.
+    """
+
+    checkpoint: Path | None = None
+    engine: Path | None = None
+    module: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    batch_first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model, and of what was given: the engine built from it and the weights it was exported from."""
+    """A model, and of what was given: the engine built from it and the weights it was exported from.
+
+    `foreign` is set for a model that rnnx did not make; then `model` holds the contract that it ought to have.
+    """
 
     model: OnnxFile
     engine: PlanFile | None
     weights: RecurrentWeights | None
+    foreign: ForeignModel | None = None
 
     @property
     def contract(self) -> Contract:
         """The model's contract."""
         return self.model.contract
 
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs to compare: the contract's, or those of them that a foreign model gives."""
+        return self.foreign.outputs if self.foreign else self.contract.outputs
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the model's file."""
+        return hashlib.sha256(self.model.data).hexdigest()
+
     def rows(self) -> tuple[str, ...]:
         """The rows that apply when none is named: an engine's only where there is one."""
         flavor = (self.engine.sidecar.flavor,) if self.engine else ()
-        return (*PYTORCH_ROWS, "ort-cpu", "ort-cuda", *flavor)
+        return (*PYTORCH_ROWS, "ort-cpu", "ort-cuda", *flavor, NETWORK_ROW)
 
     def open(self, row: str, threads: int) -> Candidate:
         """Open one row.
@@ -42,20 +73,22 @@ class Subject:
         """
         if row in PYTORCH_ROWS:
             return self._open_pytorch(row)
-        name = cast(BackendName, row)
-        if not self._is_engine_row(row):
-            return SessionCandidate(name, self.model.path, threads)
-        if self.engine is None or self.engine.sidecar.flavor != row:
-            raise BackendUnavailable(
-                f"backend {row}",
-                got="no engine" if self.engine is None else f"an engine of {self.engine.sidecar.flavor}",
-                expected=f"a .plan that {row} built from this model",
-                remedy="give it with --engine; rnnx build-engine builds it",
-            )
-        return SessionCandidate(name, self.engine.path, threads)
+        if row == NETWORK_ROW:
+            from rnnx.tensorrt_network.candidate import NetworkCandidate
+
+            return NetworkCandidate(self.model, self.contract, self.foreign.names if self.foreign else None)
+        if self._is_engine_row(row):
+            return SessionCandidate(cast(BackendName, row), self._engine_for(row).path, threads)
+        if self.foreign:
+            from rnnx.foreign_candidate import ForeignCandidate
+
+            return ForeignCandidate(row, self.foreign, threads)
+        return SessionCandidate(cast(BackendName, row), self.model.path, threads)
 
     def precision(self, row: str) -> str:
-        """The precision a row computes in: an engine may use TF32, everything else is as the model says."""
+        """The precision a row computes in: PyTorch in float32, an engine perhaps in TF32, else as the model says."""
+        if row in PYTORCH_ROWS:
+            return "float32"
         if self.engine and self._is_engine_row(row) and self.engine.sidecar.tf32:
             return "tf32"
         return self.contract.precision
@@ -71,7 +104,17 @@ class Subject:
 
     @staticmethod
     def _is_engine_row(row: str) -> bool:
-        return row.startswith("tensorrt")
+        return row in ("tensorrt", "tensorrt-rtx")
+
+    def _engine_for(self, row: str) -> PlanFile:
+        if self.engine is None or self.engine.sidecar.flavor != row:
+            raise BackendUnavailable(
+                f"backend {row}",
+                got="no engine" if self.engine is None else f"an engine of {self.engine.sidecar.flavor}",
+                expected=f"a .plan that {row} built from this model",
+                remedy="give it with --engine; rnnx build-engine builds it",
+            )
+        return self.engine
 
     def _open_pytorch(self, row: str) -> Candidate:
         if self.weights is None:
@@ -86,25 +129,72 @@ class Subject:
         return TorchReference(self.weights, self.contract, device="cuda" if row == "pytorch-cuda" else "cpu")
 
 
-def read_subject(model: Path, *, checkpoint: Path | None, engine: Path | None) -> Subject:
+def read_subject(model: Path, sources: Sources) -> Subject:
     """Read the files and check that the engine and the weights are this model's.
 
     Raises:
-        FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
+        FileDamagedError, ContractError: the model or the engine is damaged, or rnnx did not write it and no checkpoint
+            says what it is.
         CheckpointError: the checkpoint cannot be read, or its weights are not the model's.
         EngineError: the engine was built from another model.
-        OptionError: the model is no .onnx.
+        OptionError: the model is no .onnx, or an option is for the other kind of model.
     """
     if model.suffix != ".onnx":
         raise OptionError(
             "model", got=model.name, expected="an .onnx", remedy="give the .onnx, and its plan with --engine"
         )
+    data = _bytes_of(model)
+    if sources.checkpoint is not None and not is_sealed(data):
+        return _foreign_subject(model, data, sources, sources.checkpoint)
+    _refuse_foreign_options(sources, sealed=is_sealed(data))
     file = read_onnx(model)
     return Subject(
         model=file,
-        engine=None if engine is None else _engine_of(file, engine),
-        weights=None if checkpoint is None else _weights_of(file.contract, checkpoint),
+        engine=None if sources.engine is None else _engine_of(file, sources.engine),
+        weights=None if sources.checkpoint is None else _weights_of(file.contract, sources.checkpoint),
     )
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileDamagedError(
+            str(path), got=error.strerror or str(error), expected="a readable file", remedy="check the path"
+        ) from None
+
+
+def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path: Path) -> Subject:
+    if sources.engine is not None:
+        raise OptionError(
+            "--engine",
+            got=f"one for {path.name}, which rnnx did not make",
+            expected="no engine",
+            remedy="the row tensorrt-network says what TensorRT understands of the file",
+        )
+    checkpoint = open_checkpoint(checkpoint_path)
+    weights = read_weights(checkpoint, choose_module(checkpoint, sources.module))
+    foreign = read_foreign_model(path, data, weights, checkpoint.name, sources.names, batch_first=sources.batch_first)
+    return Subject(model=foreign.file, engine=None, weights=weights, foreign=foreign)
+
+
+def _refuse_foreign_options(sources: Sources, *, sealed: bool) -> None:
+    given = {"--module": sources.module, "--map": sources.names, "--batch-first": sources.batch_first}
+    for option, value in given.items():
+        if value and sealed:
+            raise OptionError(
+                option,
+                got="it for a model of rnnx",
+                expected="a model of another exporter",
+                remedy=f"leave {option} out: the model's own contract says it",
+            )
+        if value:
+            raise OptionError(
+                option,
+                got="no --checkpoint",
+                expected="the weights that the model was exported from",
+                remedy="give them with --checkpoint",
+            )
 
 
 def _engine_of(model: OnnxFile, path: Path) -> PlanFile:

@@ -81,8 +81,17 @@ class TorchReference:
         return flags
 
 
-def torch_truth(weights: RecurrentWeights, contract: Contract, cases: Sequence[Case]) -> list[CaseTruth]:
-    """Each case with PyTorch's float64 outputs and the largest error of PyTorch's own float32 on the same inputs."""
+def torch_truth(
+    weights: RecurrentWeights,
+    contract: Contract,
+    cases: Sequence[Case],
+    *,
+    on_case: Callable[[], None] = lambda: None,
+) -> list[CaseTruth]:
+    """Each case with PyTorch's float64 outputs and the largest error of PyTorch's own float32 on the same inputs.
+
+    `on_case` is called after each case.
+    """
     double = TorchReference(weights, contract, precision="float64")
     single = TorchReference(weights, contract)
     found = []
@@ -90,6 +99,7 @@ def torch_truth(weights: RecurrentWeights, contract: Contract, cases: Sequence[C
         truth, own = double.outputs(case), single.outputs(case)
         errors = {name: float(np.abs(own[name] - value).max()) for name, value in truth.items()}
         found.append(CaseTruth(case=case, truth=truth, float32_error=errors))
+        on_case()
     return found
 
 

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,26 @@ class OnnxRuntimeBackend:
 
 def open_backend(name: str, model: OnnxFile, threads: int) -> OnnxRuntimeBackend:
     """Open an .onnx on `ort-cpu` or `ort-cuda`; raises as `rnnx_runtime.backends.open_backend`."""
+    session, device = open_session(name, model, threads)
+    _check_signature(session, model)
+    return OnnxRuntimeBackend(session, model.contract, device)
+
+
+def open_session(name: str, model: OnnxFile, threads: int, *, cpu_operators: Iterable[str] = ()) -> tuple[Any, str]:
+    """An `InferenceSession` on `ort-cpu` or `ort-cuda`, and its device; `cpu_operators` may stay on the CPU of a GPU.
+
+    Raises:
+        BackendUnavailable: this host cannot run it; says exactly why.
+        BackendError: ONNX Runtime refused the file.
+    """
     onnxruntime = _library(name)
     cuda = name == "ort-cuda"
     if cuda:
         _require_cuda(onnxruntime, model.contract)
     session = _session(onnxruntime, model, threads, cuda)
     if cuda:
-        _require_on_cuda(session)
-    _check_signature(session, model)
-    return OnnxRuntimeBackend(session, model.contract, device_name() if cuda else "CPU")
+        _require_on_cuda(session, cpu_operators)
+    return session, device_name() if cuda else "CPU"
 
 
 def _library(name: str) -> Any:
@@ -157,15 +168,17 @@ def _require_libraries(onnxruntime: Any, contract: Contract) -> None:
         raise _no_cuda(str(error), "pip install 'onnxruntime-gpu[cuda,cudnn]', or the system's packages") from None
 
 
-def _require_on_cuda(session: Any) -> None:
-    """Refuse a session with any node off CUDA, whatever the provider list says: no graph of rnnx needs the CPU."""
+def _require_on_cuda(session: Any, cpu_operators: Iterable[str]) -> None:
+    """Refuse a session with a node off CUDA, whatever the provider list says: no graph of rnnx needs the CPU."""
     first = session.get_providers()[0]
     if first != "CUDAExecutionProvider":
         raise _no_cuda(f"a session on {first}", "see ONNX Runtime's message on stderr")
     for subgraph in session.get_provider_graph_assignment_info():
         if subgraph.ep_name != "CUDAExecutionProvider":
-            operators = ", ".join(sorted({node.op_type for node in subgraph.get_nodes()}))
-            raise _no_cuda(f"{operators} on {subgraph.ep_name}", "this ONNX Runtime has no CUDA kernel for it")
+            operators = sorted({node.op_type for node in subgraph.get_nodes()} - set(cpu_operators))
+            if operators:
+                where = f"{', '.join(operators)} on {subgraph.ep_name}"
+                raise _no_cuda(where, "this ONNX Runtime has no CUDA kernel for it")
 
 
 def _no_cuda(got: str, remedy: str) -> BackendUnavailable:

@@ -9,6 +9,8 @@ RnnxError
 └── SessionClosedError   the session was used after `close`
 """
 
+from collections.abc import Callable
+
 
 class RnnxError(Exception):
     """A message in four parts: the subject, what was got, what was expected, and what to do about it."""
@@ -19,6 +21,16 @@ class RnnxError(Exception):
         self.got = got
         self.expected = expected
         self.remedy = remedy
+
+    def __reduce__(self) -> "tuple[Callable[..., RnnxError], tuple[type[RnnxError], str, str, str, str]]":
+        """An error can cross a process, whatever a subclass's own constructor takes."""
+        return _restored, (type(self), self.subject, self.got, self.expected, self.remedy)
+
+
+def _restored(kind: type[RnnxError], subject: str, got: str, expected: str, remedy: str) -> RnnxError:
+    error = kind.__new__(kind)
+    RnnxError.__init__(error, subject, got=got, expected=expected, remedy=remedy)
+    return error
 
 
 class ContractError(RnnxError):

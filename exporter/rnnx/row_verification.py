@@ -1,0 +1,104 @@
+"""One row of a verification: a backend opened, compared case by case, checked, and diagnosed where it failed."""
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rnnx.candidates import Candidate
+from rnnx.cases import sizes_of
+from rnnx.checks.results import CheckResult, DriftCurve
+from rnnx.diagnosis.diagnosis import Diagnosis
+from rnnx.isolated_candidate import IsolatedCandidate
+from rnnx.parity import ParityRow, compare
+from rnnx.profiles import text_from_profile
+from rnnx.progress import ProgressListener, stage
+from rnnx.subject import Subject
+from rnnx.truth import CaseTruth
+from rnnx.verify_options import VerifyOptions
+from rnnx_runtime.errors import BackendError, BackendUnavailable
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedRow:
+    """What was found of one row."""
+
+    parity: ParityRow
+    checks: tuple[CheckResult, ...] = ()
+    drift: tuple[DriftCurve, ...] = ()
+    diagnosis: Diagnosis | None = None
+
+
+def verify_row(
+    subject: Subject, name: str, truth: Sequence[CaseTruth], options: VerifyOptions, listener: ProgressListener
+) -> VerifiedRow:
+    """Verify one row; a backend that is not here is a skipped row, or a failed one where it is required."""
+    covered, uncovered = _covered(subject, name, truth)
+    try:
+        with contextlib.closing(open_row(subject, name, options)) as candidate:
+            if not covered:
+                raise _nothing_covered(subject, name, len(truth))
+            return _verified(subject, candidate, covered, uncovered, options, listener)
+    except BackendUnavailable as error:
+        status = "fail" if name in options.require else "skip"
+        return VerifiedRow(parity=ParityRow(backend=name, status=status, uncovered=uncovered, reason=str(error)))
+    except BackendError as error:
+        return VerifiedRow(parity=ParityRow(backend=name, status="fail", uncovered=uncovered, reason=str(error)))
+
+
+def open_row(subject: Subject, name: str, options: VerifyOptions) -> Candidate:
+    """A row's candidate, in a process of its own where a native library of a backend could crash or hang.
+
+    PyTorch on CPU is the truth's own library and stays in this process; on CUDA it is tried here first, for the
+    process would import torch only to say that there is none.
+
+    Raises:
+        BackendUnavailable: this host cannot run it; says exactly why.
+        BackendError: the backend was there and refused the model.
+    """
+    if name.startswith("pytorch"):
+        candidate = subject.open(name, options.threads)
+        if name == "pytorch-cpu":
+            return candidate
+        candidate.close()
+    return IsolatedCandidate(functools.partial(subject.open, name, options.threads), options.case_timeout_s)
+
+
+def _verified(
+    subject: Subject,
+    candidate: Candidate,
+    truth: Sequence[CaseTruth],
+    uncovered: tuple[str, ...],
+    options: VerifyOptions,
+    listener: ProgressListener,
+) -> VerifiedRow:
+    precision = subject.precision(candidate.name)
+    with stage(listener, f"{candidate.name}: cases", len(truth)):
+        row = compare(
+            candidate,
+            truth,
+            subject.contract,
+            precision,
+            outputs=subject.outputs,
+            uncovered=uncovered,
+            on_case=listener.part_done,
+        )
+    return VerifiedRow(parity=row)
+
+
+def _covered(subject: Subject, name: str, truth: Sequence[CaseTruth]) -> tuple[tuple[CaseTruth, ...], tuple[str, ...]]:
+    """The cases that a row takes, and the names of those it does not."""
+    fits = [subject.covers(name, sizes_of(subject.contract, entry.case.feeds)) for entry in truth]
+    pairs = list(zip(truth, fits, strict=True))
+    return tuple(entry for entry, fit in pairs if fit), tuple(entry.case.name for entry, fit in pairs if not fit)
+
+
+def _nothing_covered(subject: Subject, name: str, count: int) -> BackendUnavailable:
+    profiles = subject.engine.sidecar.profiles if subject.engine else ()
+    ranges = " and ".join(text_from_profile(profile) for profile in profiles)
+    return BackendUnavailable(
+        f"backend {name}",
+        got=f"{count} cases, none within the engine's profile {ranges}",
+        expected="at least one",
+        remedy="with --checkpoint each profile's own shapes are cases too",
+    )

@@ -1,0 +1,45 @@
+"""Which exporter wrote a model, as far as the file says."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onnx import ModelProto
+
+Exporter = Literal["torch-dynamo", "torch-torchscript", "keras", "rnnx", "unknown"]
+
+_KERAS = ("tf2onnx", "keras2onnx", "keras", "onnxmltools")
+_DYNAMO_MARK = "pkg.torch."
+"""How the keys begin that torch.onnx's dynamo exporter writes into the metadata of nodes and graphs.
+
+They outlast tools that put their own name over the producer's, such as a quantizer.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The exporter, and the producer's name and version as the file gives them."""
+
+    exporter: Exporter
+    producer: str
+
+
+def origin_of(model: ModelProto) -> Origin:
+    """Tell the exporter from the producer's name and the marks it leaves."""
+    producer = f"{model.producer_name} {model.producer_version}".strip()
+    return Origin(exporter=_exporter(model), producer=producer or "not said")
+
+
+def _exporter(model: ModelProto) -> Exporter:
+    name = model.producer_name.lower()
+    if _has_dynamo_mark(model):
+        return "torch-dynamo"
+    if name == "pytorch":
+        return "torch-torchscript" if model.ir_version < 10 else "torch-dynamo"
+    if name.startswith(_KERAS):
+        return "keras"
+    return "rnnx" if name == "rnnx" else "unknown"
+
+
+def _has_dynamo_mark(model: ModelProto) -> bool:
+    entries = [*model.graph.metadata_props, *(entry for node in model.graph.node for entry in node.metadata_props)]
+    return any(entry.key.startswith(_DYNAMO_MARK) for entry in entries)

@@ -1,0 +1,101 @@
+"""The options of a verification, checked before anything runs."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnnx.candidates import ROW_NAMES
+from rnnx.case_matrix import MATRIX_NAMES, MatrixName
+from rnnx.errors import OptionError
+from rnnx.subject import Sources, Subject
+from rnnx_runtime.contract import Contract
+
+LATENCY_SIZES = {"T": 50, "B": 1}
+"""Where latency is measured unless said otherwise: one stream, half a second of 10 ms frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """What to verify and how.
+
+    `checkpoint` gives the truth by PyTorch; without it the golden file beside the model does. `backends` are the rows
+    to run, all that apply when empty; a row named in `require` fails where it would be skipped. `matrix` is how many
+    cases: `quick`, `full` or `soak`; drift over 10,000 steps is measured from `full` on. `threads` is for the sessions
+    and for PyTorch. A backend that gives no answer to a case within `case_timeout_s` fails it.
+
+    `module`, `names` and `batch_first` are for a model that rnnx did not make: the layer's key prefix in the
+    checkpoint, the graph's tensor for each of the contract's names, the order of its x and output.
+
+    `sizes` is the shape of the latency figures, of T and B what the model leaves free, and `latency_seconds` about how
+    long to time each backend. `baseline` is an earlier report; what became worse since then fails.
+    """
+
+    checkpoint: str | os.PathLike[str] | None = None
+    engine: str | os.PathLike[str] | None = None
+    module: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    batch_first: bool = False
+    backends: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    matrix: MatrixName = "quick"
+    threads: int = 1
+    case_timeout_s: float = 300.0
+    latency: bool = True
+    latency_seconds: float = 1.0
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    baseline: str | os.PathLike[str] | None = None
+
+    @property
+    def sources(self) -> Sources:
+        """The files, and how to read them."""
+        return Sources(
+            checkpoint=_path(self.checkpoint),
+            engine=_path(self.engine),
+            module=self.module,
+            names=self.names,
+            batch_first=self.batch_first,
+        )
+
+
+def row_names(subject: Subject, options: VerifyOptions) -> tuple[str, ...]:
+    """The rows to run, in a report's order, after every option that needs no model was checked.
+
+    Raises:
+        OptionError: an unknown row or matrix, fewer than one thread, no time for a case.
+    """
+    for name in (*options.backends, *options.require):
+        if name not in ROW_NAMES:
+            raise OptionError("backend", got=repr(name), expected=" | ".join(ROW_NAMES), remedy="choose one of these")
+    if options.matrix not in MATRIX_NAMES:
+        expected = " | ".join(MATRIX_NAMES)
+        raise OptionError("matrix", got=repr(options.matrix), expected=expected, remedy="choose one of these")
+    if options.threads < 1:
+        raise OptionError("threads", got=str(options.threads), expected="≥ 1", remedy="leave it out for 1")
+    if not options.case_timeout_s > 0:
+        got = f"{options.case_timeout_s} s"
+        raise OptionError("case timeout", got=got, expected="more than 0 s", remedy="leave it out for 300 s")
+    wanted = {*(options.backends or subject.rows()), *options.require}
+    return tuple(name for name in ROW_NAMES if name in wanted)
+
+
+def latency_sizes(contract: Contract, options: VerifyOptions) -> dict[str, int]:
+    """The shape to measure latency at.
+
+    Raises:
+        OptionError: a size that the model fixes, or one below 1.
+    """
+    free = [dim for dim in ("T", "B") if dim in contract.inputs[0].dims]
+    for dim, size in options.sizes.items():
+        if dim not in free or size < 1:
+            raise OptionError(
+                "latency shape",
+                got=f"{dim}={size} for form {contract.form}",
+                expected=" and ".join(f"{name} ≥ 1" for name in free),
+                remedy="other sizes are fixed by the model",
+            )
+    return {dim: options.sizes.get(dim, LATENCY_SIZES[dim]) for dim in free}
+
+
+def _path(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)
