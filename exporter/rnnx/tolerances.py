@@ -7,8 +7,8 @@ step, and grows with the root of the steps it passes through.
 
 Why the root: a step's error is e_t = J_t·e_(t-1) + d_t, where d_t is what this step rounds and J_t the step's Jacobian.
 A recurrence with |J_t| ≤ 1 adds up the d_t of T steps and L layers; roundings are as good as independent with mean zero
-(Higham and Mary 2019, doi:10.1137/18M1226312), so their sum grows as √(T·L) and not as T·L. One with |J_t| > 1 amplifies,
-and is the ratio's to judge.
+(Higham and Mary 2019, doi:10.1137/18M1226312), so their sum grows as √(T·L) and not as T·L. One with |J_t| > 1
+amplifies, and is the ratio's to judge.
 """
 
 import math
@@ -98,8 +98,8 @@ TOLERANCES = {
         sums_round=False,
         accumulates=True,
         reason=(
-            "bfloat16 keeps 8 bits of both factors, 2^16 times coarser than float32, hence the ratio. Floor: 2 units for"
-            " the factors and 2 for gate and state; sums are kept in float32 by every library that computes bfloat16."
+            "bfloat16 keeps 8 bits of both factors, 2^16 times coarser than float32, hence the ratio. Floor: 2 units"
+            " for the factors and 2 for gate and state; sums are kept in float32 by every library that computes bfloat16."
         ),
     ),
     "int8": Tolerance(

@@ -1,66 +1,90 @@
 """`rnnx verify`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from rnnx.candidates import ROW_NAMES
+from rnnx.case_matrix import MATRIX_NAMES
+from rnnx.cli.parameters import sizes_from_text, tensor_names_from_texts
+from rnnx.cli.progress_bars import progress_bars
 
 ROW = click.Choice(ROW_NAMES)
+FILE = click.Path(path_type=Path)
 
 
-def _sizes(_ctx: click.Context, _param: click.Parameter, value: str | None) -> dict[str, int]:
-    """`B=1,T=50` as `{"B": 1, "T": 50}`."""
-    pairs = [part.partition("=") for part in value.split(",")] if value else []
-    if not all(size.isdecimal() for _, _, size in pairs):
-        raise click.BadParameter(f"got {value!r}, expected sizes such as B=1,T=50")
-    return {dim.strip(): int(size) for dim, _, size in pairs}
+def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from rnnx.cli.tolerance_table import print_tolerances
+
+        print_tolerances()
+        ctx.exit()
 
 
 @click.command("verify", short_help="Every backend against PyTorch.")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights MODEL was exported from.")
-@click.option("--engine", type=click.Path(path_type=Path), help="A .plan built from MODEL, to verify too.")
+@click.argument("model", type=FILE)
+@click.option("--checkpoint", type=FILE, help="The weights MODEL was exported from.")
+@click.option("--engine", type=FILE, help="A .plan built from MODEL, to verify too.")
+@click.option("--module", metavar="PREFIX", help="Layer or cell in the checkpoint; for a MODEL of another exporter.")
+@click.option(
+    "--map",
+    "names",
+    multiple=True,
+    callback=tensor_names_from_texts,
+    metavar="NAME=TENSOR",
+    help="MODEL's tensor for x, h0, c0, lengths, output, hn or cn; for a MODEL of another exporter. Repeatable.",
+)
+@click.option("--batch-first", is_flag=True, help="x and output are (B, T, ...); for a MODEL of another exporter.")
 @click.option("--backend", "backends", type=ROW, multiple=True, help="Run only this row; repeatable.")
 @click.option("--require", type=ROW, multiple=True, help="Fail, not skip, where this row cannot run; repeatable.")
+@click.option(
+    "--matrix", type=click.Choice(MATRIX_NAMES), default="quick", show_default=True, help="How many cases and checks."
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
-@click.option("--no-latency", is_flag=True, help="Parity alone.")
-@click.option("--at", "sizes", callback=_sizes, metavar="B=N,T=N", help="Latency shape; default: B=1,T=50.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON.")
+@click.option(
+    "--case-timeout-s", type=float, default=300.0, show_default=True, help="A case without an answer by then fails."
+)
+@click.option("--no-latency", "latency", flag_value=False, default=True, help="Parity alone.")
+@click.option("--at", "sizes", callback=sizes_from_text, metavar="B=N,T=N", help="Latency shape; default: B=1,T=50.")
+@click.option("--baseline", type=FILE, help="An earlier --json report; what became worse since fails.")
+@click.option("--json", "json_path", type=FILE, metavar="FILE", help="Write the report as JSON.")
+@click.option("--html", "html_path", type=FILE, metavar="FILE", help="Write the report as one HTML page.")
+@click.option("--junit", "junit_path", type=FILE, metavar="FILE", help="Write the report as JUnit XML.")
+@click.option(
+    "--tolerances",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_tolerances,
+    help="Print the limit of each precision with its reason, and exit.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
     model: Path,
-    checkpoint: Path | None,
-    engine: Path | None,
-    backends: tuple[str, ...],
-    require: tuple[str, ...],
-    threads: int,
-    no_latency: bool,
-    sizes: dict[str, int],
     json_path: Path | None,
+    html_path: Path | None,
+    junit_path: Path | None,
+    **others: Any,
 ) -> None:
     """Prove that every backend computes MODEL's output, hn and cn as PyTorch does, and time the backends.
 
     The truth is PyTorch in float64 with the weights of --checkpoint; without it, the golden file beside MODEL, and
-    PyTorch is not needed. A row that cannot run here is skipped with the reason, never run elsewhere.
+    PyTorch is not needed. A row that cannot run here is skipped with the reason, never run elsewhere. A MODEL that
+    another exporter made needs --checkpoint, and --map where its tensors have other names.
     """
     from rnnx.cli.verification_tables import print_verification
-    from rnnx.verification import VerifyOptions, verify
-    from rnnx.verification_report import write_report
+    from rnnx.reports.writing import check_writable, write_reports
+    from rnnx.verification import verify
+    from rnnx.verify_options import VerifyOptions
 
-    options = VerifyOptions(
-        checkpoint=checkpoint,
-        engine=engine,
-        backends=backends,
-        require=require,
-        threads=threads,
-        latency=not no_latency,
-        sizes=sizes,
-    )
-    report = verify(model, options)
+    paths = {"json": json_path, "html": html_path, "junit": junit_path}
+    check_writable(paths)
+    with progress_bars() as bars:
+        # The other options have the names and types of VerifyOptions' fields.
+        report = verify(model, VerifyOptions(**others), listener=bars)
     print_verification(report)
-    if json_path:
-        write_report(report, json_path)
+    write_reports(report, paths)
     if not report:
         ctx.exit(1)
