@@ -1,0 +1,107 @@
+"""How far apart values are that ought to be equal, and the result of a check made of such differences."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rnnx.cases import Array, Case, time_of
+from rnnx.checks.probe import Probe, Uncovered
+from rnnx.checks.results import CheckName, CheckResult
+from rnnx.limits import root_mean_square
+from rnnx.tolerances import products_per_sum, tolerance_for
+from rnnx_runtime.errors import RnnxError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckCase:
+    """A case that a check starts from and, where a truth is known, the largest float32 error of each output."""
+
+    case: Case
+    float32_error: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Two values of one output that ought to be equal: `where` says which, `bitwise` that no bit differs.
+
+    Values of two precisions have no bits to compare, and `bitwise` is None.
+    """
+
+    where: str
+    largest: float
+    limit: float
+    bitwise: bool | None
+
+    @property
+    def share(self) -> float:
+        """The difference as a share of what is allowed."""
+        return self.largest / self.limit
+
+
+def allowed(
+    probe: Probe, values: Mapping[str, Array], x: Array, depth: int, float32_error: Mapping[str, float]
+) -> dict[str, float]:
+    """The limit of each output's error over `depth` steps and layers; without a float32 error the floor alone."""
+    tolerance, products = tolerance_for(probe.precision), products_per_sum(probe.contract)
+    size = root_mean_square(x)
+    return {
+        name: tolerance.limit(float32_error.get(name, 0.0), products, depth, max(float(np.abs(value).max()), size))
+        for name, value in values.items()
+    }
+
+
+def allowed_apart(probe: Probe, start: CheckCase, values: Mapping[str, Array]) -> dict[str, float]:
+    """How far apart two results of one computation may be: each within the limit of one truth, so within twice it."""
+    feeds = start.case.feeds
+    depth = time_of(probe.contract, feeds) * probe.contract.layers
+    limits = allowed(probe, values, feeds["x"], depth, start.float32_error)
+    return {name: 2 * limit for name, limit in limits.items()}
+
+
+def differences(
+    where: str, values: Mapping[str, Array], expected: Mapping[str, Array], limits: Mapping[str, float]
+) -> Iterator[Difference]:
+    """One difference for each output."""
+    for name, value in values.items():
+        other = expected[name]
+        yield Difference(
+            where=f"{name}, {where}",
+            largest=float(np.abs(value.astype(np.float64) - other).max()),
+            limit=limits[name],
+            bitwise=value.tobytes() == other.tobytes() if value.dtype == other.dtype else None,
+        )
+
+
+def conclude(probe: Probe, check: CheckName, done: str, found: Iterable[Difference]) -> CheckResult:
+    """A check's result: its worst difference, or why there is none. `found` may raise as `Probe.run`."""
+    try:
+        compared = list(found)
+    except Uncovered as reason:
+        return skipped(probe, check, str(reason))
+    except RnnxError as error:
+        return failed(probe, check, str(error))
+    worst = max(compared, key=lambda difference: difference.share)
+    known = [difference.bitwise for difference in compared if difference.bitwise is not None]
+    bitwise = all(known) if known else None
+    beyond = sum(difference.share > 1 for difference in compared)
+    count = f" ({beyond} of {len(compared)} comparisons beyond the limit)" if beyond else ""
+    return CheckResult(
+        backend=probe.candidate.name,
+        check=check,
+        status="fail" if beyond else "pass",
+        detail=f"{done}: " + ("no bit differs" if bitwise else f"furthest apart in {worst.where}{count}"),
+        max_difference=worst.largest,
+        limit=worst.limit,
+        bitwise=bitwise,
+    )
+
+
+def skipped(probe: Probe, check: CheckName, reason: str) -> CheckResult:
+    """A check that does not apply, or could not be made."""
+    return CheckResult(backend=probe.candidate.name, check=check, status="skip", detail=reason)
+
+
+def failed(probe: Probe, check: CheckName, reason: str) -> CheckResult:
+    """A check in which there was nothing to compare, because something was wrong before."""
+    return CheckResult(backend=probe.candidate.name, check=check, status="fail", detail=reason)

@@ -1,0 +1,43 @@
+"""What stands in the padding does not matter: a row past its length is never read, as in a packed sequence.
+
+PyTorch's `pack_padded_sequence` drops the padding before anything is computed, so that not even a NaN in it can reach a
+result; a backend that computes it and multiplies it away by a mask of zeros would let the NaN through.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from rnnx.cases import Array, Case
+from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, skipped
+from rnnx.checks.probe import Probe
+from rnnx.checks.results import CheckResult
+from rnnx_runtime.contract import Contract
+
+FILLS = {"zeros": 0.0, "10,000": 1e4, "NaN": np.nan}
+"""What the padding is filled with: wrongly used, the first is mild, the second large, the third lasts."""
+
+
+def check_padding(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
+    """Results with each fill in the padding against those with random values in it."""
+    if not probe.contract.lengths:
+        return skipped(probe, "padding", "the model takes no lengths, so that there is no padding")
+    return conclude(probe, "padding", f"padding of {', '.join(FILLS)} for random values", _refilled(probe, cases))
+
+
+def _refilled(probe: Probe, cases: Sequence[CheckCase]) -> Iterator[Difference]:
+    for start in cases:
+        expected = probe.run(start.case)
+        limits = allowed_apart(probe, start, expected)
+        for name, fill in FILLS.items():
+            feeds = {**start.case.feeds, "x": filled(probe.contract, start.case.feeds, fill)}
+            case = Case(name=f"{start.case.name} with padding of {name}", feeds=feeds)
+            yield from differences(case.name, probe.run(case), expected, limits)
+
+
+def filled(contract: Contract, feeds: Mapping[str, Array], fill: float) -> Array:
+    """`x` with `fill` wherever a row is past its length."""
+    x: Array = feeds["x"].copy()
+    sequence = x.swapaxes(0, 1) if contract.batch_first else x
+    sequence[np.arange(len(sequence))[:, np.newaxis] >= feeds["lengths"]] = fill
+    return x

@@ -1,0 +1,59 @@
+"""A backend as the checks see it: it runs a case, or says why what it gave is no result."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnx.candidates import Candidate
+from rnnx.cases import Array, Case, sizes_of
+from rnnx.checks.rows import take_rows
+from rnnx.closeness import problem_of
+from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.errors import BackendError
+
+
+class Uncovered(Exception):  # noqa: N818 - a limit of an engine's profiles, not a fault
+    """A check needs sizes that no profile of an engine takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A candidate with what it claims: its contract, its precision, the outputs it gives, the sizes it covers."""
+
+    candidate: Candidate
+    contract: Contract
+    precision: str
+    outputs: Sequence[TensorSpec]
+    covers: Callable[[Mapping[str, int]], bool] = lambda sizes: True
+
+    def run(self, case: Case, rows: Sequence[int] | None = None) -> dict[str, Array]:
+        """The outputs of a case, of some rows of its batch where `rows` are given; the others may be anything.
+
+        Raises:
+            Uncovered: no profile of the engine takes the case's sizes.
+            BackendError: a value is absent, NaN or Inf, or of another dtype or shape.
+            RnnxError: whatever the candidate raises.
+        """
+        sizes = sizes_of(self.contract, case.feeds)
+        if not self.covers(sizes):
+            raise Uncovered(f"no profile of the engine takes {', '.join(f'{k}={v}' for k, v in sizes.items())}")
+        values = self.candidate.outputs(case)
+        return self.checked(case, values, rows)
+
+    def checked(self, case: Case, values: Mapping[str, Array], rows: Sequence[int] | None = None) -> dict[str, Array]:
+        """Values that a case gave, each a result of the right shape; raises BackendError as `run`."""
+        sizes = sizes_of(self.contract, case.feeds)
+        kept = sizes if rows is None else {**sizes, "B": len(rows)}
+        chosen = values if rows is None else take_rows(self.outputs, values, rows)
+        for spec in self.outputs:
+            shape = tuple(kept[dim] if isinstance(dim, str) else dim for dim in spec.dims)
+            problem = problem_of(chosen.get(spec.name), np.empty(shape), spec)
+            if problem:
+                raise BackendError(
+                    f"{spec.name} of {case.name}",
+                    got=problem,
+                    expected="finite values of the contract's dtype and shape",
+                    remedy="look at the parity row of this backend first",
+                )
+        return {spec.name: chosen[spec.name] for spec in self.outputs}

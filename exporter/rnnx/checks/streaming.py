@@ -1,0 +1,112 @@
+"""Streaming: the state carried from call to call, several calls give what one call over the whole sequence gives.
+
+For an encoder the whole is the same backend's own call over T, and both are within the limit of one truth, so that they
+differ by at most twice it. A step and an unrolled decoder have no longer call to compare with: there the whole is the
+float64 truth, carried through the same calls, and the limit applies once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, cycle
+
+from rnnx.cases import Array
+from rnnx.checks.differences import Difference, allowed, conclude, differences, skipped
+from rnnx.checks.probe import Probe
+from rnnx.checks.results import CheckResult
+from rnnx.checks.stream import Stream, obstacle, run_calls
+
+RAGGED = (3, 1, 2)
+"""Sizes of ragged chunks, in turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamCase:
+    """A sequence and, where they are known, its float64 `truth` and the largest float32 errors, by output."""
+
+    name: str
+    stream: Stream
+    truth: Mapping[str, Array] = field(default_factory=dict)
+    float32_error: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def time(self) -> int:
+        """T."""
+        return len(self.stream.x)
+
+
+def check_streaming(probe: Probe, cases: Sequence[StreamCase]) -> CheckResult:
+    """Several calls with `hn`, `cn` carried against the whole."""
+    reason = obstacle(probe.contract, probe.outputs)
+    if reason:
+        return skipped(probe, "streaming", reason)
+    if probe.contract.form == "encoder":
+        return _encoder_streaming(probe, cases)
+    if not all(case.truth for case in cases):
+        return skipped(probe, "streaming", "no weights to compute the truth of a longer sequence from")
+    calls = " and ".join(str(case.time // (probe.contract.steps or 1)) for case in cases)
+    return conclude(probe, "streaming", f"{calls} calls against the float64 truth", _against_truth(probe, cases))
+
+
+def chunkings(time: int) -> dict[str, tuple[int, ...]]:
+    """Ways to cut `time` steps, each once."""
+    half = time // 2
+    ways = {
+        "one step at a time": (1,) * time,
+        "halves": (time - half, half),
+        "ragged chunks": _ragged(time),
+    }
+    found: dict[tuple[int, ...], str] = {}
+    for name, sizes in ways.items():
+        if 0 not in sizes and len(sizes) > 1:
+            found.setdefault(sizes, name)
+    return {name: sizes for sizes, name in found.items()}
+
+
+def _ragged(time: int) -> tuple[int, ...]:
+    sizes: list[int] = []
+    for size in cycle(RAGGED):
+        left = time - sum(sizes)
+        if left <= size:
+            return (*sizes, left)
+        sizes.append(size)
+    raise AssertionError  # a cycle has no end
+
+
+def _encoder_streaming(probe: Probe, cases: Sequence[StreamCase]) -> CheckResult:
+    chosen = [(case, _covered(probe, case)) for case in cases]
+    names = list(dict.fromkeys(name for _, ways in chosen for name in ways))
+    if not names:
+        return skipped(probe, "streaming", "no profile of the engine takes both the whole sequence and parts of it")
+    found = (difference for case, ways in chosen if ways for difference in _in_chunks(probe, case, ways))
+    return conclude(probe, "streaming", f"{', '.join(names)} against one call", found)
+
+
+def _covered(probe: Probe, case: StreamCase) -> dict[str, tuple[int, ...]]:
+    """The chunkings whose every call a profile of the engine takes; none where it does not take the whole."""
+    if not _all_covered(probe, case, (case.time,)):
+        return {}
+    return {name: sizes for name, sizes in chunkings(case.time).items() if _all_covered(probe, case, sizes)}
+
+
+def _all_covered(probe: Probe, case: StreamCase, sizes: Sequence[int]) -> bool:
+    pairs = zip(accumulate(sizes, initial=0), sizes, strict=False)
+    return all(probe.covers({"T": size, "B": len(case.stream.live_at(start))}) for start, size in pairs)
+
+
+def _in_chunks(probe: Probe, case: StreamCase, ways: Mapping[str, tuple[int, ...]]) -> Iterator[Difference]:
+    whole = run_calls(probe.run, probe.contract, case.stream, (case.time,)).named()
+    limits = {name: 2 * limit for name, limit in _limits(probe, case, whole).items()}
+    for name, sizes in ways.items():
+        carried = run_calls(probe.run, probe.contract, case.stream, sizes).named()
+        yield from differences(f"{case.name} {name}", carried, whole, limits)
+
+
+def _against_truth(probe: Probe, cases: Sequence[StreamCase]) -> Iterator[Difference]:
+    size = probe.contract.steps or 1
+    for case in cases:
+        carried = run_calls(probe.run, probe.contract, case.stream, (size,) * (case.time // size)).named()
+        yield from differences(case.name, carried, case.truth, _limits(probe, case, case.truth))
+
+
+def _limits(probe: Probe, case: StreamCase, values: Mapping[str, Array]) -> dict[str, float]:
+    return allowed(probe, values, case.stream.x, case.time * probe.contract.layers, case.float32_error)

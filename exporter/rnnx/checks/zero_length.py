@@ -1,0 +1,70 @@
+"""The policy for a length of 0: it is refused, as PyTorch's packed sequences refuse it.
+
+rnnx's sessions refuse it before a backend sees it. A file from another exporter may take it; that is well where such a
+row gives zeros and hands its state on unchanged, and a failure where it gives anything else.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rnnx.cases import Array, Case, sizes_of
+from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, failed, skipped
+from rnnx.checks.probe import Probe
+from rnnx.checks.results import CheckResult
+from rnnx.checks.rows import take_rows
+from rnnx_runtime.errors import RnnxError
+
+ROW = 0
+"""The row whose length is 0."""
+
+FIRST_STATES = {"hn": "h0", "cn": "c0"}
+"""The input that a last state is equal to after no steps; zeros where the model takes none."""
+
+
+def check_zero_length(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
+    """A batch in which one row has no steps at all."""
+    if not probe.contract.lengths:
+        return skipped(probe, "zero-length", "the model takes no lengths")
+    start = cases[0]
+    if not probe.covers(sizes_of(probe.contract, start.case.feeds)):
+        return skipped(probe, "zero-length", f"no profile of the engine takes {start.case.name}")
+    case = _with_length(start.case, 0)
+    try:
+        values = probe.candidate.outputs(case)
+    except (RnnxError, RuntimeError, ValueError) as error:  # PyTorch refuses by a RuntimeError
+        return CheckResult(
+            backend=probe.candidate.name, check="zero-length", status="pass", detail=f"refused: {_one_line(error)}"
+        )
+    return _judged(probe, start, case, values)
+
+
+def _judged(probe: Probe, start: CheckCase, case: Case, values: Mapping[str, Array]) -> CheckResult:
+    try:
+        taken = probe.checked(case, values)
+    except RnnxError as error:
+        return failed(probe, "zero-length", str(error))
+    given = take_rows(probe.contract.inputs, case.feeds, [ROW])
+    for name, value in take_rows(probe.outputs, taken, [ROW]).items():
+        if (value != given.get(FIRST_STATES.get(name, ""), 0)).any():
+            expected = "zero" if name == "output" else "its first state"
+            return failed(probe, "zero-length", f"taken, but {name} of the row of length 0 is not {expected}")
+    done = "taken, with zeros and the state handed on; the rows beside it"
+    return conclude(probe, "zero-length", done, _others(probe, start, taken))
+
+
+def _others(probe: Probe, start: CheckCase, taken: Mapping[str, Array]) -> Iterator[Difference]:
+    """The rows beside it against the same rows beside a row of length 1."""
+    expected = probe.run(_with_length(start.case, 1))
+    limits = allowed_apart(probe, start, expected)
+    rows = [row for row in range(len(start.case.feeds["lengths"])) if row != ROW]
+    left, right = (take_rows(probe.outputs, values, rows) for values in (taken, expected))
+    yield from differences(f"{start.case.name} beside a row of length 0", left, right, limits)
+
+
+def _with_length(case: Case, length: int) -> Case:
+    lengths = case.feeds["lengths"].copy()
+    lengths[ROW] = length
+    return Case(name=f"{case.name} with a length of {length}", feeds={**case.feeds, "lengths": lengths})
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
