@@ -13,8 +13,10 @@ from rnnx_runtime.errors import RnnxError
 if TYPE_CHECKING:
     from rnnx.engine import EngineReport, build_engine
     from rnnx.engine_options import EngineOptions
+    from rnnx.examination import doctor
     from rnnx.export_options import ExportOptions
     from rnnx.exporter import ExportReport, export
+    from rnnx.findings import DoctorReport, Finding
     from rnnx.inspection import inspect
     from rnnx.latency import LatencyReport
     from rnnx.parity import ParityReport
@@ -23,15 +25,18 @@ if TYPE_CHECKING:
     from rnnx.verify_options import VerifyOptions
 
 _HOMES = {
+    "DoctorReport": "rnnx.findings",
     "EngineOptions": "rnnx.engine_options",
     "EngineReport": "rnnx.engine",
     "ExportOptions": "rnnx.export_options",
     "ExportReport": "rnnx.exporter",
+    "Finding": "rnnx.findings",
     "LatencyReport": "rnnx.latency",
     "ParityReport": "rnnx.parity",
     "VerificationReport": "rnnx.verification_report",
     "VerifyOptions": "rnnx.verify_options",
     "build_engine": "rnnx.engine",
+    "doctor": "rnnx.examination",
     "export": "rnnx.exporter",
     "inspect": "rnnx.inspection",
     "verify": "rnnx.verification",
@@ -39,16 +44,19 @@ _HOMES = {
 """Public names and the modules they live in, imported on first use so that `import rnnx` stays light."""
 
 __all__ = [
+    "DoctorReport",
     "EngineOptions",
     "EngineReport",
     "ExportOptions",
     "ExportReport",
+    "Finding",
     "LatencyReport",
     "ParityReport",
     "RnnxError",
     "VerificationReport",
     "VerifyOptions",
     "build_engine",
+    "doctor",
     "export",
     "inspect",
     "verify",

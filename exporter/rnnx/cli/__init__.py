@@ -9,6 +9,7 @@ from rnnx_runtime.errors import RnnxError
 
 _COMMANDS = {
     "inspect": "rnnx.cli.inspect",
+    "doctor": "rnnx.cli.doctor",
     "export": "rnnx.cli.export",
     "build-engine": "rnnx.cli.build_engine",
     "verify": "rnnx.cli.verify",

@@ -23,3 +23,8 @@ Axes = tuple[Axis, ...]
 TIME: Axis = (Atom("T"),)
 BATCH: Axis = (Atom("B"),)
 OTHER: Axis = (Atom(""),)
+
+
+def axis_at(axes: Axes, place: int) -> Axis:
+    """One of the axes, counted from the end where `place` is negative; one of unknown meaning where there is none."""
+    return axes[place] if -len(axes) <= place < len(axes) else OTHER

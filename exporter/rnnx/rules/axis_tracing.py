@@ -1,7 +1,7 @@
 """What each dim of a tensor stands for: time, batch, direction or hidden size, followed from the recurrent nodes.
 
-A recurrent node says what the dims of its inputs and outputs are; from there the meaning is carried up and down the graph
-through operators that keep, reorder, split or join dims. Where an operator does something else the trail ends.
+A recurrent node says what the dims of its inputs and outputs are; from there the meaning is carried up and down the
+graph through operators that keep, reorder, split or join dims. Where an operator does something else the trail ends.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,6 @@ from rnnx.rules.recurrences import Recurrence
 from rnnx.rules.reshaping import matched
 from rnnx.rules.scopes import Scope, attributes_of, input_of, is_onnx
 from rnnx.rules.shape_values import shape_values
-
 
 _Found = Iterator[tuple[str, Axes]]
 _Carrier = Callable[[Scope, NodeProto, Mapping[str, Axes]], _Found]
@@ -201,6 +200,8 @@ def _gather_down(scope: Scope, node: NodeProto, axes: Mapping[str, Axes]) -> _Fo
     indices, place = scope.tensor(node.input[1]), attributes_of(node).get("axis", 0)
     if node.input[0] in axes and indices is not None and len(indices.dims) <= 1:
         own = axes[node.input[0]]
+        if not -len(own) <= place < len(own):
+            return
         place %= len(own)
         yield node.output[0], (*own[:place], *([OTHER] if indices.dims else []), *own[place + 1 :])
 

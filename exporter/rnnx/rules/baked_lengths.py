@@ -16,16 +16,21 @@ from rnnx.rules.shape_values import shape_values
 _RULES = {"T": "baked-time", "B": "baked-batch"}
 _WORDS = {"T": "time", "B": "batch"}
 
+_RESHAPED = (
+    "at another length ONNX Runtime fails, or gives another shape without a word where the sizes happen to divide; "
+    "TensorRT builds it and warns at most"
+)
+_REFUSED = "ONNX Runtime fails at another length, TensorRT builds it and warns at most"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Baked:
-    """A constant length, the node that holds it, and how it holds it."""
+    """A constant length, the node that holds it, how it holds it, and what happens at another length."""
 
     length: Length
-    value: int
     node: str
     holding: str
-    joined: bool = False
+    consequence: str
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
@@ -46,8 +51,9 @@ def _in_shapes(part: ExaminedScope) -> Iterator[_Baked]:
         for axis, value in zip(groups or (), target or (), strict=False):
             length = _length(axis)
             if length is not None and value is not None and value > (1 if node.op_type == "Expand" else 0):
-                holding = f"its shape {_shown_shape(target)} holds the {{}} length {value}"
-                yield _Baked(length=length, value=value, node=shown(node), holding=holding, joined=len(axis) > 1)
+                word = "time × batch" if length == "T" and len(axis) > 1 else _WORDS[length]
+                holding = f"its shape {_shown_shape(target)} holds the {word} length {value}"
+                yield _Baked(length=length, node=shown(node), holding=holding, consequence=_RESHAPED)
 
 
 def _groups(part: ExaminedScope, node: NodeProto) -> tuple[Axis, ...] | None:
@@ -66,9 +72,10 @@ def _in_constants(part: ExaminedScope) -> Iterator[_Baked]:
         for axis, value in zip(part.axes.get(name, ()), tensor.dims, strict=False):
             length = _length(axis)
             if length is not None:
-                readers = ", ".join(shown(node) for node in part.scope.readers.get(name, ()))
-                holding = f"the constant {name!r} {tuple(tensor.dims)} holds the {{}} length {value}"
-                yield _Baked(length=length, value=value, node=readers or f"constant {name!r}", holding=holding)
+                readers = dict.fromkeys(shown(node) for node in part.scope.readers.get(name, ()))
+                node = ", ".join(readers) or f"constant {name!r}"
+                holding = f"its constant {name!r} {tuple(tensor.dims)} holds the {_WORDS[length]} length {value}"
+                yield _Baked(length=length, node=node, holding=holding, consequence=_REFUSED)
 
 
 def _length(axis: Axis) -> Length | None:
@@ -78,19 +85,13 @@ def _length(axis: Axis) -> Length | None:
 
 
 def _finding(model: ExaminedModel, baked: _Baked) -> Finding:
-    word = "time × batch" if baked.joined and baked.length == "T" else _WORDS[baked.length]
-    state = freedom(model, baked.length)
-    consequence = (
-        "the model's inputs fix it too"
-        if state == "fixed"
-        else "ONNX Runtime fails at another length, or gives another shape without a word where the sizes happen to "
-        "divide; TensorRT builds it and warns at most"
-    )
+    is_fixed = freedom(model, baked.length) == "fixed"
+    consequence = "the model's inputs fix it too" if is_fixed else baked.consequence
     return Finding(
         rule=_RULES[baked.length],
         severity=_severity(model, baked.length),
         node=baked.node,
-        message=f"{baked.holding.format(word)} of the export's example: {consequence}",
+        message=f"{baked.holding} of the export's example: {consequence}",
         fix=_fix(baked.length),
     )
 

@@ -43,7 +43,7 @@ def freedom(model: ExaminedModel, length: Length) -> Literal["free", "fixed", "u
 
 
 def is_one_step(model: ExaminedModel, length: Length) -> bool:
-    """Whether a length is fixed to 1 on purpose: one sequence, or one step of a model whose states come from outside."""
+    """Whether a length is fixed to 1 on purpose: one sequence, or one step of a model that is given its states."""
     values = {found.value for found in input_lengths(model) if found.length == length}
     return values == {1} and (length == "B" or all(takes_states(layer) for layer in model.layers))
 

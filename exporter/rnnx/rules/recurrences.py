@@ -1,7 +1,7 @@
 """The recurrent operators of a graph: what their inputs and outputs are for.
 
-https://onnx.ai/onnx/operators/onnx__LSTM.html, `onnx__GRU.html` and `onnx__RNN.html`; the quantized LSTM is ONNX Runtime's
-own, https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.DynamicQuantizeLSTM.
+https://onnx.ai/onnx/operators/onnx__LSTM.html, `onnx__GRU.html` and `onnx__RNN.html`; the quantized LSTM is ONNX
+Runtime's own, https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md#com.microsoft.DynamicQuantizeLSTM.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ class Recurrence:
     @property
     def x(self) -> str:
         """The input sequence, `(T, B, I)`; with layout=1 `(B, T, I)`."""
-        return self.node.input[0]
+        return str(self.node.input[0])
 
     @property
     def sequence_lens(self) -> str:

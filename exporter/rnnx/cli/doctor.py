@@ -1,0 +1,63 @@
+"""`rnnx doctor`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnx.cli.render import print_json, print_table
+
+if TYPE_CHECKING:
+    from rnnx.findings import DoctorReport
+
+_COLORS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+
+
+@click.command("doctor", short_help="What is wrong with any exporter's ONNX file.")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(path: Path, as_json: bool) -> None:
+    """Look for what goes wrong with recurrences in PATH, an .onnx from any exporter.
+
+    Reads the graph alone: no PyTorch, no engine and no GPU. Exit code 1 when there is an error.
+    """
+    from rnnx.examination import doctor
+
+    report = doctor(path)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        _print(report)
+    sys.exit(0 if report else 1)
+
+
+def _print(report: "DoctorReport") -> None:
+    counts = ", ".join(f"{count} {operator}" for operator, count in report.recurrences.items())
+    click.echo(f"{report.path}: {counts}; opset {report.opset}, written by {report.producer}")
+    if report.findings:
+        _print_findings(report)
+    click.echo(_verdict(report))
+
+
+def _print_findings(report: "DoctorReport") -> None:
+    """A short table, and below it a paragraph for each finding: a message in a cell would be a column of two words."""
+    from rich.text import Text
+
+    rows = [
+        (number, Text(own.severity, style=_COLORS[own.severity]), own.rule, ", ".join(own.backends) or "every backend")
+        for number, own in enumerate(report.findings, 1)
+    ]
+    print_table("", (">#", "severity", "rule", "concerns"), rows)
+    for number, own in enumerate(report.findings, 1):
+        for label, text in ((f"{number:>2}", f"{own.node}: {own.message}"), ("", f"fix: {own.fix}")):
+            click.echo(click.wrap_text(text, 98, initial_indent=f"{label:>3}  ", subsequent_indent="     "))
+    click.echo()
+
+
+def _verdict(report: "DoctorReport") -> str:
+    counts = {name: sum(own.severity == name for own in report.findings) for name in _COLORS}
+    shown = ", ".join(f"{count} {name}{'s' if count != 1 and name != 'info' else ''}" for name, count in counts.items())
+    word = click.style("PASS" if report else "FAIL", fg="green" if report else "red", bold=True)
+    return f"{word}: {shown}"

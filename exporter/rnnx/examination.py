@@ -1,0 +1,129 @@
+"""What is wrong, or may go wrong, with an ONNX file, told from its graph alone: no torch, no engine, no GPU."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnx.errors import OptionError
+from rnnx.extras import require
+from rnnx.findings import DoctorReport, Finding
+from rnnx_runtime.errors import FileDamagedError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from rnnx.rules.examined_model import ExaminedModel
+
+_WORST_FIRST = ("error", "warning", "info")
+
+
+def doctor(path: str | os.PathLike[str]) -> DoctorReport:
+    """Examine an .onnx file of any exporter that holds a recurrence.
+
+    Raises:
+        FileDamagedError: the file is missing, truncated, malformed, or no ONNX file.
+        OptionError: there is no recurrence in it.
+        MissingExtraError: the package onnx is not installed.
+    """
+    path = Path(path)
+    proto = _read(path)
+
+    from rnnx.rules.examined_model import examined
+    from rnnx.rules.origins import origin_of
+
+    model = examined(proto, path.parent)
+    recurrences = _counted(model)
+    if not recurrences:
+        raise OptionError(
+            str(path),
+            got="no LSTM, GRU, RNN, Scan or Loop and no written-out cell in it",
+            expected="an ONNX file with a recurrence",
+            remedy="name the file that holds the recurrent part",
+        )
+    return DoctorReport(
+        path=str(path),
+        producer=origin_of(proto).producer,
+        opset=next((opset.version for opset in proto.opset_import if opset.domain in ("", "ai.onnx")), 0),
+        recurrences=recurrences,
+        findings=_findings(model),
+    )
+
+
+def examine(model: "ModelProto", folder: Path | None = None) -> tuple[Finding, ...]:
+    """All findings of a model, worst first; `folder` is where its external data lies, which is read for int8 alone."""
+    from rnnx.rules.examined_model import examined
+
+    return _findings(examined(model, folder))
+
+
+def concerning(findings: Iterable[Finding], *backends: str) -> tuple[Finding, ...]:
+    """The findings that concern one of these backends, those that concern every backend included."""
+    return tuple(own for own in findings if not own.backends or set(own.backends) & set(backends))
+
+
+def _findings(model: "ExaminedModel") -> tuple[Finding, ...]:
+    found = {finding: None for find in _rules() for finding in find(model)}  # in order, each once
+    return tuple(sorted(found, key=lambda finding: _WORST_FIRST.index(finding.severity)))
+
+
+def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
+    from rnnx.rules import (
+        baked_lengths,
+        directions,
+        leftovers,
+        lengths,
+        loops,
+        picked_steps,
+        precision,
+        quantization,
+        recurrent_attributes,
+        reset_gate,
+        states,
+        training,
+    )
+
+    modules = (
+        reset_gate, baked_lengths, picked_steps, directions, recurrent_attributes, lengths, precision, loops, training,
+        quantization, states, leftovers,
+    )  # fmt: skip
+    return tuple(module.find for module in modules)
+
+
+def _counted(model: "ExaminedModel") -> dict[str, int]:
+    """The recurrences by operator; cells that stand in no loop are steps written out."""
+    from rnnx.rules.scopes import is_onnx
+    from rnnx.rules.written_cells import written_cells
+
+    names = [layer.node.op_type for layer in model.layers]
+    for part in model.parts:
+        names += [node.op_type for node in part.scope.nodes if is_onnx(node, "Loop", "Scan")]
+        if part.scope.holder is None:
+            names += [f"{cell.operator} cell" for cell in written_cells(part.scope)]
+    return dict(sorted(Counter(names).items()))
+
+
+def _read(path: Path) -> "ModelProto":
+    onnx: Any = require("onnx", extra="export", purpose="reading an ONNX file")
+
+    from rnnx.rules.validity import malformed_nodes
+
+    try:
+        model: ModelProto = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error), "a readable file", "check the path") from None
+    except Exception as error:
+        if type(error).__name__ != "DecodeError":  # protobuf's, which is no dependency of its own
+            raise
+        raise _damaged(path, "bytes that are no protobuf", "a whole .onnx file", "copy or export it again") from None
+    for part, is_there in (("graph", model.graph.node), ("opset", model.opset_import)):
+        if not is_there:
+            raise _damaged(path, f"no {part} in it", "a whole .onnx file", "copy or export it again")
+    for text in malformed_nodes(model):
+        raise _damaged(path, text, "nodes as ONNX defines them", "export it again")
+    return model
+
+
+def _damaged(path: Path, got: str, expected: str, remedy: str) -> FileDamagedError:
+    return FileDamagedError(str(path), got=got, expected=expected, remedy=remedy)

@@ -1,0 +1,93 @@
+"""`loop-no-limit`, `loop-for-cell`, `baked-time` of a Loop, and `scan`: recurrences written as control flow.
+
+Launches per step were read from plans that TensorRT for RTX compiled: a fused forward node or a Scan 2, a
+Loop with Gather 6.
+"""
+
+from collections.abc import Iterator
+
+from onnx import NodeProto
+
+from rnnx.findings import Finding
+from rnnx.rules.backends import TENSORRT
+from rnnx.rules.examined_model import ExaminedModel
+from rnnx.rules.scopes import Scope, input_of, is_onnx, shown
+from rnnx.rules.written_cells import WrittenCell, written_cells
+
+
+def find(model: ExaminedModel) -> Iterator[Finding]:
+    """Every Loop and Scan, judged by what its body does."""
+    scopes = [part.scope for part in model.parts]
+    for scope in scopes:
+        for node in scope.nodes:
+            if is_onnx(node, "Loop"):
+                yield from _loop(scope, node, _body(scopes, node))
+            elif is_onnx(node, "Scan"):
+                yield from _scan(node, written_cells(_body(scopes, node)))
+
+
+def _body(scopes: list[Scope], node: NodeProto) -> Scope:
+    return next(scope for scope in scopes if scope.holder is node)
+
+
+def _loop(scope: Scope, node: NodeProto, body: Scope) -> Iterator[Finding]:
+    if not input_of(node, 0):
+        yield Finding(
+            rule="loop-no-limit",
+            severity="error",
+            node=shown(node),
+            message="a Loop without a trip limit, which TensorRT refuses",
+            fix="give it the largest number of steps as its first input M",
+            backends=TENSORRT,
+        )
+    cells = written_cells(body)
+    if cells and _walks_a_sequence(body) and len(node.input) - 2 <= _state_count(cells):
+        yield from _fixed_steps(scope, node)
+        operator = cells[0].operator
+        yield Finding(
+            rule="loop-for-cell",
+            severity="warning",
+            node=shown(node),
+            message=f"its body is one {operator} step over a given sequence: TensorRT launches 6 kernels a step "
+            "instead of 2, ONNX Runtime runs the body node by node",
+            fix=f"write it as one {operator} node over the whole sequence, as rnnx export does",
+        )
+
+
+def _walks_a_sequence(body: Scope) -> bool:
+    """Whether the body reads a tensor from outside at its own step number, and so does not wait for its last output."""
+    if body.graph is None or not body.graph.input:
+        return False
+    step, own = body.graph.input[0].name, {value.name for value in body.graph.input}
+    derived = {step} | {node.output[0] for node in body.readers.get(step, ()) if is_onnx(node, "Unsqueeze", "Cast")}
+    reads = [node for node in body.nodes if is_onnx(node, "Gather") and node.input[1] in derived]
+    return any(node.input[0] not in body.producers and node.input[0] not in own for node in reads)
+
+
+def _state_count(cells: tuple[WrittenCell, ...]) -> int:
+    return sum(2 if cell.operator == "LSTM" else 1 for cell in cells)
+
+
+def _fixed_steps(scope: Scope, node: NodeProto) -> Iterator[Finding]:
+    steps = scope.ints(node.input[0])
+    if steps and steps[0] > 1:
+        yield Finding(
+            rule="baked-time",
+            severity="error",
+            node=shown(node),
+            message=f"its trip limit holds the time length {steps[0]} of the export's example: shorter sequences fail, "
+            "longer ones are cut without a word",
+            fix="take the trip limit from the Shape of x, or export it with rnnx export",
+        )
+
+
+def _scan(node: NodeProto, cells: tuple[WrittenCell, ...]) -> Iterator[Finding]:
+    body = f"its body is one {cells[0].operator} step" if cells else "its body is a recurrence of its own"
+    yield Finding(
+        rule="scan",
+        severity="info",
+        node=shown(node),
+        message=f"{body}: TensorRT runs it as fast as a fused node (2 launches a step), ONNX Runtime runs the body "
+        "node by node, and float32 rounding differs from the fused kernel's",
+        fix="nothing for TensorRT; for ONNX Runtime a fused node is faster",
+    )
