@@ -20,7 +20,10 @@ MOST_DEATHS = 3
 
 
 class IsolatedCandidate:
-    """A `Candidate` behind a process, which is started again after it died, `MOST_DEATHS` times at most."""
+    """A `Candidate` behind a process, which is started again after it died, `MOST_DEATHS` times at most.
+
+    `busy_s` is how long the backend itself was at work, opening and answering.
+    """
 
     def __init__(self, opener: Opener, timeout_s: float) -> None:
         """Start the process and open the candidate in it.
@@ -35,6 +38,7 @@ class IsolatedCandidate:
         self._opener = opener
         self._timeout_s = timeout_s
         self._deaths = 0
+        self.busy_s = 0.0
         self._process: _RowProcess | None = None
         self.name, self.device = "", ""
         self._open()
@@ -79,7 +83,7 @@ class IsolatedCandidate:
     def _ask(self, request: Any) -> Any:
         assert self._process is not None
         try:
-            answer = self._process.answer(request, self._timeout_s)
+            answer, seconds = self._process.answer(request, self._timeout_s)
         except (TimeoutError, EOFError, BrokenPipeError) as error:
             self._deaths += 1
             got = self._process.last_words(error, self._timeout_s)
@@ -87,6 +91,7 @@ class IsolatedCandidate:
             raise BackendError(
                 f"backend {self.name}".rstrip(), got=got, expected="an answer", remedy="run this case alone to see more"
             ) from None
+        self.busy_s += seconds
         if isinstance(answer, RnnxError):
             raise answer
         return answer

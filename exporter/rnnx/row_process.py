@@ -1,12 +1,14 @@
 """A process of its own for one row: a backend that crashes or hangs takes this process with it, and no other.
 
-It reads pickled requests from its standard input and writes pickled answers to what was its standard output. The other
-end is `rnnx.isolated_candidate`, which started it and is the only one that can write to it.
+It reads pickled requests from its standard input and writes pickled answers to what was its standard output, each with
+the seconds that the backend took. The other end is `rnnx.isolated_candidate`, which started it and is the only one that
+can write to it.
 """
 
 import os
 import pickle
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +29,7 @@ def main() -> None:
             request: Opener | Case = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
+        start = time.perf_counter()
         try:
             if isinstance(request, Case):
                 if candidate is None:
@@ -37,7 +40,7 @@ def main() -> None:
                 answer = (candidate.name, candidate.device)
         except RnnxError as error:
             answer = error
-        pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
+        pickle.dump((answer, time.perf_counter() - start), answers, protocol=pickle.HIGHEST_PROTOCOL)
         answers.flush()
 
 

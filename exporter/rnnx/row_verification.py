@@ -5,11 +5,12 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnx.candidates import Candidate
+from rnnx.candidates import PYTORCH_ROWS
 from rnnx.cases import sizes_of
 from rnnx.checks.results import CheckResult, DriftCurve
 from rnnx.diagnosis.diagnosis import Diagnosis
 from rnnx.isolated_candidate import IsolatedCandidate
+from rnnx.metered_candidate import MeteredCandidate
 from rnnx.parity import ParityRow, compare
 from rnnx.profiles import text_from_profile
 from rnnx.progress import ProgressListener, stage
@@ -21,12 +22,13 @@ from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedRow:
-    """What was found of one row."""
+    """What was found of one row, and how long its backend was at work on it."""
 
     parity: ParityRow
     checks: tuple[CheckResult, ...] = ()
     drift: tuple[DriftCurve, ...] = ()
     diagnosis: Diagnosis | None = None
+    busy_s: float = 0.0
 
 
 def verify_row(
@@ -46,7 +48,7 @@ def verify_row(
         return VerifiedRow(parity=ParityRow(backend=name, status="fail", uncovered=uncovered, reason=str(error)))
 
 
-def open_row(subject: Subject, name: str, options: VerifyOptions) -> Candidate:
+def open_row(subject: Subject, name: str, options: VerifyOptions) -> MeteredCandidate | IsolatedCandidate:
     """A row's candidate, in a process of its own where a native library of a backend could crash or hang.
 
     PyTorch on CPU is the truth's own library and stays in this process; on CUDA it is tried here first, for the
@@ -56,17 +58,18 @@ def open_row(subject: Subject, name: str, options: VerifyOptions) -> Candidate:
         BackendUnavailable: this host cannot run it; says exactly why.
         BackendError: the backend was there and refused the model.
     """
-    if name.startswith("pytorch"):
-        candidate = subject.open(name, options.threads)
+    opener = functools.partial(subject.open, name, options.threads)
+    if name in PYTORCH_ROWS:
+        candidate = MeteredCandidate(opener)
         if name == "pytorch-cpu":
             return candidate
         candidate.close()
-    return IsolatedCandidate(functools.partial(subject.open, name, options.threads), options.case_timeout_s)
+    return IsolatedCandidate(opener, options.case_timeout_s)
 
 
 def _verified(
     subject: Subject,
-    candidate: Candidate,
+    candidate: MeteredCandidate | IsolatedCandidate,
     truth: Sequence[CaseTruth],
     uncovered: tuple[str, ...],
     options: VerifyOptions,
@@ -83,7 +86,7 @@ def _verified(
             uncovered=uncovered,
             on_case=listener.part_done,
         )
-    return VerifiedRow(parity=row)
+    return VerifiedRow(parity=row, busy_s=candidate.busy_s)
 
 
 def _covered(subject: Subject, name: str, truth: Sequence[CaseTruth]) -> tuple[tuple[CaseTruth, ...], tuple[str, ...]]:

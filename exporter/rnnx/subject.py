@@ -12,7 +12,7 @@ from rnnx.errors import CheckpointError, EngineError, OptionError
 from rnnx.foreign_model import ForeignModel, read_foreign_model
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights, surveyed
-from rnnx_runtime import BackendName, BackendUnavailable, Contract, FileDamagedError, TensorSpec
+from rnnx_runtime import BackendName, BackendUnavailable, Contract, ContractError, FileDamagedError, TensorSpec
 from rnnx_runtime.model_file import OnnxFile, PlanFile, read_onnx, read_plan
 from rnnx_runtime.seal import is_sealed
 
@@ -147,6 +147,13 @@ def read_subject(model: Path, sources: Sources) -> Subject:
     if sources.checkpoint is not None and not is_sealed(data):
         return _foreign_subject(model, data, sources, sources.checkpoint)
     _refuse_foreign_options(sources, sealed=is_sealed(data))
+    if not is_sealed(data):
+        raise ContractError(
+            str(model),
+            got="no rnnx contract in it, and no --checkpoint",
+            expected="a model that rnnx export wrote, whole, or another exporter's with its weights",
+            remedy="give the weights with --checkpoint; a truncated copy of a model of rnnx also looks like this",
+        )
     file = read_onnx(model)
     return Subject(
         model=file,
