@@ -34,7 +34,8 @@ def _softplus(x: Array, alpha: float, beta: float) -> Array:
 
 
 def _gelu_tanh(x: Array, alpha: float, beta: float) -> Array:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (0.044715 * x**3 + x)))
+    result: Array = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (0.044715 * x**3 + x)))
+    return result
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, sizes
+from rnnx.tensorrt_network.layers import Array, Layer, lane, sizes
 
 _RANGES = {"INT8": (-128.0, 127.0), "FP8": (-448.0, 448.0)}
 """The smallest and largest value of each type that is quantized to."""
@@ -54,7 +54,7 @@ def _along(values: Array, axis: int, rank: int) -> Array:
         return values.reshape(())
     if values.ndim != 1:
         raise ValueError(f"a scale of shape {values.shape}, where one number or a vector is known")
-    return values.reshape([-1 if place == axis % rank else 1 for place in range(rank)])
+    return lane(values, axis, rank)
 
 
 def compile_fill(layer: Layer) -> Evaluator:
@@ -69,8 +69,7 @@ def compile_fill(layer: Layer) -> Evaluator:
         deltas = np.reshape(own_delta if delta is None else delta, -1)
         values = np.full(shape, own_start if start is None else start, dtype)
         for axis, step in zip(range(len(shape)), np.broadcast_to(deltas, len(shape)), strict=True):
-            along = np.arange(shape[axis], dtype=dtype) * step.astype(dtype)
-            values = values + along.reshape([-1 if place == axis else 1 for place in range(len(shape))])
+            values = values + lane(np.arange(shape[axis], dtype=dtype) * step.astype(dtype), axis, len(shape))
         return values
 
     return fill

@@ -6,7 +6,7 @@ https://onnx.ai/onnx/operators/onnx__GatherND.html and its neighbours, which `te
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, axes_of
+from rnnx.tensorrt_network.layers import Array, Layer, axes_of, lane
 
 
 def compile_gather(layer: Layer) -> Evaluator:
@@ -71,9 +71,7 @@ def compile_one_hot(layer: Layer) -> Evaluator:
     axis = int(layer.native.axis)
 
     def one_hot(indices: Array, values: Array, depth: Array) -> Array:
-        hits = np.expand_dims(indices, axis) == np.arange(int(depth)).reshape(
-            [-1 if place == axis % (indices.ndim + 1) else 1 for place in range(indices.ndim + 1)]
-        )
+        hits = np.expand_dims(indices, axis) == lane(np.arange(int(depth)), axis, indices.ndim + 1)
         return np.where(hits, values[1], values[0])
 
     return one_hot

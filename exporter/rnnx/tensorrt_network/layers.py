@@ -52,7 +52,7 @@ class Tensor:
         return numpy_type(self.type, f"tensor {self.name!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
     """A layer of the network: its name, its `LayerType`'s name, its tensors; an input that was left out is None.
 
@@ -107,7 +107,8 @@ def numpy_type(name: str, subject: str) -> np.dtype[Any]:
     """
     if name in _EXTENDED_TYPES:
         extended = require("ml_dtypes", extra="export", purpose=f"evaluating {name}")
-        return np.dtype(getattr(extended, _EXTENDED_TYPES[name]))
+        found: np.dtype[Any] = np.dtype(getattr(extended, _EXTENDED_TYPES[name]))
+        return found
     if name not in _TYPES:
         raise BackendUnavailable(
             subject,
@@ -182,3 +183,8 @@ def sizes(dims: Any) -> tuple[int, ...] | None:
 def axes_of(mask: int) -> Iterator[int]:
     """The axes in a bit mask, the lowest bit the first."""
     return (axis for axis in range(mask.bit_length()) if mask >> axis & 1)
+
+
+def lane(values: Array, axis: int, rank: int) -> Array:
+    """A vector laid along one axis of a tensor of some rank, so that it broadcasts over the others."""
+    return values.reshape([-1 if place == axis % rank else 1 for place in range(rank)])

@@ -1,35 +1,64 @@
-"""The slice layer: start, size and stride for each axis, and what a place outside the tensor means.
+"""The slice layer: a start, a size and a stride for each axis, and a mode for the places outside the tensor.
 
 https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/infer/Graph/Layers.html#islicelayer
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, sizes
+from rnnx.tensorrt_network.layers import Array, Layer, lane, sizes
 
 Selection = Callable[[Array, Array | None], Array]
-"""From a tensor, and the value for places outside it, to the slice."""
+"""From a tensor, and the value that fills the places outside it, to the slice."""
 
-_OUTSIDE: dict[str, Callable[[Array, int], Array]] = {
-    "WRAP": lambda places, size: places % size,
-    "CLAMP": lambda places, size: places.clip(0, size - 1),
-    "FILL": lambda places, size: places.clip(0, size - 1),
-    "REFLECT": lambda places, size: _reflected(places, size),
+_INNER_PLACES: dict[str, Callable[[Array, int], Array]] = {
+    "STRICT_BOUNDS": lambda places, length: places,
+    "WRAP": lambda places, length: places % length,
+    "CLAMP": lambda places, length: places.clip(0, length - 1),
+    "FILL": lambda places, length: places.clip(0, length - 1),
+    "REFLECT": lambda places, length: _reflected(places, length),
 }
-"""For each mode, the place inside a tensor that stands for one outside it."""
+"""For each mode, the place inside an axis that stands for one outside it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """What a slice takes of one axis of a length."""
+
+    start: int
+    size: int
+    stride: int
+    length: int
+
+    @property
+    def places(self) -> Array:
+        """The places that it takes, some perhaps outside."""
+        return self.start + self.stride * np.arange(self.size)
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether all of them are inside the axis."""
+        last = self.start + (self.size - 1) * self.stride
+        return not self.size or (0 <= self.start < self.length and 0 <= last < self.length)
+
+    @property
+    def as_slice(self) -> slice:
+        """The same as Python writes it, for a stride that is not 0 and places inside."""
+        stop = self.start + self.size * self.stride
+        return slice(self.start, stop if stop >= 0 else None, self.stride) if self.size else slice(0, 0)
 
 
 def compile_slice(layer: Layer) -> Evaluator:
     """A slice whose start, size, stride and axes are the layer's own or, where it has them, its inputs."""
     own = [sizes(getattr(layer.native, name)) for name in ("start", "shape", "stride", "axes")]
     mode = layer.native.mode.name
-    if mode not in ("STRICT_BOUNDS", *_OUTSIDE):
+    if mode not in _INNER_PLACES:
         raise layer.unsupported(f"mode {mode}")
-    known: tuple[object, ...] = ()
-    selection: Selection = _never
+    known: tuple[object, ...] = (None,) * 5
+    selection: Selection | None = None
 
     def take(
         x: Array,
@@ -41,20 +70,14 @@ def compile_slice(layer: Layer) -> Evaluator:
     ) -> Array:
         nonlocal known, selection
         # In a loop these are the same objects at every step, and nothing writes into an array once it is made.
-        if (
-            not (known and known[0] is start and known[1] is size and known[2] is stride and known[3] is axes)
-            or known[4] != x.shape
-        ):
+        same = known[0] is start and known[1] is size and known[2] is stride and known[3] is axes
+        if selection is None or not same or known[4] != x.shape:
             given = [_chosen(value, mine) for value, mine in zip((start, size, stride, axes), own, strict=True)]
-            selection = _selection(x.shape, _spans(len(x.shape), *given), mode)
+            selection = _selection(_spans(x.shape, *given), mode)
             known = (start, size, stride, axes, x.shape)
         return selection(x, fill)
 
     return take
-
-
-def _never(x: Array, fill: Array | None) -> Array:
-    raise ValueError("a slice before its selection was made")
 
 
 def _chosen(value: Array | None, own: tuple[int, ...] | None) -> Sequence[int] | None:
@@ -62,65 +85,38 @@ def _chosen(value: Array | None, own: tuple[int, ...] | None) -> Sequence[int] |
 
 
 def _spans(
-    rank: int,
+    shape: tuple[int, ...],
     start: Sequence[int] | None,
     size: Sequence[int] | None,
     stride: Sequence[int] | None,
     axes: Sequence[int] | None,
-) -> dict[int, tuple[int, int, int]]:
-    """For each sliced axis its start, size and stride."""
-    if start is None or size is None or stride is None:
-        raise ValueError("a slice without a start, a size or a stride")
-    places = range(rank) if axes is None else [axis % rank for axis in axes]
-    return {axis: span for axis, *span in zip(places, start, size, stride, strict=True)}  # type: ignore[misc]
+) -> list[Span]:
+    """What the slice takes of every axis; all of those that it does not name."""
+    if start is None or size is None or stride is None or min(size, default=0) < 0:
+        raise ValueError(f"a slice from {start} of size {size} by {stride}")
+    spans = [Span(start=0, size=length, stride=1, length=length) for length in shape]
+    for axis, *span in zip(range(len(shape)) if axes is None else axes, start, size, stride, strict=True):
+        spans[axis] = Span(start=span[0], size=span[1], stride=span[2], length=shape[axis])
+    return spans
 
 
-def _selection(shape: tuple[int, ...], spans: dict[int, tuple[int, int, int]], mode: str) -> Selection:
-    inside = all(_is_inside(span, shape[axis]) for axis, span in spans.items())
-    if inside and all(stride for _, _, stride in spans.values()):
-        key = tuple(_python_slice(spans[axis]) if axis in spans else slice(None) for axis in range(len(shape)))
+def _selection(spans: list[Span], mode: str) -> Selection:
+    inside = all(span.is_inside for span in spans)
+    if inside and all(span.stride for span in spans):
+        key = tuple(span.as_slice for span in spans)
         return lambda x, fill: x[key]
     if not inside and mode == "STRICT_BOUNDS":
-        raise ValueError(f"a slice of (start, size, stride) {spans} by axis leaves the tensor of shape {shape}")
-    places = {axis: start + stride * np.arange(size) for axis, (start, size, stride) in spans.items()}
-    grid = np.ix_(
-        *(
-            _inner(places[axis], shape[axis], mode) if axis in places else np.arange(shape[axis])
-            for axis in range(len(shape))
-        )
-    )
+        raise ValueError(f"a slice that leaves the tensor: {next(span for span in spans if not span.is_inside)}")
+    grid = np.ix_(*(_INNER_PLACES[mode](span.places, span.length) for span in spans))
     if inside or mode != "FILL":
         return lambda x, fill: x[grid]
     outside = np.zeros((), np.bool_)
-    for axis, along in places.items():
-        lane = (along < 0) | (along >= shape[axis])
-        outside = outside | lane.reshape([-1 if axis == other else 1 for other in range(len(shape))])
+    for axis, span in enumerate(spans):
+        outside = outside | lane((span.places < 0) | (span.places >= span.length), axis, len(spans))
     return lambda x, fill: np.where(outside, np.zeros((), x.dtype) if fill is None else fill, x[grid])
 
 
-def _is_inside(span: tuple[int, int, int], length: int) -> bool:
-    start, size, stride = span
-    last = start + (size - 1) * stride
-    if size < 0:
-        raise ValueError(f"a slice of size {size}")
-    return size == 0 or (0 <= start < length and 0 <= last < length)
-
-
-def _python_slice(span: tuple[int, int, int]) -> slice:
-    start, size, stride = span
-    if size == 0:
-        return slice(0, 0)
-    stop = start + size * stride
-    return slice(start, stop if stop >= 0 else None, stride)
-
-
-def _inner(places: Array, length: int, mode: str) -> Array:
-    return places if mode == "STRICT_BOUNDS" or not length else _OUTSIDE[mode](places, length)
-
-
 def _reflected(places: Array, length: int) -> Array:
-    if length == 1:
-        return np.zeros_like(places)
-    period = 2 * (length - 1)
+    period = max(2 * (length - 1), 1)
     folded = places % period
-    return np.asarray(np.minimum(folded, period - folded))
+    return np.asarray(np.minimum(folded, period - folded) if length > 1 else folded)
