@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.tensorrt_network.layers import Array, Layer, axes_of
+from rnnx.tensorrt_network.layers import Array, Layer, axes_of, lane
 
 Evaluator = Callable[..., Any]
 """A layer's inputs to its output, or to a tuple of its outputs."""
@@ -187,6 +187,21 @@ def compile_cumulative(layer: Layer) -> Evaluator:
         return np.flip(total, along) if backwards else total
 
     return accumulate
+
+
+def compile_scale(layer: Layer) -> Evaluator:
+    """`(x · scale + shift) ^ power`, each one number or a vector along an axis; left out they do nothing."""
+    axis, rank, mode = int(layer.native.channel_axis), len(layer.outputs[0].shape), layer.native.mode.name
+    scale, shift, power = (np.array(getattr(layer.native, name), layer.dtype) for name in ("scale", "shift", "power"))
+    if mode not in ("UNIFORM", "CHANNEL"):
+        raise layer.unsupported(f"mode {mode}")
+
+    def evaluate(x: Array) -> Array:
+        scaled = x * lane(scale, axis, rank) if scale.size else x
+        shifted = scaled + lane(shift, axis, rank) if shift.size else scaled
+        return np.power(shifted, lane(power, axis, rank)) if power.size else shifted
+
+    return evaluate
 
 
 def compile_parametric_relu(layer: Layer) -> Evaluator:

@@ -16,6 +16,7 @@ from rnnx.tensorrt_network.arithmetic import (
     compile_normalization,
     compile_parametric_relu,
     compile_reduce,
+    compile_scale,
     compile_softmax,
     compile_unary,
 )
@@ -64,6 +65,7 @@ _ARITHMETIC: dict[str, Callable[[Layer], Evaluator]] = {
     "NORMALIZATION": compile_normalization,
     "PARAMETRIC_RELU": compile_parametric_relu,
     "REDUCE": compile_reduce,
+    "SCALE": compile_scale,
     "SOFTMAX": compile_softmax,
     "UNARY": compile_unary,
 }
@@ -129,8 +131,8 @@ class Compilation:
             return self._layer_step(node)
         reads, writes = (tuple(map(self.place_of, sorted(names))) for names in (node.reads, node.writes))
         if isinstance(node, Loop):
-            subject, run = node.bounds[0].subject, compile_loop(node, self.place, self.steps(node.body))
-            return Step(subject=subject, reads=reads, writes=writes, run=run)
+            run = compile_loop(node, self.place, self.steps(node.body))
+            return Step(subject=node.subject, reads=reads, writes=writes, run=run)
         return Step(subject=node.outputs[0].subject, reads=reads, writes=writes, run=self._conditional(node))
 
     def _layer_step(self, layer: Layer) -> Step | None:

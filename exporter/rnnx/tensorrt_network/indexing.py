@@ -13,7 +13,7 @@ def compile_gather(layer: Layer) -> Evaluator:
     """Values at indices: along an axis, one for each index, or at places of several axes."""
     mode, axis, shared = layer.native.mode.name, int(layer.native.axis), int(layer.native.num_elementwise_dims)
     if mode == "ELEMENT":
-        return lambda data, indices: np.take_along_axis(data, indices, axis)
+        return lambda data, indices: data[_grid(indices, axis)]
     if mode == "ND":
         return lambda data, indices: _gather_nd(data, indices, shared)
     if mode != "DEFAULT" or shared > 1:
@@ -23,6 +23,13 @@ def compile_gather(layer: Layer) -> Evaluator:
             [np.take(own, places, axis - 1) for own, places in zip(data, indices, strict=True)]
         )
     return lambda data, indices: np.take(data, indices, axis)
+
+
+def _grid(indices: Array, axis: int) -> tuple[Array, ...]:
+    """The place of each index: its own, but along the axis the index itself."""
+    places: list[Array] = list(np.indices(indices.shape, sparse=True))
+    places[axis] = indices
+    return tuple(places)
 
 
 def _gather_nd(data: Array, indices: Array, shared: int) -> Array:
@@ -39,10 +46,7 @@ def compile_scatter(layer: Layer) -> Evaluator:
 
     def scatter(data: Array, indices: Array, updates: Array) -> Array:
         result = data.copy()
-        if mode == "ND":
-            result[tuple(np.moveaxis(indices, -1, 0))] = updates
-        else:
-            np.put_along_axis(result, indices, updates, axis)
+        result[tuple(np.moveaxis(indices, -1, 0)) if mode == "ND" else _grid(indices, axis)] = updates
         return result
 
     return scatter
@@ -72,7 +76,8 @@ def compile_one_hot(layer: Layer) -> Evaluator:
 
     def one_hot(indices: Array, values: Array, depth: Array) -> Array:
         hits = np.expand_dims(indices, axis) == lane(np.arange(int(depth)), axis, indices.ndim + 1)
-        return np.where(hits, values[1], values[0])
+        chosen: Array = np.where(hits, values[1], values[0])
+        return chosen
 
     return one_hot
 

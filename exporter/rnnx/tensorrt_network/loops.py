@@ -11,6 +11,7 @@ import numpy as np
 from rnnx.tensorrt_network.layers import Array, Layer, Tensor
 from rnnx.tensorrt_network.steps import Step, Values, leading_steps, run_steps
 from rnnx.tensorrt_network.structure import Loop
+from rnnx_runtime.errors import BackendError
 
 Place = Callable[[Tensor | None], int]
 """From a tensor to its place among the values."""
@@ -46,6 +47,7 @@ class Iterator:
 class Collection:
     """A loop output that joins a value of each step along a new axis, whose length is given beforehand."""
 
+    subject: str
     source: int
     target: int
     length: int
@@ -53,9 +55,18 @@ class Collection:
     backwards: bool
 
     def join(self, parts: list[Array], length: int) -> Array:
-        """The output from the values of all steps."""
-        if len(parts) != length or not parts:  # TensorRT leaves what no step wrote as it finds the memory
-            raise ValueError(f"{len(parts)} steps for an output of {length}")
+        """The output from the values of all steps; what no step wrote TensorRT leaves as it finds the memory.
+
+        Raises:
+            BackendError: there are not as many steps as it is long, or there is none.
+        """
+        if len(parts) != length or not parts:
+            raise BackendError(
+                self.subject,
+                got=f"values of {len(parts)} steps",
+                expected=str(length or "at least one"),
+                remedy="give the loop a trip limit alone, and no condition that ends it early",
+            )
         return np.stack(parts[::-1] if self.backwards else parts, self.axis)
 
 
@@ -156,6 +167,7 @@ def _collection(layer: Layer, place: Place) -> Collection:
         raise layer.unsupported(f"kind {layer.native.kind.name}")
     source, length = map(place, layer.inputs)
     return Collection(
+        subject=layer.subject,
         source=source,
         target=place(layer.outputs[0]),
         length=length,

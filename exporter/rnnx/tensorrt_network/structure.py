@@ -23,6 +23,11 @@ class Loop:
     body: tuple["Node", ...]
 
     @property
+    def subject(self) -> str:
+        """The loop in an error's words."""
+        return f"loop {self.bounds[0].native.loop.name!r}"
+
+    @property
     def reads(self) -> frozenset[str]:
         """The tensors from outside."""
         nodes = (*self.bounds, *self.body)
@@ -62,7 +67,7 @@ Node = Layer | Loop | Conditional
 
 def nest(layers: Sequence[Layer], wanted: frozenset[str]) -> tuple[Node, ...]:
     """The tree of a network's layers in an order to run them in, without what no tensor in `wanted` needs."""
-    layers = _with_conditions(layers)
+    layers = _live(_with_conditions(layers), wanted)
     members, chains = _loops(layers)
     inside: dict[int | None, list[Layer]] = {loop: [] for loop in (None, *chains)}
     for layer, loops in zip(layers, members, strict=True):
@@ -78,6 +83,22 @@ def nest(layers: Sequence[Layer], wanted: frozenset[str]) -> tuple[Node, ...]:
         return Loop(bounds=bounds, body=region(loop, read_by(bounds)))
 
     return region(None, wanted)
+
+
+def _live(layers: Sequence[Layer], wanted: frozenset[str]) -> list[Layer]:
+    """The layers that `wanted` or an assertion needs; a loop's limits with anything of the loop."""
+    makers = {name: layer for layer in layers for name in layer.writes}
+    limits = [layer for layer in layers if layer.kind == "TRIP_LIMIT"]
+    pending = [makers[name] for name in wanted if name in makers]
+    pending += [layer for layer in layers if layer.kind == "ASSERTION"]
+    live: set[Layer] = set()
+    while pending:
+        layer = pending.pop()
+        if layer not in live:
+            live.add(layer)
+            pending += [makers[name] for name in layer.reads if name in makers]
+            pending += [limit for limit in limits if layer.kind in BOUNDS and limit.scope == layer.scope]
+    return [layer for layer in layers if layer in live]
 
 
 def in_order(nodes: Iterable[Node], wanted: frozenset[str]) -> list[Node]:
