@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx_runtime.errors import RnnxError
 
 if TYPE_CHECKING:
+    from rnnx.benchmarking import BenchOptions, bench
     from rnnx.engine import EngineReport, build_engine
     from rnnx.engine_options import EngineOptions
     from rnnx.examination import doctor
@@ -18,23 +19,26 @@ if TYPE_CHECKING:
     from rnnx.exporter import ExportReport, export
     from rnnx.findings import DoctorReport, Finding
     from rnnx.inspection import inspect
-    from rnnx.latency import LatencyReport
     from rnnx.parity import ParityReport
+    from rnnx.timing.figures import BenchReport, LatencyReport
     from rnnx.verification import verify
     from rnnx.verification_report import VerificationReport
     from rnnx.verify_options import VerifyOptions
 
 _HOMES = {
+    "BenchOptions": "rnnx.benchmarking",
+    "BenchReport": "rnnx.timing.figures",
     "DoctorReport": "rnnx.findings",
     "EngineOptions": "rnnx.engine_options",
     "EngineReport": "rnnx.engine",
     "ExportOptions": "rnnx.export_options",
     "ExportReport": "rnnx.exporter",
     "Finding": "rnnx.findings",
-    "LatencyReport": "rnnx.latency",
+    "LatencyReport": "rnnx.timing.figures",
     "ParityReport": "rnnx.parity",
     "VerificationReport": "rnnx.verification_report",
     "VerifyOptions": "rnnx.verify_options",
+    "bench": "rnnx.benchmarking",
     "build_engine": "rnnx.engine",
     "doctor": "rnnx.examination",
     "export": "rnnx.exporter",
@@ -44,6 +48,8 @@ _HOMES = {
 """Public names and the modules they live in, imported on first use so that `import rnnx` stays light."""
 
 __all__ = [
+    "BenchOptions",
+    "BenchReport",
     "DoctorReport",
     "EngineOptions",
     "EngineReport",
@@ -55,6 +61,7 @@ __all__ = [
     "RnnxError",
     "VerificationReport",
     "VerifyOptions",
+    "bench",
     "build_engine",
     "doctor",
     "export",

@@ -7,8 +7,8 @@ import click
 from rich.text import Text
 
 from rnnx.cli.render import print_table
-from rnnx.latency import LatencyReport
 from rnnx.parity import ParityRow
+from rnnx.timing.figures import LatencyReport
 from rnnx.verification_report import VerificationReport
 
 _COLORS = {"pass": "green", "fail": "bold red", "skip": "yellow"}
@@ -67,14 +67,11 @@ def _parity_notes(report: VerificationReport) -> Iterator[str]:
 def _print_latency(latency: LatencyReport) -> None:
     shape = ", ".join(f"{dim}={size}" for dim, size in latency.sizes.items())
     threads = f"{latency.threads} CPU thread{'s' if latency.threads > 1 else ''}"
-    columns = (
-        "backend", "device", ">first ms", ">p50 ms", ">p90 ms", ">p99 ms", ">steps/s", ">× PyTorch CPU", ">calls",
-    )  # fmt: skip
+    columns = ("backend", "device", ">p50 ms", ">p90 ms", ">p99 ms", ">steps/s", ">× PyTorch CPU", ">calls")
     rows = (
         (
-            row.backend, row.device, f"{row.first_call_ms:.3f}", f"{row.p50_ms:.3f}", f"{row.p90_ms:.3f}",
-            f"{row.p99_ms:.3f}", f"{row.steps_per_second:,.0f}", _NONE if row.speedup is None else f"{row.speedup:.2f}",
-            row.calls,
+            row.backend, row.device, f"{row.p50_ms.value:.3f}", f"{row.p90_ms.value:.3f}", f"{row.p99_ms.value:.3f}",
+            f"{row.steps_per_second:,.0f}", _NONE if row.ratio is None else f"{row.ratio.value:.2f}", row.calls,
         )
         for row in latency.rows
     )  # fmt: skip

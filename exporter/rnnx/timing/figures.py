@@ -102,9 +102,14 @@ class LatencyReport:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchReport:
-    """All timing figures of one model, with what they were measured on."""
+    """All timing figures of one model, with what they were measured on.
+
+    `model_sha256` is the file's, `weights_sha256` the weights': another export of the same weights can be compared.
+    """
 
     model: str
+    model_sha256: str
+    weights_sha256: str
     latency: LatencyReport
     jitter: tuple[JitterRow, ...]
     throughput: tuple[ThroughputPoint, ...]

@@ -1,0 +1,191 @@
+"""Timing one model in depth: latency, streaming, throughput and start-up of every backend, side by side."""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS, ROW_NAMES, Candidate
+from rnnx.errors import OptionError
+from rnnx.fingerprint import take_fingerprint
+from rnnx.progress import ProgressListener, Silence
+from rnnx.subject import Sources, Subject, read_subject
+from rnnx.timing.conditions import conditions_of
+from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, LatencyRow, StartUpRow
+from rnnx.timing.inputs import timing_feeds
+from rnnx.timing.jitter import STEPS, measure_jitter, why_no_stream
+from rnnx.timing.latency import measure_latency
+from rnnx.timing.start_up import measure_start_up, start_up_request
+from rnnx.timing.throughput import measure_throughput
+from rnnx.verify_options import VerifyOptions, latency_sizes
+from rnnx_runtime.errors import BackendUnavailable
+
+TIMED_ROWS = tuple(name for name in ROW_NAMES if name != NETWORK_ROW)
+"""The rows whose times mean something: the parsed network runs no kernel."""
+
+_POINT_SHARE = 0.1
+"""Of the seconds for latency, what one point of a throughput curve gets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """What to time and how.
+
+    `checkpoint` adds the rows of PyTorch, and with them ratios, `engine` the engine's row. `backends` are the rows to
+    run, all that apply when empty. `threads` is for the sessions and for PyTorch. `sizes` is the shape of the latency
+    figures, of T and B what the model leaves free, and `seconds` about how long to time each backend there. A stream
+    of `stream_steps` single steps is held against a deadline of `frame_ms`.
+    """
+
+    checkpoint: str | os.PathLike[str] | None = None
+    engine: str | os.PathLike[str] | None = None
+    backends: tuple[str, ...] = ()
+    threads: int = 1
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 2.0
+    frame_ms: float = 10.0
+    stream_steps: int = STEPS
+
+
+def bench(
+    model: str | os.PathLike[str], options: BenchOptions | None = None, *, listener: ProgressListener | None = None
+) -> BenchReport:
+    """Time every backend of a model that this host can run, side by side.
+
+    Start-up comes first, each backend in processes of its own: one that crashes or hangs there is not run here.
+
+    Args:
+        model: an .onnx.
+        options: see `BenchOptions`.
+        listener: is told how far the call is.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or is not the one this model was exported from.
+        EngineError: the engine was built from another model.
+        OptionError: an option does not fit the model.
+        FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
+        BackendUnavailable: no backend runs here; says why of each.
+        BackendError: a backend failed while it was timed.
+        MissingExtraError: a checkpoint was given and PyTorch is not installed.
+    """
+    options, listener = options or BenchOptions(), listener or Silence()
+    _check(options)
+    sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
+    subject = read_subject(Path(model), sources)
+    sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
+    requests = [start_up_request(subject, sources, row, sizes, options.threads) for row in _rows(subject, options)]
+    start_up = measure_start_up(requests, listener=listener)
+    names = [row.backend for row in start_up if not row.problem]
+    if not names:
+        raise _nothing_runs(start_up)
+    with _pytorch_threads(names, options.threads), contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
+        return _report(subject, opened, sizes, tuple(start_up), options, listener)
+
+
+def _check(options: BenchOptions) -> None:
+    for name in options.backends:
+        if name not in TIMED_ROWS:
+            raise OptionError("backend", got=repr(name), expected=" | ".join(TIMED_ROWS), remedy="choose one of these")
+    least: dict[str, float] = {"threads": options.threads - 1, "stream steps": options.stream_steps - 1}
+    above_0 = {"seconds": options.seconds, "frame": options.frame_ms}
+    for name, value in above_0.items():
+        if not 0 < value < float("inf"):
+            raise OptionError(name, got=f"{value:g}", expected="a time above 0", remedy="leave it out for the default")
+    for name, value in least.items():
+        if value < 0:
+            raise OptionError(name, got=f"{value + 1:g}", expected="≥ 1", remedy="leave it out for the default")
+
+
+def _rows(subject: Subject, options: BenchOptions) -> list[str]:
+    """The rows to time: those named, or those that what was given is enough for."""
+    wanted = options.backends or [row for row in subject.rows() if subject.weights or row not in PYTORCH_ROWS]
+    return [row for row in TIMED_ROWS if row in wanted]
+
+
+def _report(
+    subject: Subject,
+    opened: Sequence[Candidate],
+    sizes: Mapping[str, int],
+    start_up: tuple[StartUpRow, ...],
+    options: BenchOptions,
+    listener: ProgressListener,
+) -> BenchReport:
+    names = [candidate.name for candidate in opened]
+    latency, left_out = _latency(subject, opened, sizes, options, listener)
+    jitter, no_stream = _jitter(subject, opened, options, listener)
+    seconds = options.seconds * _POINT_SHARE
+    throughput, ended = measure_throughput(
+        opened, subject.contract, sizes, seconds=seconds, covers=subject.covers, listener=listener
+    )
+    return BenchReport(
+        model=str(subject.model.path),
+        model_sha256=subject.sha256,
+        weights_sha256=subject.contract.source.weights_sha256,
+        latency=LatencyReport(
+            sizes=sizes, threads=options.threads, rows=latency, start_up=start_up, notes=tuple(left_out)
+        ),
+        jitter=jitter,
+        throughput=tuple(throughput),
+        fingerprint=take_fingerprint(names),
+        notes=(*no_stream, *ended),
+    )
+
+
+def _latency(
+    subject: Subject,
+    opened: Sequence[Candidate],
+    sizes: Mapping[str, int],
+    options: BenchOptions,
+    listener: ProgressListener,
+) -> tuple[tuple[LatencyRow, ...], list[str]]:
+    """The rows of the backends that take inputs of these sizes, and notes on the others."""
+    covered = [candidate for candidate in opened if subject.covers(candidate.name, sizes)]
+    time, batch = sizes.get("T", subject.contract.steps or 1), sizes["B"]
+    rows = measure_latency(
+        covered,
+        timing_feeds(subject.contract, time, batch),
+        steps=time * batch,
+        seconds=options.seconds,
+        conditions={one.name: conditions_of(subject, one.name, options.threads) for one in covered},
+        listener=listener,
+    )
+    return tuple(rows), [f"{one.name}: no profile covers this shape" for one in opened if one not in covered]
+
+
+def _jitter(
+    subject: Subject, opened: Sequence[Candidate], options: BenchOptions, listener: ProgressListener
+) -> tuple[tuple[JitterRow, ...], list[str]]:
+    """The rows of the backends that can stream, and why others cannot."""
+    reason = why_no_stream(subject.contract)
+    if reason:
+        return (), [f"no streaming: {reason}"]
+    single: dict[str, int] = {dim: 1 for dim in ("T", "B") if dim in subject.contract.inputs[0].dims}
+    covered = [candidate for candidate in opened if subject.covers(candidate.name, single)]
+    rows = measure_jitter(
+        covered, subject.contract, frame_ms=options.frame_ms, steps=options.stream_steps, listener=listener
+    )
+    left_out = [f"{one.name}: no streaming: no profile covers one step" for one in opened if one not in covered]
+    return tuple(rows), left_out
+
+
+def _nothing_runs(rows: Sequence[StartUpRow]) -> BackendUnavailable:
+    return BackendUnavailable(
+        "bench",
+        got="; ".join(row.problem for row in rows),
+        expected="a backend that runs here",
+        remedy="name another with --backend, or install one",
+    )
+
+
+def _pytorch_threads(names: Sequence[str], threads: int) -> contextlib.AbstractContextManager[None]:
+    if not set(names) & set(PYTORCH_ROWS):
+        return contextlib.nullcontext()
+    from rnnx.torch_reference import torch_threads
+
+    return torch_threads(threads)
+
+
+def _path(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)

@@ -1,0 +1,122 @@
+"""Streaming: how regularly single time steps come, with the state carried from each to the next.
+
+Steps follow each other at once; a real stream waits between frames, so that its caches may be colder.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.candidates import Candidate
+from rnnx.cases import Case
+from rnnx.progress import ProgressListener, stage
+from rnnx.timing.figures import JitterRow
+from rnnx.timing.inputs import timing_feeds
+from rnnx.timing.stopwatch import Clock, Measure, host_timed, undisturbed
+from rnnx_runtime.contract import Contract
+
+Array = NDArray[Any]
+
+STEPS = 10_000
+
+_BLOCKS = 10
+"""Backends take turns in so many blocks, so that a disturbance of the machine does not fall on one alone."""
+
+_WARM_UP_STEPS = 100
+"""Steps before each block that count for nothing: the caches are another backend's."""
+
+
+Step = Callable[[], object]
+"""Makes the next step of a stream."""
+
+
+@runtime_checkable
+class StreamCandidate(Protocol):
+    """A candidate with a way of its own to step, as a service would use it."""
+
+    def prepare_stream(self, feeds: Mapping[str, Array]) -> Step:
+        """A stream that starts from `feeds` of one time step; each call is a step, the state carried from the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stream:
+    """One backend's stream, and the times of its steps in ms so far."""
+
+    backend: str
+    measure: Measure
+    times: list[float] = field(default_factory=list)
+
+
+def why_no_stream(contract: Contract) -> str:
+    """Why a model has no single next step; empty where it has one."""
+    if contract.form == "encoder" and contract.directions == 2:
+        return "a bidirectional encoder cannot stream: its backward half starts at the last time step"
+    if contract.form == "unrolled" and contract.steps != 1:
+        return f"{contract.steps} unrolled steps cannot stream: export the decoder with --form step"
+    if not contract.state_inputs:
+        return "a model without state inputs cannot stream: nothing carries from step to step"
+    return ""
+
+
+def measure_jitter(
+    candidates: Sequence[Candidate],
+    contract: Contract,
+    *,
+    frame_ms: float,
+    steps: int = STEPS,
+    listener: ProgressListener,
+    clock: Clock = perf_counter_ns,
+) -> list[JitterRow]:
+    """Time each of `steps` single steps at batch 1 by itself, against a deadline of `frame_ms`.
+
+    A step's time includes handing its arrays over and taking the state back, as a service does.
+
+    Raises:
+        BackendError: a backend failed.
+    """
+    feeds = timing_feeds(contract, 1, 1)
+    streams = [_Stream(backend=one.name, measure=host_timed(stepping(one, feeds), clock)) for one in candidates]
+    with stage(listener, "streaming", _BLOCKS), undisturbed():
+        for block in range(_BLOCKS):
+            for stream in streams:
+                for _ in range(_WARM_UP_STEPS):
+                    stream.measure()
+                count = steps * (block + 1) // _BLOCKS - steps * block // _BLOCKS
+                stream.times.extend(stream.measure() for _ in range(count))
+            listener.part_done()
+    return [_row(stream, frame_ms) for stream in streams]
+
+
+def stepping(candidate: Candidate, feeds: Mapping[str, Array]) -> Step:
+    """The candidate's own stream, or one through `outputs`."""
+    if isinstance(candidate, StreamCandidate):
+        return candidate.prepare_stream(feeds)
+    return functools.partial(_step, candidate, dict(feeds))
+
+
+def _step(candidate: Candidate, feeds: dict[str, Array]) -> None:
+    """One step; `feeds` is changed to the next step's."""
+    values = candidate.outputs(Case(name="step", feeds=feeds))
+    carried = {"h0": values["hn"], "c0": values.get("cn")}
+    feeds.update({name: value for name, value in carried.items() if value is not None})
+
+
+def _row(stream: _Stream, frame_ms: float) -> JitterRow:
+    times = np.array(stream.times)
+    p50, p99, p999 = (float(value) for value in np.quantile(times, (0.5, 0.99, 0.999)))
+    return JitterRow(
+        backend=stream.backend,
+        frame_ms=frame_ms,
+        steps=times.size,
+        p50_ms=p50,
+        p99_ms=p99,
+        p999_ms=p999,
+        longest_ms=float(times.max()),
+        longest_at_step=int(times.argmax()),
+        misses=int((times > frame_ms).sum()),
+    )

@@ -1,0 +1,144 @@
+"""Throughput against batch and against time, doubling either until more of it brings nothing more."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+
+from rnnx.candidates import Candidate
+from rnnx.progress import ProgressListener, stage
+from rnnx.timing.bootstrap import inverted, quantile_estimates
+from rnnx.timing.figures import Estimate, ThroughputPoint
+from rnnx.timing.inputs import timing_feeds
+from rnnx.timing.rounds import alternate, calls_per_round
+from rnnx.timing.stopwatch import Clock, host_timed, undisturbed
+from rnnx.timing.warm_up import warm_up
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.errors import BackendError, InputError
+
+LEAST_GAIN = 0.05
+"""Two doublings in a row that gain less than this over the best before them are saturation."""
+
+LARGEST = {"B": 1024, "T": 4096}
+"""Where a sweep ends that does not saturate."""
+
+LONGEST_CALL_MS = 2000.0
+"""A backend whose call takes longer is not tried at larger sizes."""
+
+POINT_ROUNDS = 5
+
+Covers = Callable[[str, Mapping[str, int]], bool]
+
+
+@dataclass(kw_only=True)
+class _Curve:
+    """One backend's points of one sweep while it is under way; `ended` says why it went no further."""
+
+    candidate: Candidate
+    points: list[tuple[Mapping[str, int], Estimate]] = field(default_factory=list)
+    ended: str = ""
+
+
+def measure_throughput(
+    candidates: Sequence[Candidate],
+    contract: Contract,
+    sizes: Mapping[str, int],
+    *,
+    seconds: float,
+    covers: Covers,
+    listener: ProgressListener,
+    clock: Clock = perf_counter_ns,
+) -> tuple[list[ThroughputPoint], list[str]]:
+    """Steps per second at doubling B, with T as in `sizes`, and at doubling T with B so, where the model leaves T free.
+
+    Args:
+        candidates: opened, in this process; they take turns at each point.
+        contract: the model's.
+        sizes: the sizes that a sweep leaves as they are.
+        seconds: about how long to time each backend at one point.
+        covers: whether a row takes inputs of some sizes.
+        listener: is told of each point.
+        clock: the host's.
+
+    Returns:
+        The points, and notes on backends whose sweep ended for another reason than saturation.
+    """
+    points, notes = [], []
+    for dim in sizes:
+        curves = [_Curve(candidate=candidate) for candidate in candidates]
+        doublings = [2**power for power in range(LARGEST[dim].bit_length())]
+        with stage(listener, f"throughput against {dim}", len(doublings)), undisturbed():
+            for size in doublings:
+                at = {**sizes, dim: size}
+                active = [curve for curve in curves if _takes(curve, at, covers)]
+                _measure_point(active, contract, at, seconds, clock)
+                listener.part_done()
+        points += [point for curve in curves for point in _points(curve, dim, contract)]
+        notes += [f"{curve.candidate.name}: throughput against {dim} {curve.ended}" for curve in curves if curve.ended]
+    return points, notes
+
+
+def is_saturated(rates: Sequence[float]) -> bool:
+    """Whether the last two doublings brought less than `LEAST_GAIN` over the best before them.
+
+    One is not enough: from one row to two, a matrix product takes the place of a matrix-vector product, which may
+    gain nothing while four rows gain again.
+    """
+    return len(rates) > 2 and max(rates[-2:]) < max(rates[:-2]) * (1 + LEAST_GAIN)
+
+
+def _takes(curve: _Curve, sizes: Mapping[str, int], covers: Covers) -> bool:
+    if curve.ended or _done(curve):
+        return False
+    if not covers(curve.candidate.name, sizes):
+        curve.ended = f"ended before {_text(sizes)}: no profile covers it"
+    return not curve.ended
+
+
+def _done(curve: _Curve) -> bool:
+    return is_saturated([rate.value for _, rate in curve.points])
+
+
+def _measure_point(
+    curves: Sequence[_Curve], contract: Contract, sizes: Mapping[str, int], seconds: float, clock: Clock
+) -> None:
+    time = sizes.get("T", contract.steps or 1)
+    ready = []
+    for curve in curves:
+        try:
+            measure = host_timed(curve.candidate.prepare(timing_feeds(contract, time, sizes["B"])), clock)
+            ready.append((curve, measure, warm_up(measure, bound_ms=seconds * 1000)))
+        except (BackendError, InputError, MemoryError, ValueError) as error:  # NumPy has limits besides the host's
+            curve.ended = f"ended before {_text(sizes)}: {error}"
+    share_ms = seconds * 1000 / POINT_ROUNDS
+    counts = [calls_per_round(warmed, share_ms) for _, _, warmed in ready]
+    times = alternate([measure for _, measure, _ in ready], counts, POINT_ROUNDS)
+    for (curve, _, warmed), own in zip(ready, times, strict=True):
+        median_ms = quantile_estimates(own, (0.5,))[0]
+        curve.points.append((sizes, inverted(median_ms, 1000.0 * time * sizes["B"])))
+        if warmed.typical_ms > LONGEST_CALL_MS and not _done(curve):
+            curve.ended = f"ended at {_text(sizes)}: one call takes {warmed.typical_ms / 1000:.1f} s"
+
+
+def _points(curve: _Curve, dim: str, contract: Contract) -> list[ThroughputPoint]:
+    rates = [rate.value for _, rate in curve.points]
+    knee = _knee(rates) if is_saturated(rates) else len(rates)
+    return [
+        ThroughputPoint(
+            backend=curve.candidate.name,
+            time=sizes.get("T", contract.steps or 1),
+            batch=sizes["B"],
+            sweep=dim,
+            steps_per_second=rate,
+            saturated=i >= knee,
+        )
+        for i, (sizes, rate) in enumerate(curve.points)
+    ]
+
+
+def _knee(rates: Sequence[float]) -> int:
+    """The first point that no larger one beats by `LEAST_GAIN`."""
+    return next(i for i, rate in enumerate(rates) if max(rates[i:]) < (1 + LEAST_GAIN) * rate)
+
+
+def _text(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{dim}={size}" for dim, size in sizes.items())
