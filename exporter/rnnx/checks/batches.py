@@ -20,56 +20,68 @@ LOUD = 30.0
 
 def check_batch_order(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     """A batch in another order gives the same rows in that order."""
-    return conclude(probe, "batch-order", "the batch in reverse and shuffled", _reordered(probe, cases))
+    done = "the batch in reverse and shuffled"
+    return conclude(probe, "batch-order", done, (_reordered(probe, start) for start in _several(probe, cases)))
 
 
 def check_batch_mates(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     """A row is the same alone, beside its mates, beside loud ones and beside mates of NaN."""
     done = "rows alone, beside loud mates and beside mates of NaN"
-    return conclude(probe, "batch-mates", done, _beside_others(probe, cases))
+    parts = (part(probe, start) for start in _several(probe, cases) for part in (_alone, _beside_others))
+    return conclude(probe, "batch-mates", done, parts)
 
 
 def check_batch_split(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     """A batch in two parts gives the rows of the whole."""
-    return conclude(probe, "batch-split", "the batch in two parts", _split(probe, cases))
+    return conclude(probe, "batch-split", "the batch in two parts", _splits(probe, cases))
 
 
-def _reordered(probe: Probe, cases: Sequence[CheckCase]) -> Iterator[Difference]:
-    for start in cases:
-        expected = probe.run(start.case)
-        limits = allowed_apart(probe, start, expected)
-        batch = _batch(probe, start)
-        for word, order in (
-            ("reversed", range(batch)[::-1]),
-            ("shuffled", np.random.default_rng(0).permutation(batch)),
-        ):
-            case = _rows_of(probe, start, list(order), word)
-            yield from differences(case.name, probe.run(case), take_rows(probe.outputs, expected, list(order)), limits)
+def _reordered(probe: Probe, start: CheckCase) -> Iterator[Difference]:
+    expected, limits = _expected(probe, start)
+    batch = _batch(probe, start)
+    for word, order in (("reversed", range(batch)[::-1]), ("shuffled", np.random.default_rng(0).permutation(batch))):
+        case = _rows_of(probe, start, list(order), word)
+        yield from differences(case.name, probe.run(case), take_rows(probe.outputs, expected, list(order)), limits)
 
 
-def _beside_others(probe: Probe, cases: Sequence[CheckCase]) -> Iterator[Difference]:
-    for start in cases:
-        expected = probe.run(start.case)
-        limits = allowed_apart(probe, start, expected)
-        batch = _batch(probe, start)
-        for row in range(batch):
-            case = _rows_of(probe, start, [row], f"row {row} alone")
-            yield from differences(case.name, probe.run(case), take_rows(probe.outputs, expected, [row]), limits)
-        kept = list(range(0, batch, 2))
-        for case in _with_other_mates(probe, start, list(range(1, batch, 2))):
-            yield from differences(case.name, probe.run(case, kept), take_rows(probe.outputs, expected, kept), limits)
+def _alone(probe: Probe, start: CheckCase) -> Iterator[Difference]:
+    expected, limits = _expected(probe, start)
+    for row in range(_batch(probe, start)):
+        case = _rows_of(probe, start, [row], f"row {row} alone")
+        yield from differences(case.name, probe.run(case), take_rows(probe.outputs, expected, [row]), limits)
 
 
-def _split(probe: Probe, cases: Sequence[CheckCase]) -> Iterator[Difference]:
-    for start in cases:
-        expected = probe.run(start.case)
-        limits = allowed_apart(probe, start, expected)
-        batch = _batch(probe, start)
-        for cut in dict.fromkeys((1, batch // 2)):
-            halves = (range(cut), range(cut, batch))
-            parts = [probe.run(_rows_of(probe, start, list(rows), f"rows from {rows[0]}")) for rows in halves]
-            where = f"{start.case.name} as B{cut} and B{batch - cut}"
-            yield from differences(where, join_rows(probe.outputs, parts), expected, limits)
+def _beside_others(probe: Probe, start: CheckCase) -> Iterator[Difference]:
+    expected, limits = _expected(probe, start)
+    kept = list(range(0, _batch(probe, start), 2))
+    same = take_rows(probe.outputs, expected, kept)
+    for case in _with_other_mates(probe, start, list(range(1, _batch(probe, start), 2))):
+        yield from differences(case.name, probe.run(case, kept), same, limits)
+
+
+def _splits(probe: Probe, cases: Sequence[CheckCase]) -> Iterator[Iterator[Difference]]:
+    for start in _several(probe, cases):
+        yield from (_split(probe, start, cut) for cut in sorted({1, _batch(probe, start) // 2}))
+
+
+def _split(probe: Probe, start: CheckCase, cut: int) -> Iterator[Difference]:
+    expected, limits = _expected(probe, start)
+    batch = _batch(probe, start)
+    halves = (list(range(cut)), list(range(cut, batch)))
+    parts = [probe.run(_rows_of(probe, start, rows, f"rows from {rows[0]}")) for rows in halves]
+    where = f"{start.case.name} as B{cut} and B{batch - cut}"
+    yield from differences(where, join_rows(probe.outputs, parts), expected, limits)
+
+
+def _expected(probe: Probe, start: CheckCase) -> tuple[dict[str, Array], dict[str, float]]:
+    """The whole batch's outputs, and how far apart from them each may be."""
+    values = probe.run(start.case)
+    return values, allowed_apart(probe, start, values)
+
+
+def _several(probe: Probe, cases: Sequence[CheckCase]) -> list[CheckCase]:
+    """The cases of more than one row: a row that is alone would only be compared with itself."""
+    return [start for start in cases if _batch(probe, start) > 1]
 
 
 def _with_other_mates(probe: Probe, start: CheckCase, mates: Sequence[int]) -> Iterator[Case]:

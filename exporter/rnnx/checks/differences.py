@@ -1,6 +1,6 @@
 """How far apart values are that ought to be equal, and the result of a check made of such differences."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,24 +73,38 @@ def differences(
         )
 
 
-def conclude(probe: Probe, check: CheckName, done: str, found: Iterable[Difference]) -> CheckResult:
-    """A check's result: its worst difference, or why there is none. `found` may raise as `Probe.run`."""
-    try:
-        compared = list(found)
-    except Uncovered as reason:
-        return skipped(probe, check, str(reason))
-    except RnnxError as error:
-        return failed(probe, check, str(error))
+def conclude(probe: Probe, check: CheckName, done: str, parts: Iterable[Iterator[Difference]]) -> CheckResult:
+    """A check's result: its worst difference, or why there is none.
+
+    Parts may raise as `Probe.run`; one that needs sizes that an engine does not take is left out, and the result says
+    so.
+    """
+    compared: list[Difference] = []
+    left_out = ""
+    for part in parts:
+        try:
+            compared += list(part)
+        except Uncovered as reason:
+            left_out = left_out or str(reason)
+        except RnnxError as error:
+            return failed(probe, check, str(error))
+    return _of_differences(probe, check, done, compared, left_out) if compared else skipped(probe, check, left_out)
+
+
+def _of_differences(
+    probe: Probe, check: CheckName, done: str, compared: Sequence[Difference], left_out: str
+) -> CheckResult:
     worst = max(compared, key=lambda difference: difference.share)
     known = [difference.bitwise for difference in compared if difference.bitwise is not None]
     bitwise = all(known) if known else None
     beyond = sum(difference.share > 1 for difference in compared)
-    count = f" ({beyond} of {len(compared)} comparisons beyond the limit)" if beyond else ""
+    outcome = "no bit differs" if bitwise else f"furthest apart in {worst.where}"
+    outcome += f" ({beyond} of {len(compared)} comparisons beyond the limit)" if beyond else ""
     return CheckResult(
         backend=probe.candidate.name,
         check=check,
         status="fail" if beyond else "pass",
-        detail=f"{done}: " + ("no bit differs" if bitwise else f"furthest apart in {worst.where}{count}"),
+        detail=f"{done}: {outcome}{'; not all, for ' if left_out else ''}{left_out}",
         max_difference=worst.largest,
         limit=worst.limit,
         bitwise=bitwise,

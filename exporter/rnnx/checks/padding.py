@@ -22,17 +22,17 @@ def check_padding(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     """Results with each fill in the padding against those with random values in it."""
     if not probe.contract.lengths:
         return skipped(probe, "padding", "the model takes no lengths, so that there is no padding")
-    return conclude(probe, "padding", f"padding of {', '.join(FILLS)} for random values", _refilled(probe, cases))
+    done = f"padding of {', '.join(FILLS)} for random values"
+    return conclude(probe, "padding", done, (_refilled(probe, start) for start in cases))
 
 
-def _refilled(probe: Probe, cases: Sequence[CheckCase]) -> Iterator[Difference]:
-    for start in cases:
-        expected = probe.run(start.case)
-        limits = allowed_apart(probe, start, expected)
-        for name, fill in FILLS.items():
-            feeds = {**start.case.feeds, "x": filled(probe.contract, start.case.feeds, fill)}
-            case = Case(name=f"{start.case.name} with padding of {name}", feeds=feeds)
-            yield from differences(case.name, probe.run(case), expected, limits)
+def _refilled(probe: Probe, start: CheckCase) -> Iterator[Difference]:
+    expected = probe.run(start.case)
+    limits = allowed_apart(probe, start, expected)
+    for name, fill in FILLS.items():
+        feeds = {**start.case.feeds, "x": filled(probe.contract, start.case.feeds, fill)}
+        case = Case(name=f"{start.case.name} with padding of {name}", feeds=feeds)
+        yield from differences(case.name, probe.run(case), expected, limits)
 
 
 def filled(contract: Contract, feeds: Mapping[str, Array], fill: float) -> Array:

@@ -1,6 +1,6 @@
 """What the checks of one model are made with: cases, sequences and their truth, computed once for all backends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,22 +52,24 @@ def plan_checks(
     matrix: MatrixName,
     source: TruthSource | None = None,
     *,
+    sizes: Sequence[tuple[int, int]] = (),
     drift_steps: int | None = None,
     on_window: Callable[[], None] = lambda: None,
 ) -> CheckPlan:
     """The cases and sequences of a matrix, with their truth where there is a source of it.
 
-    Without one the limits are the tolerances' floors, and the checks that need a truth are skipped. `drift_steps` are
-    the matrix's unless given; `on_window` is called up to `drift.WINDOWS` times, for the drift's truth takes longest.
+    Without one the limits are the tolerances' floors, and the checks that need a truth are skipped. `sizes` are (T, B)
+    of more cases, such as an engine's profile takes. `drift_steps` are the matrix's unless given; `on_window` is called
+    up to `drift.WINDOWS` times, for the drift's truth takes longest.
     """
-    sizes = CHECK_SIZES[matrix]
-    steps = sizes.drift_steps if drift_steps is None else drift_steps
+    chosen = CHECK_SIZES[matrix]
+    steps = chosen.drift_steps if drift_steps is None else drift_steps
     carried = not obstacle(contract, contract.outputs)
     drifts = source is not None and carried
     return CheckPlan(
         contract=contract,
-        cases=tuple(_case(contract, *pair, source) for pair in distinct_sizes(contract, sizes.cases)),
-        streams=tuple(_stream(contract, *pair, source) for pair in sizes.streams) if carried else (),
+        cases=tuple(_case(contract, *pair, source) for pair in distinct_sizes(contract, [*chosen.cases, *sizes])),
+        streams=tuple(_stream(contract, *pair, source) for pair in chosen.streams) if carried else (),
         drift=drift_truth(contract, source, steps, on_window=on_window) if source and drifts else None,
     )
 

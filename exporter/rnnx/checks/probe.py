@@ -52,8 +52,8 @@ class Probe:
             if problem:
                 raise BackendError(
                     f"{spec.name} of {case.name}",
-                    got=problem,
-                    expected="finite values of the contract's dtype and shape",
+                    got=problem.partition(", expected ")[0].removeprefix("got "),
+                    expected=f"finite {spec.dtype} {shape}",
                     remedy="look at the parity row of this backend first",
                 )
         return {spec.name: chosen[spec.name] for spec in self.outputs}

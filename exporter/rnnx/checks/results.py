@@ -17,7 +17,8 @@ class CheckResult:
 
     `max_difference` is the largest absolute difference between values that ought to be equal and `limit` what the
     tolerance table allows it to be, both None where nothing was compared. `bitwise` says that no bit differed, None
-    where nothing was compared or only with a float64 truth. `detail` says what was done and where it was worst, or why it was skipped or failed.
+    where nothing was compared or only with a float64 truth. `detail` says what was done and where it was worst, or why
+    it was skipped or failed.
     """
 
     backend: str

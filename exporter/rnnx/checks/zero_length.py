@@ -24,9 +24,10 @@ def check_zero_length(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     """A batch in which one row has no steps at all."""
     if not probe.contract.lengths:
         return skipped(probe, "zero-length", "the model takes no lengths")
-    start = cases[0]
-    if not probe.covers(sizes_of(probe.contract, start.case.feeds)):
-        return skipped(probe, "zero-length", f"no profile of the engine takes {start.case.name}")
+    start = next((case for case in cases if _is_covered(probe, case.case)), None)
+    if start is None:
+        names = ", ".join(case.case.name for case in cases)
+        return skipped(probe, "zero-length", f"no profile of the engine takes a batch of these: {names}")
     case = _with_length(start.case, 0)
     try:
         values = probe.candidate.outputs(case)
@@ -35,6 +36,12 @@ def check_zero_length(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
             backend=probe.candidate.name, check="zero-length", status="pass", detail=f"refused: {_one_line(error)}"
         )
     return _judged(probe, start, case, values)
+
+
+def _is_covered(probe: Probe, case: Case) -> bool:
+    """Whether the backend takes the case and there are rows beside the one of length 0."""
+    sizes = sizes_of(probe.contract, case.feeds)
+    return sizes["B"] > 1 and probe.covers(sizes)
 
 
 def _judged(probe: Probe, start: CheckCase, case: Case, values: Mapping[str, Array]) -> CheckResult:
@@ -48,7 +55,7 @@ def _judged(probe: Probe, start: CheckCase, case: Case, values: Mapping[str, Arr
             expected = "zero" if name == "output" else "its first state"
             return failed(probe, "zero-length", f"taken, but {name} of the row of length 0 is not {expected}")
     done = "taken, with zeros and the state handed on; the rows beside it"
-    return conclude(probe, "zero-length", done, _others(probe, start, taken))
+    return conclude(probe, "zero-length", done, [_others(probe, start, taken)])
 
 
 def _others(probe: Probe, start: CheckCase, taken: Mapping[str, Array]) -> Iterator[Difference]:

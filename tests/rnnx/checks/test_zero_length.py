@@ -1,0 +1,91 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from rnnx.cases import Case
+from rnnx.checks.plan import plan_checks
+from rnnx.checks.zero_length import check_zero_length
+from rnnx.torch_reference import TorchReference
+from rnnx_runtime import InputError
+
+Values = dict[str, Any]
+
+
+def _refuses(run: Any, case: Case) -> Values:
+    if case.feeds["lengths"].min() < 1:
+        raise InputError("lengths", got="0", expected="≥ 1", remedy="leave such rows out")
+    values: Values = run(case)
+    return values
+
+
+def _as_if_one(run: Any, case: Case) -> Values:
+    feeds = {**case.feeds, "lengths": np.maximum(1, case.feeds["lengths"])}
+    values: Values = run(Case(name=case.name, feeds=feeds))
+    return values
+
+
+def _changed(name: str, row: int, value: float) -> Any:
+    def change(run: Any, case: Case) -> Values:
+        values: Values = run(case)
+        if case.feeds["lengths"].min() < 1:
+            values[name][0, row, 0] = value
+        return values
+
+    return change
+
+
+def _check(model: Any, change: Any) -> Any:
+    return check_zero_length(model.probe(change), plan_checks(model.contract, "quick").cases)
+
+
+def test_a_refusal_is_the_policy(lstm: Any) -> None:
+    result = _check(lstm, _refuses)
+    assert result.status == "pass"
+    assert result.detail == "refused: lengths: got 0, expected ≥ 1; leave such rows out"
+    assert (result.max_difference, result.limit, result.bitwise) == (None, None, None)
+
+
+def test_pytorch_refuses(lstm: Any) -> None:
+    probe = lstm.probe()
+    pytorch = type(probe)(**{**vars(probe), "candidate": TorchReference(lstm.weights, lstm.contract)})
+    result = check_zero_length(pytorch, plan_checks(lstm.contract, "quick").cases)
+    assert result.status == "pass"
+    assert result.detail.startswith("refused: Length of all samples has to be greater than 0")
+
+
+@pytest.mark.parametrize("states", [True, False], ids=["states", "zeros"])
+def test_handing_the_state_on_is_well(model_of: Any, states: bool) -> None:
+    model = model_of(lambda: nn.LSTM(5, 8), lengths=True, state_inputs=states)
+    result = _check(model, lambda run, case: run(case))
+    assert result.status == "pass"
+    assert result.detail.startswith("taken, with zeros and the state handed on")
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "as-length-1": (_as_if_one, "taken, but output of the row of length 0 is not zero"),
+    "output": (_changed("output", 0, 1e-9), "taken, but output of the row of length 0 is not zero"),
+    "hn": (_changed("hn", 0, 0.5), "taken, but hn of the row of length 0 is not its first state"),
+    "cn": (_changed("cn", 0, 0.5), "taken, but cn of the row of length 0 is not its first state"),
+    "nan": (_changed("hn", 0, np.nan), "hn of T7 B5 with a length of 0: got 1 of 40 values are NaN or Inf"),
+    "mate": (_changed("hn", 1, 0.5), "taken, with zeros and the state handed on; the rows beside it: furthest apart"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_anything_else_fails(lstm: Any, change: Any, message: str) -> None:
+    result = _check(lstm, change)
+    assert result.status == "fail"
+    assert result.detail.startswith(message)
+
+
+def test_without_lengths_it_does_not_apply(step: Any) -> None:
+    assert _check(step, lambda run, case: run(case)).detail == "the model takes no lengths"
+
+
+def test_sizes_beyond_an_engines_profile_are_skipped(lstm: Any) -> None:
+    probe = lstm.probe(covers=lambda sizes: False)
+    result = check_zero_length(probe, plan_checks(lstm.contract, "quick").cases)
+    assert (result.status, result.detail) == ("skip", "no profile of the engine takes a batch of these: T7 B5")
+    assert not probe.candidate.calls
