@@ -1,5 +1,7 @@
 """How close a backend's values are to the truth, in every figure that a report gives."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,25 @@ class Closeness:
     max_relative_error: float
     cosine: float
     size: int
+
+
+NOTHING_COMPARED = Closeness(
+    max_error=math.inf, mean_error=math.inf, p99_error=math.inf, max_relative_error=math.inf, cosine=0.0, size=0
+)
+"""What stands where a value was no result at all."""
+
+
+def worst_of(found: Sequence[Closeness]) -> Closeness:
+    """Of each figure the worst: of the errors the largest, of the cosine the smallest; the mean is over all values."""
+    size = sum(one.size for one in found)
+    return Closeness(
+        max_error=max(one.max_error for one in found),
+        mean_error=sum(one.mean_error * one.size for one in found) / size,
+        p99_error=max(one.p99_error for one in found),
+        max_relative_error=max(one.max_relative_error for one in found),
+        cosine=min(one.cosine for one in found),
+        size=size,
+    )
 
 
 def closeness(value: Array, truth: Array) -> Closeness:
@@ -53,4 +74,4 @@ def _cosine(a: Array, b: Array) -> float:
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
     if lengths == 0:
         return float(not a.any() and not b.any())
-    return float(a @ b) / lengths
+    return min(1.0, max(-1.0, float(a @ b) / lengths))  # rounding can carry it a last bit beyond

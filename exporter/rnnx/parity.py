@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rnnx.candidates import Candidate, runs_the_model
 from rnnx.cases import Array
 from rnnx.checks.results import Status
-from rnnx.closeness import Closeness, closeness, problem_of
+from rnnx.closeness import NOTHING_COMPARED, Closeness, closeness, problem_of, worst_of
 from rnnx.limits import limit_of
 from rnnx.tolerances import tolerance_for
 from rnnx.truth import CaseTruth
@@ -157,7 +157,7 @@ def _reason(results: Sequence[CaseParity]) -> str:
     else:
         text = "; ".join(f"{result.output} of case {result.case}: {result.problem}" for result in first)
     others = len({result.case for result in broken}) - 1
-    return text + (f" (and {others} more cases)" if others else "")
+    return text + (f" (and {others} more case{'s' if others > 1 else ''})" if others else "")
 
 
 def _case_parity(
@@ -183,21 +183,19 @@ def _case_parity(
 
 def _over_cases(name: str, results: Sequence[CaseParity]) -> OutputParity:
     own = [result for result in results if result.output == name]
-    found = [result.closeness for result in own if result.closeness]
     worst = max(own, key=lambda result: result.share)
-    broken = next((result for result in own if result.problem), None)
-    sizes = sum(one.size for one in found)
-    infinite = float("inf")
+    problems = [f"of case {result.case}: {result.problem}" for result in own if result.problem]
+    figures = NOTHING_COMPARED if problems else worst_of([result.closeness for result in own if result.closeness])
     return OutputParity(
         output=name,
-        max_error=infinite if broken else max(one.max_error for one in found),
-        mean_error=infinite if broken else sum(one.mean_error * one.size for one in found) / sizes,
-        p99_error=infinite if broken else max(one.p99_error for one in found),
-        max_relative_error=infinite if broken else max(one.max_relative_error for one in found),
-        cosine=min((one.cosine for one in found), default=0.0) if not broken else 0.0,
+        max_error=figures.max_error,
+        mean_error=figures.mean_error,
+        p99_error=figures.p99_error,
+        max_relative_error=figures.max_relative_error,
+        cosine=figures.cosine,
         float32_error=max(result.float32_error for result in own),
         limit=worst.limit,
         worst_case=worst.case,
         passed=all(own),
-        problem=f"of case {broken.case}: {broken.problem}" if broken else "",
+        problem=problems[0] if problems else "",
     )

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnx.cases import cases, random_feeds
+from rnnx.cases import cases, random_feeds, time_of
 from rnnx_runtime import Contract
 from rnnx_runtime.contract import Source
 
@@ -55,18 +55,39 @@ def test_case_names_are_unique() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_encoders_are_compared_at_one_two_and_odd_sizes() -> None:
-    sizes = [case.feeds["x"].shape[:2] for case in cases(ENCODER)]
-    for axis in (0, 1):
-        found = {size[axis] for size in sizes}
-        assert {1, 2} <= found
-        assert any(size % 2 for size in found - {1})
+def test_a_cells_time_is_its_own_and_its_batches_are_the_sizes() -> None:
+    contract = dataclasses.replace(ENCODER, **CELL, form="unrolled", steps=4)  # type: ignore[arg-type] # plain values
+    found = [case.feeds["x"].shape[:2] for case in cases(contract, ((1, 2), (9, 2), (3, 1)))]
+    assert found == [(4, 1), (4, 2), (4, 3)]  # and one of zero states
 
 
-def test_cells_are_compared_at_batches_of_one_two_and_odd() -> None:
-    contract = dataclasses.replace(ENCODER, **CELL, form="step")  # type: ignore[arg-type] # plain values
-    found = {case.feeds["x"].shape[0] for case in cases(contract)}
-    assert {1, 2, 3} <= found
+@pytest.mark.parametrize(
+    ("kind", "time", "batch", "lengths"),
+    [
+        ("equal", 7, 3, [6, 6, 6]),
+        ("equal", 1, 2, [1, 1]),
+        ("increasing", 7, 4, [4, 5, 6, 7]),
+        ("increasing", 2, 4, [1, 1, 1, 2]),
+    ],
+)
+def test_lengths_are_of_the_kind_asked_for(kind: Any, time: int, batch: int, lengths: list[int]) -> None:
+    assert random_feeds(ENCODER, time, batch, seed=0, lengths=kind)["lengths"].tolist() == lengths
+
+
+def test_the_scale_is_the_inputs_alone() -> None:
+    plain, scaled = (random_feeds(ENCODER, 5, 3, seed=0, scale=scale) for scale in (1.0, 30.0))
+    np.testing.assert_allclose(scaled["x"], 30 * plain["x"], rtol=1e-6)
+    np.testing.assert_array_equal(scaled["h0"], plain["h0"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "time"),
+    [({}, 5), ({"batch_first": True}, 5), ({**CELL, "form": "step"}, 1), ({**CELL, "form": "unrolled", "steps": 4}, 4)],
+    ids=["encoder", "batch-first", "step", "unrolled"],
+)
+def test_the_time_of_inputs_is_known_for_every_form(changes: dict[str, Any], time: int) -> None:
+    contract = dataclasses.replace(ENCODER, **changes)
+    assert time_of(contract, random_feeds(contract, 5, 3, seed=0)) == time
 
 
 def test_states_are_drawn_and_not_zero() -> None:

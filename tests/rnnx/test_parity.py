@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from rnnx.cases import Case, case_at
-from rnnx.truth import CaseTruth
+from rnnx.limits import limit_of
 from rnnx.parity import ParityReport, ParityRow, compare
 from rnnx.tolerances import TOLERANCES
-from rnnx_runtime import Contract
+from rnnx.truth import CaseTruth
+from rnnx_runtime import BackendError, Contract
 from rnnx_runtime.contract import Source
 
 Array = NDArray[Any]
@@ -53,10 +54,10 @@ class FakeCandidate:
 
     def __init__(self, change: Callable[[str, str, Array], Array] = lambda case, output, value: value) -> None:
         self._change = change
-        self._truth = {golden.case.name: golden.truth for golden in TRUTH}
+        self.truths = {golden.case.name: golden.truth for golden in TRUTH}
 
     def outputs(self, case: Case) -> dict[str, Array]:
-        truth = self._truth[case.name]
+        truth = self.truths[case.name]
         return {name: self._change(case.name, name, value.astype(np.float32)) for name, value in truth.items()}
 
     def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
@@ -97,15 +98,70 @@ def test_max_mean_and_worst_case_are_over_all_cases() -> None:
     assert output.max_error == 0
     assert hn.max_error == 0.25
     assert hn.mean_error == pytest.approx(0.25 / 18)
+    assert 0 < hn.p99_error < 0.25
+    assert hn.max_relative_error == pytest.approx(0.5)
+    assert 0.9 < hn.cosine < 1
     assert hn.worst_case == "T5 B3"
     assert hn.ratio == pytest.approx(0.25 / FLOAT32_ERROR)
+
+
+def test_every_output_of_every_case_is_judged_by_itself() -> None:
+    row = _row(_in_last_case(_with_first(0.75)))
+    assert [(result.case, result.output) for result in row.failures] == [("T5 B3", "hn")]
+    assert len(row.results) == 6
+    assert row.failures[0].ratio == pytest.approx(0.25 / FLOAT32_ERROR)
+
+
+def test_the_worst_case_is_the_one_furthest_beyond_its_own_limit() -> None:
+    """A longer case may be further off and yet within what its time allows."""
+    long = _golden(400, 1)
+    allowed = limit_of(long, "hn", CONTRACT, "float32")
+    errors = {"T1 B1": 0.9 * LIMIT, "T400 B1": 0.5 * allowed}
+    assert errors["T400 B1"] > errors["T1 B1"]
+    candidate = FakeCandidate(lambda case, output, value: value + np.float32(errors.get(case, 0)))
+    candidate.truths[long.case.name] = long.truth
+    row = compare(candidate, [TRUTH[0], long], CONTRACT, "float32")
+    assert row.outputs[1].worst_case == "T1 B1"
+    assert row.outputs[1].max_error == pytest.approx(errors["T400 B1"], rel=0.02)
+
+
+def test_a_case_that_the_backend_fails_on_is_one_failure_and_the_rest_runs() -> None:
+    def fails_once(case: str, output: str, value: Array) -> Array:
+        if case == "T2 B2":
+            raise BackendError("run", got="no memory", expected="a result", remedy="use a smaller batch")
+        return value
+
+    done: list[str] = []
+    row = compare(FakeCandidate(fails_once), TRUTH, CONTRACT, "float32", on_case=lambda: done.append("case"))
+    assert row.status == "fail"
+    assert row.reason == "case T2 B2: run: got no memory, expected a result; use a smaller batch"
+    assert [(failure.case, failure.output) for failure in row.failures] == [("T2 B2", "output"), ("T2 B2", "hn")]
+    assert len(done) == 3
+
+
+def test_a_failure_of_several_cases_is_told_once() -> None:
+    row = _row(lambda case, output, value: value * np.float32(np.nan))
+    assert row.reason == "case T1 B1: 3 of 3 values are NaN or Inf (and 2 more cases)"
+
+
+def test_only_the_outputs_that_are_given_are_compared() -> None:
+    row = compare(FakeCandidate(), TRUTH, CONTRACT, "float32", outputs=CONTRACT.outputs[1:])
+    assert [output.output for output in row.outputs] == ["hn"]
+
+
+def test_an_output_that_is_missing_is_a_failure() -> None:
+    candidate = FakeCandidate()
+    candidate.truths = {name: {"hn": truth["hn"]} for name, truth in candidate.truths.items()}
+    row = compare(candidate, TRUTH, CONTRACT, "float32")
+    assert row.status == "fail"
+    assert row.reason.startswith("output of case T1 B1: no such output")
 
 
 @pytest.mark.parametrize(("error", "status"), [(0.9 * LIMIT, "pass"), (1.1 * LIMIT, "fail")], ids=["below", "above"])
 def test_the_verdict_turns_at_the_limit(error: float, status: str) -> None:
     row = _row(_in_last_case(_with_first(0.5 + error)))
     assert row.status == status
-    assert row.outputs[1].limit == LIMIT
+    assert row.outputs[1].limit == pytest.approx(LIMIT)
 
 
 NO_RESULTS: dict[str, tuple[Callable[[Array], Array], str]] = {
@@ -144,9 +200,17 @@ def _row_of(backend: str, status: Any) -> ParityRow:
         ([("ort-cpu", "pass"), ("tensorrt", "fail")], False),
         ([("ort-cpu", "skip"), ("ort-cuda", "skip")], False),
         ([("pytorch-cpu", "pass"), ("ort-cpu", "skip")], False),
+        ([("tensorrt-network", "pass"), ("ort-cpu", "skip")], False),
         ([], False),
     ],
-    ids=["skip-is-no-failure", "one-failure", "nothing-ran", "only-pytorch-ran", "empty"],
+    ids=[
+        "skip-is-no-failure",
+        "one-failure",
+        "nothing-ran",
+        "only-pytorch-ran",
+        "only-the-parsed-network-ran",
+        "empty",
+    ],
 )
 def test_the_reports_verdict(rows: list[tuple[str, str]], verdict: bool) -> None:
     assert bool(ParityReport(rows=tuple(_row_of(*row) for row in rows))) is verdict

@@ -36,26 +36,33 @@ def _contract(layers: int, directions: int) -> Contract:
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_every_line_says_its_reason_and_its_rule(precision: str) -> None:
     tolerance = tolerance_for(precision)
-    assert "Floor" in tolerance.reason
-    assert f"{tolerance.ratio:g} ×" in tolerance.rule
+    assert len(tolerance.reason) > 100
+    assert (f"{tolerance.ratio:g} ×" in tolerance.rule) is (tolerance.ratio > 0)
+    assert ("√(T·L)" in tolerance.rule) is tolerance.accumulates
     assert f"2^-{tolerance.bits}" in tolerance.rule
 
 
 def test_unknown_precision_names_the_known_ones() -> None:
-    with pytest.raises(OptionError, match="float32 or tf32"):
+    with pytest.raises(OptionError, match="float32 or tf32 or float16 or bfloat16 or int8"):
         tolerance_for("float8")
 
 
 def test_the_limit_is_the_larger_of_ratio_and_floor() -> None:
-    floor = FLOAT32.floor(products=16, magnitude=1)
+    floor = FLOAT32.floor(products=16, depth=1, magnitude=1)
     assert floor == 8 * 2**-24
-    assert FLOAT32.limit(0.0, 16, 1) == floor
-    assert FLOAT32.limit(1e-3, 16, 1) == 4e-3
+    assert FLOAT32.limit(0.0, 16, 1, 1) == floor
+    assert FLOAT32.limit(1e-3, 16, 1, 1) == 4e-3
+
+
+@pytest.mark.parametrize(("precision", "growth"), [("float32", 10), ("float16", 10), ("int8", 1)])
+def test_the_floor_grows_with_the_root_of_the_steps_where_errors_accumulate(precision: str, growth: float) -> None:
+    tolerance = TOLERANCES[precision]
+    assert tolerance.floor(16, 100, 1) == pytest.approx(growth * tolerance.floor(16, 1, 1))
 
 
 def test_the_floor_follows_large_values_and_never_small_ones() -> None:
-    assert FLOAT32.floor(16, 20.0) == 20 * FLOAT32.floor(16, 1.0)
-    assert FLOAT32.floor(16, 0.01) == FLOAT32.floor(16, 1.0)
+    assert FLOAT32.floor(16, 1, 20.0) == 20 * FLOAT32.floor(16, 1, 1.0)
+    assert FLOAT32.floor(16, 1, 0.01) == FLOAT32.floor(16, 1, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +101,8 @@ def test_a_tf32_evaluation_passes_as_tf32_and_fails_as_float32(hidden: int) -> N
             h = _sigmoid(o) * np.tanh(c)
     truth = truth_state[0].numpy()
     error, float32_error = (float(np.abs(value - truth).max()) for value in (h, single_state[0].numpy()))
-    assert error <= TOLERANCES["tf32"].limit(float32_error, 2 * hidden, 1)
-    assert error > FLOAT32.limit(float32_error, 2 * hidden, 1)
+    assert error <= TOLERANCES["tf32"].limit(float32_error, 2 * hidden, 20, 1)
+    assert error > FLOAT32.limit(float32_error, 2 * hidden, 20, 1)
 
 
 def _sigmoid(values: NDArray[Any]) -> NDArray[Any]:
