@@ -83,7 +83,10 @@ def _answer(command: Sequence[str], request: Mapping[str, Any], timeout_s: float
     if done.returncode:
         lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
         return {"problem": _ending(done.returncode) + (f": {lines[-1].strip()}" if lines else "")}
-    answer: dict[str, Any] = json.loads(done.stdout)
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        return {"problem": "no figures in its answer"}
     return answer
 
 

@@ -8,6 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rnnx.cases import Case
+from rnnx_runtime import Contract
+from rnnx_runtime.contract import Form, Source
 
 Array = NDArray[Any]
 
@@ -116,3 +118,34 @@ class ListeningLog:
 def listening() -> ListeningLog:
     """The listener of one test."""
     return ListeningLog()
+
+
+@pytest.fixture
+def step_contract() -> Contract:
+    """An LSTM step, I=5, H=8."""
+    return _contract("step", formulation="step")
+
+
+@pytest.fixture
+def encoder_contract() -> Contract:
+    """A one-layer LSTM encoder with lengths, I=5, H=8."""
+    return _contract("encoder", formulation="fused", lengths=True)
+
+
+def _contract(form: Form, *, formulation: str, lengths: bool = False) -> Contract:
+    return Contract(
+        form=form,
+        cell="lstm",
+        input_size=5,
+        hidden_size=8,
+        projection_size=8,
+        layers=1,
+        directions=1,
+        steps=None,
+        batch_first=False,
+        state_inputs=True,
+        lengths=lengths,
+        precision="float32",
+        formulation=formulation,
+        source=Source(file="weights.safetensors", module="", weights_sha256="ab" * 32),
+    )
