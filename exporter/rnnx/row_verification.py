@@ -5,9 +5,12 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnx.candidates import PYTORCH_ROWS
+from rnnx.candidates import PYTORCH_ROWS, Candidate
 from rnnx.cases import sizes_of
-from rnnx.checks.results import CheckResult, DriftCurve
+from rnnx.checks.drift import WINDOWS, measure_drift
+from rnnx.checks.plan import CheckPlan, run_checks
+from rnnx.checks.probe import Probe
+from rnnx.checks.results import CHECK_NAMES, CheckResult, DriftCurve
 from rnnx.diagnosis.diagnosis import Diagnosis
 from rnnx.isolated_candidate import IsolatedCandidate
 from rnnx.metered_candidate import MeteredCandidate
@@ -21,8 +24,19 @@ from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 
 @dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What every row is held to: the cases with their truth, and the plan of the checks."""
+
+    truth: Sequence[CaseTruth]
+    plan: CheckPlan
+
+
+@dataclass(frozen=True, kw_only=True)
 class VerifiedRow:
-    """What was found of one row, and how long its backend was at work on it."""
+    """What was found of one row, and how long its backend was at work on it.
+
+    A row that is not at parity is diagnosed instead of being checked further.
+    """
 
     parity: ParityRow
     checks: tuple[CheckResult, ...] = ()
@@ -32,15 +46,19 @@ class VerifiedRow:
 
 
 def verify_row(
-    subject: Subject, name: str, truth: Sequence[CaseTruth], options: VerifyOptions, listener: ProgressListener
+    subject: Subject, name: str, expected: Expectation, options: VerifyOptions, listener: ProgressListener
 ) -> VerifiedRow:
     """Verify one row; a backend that is not here is a skipped row, or a failed one where it is required."""
-    covered, uncovered = _covered(subject, name, truth)
+    covered, uncovered = _covered(subject, name, expected.truth)
     try:
         with contextlib.closing(open_row(subject, name, options)) as candidate:
             if not covered:
-                raise _nothing_covered(subject, name, len(truth))
-            return _verified(subject, candidate, covered, uncovered, options, listener)
+                raise _nothing_covered(subject, name, len(expected.truth))
+            row = _compared(subject, candidate, covered, uncovered, listener)
+            if row.status == "pass":
+                checks, drift = _checked(subject, candidate, expected.plan, listener)
+                return VerifiedRow(parity=row, checks=checks, drift=(drift,), busy_s=candidate.busy_s)
+            return VerifiedRow(parity=row, busy_s=candidate.busy_s)
     except BackendUnavailable as error:
         status = "fail" if name in options.require else "skip"
         return VerifiedRow(parity=ParityRow(backend=name, status=status, uncovered=uncovered, reason=str(error)))
@@ -67,26 +85,39 @@ def open_row(subject: Subject, name: str, options: VerifyOptions) -> MeteredCand
     return IsolatedCandidate(opener, options.case_timeout_s)
 
 
-def _verified(
+def _compared(
     subject: Subject,
-    candidate: MeteredCandidate | IsolatedCandidate,
+    candidate: Candidate,
     truth: Sequence[CaseTruth],
     uncovered: tuple[str, ...],
-    options: VerifyOptions,
     listener: ProgressListener,
-) -> VerifiedRow:
-    precision = subject.precision(candidate.name)
+) -> ParityRow:
     with stage(listener, f"{candidate.name}: cases", len(truth)):
-        row = compare(
+        return compare(
             candidate,
             truth,
             subject.contract,
-            precision,
+            subject.precision(candidate.name),
             outputs=subject.outputs,
             uncovered=uncovered,
             on_case=listener.part_done,
         )
-    return VerifiedRow(parity=row, busy_s=candidate.busy_s)
+
+
+def _checked(
+    subject: Subject, candidate: Candidate, plan: CheckPlan, listener: ProgressListener
+) -> tuple[tuple[CheckResult, ...], DriftCurve]:
+    probe = Probe(
+        candidate=candidate,
+        contract=subject.contract,
+        precision=subject.precision(candidate.name),
+        outputs=subject.outputs,
+        covers=functools.partial(subject.covers, candidate.name),
+    )
+    with stage(listener, f"{candidate.name}: checks", len(CHECK_NAMES)):
+        checks = run_checks(probe, plan, on_check=listener.part_done)
+    with stage(listener, f"{candidate.name}: drift", WINDOWS):
+        return checks, measure_drift(probe, plan.drift, on_window=listener.part_done)
 
 
 def _covered(subject: Subject, name: str, truth: Sequence[CaseTruth]) -> tuple[tuple[CaseTruth, ...], tuple[str, ...]]:

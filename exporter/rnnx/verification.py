@@ -2,8 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -11,15 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from rnnx.case_matrix import matrix_cases
-from rnnx.cases import random_feeds
+from rnnx.checks.drift import WINDOWS
+from rnnx.checks.plan import plan_checks
+from rnnx.checks.truth_source import source_from_weights
 from rnnx.fingerprint import Fingerprint
 from rnnx.golden import golden_path, read_golden
 from rnnx.parity import ParityReport
 from rnnx.progress import ProgressListener, Silence, stage
-from rnnx.row_verification import verify_row
+from rnnx.row_verification import Expectation, verify_row
 from rnnx.subject import Subject, read_subject
 from rnnx.tolerances import tolerance_for
-from rnnx.truth import CaseTruth
 from rnnx.verification_report import VerificationReport
 from rnnx.verify_options import VerifyOptions, latency_sizes, row_names
 
@@ -47,8 +47,8 @@ def verify(
     subject = read_subject(Path(model), options.sources)
     names, sizes = row_names(subject, options), latency_sizes(subject.contract, options)
     with _pytorch_threads(subject, options.threads):
-        truth = _truth(subject, options, listener)
-        rows = [verify_row(subject, name, truth, options, listener) for name in names]
+        expected = _expectation(subject, options, listener)
+        rows = [verify_row(subject, name, expected, options, listener) for name in names]
     parity = ParityReport(rows=tuple(row.parity for row in rows))
     ran = [row.backend for row in parity.rows if row.outputs]
     return VerificationReport(
@@ -58,7 +58,7 @@ def verify(
         truth=_truth_name(subject, options),
         yardstick="PyTorch" if subject.weights else "NumPy",
         matrix=options.matrix if subject.weights else "golden",
-        cases=tuple(entry.case.name for entry in truth),
+        cases=tuple(entry.case.name for entry in expected.truth),
         tolerances={row.precision: tolerance_for(row.precision) for row in parity.rows if row.outputs},
         fingerprint=Fingerprint(machine={}, versions=_versions(subject, ran)),
         checks=tuple(check for row in rows for check in row.checks),
@@ -75,14 +75,20 @@ def _pytorch_threads(subject: Subject, threads: int) -> contextlib.AbstractConte
     return torch_threads(threads)
 
 
-def _truth(subject: Subject, options: VerifyOptions, listener: ProgressListener) -> list[CaseTruth]:
+def _expectation(subject: Subject, options: VerifyOptions, listener: ProgressListener) -> Expectation:
     if subject.weights is None:
-        return read_golden(golden_path(subject.model.path), subject.contract)
+        truth = read_golden(golden_path(subject.model.path), subject.contract)
+        return Expectation(truth=truth, plan=plan_checks(subject.contract, "quick"))
     from rnnx.torch_reference import torch_truth
 
-    found = matrix_cases(subject.contract, options.matrix, _own_sizes(subject))
+    own_sizes = _own_sizes(subject)
+    found = matrix_cases(subject.contract, options.matrix, own_sizes)
     with stage(listener, "truth in float64", len(found)):
-        return torch_truth(subject.weights, subject.contract, found, on_case=listener.part_done)
+        truth = torch_truth(subject.weights, subject.contract, found, on_case=listener.part_done)
+    source = source_from_weights(subject.weights, subject.contract)
+    with stage(listener, "truth of a long sequence", WINDOWS):
+        plan = plan_checks(subject.contract, options.matrix, source, sizes=own_sizes, on_window=listener.part_done)
+    return Expectation(truth=truth, plan=plan)
 
 
 def _truth_name(subject: Subject, options: VerifyOptions) -> str:

@@ -28,6 +28,10 @@ class DyingCandidate:
                 time.sleep(60)
             case "refuse":
                 raise BackendError("case", got="a refusal", expected="a result", remedy="none")
+            case "defect":
+                raise KeyError("a name that nobody gave")
+            case "memory":
+                raise MemoryError("8 TiB")
             case "print":
                 os.write(1, b"noise of a native library\n")
             case "pid":

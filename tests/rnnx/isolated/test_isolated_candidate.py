@@ -83,6 +83,17 @@ def test_a_refusal_crosses_over_as_it_is(candidate: IsolatedCandidate) -> None:
     assert (raised.value.got, raised.value.remedy) == ("a refusal", "none")
 
 
+def test_a_defect_keeps_its_traceback(candidate: IsolatedCandidate) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)in the process of ort-cpu:.*dying_candidates.py.*KeyError: 'a name"):
+        candidate.outputs(_case("defect"))
+
+
+def test_a_lack_of_memory_is_an_error_and_the_next_case_runs(candidate: IsolatedCandidate) -> None:
+    with pytest.raises(BackendError, match="8 TiB"):
+        candidate.outputs(_case("memory"))
+    np.testing.assert_array_equal(candidate.outputs(_case("plain"))["output"], X)
+
+
 def test_what_a_library_prints_does_not_mix_with_the_answers(candidate: IsolatedCandidate) -> None:
     np.testing.assert_array_equal(candidate.outputs(_case("print"))["output"], X)
 
