@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from rnnx.cases import Array, Case
-from rnnx.row_process import Defect, Opener
+from rnnx.row_process import Opener
 from rnnx_runtime.errors import BackendError, RnnxError
 
 MOST_DEATHS = 3
@@ -94,8 +94,8 @@ class IsolatedCandidate:
         self.busy_s += seconds
         if isinstance(answer, RnnxError):
             raise answer
-        if isinstance(answer, Defect):
-            raise RuntimeError(f"in the process of {self.name or 'a row'}:\n{answer.traceback}")
+        if isinstance(answer, RuntimeError):
+            raise RuntimeError(f"in the process of {self.name or 'a row'}:\n{answer}")
         return answer
 
 

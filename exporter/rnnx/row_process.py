@@ -11,7 +11,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from rnnx.candidates import Candidate
@@ -19,13 +18,6 @@ from rnnx.cases import Case
 from rnnx_runtime.errors import BackendError, RnnxError
 
 Opener = Callable[[], Candidate]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Defect:
-    """An exception that nobody raises on purpose, as text: its own class may not survive the way."""
-
-    traceback: str
 
 
 def main() -> None:
@@ -52,7 +44,7 @@ def main() -> None:
         except MemoryError as error:
             answer = BackendError("case", got=repr(error), expected="enough memory", remedy="use smaller sizes")
         except Exception:  # a defect of rnnx, which the other end shows as one
-            answer = Defect(traceback=traceback.format_exc())
+            answer = RuntimeError(traceback.format_exc())  # its own class may not survive the way
         pickle.dump((answer, time.perf_counter() - start), answers, protocol=pickle.HIGHEST_PROTOCOL)
         answers.flush()
 
