@@ -10,10 +10,12 @@ from threading import Event
 from rnnx.artifacts import staged
 from rnnx.build_progress import PhaseListener
 from rnnx.engine_options import EngineOptions, completed
-from rnnx.errors import OptionError
+from rnnx.errors import EngineError, OptionError
+from rnnx.examination import concerning, examine
 from rnnx.extras import require
 from rnnx.interruption import run_interruptibly
 from rnnx.plan_compiler import CompiledPlan, compile_plan
+from rnnx.rules.backends import TENSORRT
 from rnnx.tensorrt_library import TensorRTLibrary, open_library
 from rnnx_runtime.model_file import OnnxFile, read_onnx
 from rnnx_runtime.sidecar import Sidecar, sidecar_path, text_from_sidecar
@@ -26,7 +28,8 @@ PORTABLE = "portable"
 class EngineReport:
     """What was built: both files, the sidecar's content, why this library, the network's size, the build's time.
 
-    `default_profiles` says that no profile was given; `warnings` are TensorRT's own.
+    `default_profiles` says that no profile was given; `warnings` are those of `rnnx doctor` that concern TensorRT, then
+    TensorRT's own.
     """
 
     path: Path
@@ -77,7 +80,7 @@ def build_engine(
     library = open_library(options.flavor)
     chosen = completed(options, library, model.contract)
     targets = (library.own_gpu(),) if library.builds_for_its_own_gpu else chosen.targets or (PORTABLE,)
-    _refuse_traps(model)
+    doubts = _examined(model)
     with staged(target) as stage:
         plan, build_s = _timed_build(library, model, chosen, listener)
         sidecar = _sidecar(library, model, plan, chosen, targets)
@@ -94,15 +97,28 @@ def build_engine(
         loops=plan.loops,
         bytes=plan.data.nbytes,
         build_s=build_s,
-        warnings=plan.warnings,
+        warnings=(*doubts, *plan.warnings),
     )
 
 
-def _refuse_traps(model: OnnxFile) -> None:
-    onnx = require("onnx", extra="export", purpose="checking a graph before TensorRT reads it")
-    from rnnx.traps import refuse_traps
+def _examined(model: OnnxFile) -> tuple[str, ...]:
+    """What may go wrong with a graph in TensorRT, told before it reads it.
 
-    refuse_traps(onnx.load_model_from_string(model.data), str(model.path))
+    Raises:
+        EngineError: TensorRT is known to refuse the graph, or to compute it wrongly without a word.
+    """
+    onnx = require("onnx", extra="export", purpose="checking a graph before TensorRT reads it")
+    findings = concerning(examine(onnx.load_model_from_string(model.data), model.path.parent), *TENSORRT)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        first, others = errors[0], len(errors) - 1
+        raise EngineError(
+            f"{model.path}, {first.node}",
+            got=first.message + (f" (and {others} more)" if others else ""),
+            expected="a graph that TensorRT computes as ONNX defines it",
+            remedy=first.fix,
+        )
+    return tuple(f"{own.node}: {own.message}; {own.fix}" for own in findings if own.severity == "warning")
 
 
 def _timed_build(

@@ -1,14 +1,15 @@
-"""What every export must pass before its files appear: ONNX's own checker, and a load in ONNX Runtime."""
+"""What every export must pass before its files appear: ONNX's checker, rnnx doctor, and a load in ONNX Runtime."""
 
 from pathlib import Path
 
 from rnnx.errors import ExportError
+from rnnx.examination import examine
 from rnnx.extras import require
 from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 
 def check_onnx(path: Path) -> str:
-    """Run the full check; returns what was done. Raises ExportError where it refuses the model."""
+    """Run the full check, then rnnx's own rules; returns what was done. Raises ExportError where one is broken."""
     import onnx
 
     try:
@@ -17,7 +18,28 @@ def check_onnx(path: Path) -> str:
         raise ExportError(
             str(path.name), got=str(error), expected="a valid ONNX model", remedy="this is a defect of rnnx: report it"
         ) from error
+    check_graph(path)
     return "onnx.checker with strict shape inference: passed"
+
+
+def check_graph(path: Path) -> str:
+    """Examine the written graph as `rnnx doctor` does; returns what was found.
+
+    Raises:
+        ExportError: a backend computes this graph wrongly, or refuses it.
+    """
+    import onnx
+
+    findings = examine(onnx.load(path, load_external_data=False))
+    if findings and findings[0].severity == "error":
+        first = findings[0]
+        raise ExportError(
+            f"{path.name}, {first.node}",
+            got=first.message,
+            expected="a graph that every backend computes right",
+            remedy=f"this is a defect of rnnx: report it ({first.rule})",
+        )
+    return f"rnnx doctor: {', '.join(f'{own.severity} {own.rule}' for own in findings) or 'nothing found'}"
 
 
 def check_load(path: Path) -> str:
