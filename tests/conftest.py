@@ -44,7 +44,7 @@ class FakeCudart:
     """`cuda.bindings.runtime` in memory: what is queued on a stream happens in `cudaStreamSynchronize`, not before.
 
     `failures` maps a function's name to the error it gives from then on; `calls` are the functions called. Addresses
-    of one kind of memory are refused where the other is needed.
+    of one kind of memory are refused where the other is needed. On the device each thing that was queued takes 1 ms.
     """
 
     def __init__(self) -> None:
@@ -55,6 +55,8 @@ class FakeCudart:
         self.device: dict[int, NDArray[Any]] = {}
         self.host: dict[int, NDArray[Any]] = {}
         self.queues: dict[int, list[Callable[[], None]]] = {}
+        self.events: dict[int, float | None] = {}
+        self.device_ms = 0.0
         self._handles = count(1000)
         self._constants = {
             "cudaError_t": CudaError,
@@ -76,12 +78,17 @@ class FakeCudart:
             "cudaStreamDestroy": self._destroy_stream,
             "cudaStreamSynchronize": self._synchronize,
             "cudaMemcpyAsync": self._copy,
+            "cudaEventCreate": self._create_event,
+            "cudaEventRecord": self._record,
+            "cudaEventSynchronize": self._wait_for,
+            "cudaEventElapsedTime": self._elapsed,
+            "cudaEventDestroy": self._destroy_event,
         }
 
     @property
     def is_empty(self) -> bool:
         """Whether all memory and all streams were given back."""
-        return not (self.device or self.host or self.queues)
+        return not (self.device or self.host or self.queues or self.events)
 
     def __getattr__(self, name: str) -> Any:
         if name in self._constants:
@@ -120,7 +127,33 @@ class FakeCudart:
     def _synchronize(self, stream: int) -> tuple[()]:
         for work in self.queues[stream]:
             work()
+            self.device_ms += not isinstance(work, _Mark)
         self.queues[stream].clear()
+        return ()
+
+    def _create_event(self) -> tuple[int]:
+        handle = next(self._handles)
+        self.events[handle] = None
+        return (handle,)
+
+    def _record(self, event: int, stream: int) -> tuple[()]:
+        self.queues[stream].append(_Mark(self, event))
+        return ()
+
+    def _wait_for(self, event: int) -> tuple[()]:
+        for stream, queue in self.queues.items():
+            if any(isinstance(work, _Mark) and work.event == event for work in queue):
+                self._synchronize(stream)
+        return ()
+
+    def _elapsed(self, start: int, end: int) -> tuple[float]:
+        first, last = self.events[start], self.events[end]
+        assert first is not None, "an event that was not recorded"
+        assert last is not None, "an event that was not waited for"
+        return (last - first,)
+
+    def _destroy_event(self, event: int) -> tuple[()]:
+        del self.events[event]
         return ()
 
     def _copy(self, target: int, source: int, size: int, kind: CopyKind, stream: int) -> tuple[()]:
@@ -132,6 +165,16 @@ class FakeCudart:
 
         self.queues[stream].append(work)
         return ()
+
+
+class _Mark:
+    """An event in a queue: when it is reached, it is the time on the device."""
+
+    def __init__(self, cudart: FakeCudart, event: int) -> None:
+        self._cudart, self.event = cudart, event
+
+    def __call__(self) -> None:
+        self._cudart.events[self.event] = self._cudart.device_ms
 
 
 class _Properties:

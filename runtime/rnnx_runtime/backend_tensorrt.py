@@ -2,14 +2,14 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.cuda import DeviceBuffer, Stream
+from rnnx_runtime.cuda import DeviceBuffer, Stream, StreamTimer
 from rnnx_runtime.errors import BackendError
 from rnnx_runtime.model_file import PlanFile
 from rnnx_runtime.profile_choice import choose_profile
@@ -41,6 +41,7 @@ class TensorRtBackend:
         self._context: Any = loaded.engine.create_execution_context()
         self._require(self._context is not None, "making an execution context")
         self._stream = Stream()
+        self._timer: StreamTimer | None = None
         self._buffers = {spec.name: DeviceBuffer() for spec in (*self._inputs, *self._outputs)}
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -50,28 +51,47 @@ class TensorRtBackend:
             InputError: no profile of the engine holds the sizes.
             BackendError: CUDA or TensorRT failed.
         """
-        sizes = _sizes(self._inputs, feeds)
-        self._use_profile(choose_profile(self._profiles, sizes))
-        for spec in self._inputs:
-            self._bind_input(spec, feeds[spec.name])
-        self._infer_shapes()
-        shapes = [self._bind_output(spec, sizes) for spec in self._outputs]
+        shapes = self._prepare(feeds)
         self._execute(feeds, shapes)
         return [
             self._buffers[spec.name].host_view(spec.dtype, shape).copy()
             for spec, shape in zip(self._outputs, shapes, strict=True)
         ]
 
+    def resident(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], float]:
+        """A call that executes over inputs already uploaded and says the device's time in ms; raises as `run`."""
+        shapes = self._prepare(feeds)
+        self._execute(feeds, shapes)  # uploads, and does what the first execution of a shape does once
+        self._timer = self._timer or StreamTimer(self._stream)
+        return self._timed_execution
+
     def close(self) -> None:
         """Let go of the context, the engine, all memory and the stream, in the order they depend on each other."""
         with contextlib.ExitStack() as stack:  # the last one registered goes first, and one failure stops none
             stack.callback(self._stream.close)
+            if self._timer is not None:
+                stack.callback(self._timer.close)
             for buffer in self._buffers.values():
                 stack.callback(buffer.close)
             with contextlib.suppress(BackendError):  # a device lost in a run was reported by that run
                 self._stream.synchronize()
             self._context = None
             self._loaded = None
+
+    def _prepare(self, feeds: Mapping[str, NDArray[Any]]) -> list[tuple[int, ...]]:
+        """Profile, input values in host memory, addresses and shapes; gives the outputs' shapes."""
+        sizes = _sizes(self._inputs, feeds)
+        self._use_profile(choose_profile(self._profiles, sizes))
+        for spec in self._inputs:
+            self._bind_input(spec, feeds[spec.name])
+        self._infer_shapes()
+        return [self._bind_output(spec, sizes) for spec in self._outputs]
+
+    def _timed_execution(self) -> float:
+        assert self._timer is not None
+        self._timer.start()
+        self._require(self._context.execute_async_v3(self._stream.handle), "execution")
+        return self._timer.stop_ms()
 
     def _use_profile(self, index: int) -> None:
         if index != self._profile:

@@ -1,8 +1,8 @@
 """The backends a session can run on: one table of names, one Protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -32,6 +32,18 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free what the backend holds; called once."""
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """A backend whose device may have memory of its own."""
+
+    def resident(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], float] | None:
+        """A run over inputs that already lie on the device, its outputs left there, for measuring.
+
+        Each call runs the model once, returns when the device is done, and says the device's time in ms. It is valid
+        until `run` is called with other sizes. None where the device has no memory of its own.
+        """
 
 
 def open_backend(name: BackendName, model: ModelFile, threads: int) -> Backend:

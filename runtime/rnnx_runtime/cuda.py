@@ -83,6 +83,36 @@ class Stream:
             _call(self._cudart, "cudaStreamDestroy", stream)
 
 
+class StreamTimer:
+    """The device's own time between two places of a stream, whatever the host does meanwhile.
+
+    https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__EVENT.html
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._cudart = _cudart()
+        self._stream = stream
+        self._start: Any = _call(self._cudart, "cudaEventCreate")
+        self._stop: Any = _call(self._cudart, "cudaEventCreate")
+
+    def start(self) -> None:
+        """Mark the first place."""
+        _call(self._cudart, "cudaEventRecord", self._start, self._stream.handle)
+
+    def stop_ms(self) -> float:
+        """Mark the second place, wait until the device has reached it, and say the time between the two in ms."""
+        _call(self._cudart, "cudaEventRecord", self._stop, self._stream.handle)
+        _call(self._cudart, "cudaEventSynchronize", self._stop)
+        return float(_call(self._cudart, "cudaEventElapsedTime", self._start, self._stop))
+
+    def close(self) -> None:
+        """Give the events back; closing twice is harmless."""
+        events, self._start, self._stop = (self._start, self._stop), None, None
+        for event in events:
+            if event is not None:
+                _call(self._cudart, "cudaEventDestroy", event)
+
+
 class DeviceBuffer:
     """Device memory that only grows, with a page-locked twin on the host through which every copy goes.
 

@@ -112,6 +112,28 @@ def test_host_memory_is_freed_even_when_freeing_the_device_fails(fake_cudart: An
     assert not fake_cudart.host
 
 
+def test_a_timer_tells_the_devices_time_between_two_places(fake_cudart: Any) -> None:
+    stream, buffer = cuda.Stream(), cuda.DeviceBuffer()
+    timer = cuda.StreamTimer(stream)
+    buffer.reserve(4)
+    buffer.upload(4, stream)
+    timer.start()
+    for _ in range(3):
+        buffer.download(4, stream)
+    assert timer.stop_ms() == 3.0
+    timer.start()
+    assert timer.stop_ms() == 0.0
+
+
+def test_a_timers_events_are_given_back(fake_cudart: Any) -> None:
+    stream = cuda.Stream()
+    timer = cuda.StreamTimer(stream)
+    for _ in range(2):
+        timer.close()
+    stream.close()
+    assert fake_cudart.is_empty
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -126,6 +148,11 @@ def test_host_memory_is_freed_even_when_freeing_the_device_fails(fake_cudart: An
         "cudaMemcpyAsync",
         "cudaFree",
         "cudaFreeHost",
+        "cudaEventCreate",
+        "cudaEventRecord",
+        "cudaEventSynchronize",
+        "cudaEventElapsedTime",
+        "cudaEventDestroy",
     ],
 )
 def test_every_call_is_checked(fake_cudart: Any, function: str) -> None:
@@ -143,6 +170,10 @@ def _use_everything() -> None:
     buffer.upload(4, stream)
     buffer.download(4, stream)
     stream.synchronize()
+    timer = cuda.StreamTimer(stream)
+    timer.start()
+    timer.stop_ms()
+    timer.close()
     buffer.close()
     stream.close()
 
@@ -177,6 +208,20 @@ def test_a_real_device_holds_what_was_copied_to_it() -> None:
     buffer.download(values.nbytes, stream)
     stream.synchronize()
     np.testing.assert_array_equal(view, values)
+    buffer.close()
+    stream.close()
+
+
+@pytest.mark.gpu
+def test_a_real_device_takes_time_for_a_copy() -> None:
+    _skip_without_a_gpu()
+    stream, buffer = cuda.Stream(), cuda.DeviceBuffer()
+    buffer.reserve(1 << 24)
+    timer = cuda.StreamTimer(stream)
+    timer.start()
+    buffer.upload(1 << 24, stream)
+    assert 0.01 < timer.stop_ms() < 1000
+    timer.close()
     buffer.close()
     stream.close()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rnnx_runtime
-from rnnx_runtime import BackendUnavailable
+from rnnx_runtime import BackendError, BackendUnavailable
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 nn = pytest.importorskip("torch.nn", reason="torch is not installed")
@@ -22,6 +22,13 @@ rnnx = pytest.importorskip("rnnx")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small LSTM as .onnx."""
     return Path(rnnx.export(nn.LSTM(3, 4), tmp_path_factory.mktemp("encoder") / "lstm.onnx").path)
+
+
+@pytest.fixture(scope="module")
+def with_lengths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small LSTM with lengths as .onnx."""
+    path = tmp_path_factory.mktemp("lengths") / "lstm.onnx"
+    return Path(rnnx.export(nn.LSTM(3, 4), path, rnnx.ExportOptions(lengths=True)).path)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,8 @@ class FakeOnnxRuntime(SimpleNamespace):
         self.real: Any = __import__("onnxruntime")
         self.InferenceSession = self._session_class()
         self.SessionOptions = self.real.SessionOptions
+        self.OrtValue = SimpleNamespace(ortvalue_from_numpy=lambda value, place, device: (value, place))
+        self.bindings: list[FakeBinding] = []
         self.preload_dlls: Callable[[], None] | None = lambda: print("Failed to load libcublas.so.13")
 
     def get_available_providers(self) -> list[str]:
@@ -55,6 +64,15 @@ class FakeOnnxRuntime(SimpleNamespace):
                 assert providers[0][0] == "CUDAExecutionProvider"
                 cpu = fake.real.InferenceSession(source, providers=["CPUExecutionProvider"])
                 self.get_inputs, self.get_outputs, self.run = cpu.get_inputs, cpu.get_outputs, cpu.run
+                self.cpu = cpu
+
+            def io_binding(self) -> "FakeBinding":
+                fake.bindings.append(FakeBinding(self.cpu))
+                return fake.bindings[-1]
+
+            def run_with_iobinding(self, binding: "FakeBinding") -> None:
+                binding.log.append("run")
+                self.cpu.run_with_iobinding(binding.cpu)
 
             def get_providers(self) -> list[str]:
                 return [*fake.placed]
@@ -66,6 +84,30 @@ class FakeOnnxRuntime(SimpleNamespace):
                 ]
 
         return InferenceSession
+
+
+class FakeBinding:
+    """An `IOBinding` whose GPU is the CPU; `places` is where each input and output was wanted."""
+
+    def __init__(self, session: Any) -> None:
+        self.cpu = session.io_binding()
+        self.places: dict[str, str] = {}
+        self.log: list[str] = []
+
+    def bind_ortvalue_input(self, name: str, value: tuple[Any, str]) -> None:
+        self.places[name] = value[1]
+        self.cpu.bind_cpu_input(name, value[0])
+
+    def bind_output(self, name: str, place: str, device: int) -> None:
+        assert device == 0
+        self.places[name] = place
+        self.cpu.bind_output(name, "cpu")
+
+    def synchronize_inputs(self) -> None:
+        self.log.append("inputs there")
+
+    def synchronize_outputs(self) -> None:
+        self.log.append("outputs there")
 
 
 @pytest.fixture
@@ -163,6 +205,50 @@ def test_a_version_that_cannot_say_where_nodes_run_is_refused(cuda_build: FakeOn
 def test_a_version_without_preloading_works(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
     del cuda_build.preload_dlls
     rnnx_runtime.load(encoder, "ort-cuda").close()
+
+
+def test_a_resident_run_leaves_everything_on_the_gpu_but_lengths(
+    cuda_build: FakeOnnxRuntime, with_lengths: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).standard_normal((5, 2, 3), np.float32)
+    ticks = iter([1_000_000, 3_500_000])
+    with rnnx_runtime.load(with_lengths, "ort-cuda") as session:
+        run = session.resident(x)
+        assert run is not None
+        monkeypatch.setattr("rnnx_runtime.backend_onnxruntime.perf_counter_ns", lambda: next(ticks))
+        assert run() == 2.5
+        (binding,) = cuda_build.bindings
+        np.testing.assert_array_equal(binding.cpu.get_outputs()[0].numpy(), session.run(x)[0])
+    assert binding.places == dict.fromkeys(("x", "h0", "c0", "output", "hn", "cn"), "cuda") | {"lengths": "cpu"}
+    assert binding.log == ["inputs there", "run", "outputs there"], "the clock stops after the device"
+
+
+def test_a_resident_run_that_fails_is_a_backend_error(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
+    with rnnx_runtime.load(encoder, "ort-cuda") as session:
+        run = session.resident(np.ones((2, 1, 3), np.float32))
+        assert run is not None
+        cuda_build.bindings[0].cpu.clear_binding_inputs()
+        with pytest.raises(BackendError, match="ONNX Runtime run: got"):
+            run()
+
+
+def test_a_session_on_cpu_has_no_resident_run(encoder: Path) -> None:
+    with rnnx_runtime.load(encoder, "ort-cpu") as session:
+        assert session.resident(np.ones((2, 1, 3), np.float32)) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("form", ["encoder", "step"])
+def test_a_resident_run_on_a_real_gpu_takes_time(request: pytest.FixtureRequest, form: str) -> None:
+    x = np.ones((5, 3) if form == "step" else (6, 5, 3), np.float32)
+    try:
+        session = rnnx_runtime.load(request.getfixturevalue(form), "ort-cuda")
+    except BackendUnavailable as error:
+        pytest.skip(str(error))
+    with session:
+        run = session.resident(x)
+        assert run is not None
+        assert 0 < run() < 10_000
 
 
 @pytest.mark.gpu

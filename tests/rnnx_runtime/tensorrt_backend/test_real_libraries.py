@@ -79,6 +79,10 @@ def test_a_real_engine_on_a_real_gpu_gives_the_golden_values(
             actual = _outputs(session, golden.case.feeds)
             for name, truth in golden.truth.items():
                 np.testing.assert_allclose(actual[name], truth, atol=1e-5, err_msg=f"{golden.case.name} {name}")
+            feeds = golden.case.feeds
+            run = session.resident(feeds["x"], State(feeds["h0"], feeds.get("c0")), feeds.get("lengths"))
+            assert run is not None
+            assert 0 < run() < 10_000
 
 
 def _outputs(session: Session, feeds: Mapping[str, Any]) -> dict[str, Any]:
