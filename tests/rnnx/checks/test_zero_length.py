@@ -1,14 +1,19 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from torch import nn
 
+import rnnx
+from rnnx import ExportOptions
 from rnnx.cases import Case
 from rnnx.checks.plan import plan_checks
+from rnnx.checks.probe import Probe
 from rnnx.checks.zero_length import check_zero_length
 from rnnx.torch_reference import TorchReference
-from rnnx_runtime import InputError
+from rnnx_runtime import Contract, InputError
 
 Values = dict[str, Any]
 
@@ -89,3 +94,34 @@ def test_sizes_beyond_an_engines_profile_are_skipped(lstm: Any) -> None:
     result = check_zero_length(probe, plan_checks(lstm.contract, "quick").cases)
     assert (result.status, result.detail) == ("skip", "no profile of the engine takes a batch of these: T7 B5")
     assert not probe.candidate.calls
+
+
+class _Bare:
+    """ONNX Runtime with no session of rnnx before it, as a foreign file's row."""
+
+    name, device = "ort-cpu", "CPU"
+
+    def __init__(self, path: Path, contract: Contract) -> None:
+        self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self._names = [spec.name for spec in contract.outputs]
+
+    def outputs(self, case: Case) -> Values:
+        return dict(zip(self._names, self._session.run(self._names, dict(case.feeds)), strict=True))
+
+    def prepare(self, feeds: Any) -> Any:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("build", [nn.LSTM, nn.GRU], ids=["lstm", "gru"])
+def test_onnx_runtime_takes_it_and_loses_the_state(tmp_path: Path, build: Any) -> None:
+    path = tmp_path / "model.onnx"
+    contract = rnnx.export(build(5, 8), path, ExportOptions(lengths=True)).contract
+    probe = Probe(candidate=_Bare(path, contract), contract=contract, precision="float32", outputs=contract.outputs)
+    cases = plan_checks(contract, "quick").cases
+    result = check_zero_length(probe, cases)
+    assert (result.status, result.detail) == ("fail", "taken, but hn of the row of length 0 is not its first state")
+    lengths = cases[0].case.feeds["lengths"] * np.array([0, 1, 1, 1, 1], np.int32)
+    values = probe.run(Case(name="", feeds={**cases[0].case.feeds, "lengths": lengths}))
+    assert not values["hn"][:, 0].any()
