@@ -6,15 +6,13 @@ built engine runs nor about their speed, for no kernel of TensorRT is executed.
 
 from collections.abc import Callable, Mapping
 
-from rnnx.candidates import Array
+from rnnx.candidates import NETWORK_ROW, Array
 from rnnx.cases import Case
 from rnnx.tensorrt_network.importer import OnnxSource, import_graph
 from rnnx.tensorrt_network.program import Program
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError
 from rnnx_runtime.sidecar import Flavor
-
-NAME = "tensorrt-network"
 
 
 class NetworkCandidate:
@@ -44,7 +42,7 @@ class NetworkCandidate:
                 is not evaluated.
             BackendError: the importer refuses the graph, or the network has no input or output of a name in `names`.
         """
-        self.name: str = NAME
+        self.name: str = NETWORK_ROW
         specs = (*contract.inputs, *contract.outputs)
         self._names = {spec.name: spec.name for spec in specs} if names is None else dict(names)
         self._outputs = [spec.name for spec in contract.outputs if spec.name in self._names]
@@ -74,7 +72,9 @@ class NetworkCandidate:
 
     def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         if self._program is None:
-            raise BackendError(f"row {NAME}", got="a call after close()", expected="an open row", remedy="open it anew")
+            raise BackendError(
+                f"row {NETWORK_ROW}", got="a call after close()", expected="an open row", remedy="open it anew"
+            )
         results = self._program.run({self._names[name]: feeds[name] for name in feeds if name in self._names})
         return {name: results[self._names[name]] for name in self._outputs}
 

@@ -57,7 +57,8 @@ def import_graph(source: OnnxSource, flavor: Flavor | None = None) -> ImportedGr
     network = library.create_network(builder)
     try:
         parse_network(library, network, logger, cast(OnnxFile, source), messages)
-        return ImportedGraph(program=Program(library.trt, network), library=library.name, warnings=messages.warnings)
+        warnings = messages.warnings  # what is logged while the network is read is about the reading
+        return ImportedGraph(program=Program(library.trt, network), library=library.name, warnings=warnings)
     except EngineError as error:
         raise BackendError(error.subject, got=error.got, expected=error.expected, remedy=error.remedy) from None
     except MissingExtraError as error:

@@ -7,8 +7,8 @@ import numpy as np
 
 from rnnx.tensorrt_network.compilation import Compilation
 from rnnx.tensorrt_network.layers import Array, Layer, Tensor, read_inputs, read_layers, read_outputs
+from rnnx.tensorrt_network.nesting import nest
 from rnnx.tensorrt_network.steps import run_steps
-from rnnx.tensorrt_network.structure import nest
 from rnnx_runtime.errors import BackendError
 
 

@@ -14,6 +14,9 @@ from rnnx.tensorrt_network.layers import Array, Layer, lane, sizes
 Selection = Callable[[Array, Array | None], Array]
 """From a tensor, and the value that fills the places outside it, to the slice."""
 
+_INPUTS = {"start": 1, "shape": 2, "stride": 3, "axes": 5}
+"""The layer's own numbers, and which input stands in for each."""
+
 _INNER_PLACES: dict[str, Callable[[Array, int], Array]] = {
     "STRICT_BOUNDS": lambda places, length: places,
     "WRAP": lambda places, length: places % length,
@@ -53,8 +56,7 @@ class Span:
 
 def compile_slice(layer: Layer) -> Evaluator:
     """A slice whose start, size, stride and axes are the layer's own or, where it has them, its inputs."""
-    own = [sizes(getattr(layer.native, name)) for name in ("start", "shape", "stride", "axes")]
-    mode = layer.native.mode.name
+    own, mode = [_own(layer, place, name) for name, place in _INPUTS.items()], layer.native.mode.name
     if mode not in _INNER_PLACES:
         raise layer.unsupported(f"mode {mode}")
     known: tuple[object, ...] = (None,) * 5
@@ -78,6 +80,11 @@ def compile_slice(layer: Layer) -> Evaluator:
         return selection(x, fill)
 
     return take
+
+
+def _own(layer: Layer, place: int, name: str) -> tuple[int, ...] | None:
+    given = place < len(layer.inputs) and layer.inputs[place] is not None
+    return None if given else sizes(getattr(layer.native, name))  # TensorRT warns when it is asked for what it has not
 
 
 def _chosen(value: Array | None, own: tuple[int, ...] | None) -> Sequence[int] | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
@@ -54,10 +53,3 @@ def _network_program(build: Callable[..., Any], **inputs: tuple[str, tuple[int, 
         tensor.name = f"y{index}"
         network.mark_output(tensor)
     return Program(library.trt, network)
-
-
-@pytest.fixture
-def random_array() -> Callable[..., Array]:
-    """`random_array(*shape)`: standard normal float32 values, the same in every test."""
-    chance = np.random.default_rng(3)
-    return lambda *shape: chance.standard_normal(shape, np.float32)
