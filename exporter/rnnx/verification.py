@@ -2,23 +2,22 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
-from importlib import import_module
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from rnnx.candidates import NETWORK_ROW
 from rnnx.case_matrix import matrix_cases
 from rnnx.checks.drift import WINDOWS
 from rnnx.checks.plan import plan_checks
 from rnnx.checks.truth_source import source_from_weights
-from rnnx.fingerprint import Fingerprint
+from rnnx.fingerprint import take_fingerprint
 from rnnx.golden import golden_path, read_golden
 from rnnx.parity import ParityReport
 from rnnx.progress import ProgressListener, Silence, stage
 from rnnx.row_verification import Expectation, verify_row
 from rnnx.subject import Subject, read_subject
+from rnnx.timing.figures import LatencyReport
+from rnnx.timing.side_by_side import time_rows
 from rnnx.tolerances import tolerance_for
 from rnnx.verification_report import VerificationReport
 from rnnx.verify_options import VerifyOptions, latency_sizes, row_names
@@ -49,6 +48,8 @@ def verify(
     with _pytorch_threads(subject, options.threads):
         expected = _expectation(subject, options, listener)
         rows = [verify_row(subject, name, expected, options, listener) for name in names]
+        timed = [row.parity.backend for row in rows if row.parity.outputs and row.parity.backend != NETWORK_ROW]
+        latency = _latency(subject, timed, sizes, options, listener) if options.latency else None
     parity = ParityReport(rows=tuple(row.parity for row in rows))
     ran = [row.backend for row in parity.rows if row.outputs]
     return VerificationReport(
@@ -60,10 +61,11 @@ def verify(
         matrix=options.matrix if subject.weights else "golden",
         cases=tuple(entry.case.name for entry in expected.truth),
         tolerances={row.precision: tolerance_for(row.precision) for row in parity.rows if row.outputs},
-        fingerprint=Fingerprint(machine={}, versions=_versions(subject, ran)),
+        fingerprint=take_fingerprint(ran),
         checks=tuple(check for row in rows for check in row.checks),
         drift=tuple(curve for row in rows for curve in row.drift),
         diagnoses=tuple(row.diagnosis for row in rows if row.diagnosis),
+        latency=latency,
     )
 
 
@@ -73,6 +75,20 @@ def _pytorch_threads(subject: Subject, threads: int) -> contextlib.AbstractConte
     from rnnx.torch_reference import torch_threads
 
     return torch_threads(threads)
+
+
+def _latency(
+    subject: Subject, names: Sequence[str], sizes: Mapping[str, int], options: VerifyOptions, listener: ProgressListener
+) -> LatencyReport:
+    return time_rows(
+        subject,
+        names,
+        sizes,
+        threads=options.threads,
+        seconds=options.latency_seconds,
+        start_up_of=None if options.matrix == "quick" else options.sources,
+        listener=listener,
+    )
 
 
 def _expectation(subject: Subject, options: VerifyOptions, listener: ProgressListener) -> Expectation:
@@ -112,18 +128,3 @@ def _own_sizes(subject: Subject) -> list[tuple[int, int]]:
     corners += [{"T": 5, "B": batch, **fixed} for batch in (1, 3)] if fixed else []
     steps = subject.contract.steps or 1
     return [(sizes.get("T", steps), sizes.get("B", 1)) for sizes in corners]
-
-
-def _versions(subject: Subject, names: Sequence[str]) -> dict[str, str]:
-    found = {"rnnx": version("rnnx"), "numpy": np.__version__}
-    packages = [package for package, start in (("torch", "pytorch"), ("onnxruntime", "ort")) if _any(names, start)]
-    if subject.weights and "torch" not in packages:
-        packages.insert(0, "torch")
-    found |= {package: import_module(package).__version__ for package in packages}
-    if subject.engine and _any(names, "tensorrt"):
-        found[subject.engine.sidecar.flavor] = subject.engine.sidecar.version
-    return found
-
-
-def _any(names: Sequence[str], start: str) -> bool:
-    return any(name.startswith(start) for name in names)

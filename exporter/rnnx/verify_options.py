@@ -21,7 +21,8 @@ class VerifyOptions:
 
     `checkpoint` gives the truth by PyTorch; without it the golden file beside the model does. `backends` are the rows
     to run, all that apply when empty; a row named in `require` fails where it would be skipped. `matrix` is how many
-    cases: `quick`, `full` or `soak`; drift over 10,000 steps is measured from `full` on. `threads` is for the sessions
+    cases: `quick`, `full` or `soak`; from `full` on the drift is measured over 10,000 steps, not 1,000, and the latency
+    with the start-up. `threads` is for the sessions
     and for PyTorch. A backend that gives no answer to a case within `case_timeout_s` fails it.
 
     `module`, `names` and `batch_first` are for a model that rnnx did not make: the layer's key prefix in the

@@ -1,5 +1,4 @@
 import hashlib
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,12 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import rnnx
-from rnnx import reference
+from rnnx import reference, row_verification
 from rnnx.checkpoint import TorchCheckpoint
 from rnnx.errors import CheckpointError, EngineError, GoldenError, OptionError
+from rnnx.metered_candidate import MeteredCandidate
 from rnnx.parity import ParityRow
-from rnnx.verification import VerifyOptions, verify
-from rnnx.verification_report import VerificationReport, write_report
+from rnnx.verification import verify
+from rnnx.verification_report import VerificationReport
+from rnnx.verify_options import VerifyOptions
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime import BackendError, BackendUnavailable, Contract, FileDamagedError, loading
 from rnnx_runtime.model_file import ModelFile, read_onnx
@@ -73,6 +74,9 @@ def test_every_form_passes(tmp_path: Path, build: Callable[[], nn.Module], optio
     row = _row(report, "ort-cpu")
     assert [output.output for output in row.outputs] == [spec.name for spec in read_onnx(model).contract.outputs]
     assert row.cases == len(report.cases)
+    assert {check.backend for check in report.checks} >= {"ort-cpu"}
+    assert all(report.checks)
+    assert all(report.drift)
     assert all(0 < output.max_error < 2e-6 and output.ratio is not None for output in row.outputs)
 
 
@@ -85,7 +89,7 @@ def test_pytorchs_own_error_is_the_yardstick(lstm: tuple[Path, Path]) -> None:
         output.float32_error for output in own.outputs
     ]
     assert report.yardstick == "PyTorch"
-    assert "torch" in report.versions
+    assert "torch" in report.fingerprint.versions
 
 
 def test_pytorch_rows_need_the_checkpoint(lstm: tuple[Path, Path]) -> None:
@@ -237,6 +241,7 @@ def faked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, 
     model, checkpoint = _export(tmp_path / "faked", module)
     fakes = Fakes(module)
     monkeypatch.setattr(loading, "open_backend", fakes.open_backend)
+    monkeypatch.setattr(row_verification, "IsolatedCandidate", lambda opener, timeout_s: MeteredCandidate(opener))
     return model, checkpoint, fakes
 
 
@@ -312,7 +317,6 @@ def test_an_engine_is_compared_within_its_profiles_and_the_rest_is_named(faked: 
     assert row.status == "pass"
     assert row.uncovered == ("T7 B3",)
     assert row.cases == len(report.cases) - 1
-    assert report.versions["tensorrt-rtx"] == "1.7"
 
 
 def test_an_engine_that_no_golden_case_fits_is_skipped(faked: tuple[Path, Path, Fakes]) -> None:
@@ -331,7 +335,7 @@ def test_with_the_checkpoint_a_profiles_own_shapes_are_cases(faked: tuple[Path, 
     fakes.rows["tensorrt-rtx"] = _same
     report = verify(model, VerifyOptions(engine=_plan(model, FAR), checkpoint=checkpoint, latency=False))
     assert _row(report, "tensorrt-rtx").status == "pass"
-    assert report.cases[-2:] == ("T30 B9", "T33 B10")
+    assert {"T30 B9", "T33 B10"} <= set(report.cases)
 
 
 def test_an_engine_of_another_model_is_refused(faked: tuple[Path, Path, Fakes]) -> None:
@@ -371,8 +375,8 @@ def test_latency_is_measured_at_the_shape_asked_for(lstm: tuple[Path, Path]) -> 
     assert latency is not None
     assert (latency.sizes, latency.threads) == ({"T": 50, "B": 3}, before + 1)
     assert {"pytorch-cpu", "ort-cpu"} <= {row.backend for row in latency.rows}
-    assert all(0 < row.p50_ms <= row.p90_ms <= row.p99_ms for row in latency.rows)
-    assert all(row.speedup is not None and row.speedup > 0 for row in latency.rows)
+    assert all(0 < row.p50_ms.value <= row.p90_ms.value <= row.p99_ms.value <= row.max_ms for row in latency.rows)
+    assert all(row.ratio is not None and row.ratio.value > 0 for row in latency.rows)
     assert torch.get_num_threads() == before
 
 
@@ -399,15 +403,3 @@ def test_a_backend_that_fails_at_the_latency_shape_does_not_touch_the_verdict(fa
     assert report.latency is not None
     assert report.latency.rows == ()
     assert "out of memory" in report.latency.notes[0]
-
-
-def test_the_json_report_is_plain_and_has_no_nan(faked: tuple[Path, Path, Fakes], tmp_path: Path) -> None:
-    model, _, fakes = faked
-    fakes.rows["ort-cpu"] = lambda value: np.full_like(value, np.nan)
-    write_report(verify(model, VerifyOptions(latency=False)), tmp_path / "report.json")
-    data = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
-    assert data["passed"] is False
-    (row,) = (row for row in data["parity"]["rows"] if row["backend"] == "ort-cpu")
-    assert row["outputs"][0]["max_error"] is None
-    assert row["outputs"][0]["passed"] is False
-    assert data["tolerances"]["float32"]["reason"]

@@ -1,0 +1,71 @@
+"""The latency of a subject's rows at one shape, side by side."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from rnnx.candidates import Candidate
+from rnnx.progress import ProgressListener
+from rnnx.subject import Sources, Subject
+from rnnx.timing.conditions import conditions_of
+from rnnx.timing.figures import LatencyReport, LatencyRow, StartUpRow
+from rnnx.timing.inputs import timing_feeds
+from rnnx.timing.latency import measure_latency
+from rnnx.timing.start_up import measure_start_up, start_up_request
+from rnnx_runtime.errors import BackendError, BackendUnavailable
+
+
+def time_side_by_side(
+    subject: Subject,
+    opened: Sequence[Candidate],
+    sizes: Mapping[str, int],
+    *,
+    threads: int,
+    seconds: float,
+    listener: ProgressListener,
+) -> tuple[tuple[LatencyRow, ...], tuple[str, ...]]:
+    """The rows of the backends that take inputs of these sizes, and notes on the others.
+
+    Raises:
+        BackendError: a backend failed.
+        MemoryError, ValueError: there are no arrays of these sizes.
+    """
+    covered = [candidate for candidate in opened if subject.covers(candidate.name, sizes)]
+    time, batch = sizes.get("T", subject.contract.steps or 1), sizes["B"]
+    rows = measure_latency(
+        covered,
+        timing_feeds(subject.contract, time, batch),
+        steps=time * batch,
+        seconds=seconds,
+        conditions={one.name: conditions_of(subject, one.name, threads) for one in covered},
+        listener=listener,
+    )
+    return tuple(rows), tuple(f"{one.name}: no profile covers this shape" for one in opened if one not in covered)
+
+
+def time_rows(
+    subject: Subject,
+    names: Sequence[str],
+    sizes: Mapping[str, int],
+    *,
+    threads: int,
+    seconds: float,
+    start_up_of: Sources | None,
+    listener: ProgressListener,
+) -> LatencyReport:
+    """The latency of rows that have just been verified; what cannot be timed is a note and no error.
+
+    Start-up, which takes seconds for each row, is measured where its files are given as `start_up_of`.
+    """
+    rows: tuple[LatencyRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    start_up: Sequence[StartUpRow] = ()
+    if start_up_of:
+        requests = [start_up_request(subject, start_up_of, name, sizes, threads) for name in names]
+        start_up = measure_start_up(requests, listener=listener)
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(contextlib.closing(subject.open(name, threads))) for name in names]
+            rows, notes = time_side_by_side(subject, opened, sizes, threads=threads, seconds=seconds, listener=listener)
+    except (BackendError, BackendUnavailable, MemoryError, ValueError) as error:
+        notes = (f"not measured: {error}",)  # NumPy has its own limits besides the host's
+    return LatencyReport(sizes=sizes, threads=threads, rows=rows, start_up=tuple(start_up), notes=notes)
