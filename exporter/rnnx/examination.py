@@ -82,11 +82,12 @@ def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
         reset_gate,
         states,
         training,
+        unrolled_steps,
     )
 
     modules = (
-        reset_gate, baked_lengths, picked_steps, directions, recurrent_attributes, lengths, precision, loops, training,
-        quantization, states, leftovers,
+        reset_gate, baked_lengths, unrolled_steps, picked_steps, directions, recurrent_attributes, lengths, precision,
+        loops, training, quantization, states, leftovers,
     )  # fmt: skip
     return tuple(module.find for module in modules)
 

@@ -100,9 +100,10 @@ def _severity(model: ExaminedModel, length: Length) -> Severity:
     match freedom(model, length):
         case "free":
             return "error"
-        case "fixed" if is_one_step(model, length):
-            return "info"
-    return "warning"
+        case "unknown":
+            return "warning"
+    is_told = any(found.length == length for found in input_lengths(model))
+    return "warning" if is_told and not is_one_step(model, length) else "info"
 
 
 def _fix(length: Length) -> str:

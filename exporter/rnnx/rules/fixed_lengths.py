@@ -33,13 +33,30 @@ def input_lengths(model: ExaminedModel) -> Iterator[InputLength]:
 
 
 def freedom(model: ExaminedModel, length: Length) -> Literal["free", "fixed", "unknown"]:
-    """Whether the model's inputs leave a length free."""
+    """Whether the model's inputs leave a length free.
+
+    Where no trail leads from the recurrent nodes to an input, as behind a convolution, the free dims are counted: one
+    alone is taken for the batch.
+    """
     values = [found.value for found in input_lengths(model) if found.length == length]
     if values:
         return "free" if None in values else "fixed"
-    scope, graph = model.main.scope, model.proto.graph
-    dims = [scope.dims(value.name) for value in graph.input]
-    return "fixed" if all(own is not None and None not in own for own in dims) else "unknown"
+    free = _free_dims(model)
+    return "fixed" if free is not None and len(free) < (2 if length == "T" else 1) else "unknown"
+
+
+def _free_dims(model: ExaminedModel) -> set[str] | None:
+    """The free dims of all inputs, equal names once; None where an input does not even say its rank."""
+    free: set[str] = set()
+    for value in model.proto.graph.input:
+        if value.name not in model.main.scope.tensors:
+            dims = model.main.scope.dims(value.name)
+            if dims is None:
+                return None
+            names = (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+            pairs = enumerate(zip(names, dims, strict=True))
+            free |= {name or f"{value.name}[{place}]" for place, (name, size) in pairs if size is None}
+    return free
 
 
 def is_one_step(model: ExaminedModel, length: Length) -> bool:

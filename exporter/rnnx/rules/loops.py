@@ -10,27 +10,38 @@ from onnx import NodeProto
 
 from rnnx.findings import Finding
 from rnnx.rules.backends import TENSORRT
-from rnnx.rules.examined_model import ExaminedModel
+from rnnx.rules.examined_model import ExaminedModel, ExaminedScope
+from rnnx.rules.recurrences import Recurrence
 from rnnx.rules.scopes import Scope, input_of, is_onnx, shown
-from rnnx.rules.written_cells import WrittenCell, written_cells
+from rnnx.rules.written_cells import written_cells
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
     """Every Loop and Scan, judged by what its body does."""
-    scopes = [part.scope for part in model.parts]
-    for scope in scopes:
-        for node in scope.nodes:
+    for part in model.parts:
+        for node in part.scope.nodes:
             if is_onnx(node, "Loop"):
-                yield from _loop(scope, node, _body(scopes, node))
+                yield from _loop(part.scope, node, _body(model, node))
             elif is_onnx(node, "Scan"):
-                yield from _scan(node, written_cells(_body(scopes, node)))
+                yield from _scan(node, _steps(_body(model, node)))
 
 
-def _body(scopes: list[Scope], node: NodeProto) -> Scope:
-    return next(scope for scope in scopes if scope.holder is node)
+def _body(model: ExaminedModel, node: NodeProto) -> ExaminedScope:
+    return next(part for part in model.parts if part.scope.holder is node)
 
 
-def _loop(scope: Scope, node: NodeProto, body: Scope) -> Iterator[Finding]:
+def _steps(body: ExaminedScope) -> tuple[str, ...]:
+    """The operators of the single steps in a body: cells written out, and recurrent nodes over a sequence of one."""
+    layers = [layer for layer in body.layers if _is_single_step(layer)]
+    return (*(cell.operator for cell in written_cells(body.scope)), *(layer.operator for layer in layers))
+
+
+def _is_single_step(layer: Recurrence) -> bool:
+    node = layer.scope.producer(layer.x)
+    return node is not None and is_onnx(node, "Unsqueeze")
+
+
+def _loop(scope: Scope, node: NodeProto, body: ExaminedScope) -> Iterator[Finding]:
     if not input_of(node, 0):
         yield Finding(
             rule="loop-no-limit",
@@ -40,10 +51,10 @@ def _loop(scope: Scope, node: NodeProto, body: Scope) -> Iterator[Finding]:
             fix="give it the largest number of steps as its first input M",
             backends=TENSORRT,
         )
-    cells = written_cells(body)
-    if cells and _walks_a_sequence(body) and len(node.input) - 2 <= _state_count(cells):
+    steps = _steps(body)
+    if steps and _walks_a_sequence(body.scope) and _carried_count(body.scope) <= _state_count(steps):
         yield from _fixed_steps(scope, node)
-        operator = cells[0].operator
+        operator = steps[0]
         yield Finding(
             rule="loop-for-cell",
             severity="warning",
@@ -64,8 +75,17 @@ def _walks_a_sequence(body: Scope) -> bool:
     return any(node.input[0] not in body.producers and node.input[0] not in own for node in reads)
 
 
-def _state_count(cells: tuple[WrittenCell, ...]) -> int:
-    return sum(2 if cell.operator == "LSTM" else 1 for cell in cells)
+def _carried_count(body: Scope) -> int:
+    """The values that a body hands to its next round, but for lists that it only appends to."""
+    if body.graph is None:
+        return 0
+    count = len(body.graph.input) - 2
+    makers = [body.producer(value.name) for value in body.graph.output[1 : 1 + count]]
+    return count - sum(maker is not None and is_onnx(maker, "SequenceInsert") for maker in makers)
+
+
+def _state_count(steps: tuple[str, ...]) -> int:
+    return sum(2 if operator == "LSTM" else 1 for operator in steps)
 
 
 def _fixed_steps(scope: Scope, node: NodeProto) -> Iterator[Finding]:
@@ -81,8 +101,8 @@ def _fixed_steps(scope: Scope, node: NodeProto) -> Iterator[Finding]:
         )
 
 
-def _scan(node: NodeProto, cells: tuple[WrittenCell, ...]) -> Iterator[Finding]:
-    body = f"its body is one {cells[0].operator} step" if cells else "its body is a recurrence of its own"
+def _scan(node: NodeProto, steps: tuple[str, ...]) -> Iterator[Finding]:
+    body = f"its body is one {steps[0]} step" if steps else "its body is a recurrence of its own"
     yield Finding(
         rule="scan",
         severity="info",
