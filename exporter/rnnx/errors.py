@@ -7,6 +7,7 @@ RnnxError (rnnx_runtime)
 ├── ExportError          the graph was refused by a checker or by ONNX Runtime
 ├── EngineError          TensorRT refused or failed to build the engine
 ├── GoldenError          a golden file is missing, damaged, or of another model
+├── ReportError          an earlier report is missing, damaged, of another kind or schema, or another model's
 ├── OutputError          a result could not be written; nothing was left behind
 └── MissingExtraError    an optional package is not installed
 """
@@ -36,6 +37,10 @@ class EngineError(RnnxError):
 
 class GoldenError(RnnxError):
     """A golden file is missing, damaged, or of another model."""
+
+
+class ReportError(RnnxError):
+    """An earlier report is missing, damaged, of another kind or schema, or another model's."""
 
 
 class OutputError(RnnxError):
