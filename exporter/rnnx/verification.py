@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from rnnx.case_matrix import matrix_cases
 from rnnx.checks.drift import WINDOWS
 from rnnx.checks.plan import plan_checks
 from rnnx.checks.truth_source import source_from_weights
+from rnnx.findings import Finding
 from rnnx.fingerprint import take_fingerprint
 from rnnx.golden import golden_path, read_golden
 from rnnx.parity import ParityReport
 from rnnx.progress import ProgressListener, Silence, stage
-from rnnx.row_verification import Expectation, verify_row
+from rnnx.row_verification import Expectation, VerifiedRow, verify_row
 from rnnx.subject import Subject, read_subject
 from rnnx.timing.figures import LatencyReport
 from rnnx.timing.side_by_side import time_rows
@@ -40,15 +42,20 @@ def verify(
         OptionError: an option does not fit the model.
         ReportError: the baseline is damaged, of an older schema, or another model's.
         FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
-        MissingExtraError: a checkpoint was given and PyTorch is not installed.
+        MissingExtraError: a checkpoint was given and PyTorch or onnx is not installed.
     """
+    start = time.perf_counter()
     options, listener = options or VerifyOptions(), listener or Silence()
     subject = read_subject(Path(model), options.sources)
+    findings = _findings(subject)
     names, sizes = row_names(subject, options), latency_sizes(subject.contract, options)
+    before_truth = time.perf_counter()  # importing PyTorch is the truth's too
     with _pytorch_threads(subject, options.threads):
         expected = _expectation(subject, options, listener)
+        truth_s = time.perf_counter() - before_truth
         rows = [verify_row(subject, name, expected, options, listener) for name in names]
         timed = [row.parity.backend for row in rows if row.parity.outputs and row.parity.backend != NETWORK_ROW]
+        compared_s = time.perf_counter() - start
         latency = _latency(subject, timed, sizes, options, listener) if options.latency else None
     parity = ParityReport(rows=tuple(row.parity for row in rows))
     ran = [row.backend for row in parity.rows if row.outputs]
@@ -65,7 +72,9 @@ def verify(
         checks=tuple(check for row in rows for check in row.checks),
         drift=tuple(curve for row in rows for curve in row.drift),
         diagnoses=tuple(row.diagnosis for row in rows if row.diagnosis),
+        findings=findings,
         latency=latency,
+        seconds=_shares(compared_s, truth_s, rows),
     )
 
 
@@ -75,6 +84,21 @@ def _pytorch_threads(subject: Subject, threads: int) -> contextlib.AbstractConte
     from rnnx.torch_reference import torch_threads
 
     return torch_threads(threads)
+
+
+def _findings(subject: Subject) -> tuple[Finding, ...]:
+    """What the doctor says of the file; a golden file is compared on hosts that have no onnx package too."""
+    if subject.weights is None:
+        return ()
+    from rnnx.examination import doctor
+
+    return doctor(subject.model.path).findings
+
+
+def _shares(total_s: float, truth_s: float, rows: Sequence[VerifiedRow]) -> dict[str, float]:
+    """Where the time without latency went: the truth, each backend at work, and the rest, which is rnnx's own."""
+    shares = {"truth": truth_s} | {row.parity.backend: row.busy_s for row in rows if row.busy_s}
+    return shares | {"rnnx": total_s - sum(shares.values())}
 
 
 def _latency(
