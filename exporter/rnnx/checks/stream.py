@@ -115,7 +115,7 @@ def _with_rows(
     found: dict[str, Array] = {}
     for spec in specs:
         place = (slice(None),) * spec.dims.index("B") + (list(rows),)
-        found[spec.name] = state[spec.name].astype(ended[spec.name].dtype)
+        found[spec.name] = state[spec.name].copy()
         found[spec.name][place] = ended[spec.name]
     return found
 

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rnnx.cases import Case, time_of
-from rnnx.checks.drift import WINDOWS, drift_truth, measure_drift
+from rnnx.checks.drift import WINDOWS, DriftTruth, drift_truth, measure_drift
 from rnnx.tolerances import TOLERANCES
 from rnnx_runtime import BackendError
 
@@ -69,6 +70,12 @@ def test_the_limit_is_that_of_all_the_steps(lstm: Any) -> None:
     floor = TOLERANCES["float32"].floor(5 + 8, STEPS, 1.0)
     assert curve.limit == pytest.approx(floor, rel=0.05)
     assert measure_drift(lstm.probe(precision="tf32"), _truth(lstm)).limit > 100 * floor
+
+
+def test_the_limit_is_wider_where_float32_itself_strays(lstm: Any) -> None:
+    first, *others = _truth(lstm).windows
+    strayed = DriftTruth(windows=(replace(first, float32_error=0.5), *others))
+    assert measure_drift(lstm.probe(), strayed).limit == 0.5 * TOLERANCES["float32"].ratio
 
 
 @pytest.mark.parametrize("form", ["lstm", "step"])

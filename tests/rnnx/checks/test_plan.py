@@ -76,6 +76,9 @@ def test_without_weights_there_is_no_drift_and_the_limits_are_floors(lstm: Any) 
     assert [dict(case.float32_error) for case in bare.cases] == [{}]
     assert whole.drift is not None
     known = [*(case.float32_error for case in whole.cases), *(stream.float32_error for stream in whole.streams)]
+    assert [sorted(errors) for errors in known] == [["cn", "hn", "output"]] * 2
+    assert whole.drift.steps == CHECK_SIZES["quick"].drift_steps
+    assert plan_checks(lstm.contract, "quick", lstm.source(), drift_steps=50).drift.steps == 50  # type: ignore[union-attr]
     assert all(error > 0 for errors in known for error in errors.values())
 
 

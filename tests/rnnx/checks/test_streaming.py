@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,7 +7,9 @@ from torch import nn
 
 from rnnx.cases import Case
 from rnnx.checks.plan import plan_checks
-from rnnx.checks.streaming import check_streaming, chunkings
+from rnnx.checks.stream import run_calls
+from rnnx.checks.streaming import StreamCase, check_streaming, chunkings
+from rnnx.tolerances import TOLERANCES
 
 Values = dict[str, Any]
 
@@ -83,6 +86,24 @@ def test_a_state_that_is_not_carried_fails(form: str, change: Any, request: pyte
     assert result.status == "fail"
     assert result.max_difference > 100 * result.limit
     assert "beyond the limit" in result.detail
+
+
+@pytest.mark.parametrize(("form", "sides"), [("lstm", 2), ("step", 1)], ids=["encoder", "step"])
+def test_the_limit_is_that_of_the_whole_sequence_for_each_side_that_rounds(
+    form: str, sides: int, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(form)
+    (case,) = plan_checks(model.contract, "quick").streams
+    floor = TOLERANCES["float32"].floor(5 + 8, case.time, 1.0)
+    wide = replace(case, truth=_truth(model, case), float32_error=dict.fromkeys(("each hn", "output", "hn", "cn"), 1.0))
+    plain = replace(wide, float32_error={})
+    assert check_streaming(model.probe(), [plain]).limit == pytest.approx(sides * floor, rel=0.25)
+    assert check_streaming(model.probe(), [wide]).limit == sides * TOLERANCES["float32"].ratio
+
+
+def _truth(model: Any, case: StreamCase) -> Values:
+    sizes = (case.time,) if model.contract.form == "encoder" else (1,) * case.time
+    return run_calls(model.source().double, model.contract, case.stream, sizes).named()
 
 
 def test_a_nan_in_one_call_fails(lstm: Any) -> None:
