@@ -60,6 +60,25 @@ def test_pytorch_refuses(lstm: Any) -> None:
     assert result.detail.startswith("refused: Length of all samples has to be greater than 0")
 
 
+def _fails_in_another_process(run: Any, case: Case) -> Values:
+    if case.feeds["lengths"].min() < 1:
+        raise RuntimeError("in the process of a row:\nTraceback (most recent call last):\nRuntimeError: too short")
+    values: Values = run(case)
+    return values
+
+
+def test_pytorchs_refusal_is_told_without_its_traceback(lstm: Any) -> None:
+    probe = lstm.probe(_fails_in_another_process)
+    probe.candidate.name = "pytorch-cuda"
+    result = check_zero_length(probe, plan_checks(lstm.contract, "quick").cases)
+    assert (result.status, result.detail) == ("pass", "refused: RuntimeError: too short")
+
+
+def test_a_defect_of_another_row_is_no_refusal(lstm: Any) -> None:
+    with pytest.raises(RuntimeError, match="in the process of a row"):
+        _check(lstm, _fails_in_another_process)
+
+
 @pytest.mark.parametrize("states", [True, False], ids=["states", "zeros"])
 def test_handing_the_state_on_is_well(model_of: Any, states: bool) -> None:
     model = model_of(lambda: nn.LSTM(5, 8), lengths=True, state_inputs=states)
