@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS, ROW_NAMES, Candidate
 from rnnx.errors import OptionError
-from rnnx.fingerprint import take_fingerprint
+from rnnx.fingerprint import Fingerprint, take_fingerprint
 from rnnx.progress import ProgressListener, Silence
 from rnnx.subject import Sources, Subject, read_subject
+from rnnx.timing.comparison import refuse_incomparable
 from rnnx.timing.conditions import conditions_of
 from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, LatencyRow, StartUpRow
 from rnnx.timing.inputs import timing_feeds
@@ -49,7 +50,11 @@ class BenchOptions:
 
 
 def bench(
-    model: str | os.PathLike[str], options: BenchOptions | None = None, *, listener: ProgressListener | None = None
+    model: str | os.PathLike[str],
+    options: BenchOptions | None = None,
+    *,
+    before: BenchReport | None = None,
+    listener: ProgressListener | None = None,
 ) -> BenchReport:
     """Time every backend of a model that this host can run, side by side.
 
@@ -58,6 +63,7 @@ def bench(
     Args:
         model: an .onnx.
         options: see `BenchOptions`.
+        before: an earlier report that this one is for comparing with; refused at once where the two could not be.
         listener: is told how far the call is.
 
     Raises:
@@ -65,6 +71,7 @@ def bench(
         EngineError: the engine was built from another model.
         OptionError: an option does not fit the model.
         FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
+        ReportError: the earlier report is another model's, or of another shape or number of threads.
         BackendUnavailable: no backend runs here; says why of each.
         BackendError: a backend failed while it was timed.
         MissingExtraError: a checkpoint was given and PyTorch is not installed.
@@ -73,7 +80,10 @@ def bench(
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
     subject = read_subject(Path(model), sources)
+    fingerprint = take_fingerprint(_rows(subject, options))  # before its own work shows in the load average
     sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
+    if before is not None:
+        refuse_incomparable(before, subject.contract.source.weights_sha256, sizes, options.threads)
     requests = [start_up_request(subject, sources, row, sizes, options.threads) for row in _rows(subject, options)]
     start_up = measure_start_up(requests, listener=listener)
     names = [row.backend for row in start_up if not row.problem]
@@ -81,7 +91,7 @@ def bench(
         raise _nothing_runs(start_up)
     with _pytorch_threads(names, options.threads), contextlib.ExitStack() as stack:
         opened = [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
-        return _report(subject, opened, sizes, tuple(start_up), options, listener)
+        return _report(subject, opened, sizes, tuple(start_up), fingerprint, options, listener)
 
 
 def _check(options: BenchOptions) -> None:
@@ -109,10 +119,10 @@ def _report(
     opened: Sequence[Candidate],
     sizes: Mapping[str, int],
     start_up: tuple[StartUpRow, ...],
+    fingerprint: Fingerprint,
     options: BenchOptions,
     listener: ProgressListener,
 ) -> BenchReport:
-    names = [candidate.name for candidate in opened]
     latency, left_out = _latency(subject, opened, sizes, options, listener)
     jitter, no_stream = _jitter(subject, opened, options, listener)
     seconds = options.seconds * _POINT_SHARE
@@ -128,7 +138,7 @@ def _report(
         ),
         jitter=jitter,
         throughput=tuple(throughput),
-        fingerprint=take_fingerprint(names),
+        fingerprint=fingerprint,
         notes=(*no_stream, *ended),
     )
 

@@ -13,6 +13,7 @@ _COMMANDS = {
     "export": "rnnx.cli.export",
     "build-engine": "rnnx.cli.build_engine",
     "verify": "rnnx.cli.verify",
+    "bench": "rnnx.cli.bench",
 }
 
 

@@ -21,7 +21,7 @@ LEAST_GAIN = 0.05
 LARGEST = {"B": 1024, "T": 4096}
 """Where a sweep ends that does not saturate."""
 
-LONGEST_CALL_MS = 2000.0
+LONGEST_CALL_MS = 1000.0
 """A backend whose call takes longer is not tried at larger sizes."""
 
 POINT_ROUNDS = 5
@@ -77,13 +77,14 @@ def measure_throughput(
     return points, notes
 
 
-def is_saturated(rates: Sequence[float]) -> bool:
-    """Whether the last two doublings brought less than `LEAST_GAIN` over the best before them.
+def is_saturated(rates: Sequence[Estimate]) -> bool:
+    """Whether the last two doublings surely brought less than `LEAST_GAIN` over the best before them.
 
     One is not enough: from one row to two, a matrix product takes the place of a matrix-vector product, which may
-    gain nothing while four rows gain again.
+    gain nothing while four rows gain again. Sure is what holds at the low end of the best one's interval.
     """
-    return len(rates) > 2 and max(rates[-2:]) < max(rates[:-2]) * (1 + LEAST_GAIN)
+    best = max((rate.low for rate in rates[:-2]), default=0.0)
+    return len(rates) > 2 and max(rate.value for rate in rates[-2:]) < best * (1 + LEAST_GAIN)
 
 
 def _takes(curve: _Curve, sizes: Mapping[str, int], covers: Covers) -> bool:
@@ -95,7 +96,7 @@ def _takes(curve: _Curve, sizes: Mapping[str, int], covers: Covers) -> bool:
 
 
 def _done(curve: _Curve) -> bool:
-    return is_saturated([rate.value for _, rate in curve.points])
+    return is_saturated([rate for _, rate in curve.points])
 
 
 def _measure_point(
@@ -120,8 +121,7 @@ def _measure_point(
 
 
 def _points(curve: _Curve, dim: str, contract: Contract) -> list[ThroughputPoint]:
-    rates = [rate.value for _, rate in curve.points]
-    knee = _knee(rates) if is_saturated(rates) else len(rates)
+    knee = _knee([rate.value for _, rate in curve.points]) if _done(curve) else len(curve.points)
     return [
         ThroughputPoint(
             backend=curve.candidate.name,

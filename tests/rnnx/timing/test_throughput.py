@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rnnx.timing import throughput
-from rnnx.timing.figures import ThroughputPoint
+from rnnx.timing.figures import Estimate, ThroughputPoint
 from rnnx.timing.throughput import is_saturated, measure_throughput
 from rnnx_runtime import BackendError, Contract
 
@@ -60,7 +60,12 @@ def _measure(
     ids=["doubling", "two-points", "flat", "dip", "slow-gain", "knee"],
 )
 def test_saturation_takes_two_doublings_without_gain(rates: list[float], saturated: bool) -> None:
-    assert is_saturated(rates) is saturated
+    assert is_saturated([Estimate(value=rate, low=rate, high=rate) for rate in rates]) is saturated
+
+
+def test_a_disturbed_point_does_not_pass_for_saturation() -> None:
+    disturbed = [Estimate(value=1.0, low=0.5, high=1.1)] * 3
+    assert not is_saturated(disturbed)
 
 
 def test_a_sweep_doubles_until_it_saturates(clock: Any, listening: Any, step_contract: Contract) -> None:
@@ -97,10 +102,10 @@ def test_a_sweep_that_never_saturates_ends_at_its_bound(
 def test_a_call_that_takes_too_long_ends_the_sweep_with_a_note(
     clock: Any, listening: Any, step_contract: Contract
 ) -> None:
-    candidate = SizedCandidate(clock, "ort-cpu", lambda time, batch: 900.0 + 300.0 * batch)
+    candidate = SizedCandidate(clock, "ort-cpu", lambda time, batch: 400.0 + 200.0 * batch)
     curves, notes = _measure(clock, listening, step_contract, candidate)
     assert curves["ort-cpu", "B"][-1].batch == 4
-    assert notes == ["ort-cpu: throughput against B ended at B=4: one call takes 2.1 s"]
+    assert notes == ["ort-cpu: throughput against B ended at B=4: one call takes 1.2 s"]
 
 
 def test_backends_take_turns_at_each_point_and_one_may_go_further(
