@@ -9,6 +9,7 @@ from rnnx.tensorrt_network.compilation import Compilation
 from rnnx.tensorrt_network.layers import Array, Layer, Tensor, read_inputs, read_layers, read_outputs
 from rnnx.tensorrt_network.nesting import nest
 from rnnx.tensorrt_network.steps import run_steps
+from rnnx.tensorrt_network.threads import one_thread
 from rnnx_runtime.errors import BackendError
 
 
@@ -41,7 +42,7 @@ class Program:
         values = self._values.copy()
         for tensor, dtype, place in self._entries:
             values[place] = np.array(_checked(tensor, feeds), dtype)  # a copy, for slices of it are remembered
-        with np.errstate(all="ignore"):  # what is not finite shows in the outputs
+        with one_thread(), np.errstate(all="ignore"):  # what is not finite shows in the outputs
             run_steps(self._steps, values)
         return {name: values[place] for name, place in self._exits}
 

@@ -84,7 +84,8 @@ def compile_slice(layer: Layer) -> Evaluator:
 
 def _own(layer: Layer, place: int, name: str) -> tuple[int, ...] | None:
     given = place < len(layer.inputs) and layer.inputs[place] is not None
-    return None if given else sizes(getattr(layer.native, name))  # TensorRT warns when it is asked for what it has not
+    # TensorRT warns when it is asked for what an input gives, and its first versions have no axes.
+    return None if given else sizes(getattr(layer.native, name, None))
 
 
 def _chosen(value: Array | None, own: tuple[int, ...] | None) -> Sequence[int] | None:
