@@ -8,11 +8,13 @@ RnnxError (rnnx_runtime)
 ├── EngineError          TensorRT refused or failed to build the engine
 ├── GoldenError          a golden file is missing, damaged, or of another model
 ├── ReportError          an earlier report is missing, damaged, of another kind or schema, or another model's
+├── BackendError (rnnx_runtime)
+│   └── RowDiedError     the process that a backend ran in died, or gave no answer in time
 ├── OutputError          a result could not be written; nothing was left behind
 └── MissingExtraError    an optional package is not installed
 """
 
-from rnnx_runtime.errors import RnnxError
+from rnnx_runtime.errors import BackendError, RnnxError
 
 
 class CheckpointError(RnnxError):
@@ -41,6 +43,10 @@ class GoldenError(RnnxError):
 
 class ReportError(RnnxError):
     """An earlier report is missing, damaged, of another kind or schema, or another model's."""
+
+
+class RowDiedError(BackendError):
+    """The process that a backend ran in died, or gave no answer in time."""
 
 
 class OutputError(RnnxError):

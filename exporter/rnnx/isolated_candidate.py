@@ -1,6 +1,7 @@
 """A candidate that runs in a process of its own, so that a crash or a hang is one failed case and not the end."""
 
 import contextlib
+import os
 import pickle
 import signal
 import subprocess
@@ -12,8 +13,9 @@ from threading import Thread
 from typing import Any
 
 from rnnx.cases import Array, Case
+from rnnx.errors import RowDiedError
 from rnnx.row_process import Opener
-from rnnx_runtime.errors import BackendError, RnnxError
+from rnnx_runtime.errors import RnnxError
 
 MOST_DEATHS = 3
 """Deaths of a row's process after which the row's other cases are not tried any more."""
@@ -33,7 +35,8 @@ class IsolatedCandidate:
             timeout_s: how long the opening, and each case, may take.
 
         Raises:
-            BackendUnavailable, BackendError: as the opener; also where the process died or did not answer.
+            BackendUnavailable, BackendError: as the opener.
+            RowDiedError: the process died or did not answer.
         """
         self._opener = opener
         self._timeout_s = timeout_s
@@ -47,10 +50,11 @@ class IsolatedCandidate:
         """The contract's outputs of one case.
 
         Raises:
-            BackendError: the backend failed, its process died, or it gave no answer in time.
+            BackendError: the backend failed.
+            RowDiedError: its process died, or gave no answer in time.
         """
         if self._deaths >= MOST_DEATHS:
-            raise BackendError(
+            raise RowDiedError(
                 f"backend {self.name}",
                 got=f"no run: its process died {self._deaths} times before",
                 expected="a backend that lives",
@@ -88,7 +92,7 @@ class IsolatedCandidate:
             self._deaths += 1
             got = self._process.last_words(error, self._timeout_s)
             self.close()
-            raise BackendError(
+            raise RowDiedError(
                 f"backend {self.name}".rstrip(), got=got, expected="an answer", remedy="run this case alone to see more"
             ) from None
         self.busy_s += seconds
@@ -106,7 +110,11 @@ class _RowProcess:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         command = [sys.executable, "-P", "-m", "rnnx.row_process"]  # -P: never a module of the caller's folder
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._said)
+        # NumPy is the backend of a parsed network: its products are too small for more than one thread.
+        one_thread = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=self._said, env=os.environ | one_thread
+        )
         self._answers: Queue[Any] = Queue()
         Thread(target=self._collect, name="rnnx row", daemon=True).start()
 

@@ -13,6 +13,7 @@ from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclu
 from rnnx.checks.probe import Probe
 from rnnx.checks.results import CheckResult
 from rnnx.checks.rows import take_rows
+from rnnx.errors import RowDiedError
 from rnnx_runtime.errors import RnnxError
 
 ROW = 0
@@ -33,6 +34,8 @@ def check_zero_length(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     case = _with_length(start.case, 0)
     try:
         values = probe.candidate.outputs(case)
+    except RowDiedError as error:
+        return failed(probe, "zero-length", str(error))
     except RnnxError as error:
         return _refused(probe, str(error))
     except RuntimeError as error:

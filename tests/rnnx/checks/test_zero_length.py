@@ -12,6 +12,7 @@ from rnnx.cases import Case
 from rnnx.checks.plan import plan_checks
 from rnnx.checks.probe import Probe
 from rnnx.checks.zero_length import check_zero_length
+from rnnx.errors import RowDiedError
 from rnnx.torch_reference import TorchReference
 from rnnx_runtime import Contract, InputError
 
@@ -50,6 +51,15 @@ def test_a_refusal_is_the_policy(lstm: Any) -> None:
     assert result.status == "pass"
     assert result.detail == "refused: lengths: got 0, expected ≥ 1; leave such rows out"
     assert (result.max_difference, result.limit, result.bitwise) == (None, None, None)
+
+
+def test_a_backend_that_dies_of_it_has_not_refused(lstm: Any) -> None:
+    def dies(run: Any, case: Case) -> Values:
+        raise RowDiedError("backend", got="SIGSEGV", expected="an answer", remedy="none")
+
+    result = _check(lstm, dies)
+    assert result.status == "fail"
+    assert "SIGSEGV" in result.detail
 
 
 def test_pytorch_refuses(lstm: Any) -> None:

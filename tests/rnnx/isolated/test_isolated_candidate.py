@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rnnx.cases import Case
+from rnnx.errors import RowDiedError
 from rnnx.isolated_candidate import MOST_DEATHS, IsolatedCandidate
 from rnnx_runtime import BackendError, BackendUnavailable
 
@@ -47,7 +48,7 @@ def test_a_case_runs_in_another_process(candidate: IsolatedCandidate) -> None:
 
 
 def test_a_crash_is_an_error_that_names_the_signal_and_the_next_case_runs(candidate: IsolatedCandidate) -> None:
-    with pytest.raises(BackendError, match="died of SIGSEGV"):
+    with pytest.raises(RowDiedError, match="died of SIGSEGV"):
         candidate.outputs(_case("crash"))
     np.testing.assert_array_equal(candidate.outputs(_case("plain"))["output"], X)
 
@@ -104,7 +105,7 @@ def test_a_backend_that_is_not_here_says_so(dying: Any) -> None:
 
 
 def test_dying_while_opening_is_an_error(dying: Any) -> None:
-    with pytest.raises(BackendError, match="died of SIGKILL"):
+    with pytest.raises(RowDiedError, match="died of SIGKILL"):
         IsolatedCandidate(dying.die_while_opening, timeout_s=20)
 
 
