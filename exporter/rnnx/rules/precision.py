@@ -74,10 +74,12 @@ def _bfloat16(layer: Recurrence) -> Iterator[Finding]:
 
 def _float64(scope: Scope) -> Iterator[str]:
     """The inputs, outputs, weights and nodes that are or make float64, which no declaration need mention."""
-    constants = {node.output[0] for node in scope.nodes if is_onnx(node, "Constant")}
-    for name in (*scope.declared, *(name for name in scope.tensors if name not in constants)):
-        if scope.element_type(name) == TensorProto.DOUBLE:
+    for name, value in scope.declared.items():
+        if name not in scope.tensors and value.type.tensor_type.elem_type == TensorProto.DOUBLE:
             yield f"tensor {name!r}"
+    for tensor in scope.graph.initializer if scope.graph else ():
+        if _is_float64(tensor):
+            yield f"tensor {tensor.name!r}"
     for node in scope.nodes:
         if is_onnx(node, node.op_type) and _makes_float64(node):
             yield shown(node)
@@ -88,7 +90,9 @@ def _makes_float64(node: NodeProto) -> bool:
     if node.op_type == "Cast":
         return bool(own.get("to") == TensorProto.DOUBLE)
     tensors = [value for value in own.values() if isinstance(value, TensorProto)]
-    # A single number is exact enough in float32; whoever computes with it in float64 is found elsewhere.
-    return own.get("dtype") == TensorProto.DOUBLE or any(
-        tensor.data_type == TensorProto.DOUBLE and tensor.dims and list(tensor.dims) != [1] for tensor in tensors
-    )
+    return own.get("dtype") == TensorProto.DOUBLE or any(_is_float64(tensor) for tensor in tensors)
+
+
+def _is_float64(tensor: TensorProto) -> bool:
+    """Whether a constant is float64; a single number is exact enough in float32, and who computes with it is found."""
+    return bool(tensor.data_type == TensorProto.DOUBLE and list(tensor.dims) not in ([], [1]))

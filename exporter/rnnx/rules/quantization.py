@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from onnx import NodeProto, TensorProto, external_data_helper, numpy_helper
+from onnx import NodeProto, TensorProto, checker, external_data_helper, numpy_helper
 
 from rnnx.findings import Finding
 from rnnx.rules.backends import ORT_CPU
@@ -92,7 +92,7 @@ def _largest(tensor: TensorProto, folder: Path | None) -> int | None:
         own.CopyFrom(tensor)
         try:
             external_data_helper.load_external_data_for_tensor(own, str(folder))
-        except (OSError, ValueError):
+        except (OSError, ValueError, checker.ValidationError):
             return None
         tensor = own
     values = numpy_helper.to_array(tensor).astype(np.int16)
