@@ -1,6 +1,7 @@
 """The main job on the models that ship: export, build engines, verify; `make demo` runs it.
 
-Everything lands in build/demo/. Ends with one table, and with exit code 1 if any row failed.
+Everything lands in build/demo/, an HTML report for each model and form with it. Ends with one table, and with exit code
+1 if anything failed.
 """
 
 import sys
@@ -12,6 +13,7 @@ from rich.text import Text
 import rnnx
 from rnnx.cli.render import byte_size, print_table
 from rnnx.parity import OutputParity, ParityRow
+from rnnx.reports.writing import write_reports
 from rnnx_runtime.sidecar import Range
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +40,7 @@ def main() -> None:
         print(f"[{number}] {reason}")
     verdicts: list[str] = [row.status for report in reports.values() for row in report.parity.rows]
     count = ", ".join(f"{verdicts.count(status)} {status}" for status in COLOURS)
-    print(f"{count}; models, engines and golden files are in {OUTPUT.relative_to(ROOT)}/")
+    print(f"{count}; models, engines, golden files and HTML reports are in {OUTPUT.relative_to(ROOT)}/")
     sys.exit(0 if all(reports.values()) else 1)
 
 
@@ -53,11 +55,13 @@ def _verified(name: str, form: str) -> rnnx.VerificationReport:
     built = f"{sidecar.flavor} {sidecar.version} for {', '.join(sidecar.targets)}, built in {engine.build_s:.1f} s"
     _say(f"{engine.path.name}: {byte_size(engine.bytes)}, {engine.layers} layers, {built}")
     sizes = {"B": 1, "T": 12} if form == "encoder" else {"B": 1}
-    return rnnx.verify(path, rnnx.VerifyOptions(checkpoint=checkpoint, engine=engine.path, sizes=sizes))
+    report = rnnx.verify(path, rnnx.VerifyOptions(checkpoint=checkpoint, engine=engine.path, sizes=sizes))
+    write_reports(report, {"html": path.with_suffix(".html")})
+    return report
 
 
 def _rows(name: str, form: str, report: rnnx.VerificationReport, reasons: list[str]) -> Iterator[tuple[object, ...]]:
-    latencies = {row.backend: f"{row.p50_ms:.3f}" for row in report.latency.rows} if report.latency else {}
+    latencies = {row.backend: f"{row.p50_ms.value:.3f}" for row in report.latency.rows} if report.latency else {}
     for row in report.parity.rows:
         errors = {output.output: _errors(output) for output in row.outputs}
         cells = [errors.get(output, "") for output in ("output", "hn", "cn")]

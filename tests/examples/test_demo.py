@@ -17,6 +17,8 @@ def test_the_demo_builds_every_engine_and_no_row_fails() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall(r"\.plan: .+ built in", done.stderr)) == 6
     rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("g2p-")]
-    assert len(rows) == 30
-    assert [row[3] for row in rows if row[2] == "ort-cpu"] == ["pass"] * 6
+    assert len(rows) == 36
+    for backend in ("ort-cpu", "tensorrt-network"):
+        assert [row[3] for row in rows if row[2] == backend] == ["pass"] * 6
+    assert len(list((ROOT / "build/demo").glob("*.html"))) == 6
     assert not any(row[3] == "fail" for row in rows)
