@@ -1,6 +1,7 @@
 """The parsed network of every form that rnnx exports computes what the reference does, at sizes of both parities."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,17 @@ def test_a_graph_with_names_of_its_own_gives_the_outputs_that_were_named(tmp_pat
     expected = evaluate(weights, model.contract, case.feeds)
     del expected["cn"]
     _assert_close(NetworkCandidate(foreign, model.contract, names).outputs(case), expected)
+
+
+def test_an_input_that_no_name_is_given_for_is_not_fed(tmp_path: Path) -> None:
+    model, weights = _exported(tmp_path, "lstm-zeros")
+    contract = replace(model.contract, state_inputs=True)
+    case = case_at(contract, 3, 2)
+    names = {name: name for name in ("x", "output", "hn", "cn")}
+    expected = evaluate(weights, model.contract, {"x": case.feeds["x"]})
+    _assert_close(NetworkCandidate(model, contract, names).outputs(case), expected)
+    with pytest.raises(BackendError, match=r"the parsed network: got no 'h0', expected x; name one of these"):
+        NetworkCandidate(model, contract)
 
 
 def test_a_name_that_the_graph_has_not_is_refused_with_those_it_has(tmp_path: Path) -> None:
