@@ -1,0 +1,140 @@
+"""One step of a cell in float64, as PyTorch computes it or as a backend that is wrong in a known way does.
+
+Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html and `GRUCell.html`; a GRU whose reset
+gate comes before the recurrent product: https://onnx.ai/onnx/operators/onnx__GRU.html, `linear_before_reset=0`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.diagnosis.rounding import Operand, Rounding, saturated_product
+from rnnx.weights import DirectionWeights
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateWeights:
+    """One layer in one direction by gate, in PyTorch's order: `w_ih (G, H, I)`, `w_hh (G, H, H)`, biases `(G, H)`."""
+
+    w_ih: Array
+    w_hh: Array
+    b_ih: Array
+    b_hh: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """How a step computes; the defaults are PyTorch's.
+
+    `gate`, `candidate` and `output` name functions of `ACTIVATIONS`: of the gates, of g or n, and of c. `clip` bounds
+    what goes into the gates and the candidate, `cell_clip` the cell state (the state of a GRU).
+    """
+
+    reset_before: bool = False
+    gate: str = "sigmoid"
+    candidate: str = "tanh"
+    output: str = "tanh"
+    clip: float = float("inf")
+    cell_clip: float = float("inf")
+    rounding: Rounding | None = None
+
+    def rounded(self, operand: Operand, value: Array) -> Array:
+        """A value of the step, rounded where the arithmetic rounds it."""
+        return self.rounding.of(operand, value) if self.rounding else value
+
+
+PYTORCH = Arithmetic()
+
+
+def gate_weights(weights: DirectionWeights) -> GateWeights:
+    """Weights by gate in float64; without bias, zeros."""
+    hidden = weights.w_hh.shape[1]
+
+    def by_gate(array: Array) -> Array:
+        return array.astype(np.float64).reshape(-1, hidden, *array.shape[1:])
+
+    none = np.zeros(weights.w_hh.shape[0])
+    b_ih, b_hh = (none if bias is None else bias for bias in (weights.b_ih, weights.b_hh))
+    return GateWeights(w_ih=by_gate(weights.w_ih), w_hh=by_gate(weights.w_hh), b_ih=by_gate(b_ih), b_hh=by_gate(b_hh))
+
+
+def product(x: Array, weight: Array) -> Array:
+    """`x (…, K)` times a weight `(G, H, K)` transposed: `(…, G, H)`."""
+    gates, hidden, width = weight.shape
+    result: Array = (x.reshape(-1, width) @ weight.reshape(-1, width).T).reshape(*x.shape[:-1], gates, hidden)
+    return result
+
+
+def input_sums(weights: GateWeights, x: Array, arithmetic: Arithmetic = PYTORCH) -> Array:
+    """What the input gives each gate, bias included: `(…, G, H)` from `x (…, I)`."""
+    return _rounded_product("inputs", x, weights.w_ih, arithmetic) + weights.b_ih
+
+
+def next_state(
+    weights: GateWeights, inputs: Array, h: Array, c: Array, arithmetic: Arithmetic = PYTORCH
+) -> tuple[Array, Array]:
+    """The state after one step from the input's sums `(B, G, H)` and the state `(B, H)`; a GRU's c is as it was."""
+    recurrent = _rounded_product("states", h, weights.w_hh, arithmetic) + weights.b_hh
+    if weights.w_hh.shape[0] == 4:
+        return _lstm(inputs + recurrent, c, arithmetic)
+    return _gru(weights, inputs, recurrent, h, arithmetic), c
+
+
+def _rounded_product(operand: Operand, x: Array, weight: Array, how: Arithmetic) -> Array:
+    result: Array
+    if how.rounding and how.rounding.pairs_saturate:
+        width = x.shape[-1]
+        flat = saturated_product(x.reshape(-1, width), weight.reshape(-1, width))
+        result = flat.reshape(*x.shape[:-1], *weight.shape[:2])
+    else:
+        result = product(how.rounded(operand, x), weight)
+    return result
+
+
+def _lstm(sums: Array, c: Array, how: Arithmetic) -> tuple[Array, Array]:
+    sums = np.clip(how.rounded("gates", sums), -how.clip, how.clip)
+    gate = ACTIVATIONS[how.gate]
+    i, f, o = (how.rounded("gates", gate(sums[:, place])) for place in (0, 1, 3))
+    candidate = how.rounded("gates", ACTIVATIONS[how.candidate](sums[:, 2]))
+    c = how.rounded("cell", f * how.rounded("carried", c) + i * candidate)
+    c = np.clip(c, -how.cell_clip, how.cell_clip)
+    return how.rounded("gates", o * ACTIVATIONS[how.output](c)), c
+
+
+def _gru(weights: GateWeights, inputs: Array, recurrent: Array, h: Array, how: Arithmetic) -> Array:
+    gate = ACTIVATIONS[how.gate]
+    sums = np.clip(how.rounded("gates", inputs[:, :2] + recurrent[:, :2]), -how.clip, how.clip)
+    r, z = (how.rounded("gates", gate(sums[:, place])) for place in (0, 1))
+    if how.reset_before:
+        last = inputs[:, 2] + product(r * h, weights.w_hh[2:])[:, 0] + weights.b_hh[2]
+    else:
+        last = inputs[:, 2] + r * recurrent[:, 2]
+    n = how.rounded("gates", ACTIVATIONS[how.candidate](np.clip(how.rounded("gates", last), -how.clip, how.clip)))
+    result = how.rounded("cell", (1 - z) * n + z * how.rounded("carried", h))
+    return np.clip(result, -how.cell_clip, how.cell_clip)
+
+
+def sigmoid(x: Array) -> Array:
+    """The logistic function by way of tanh, which does not overflow."""
+    result: Array = 0.5 * (np.tanh(0.5 * x) + 1)
+    return result
+
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "hard sigmoid (slope 1/5)": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "hard sigmoid (slope 1/6)": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "hard tanh": lambda x: np.clip(x, -1, 1),
+    "relu": lambda x: np.maximum(x, 0),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "zero": np.zeros_like,
+    "identity": lambda x: x,
+}
+"""Activation functions by name: PyTorch's two, and what a graph may have in their place."""
