@@ -11,6 +11,9 @@ Severity = Literal["error", "warning", "info"]
 class Finding:
     """One thing that is wrong, or may go wrong, with a graph.
 
+    An error computes wrongly somewhere, or a backend that it names refuses it; a warning does so under a condition that
+    the file does not tell (how it was trained, the sizes it will see, the processor); an info limits what can be done.
+
     `rule` is a short stable name such as `gru-reset-before`. `node` names the node or tensor, with its operator.
     `backends` are those it concerns, such as `("tensorrt", "tensorrt-rtx")`; empty means every backend. `message` says
     what happens there, `fix` what to do.

@@ -7,7 +7,6 @@ On AVX2 without VNNI, u8 × s8 products are added in pairs in 16 bits (`vpmaddub
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from onnx import NodeProto, TensorProto, checker, external_data_helper, numpy_helper
 
 from rnnx.findings import Finding
@@ -95,5 +94,5 @@ def _largest(tensor: TensorProto, folder: Path | None) -> int | None:
         except (OSError, ValueError, checker.ValidationError):
             return None
         tensor = own
-    values = numpy_helper.to_array(tensor).astype(np.int16)
-    return int(np.abs(values).max(initial=0))
+    values = numpy_helper.to_array(tensor)
+    return max(int(values.max(initial=0)), -int(values.min(initial=0)))
