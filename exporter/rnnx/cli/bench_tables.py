@@ -1,5 +1,6 @@
 """How a bench looks: a table for each kind of figure, lines on what it stands on, and what moved."""
 
+import math
 from collections.abc import Sequence
 
 import click
@@ -122,4 +123,5 @@ def _estimate(estimate: Estimate, digits: int | None = None) -> str:
 
 
 def _ms(value: float) -> str:
-    return f"{value:.4f}" if value < 1 else f"{value:.3f}"
+    """Four digits that count, and never more than four behind the point."""
+    return f"{value:.{max(0, min(4, 3 - math.floor(math.log10(value)))) if value > 0 else 4}f}"

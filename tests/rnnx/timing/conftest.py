@@ -8,6 +8,16 @@ import pytest
 from numpy.typing import NDArray
 
 from rnnx.cases import Case
+from rnnx.fingerprint import Fingerprint
+from rnnx.timing.figures import (
+    BenchReport,
+    Estimate,
+    JitterRow,
+    LatencyReport,
+    LatencyRow,
+    StartUpRow,
+    ThroughputPoint,
+)
 from rnnx_runtime import Contract
 from rnnx_runtime.contract import Form, Source
 
@@ -149,3 +159,91 @@ def _contract(form: Form, *, formulation: str, lengths: bool = False) -> Contrac
         formulation=formulation,
         source=Source(file="weights.safetensors", module="", weights_sha256="ab" * 32),
     )
+
+
+@pytest.fixture
+def report() -> Callable[..., BenchReport]:
+    """`report(p50_ms, ratio, ...)`: a bench report of one backend beside PyTorch, or without it, to vary."""
+    return make_report
+
+
+def make_report(
+    *,
+    p50_ms: float = 2.0,
+    ratio: float | None = 2.0,
+    width: float = 0.01,
+    rate: float = 1000.0,
+    peak_mib: float = 70.0,
+    device_p50_ms: float | None = None,
+    fingerprint: Fingerprint | None = None,
+    **changes: Any,
+) -> BenchReport:
+    """`width` is how wide the intervals are, relatively; the peak of `ort-cpu` is `rate`, PyTorch's 500."""
+    rows = [_row("ort-cpu", p50_ms, ratio, width, device_p50_ms)]
+    points = [_point("ort-cpu", batch, rate * min(batch, 4) / 4, width) for batch in (1, 2, 4, 8)]
+    if ratio is not None:
+        rows.insert(0, _row("pytorch-cpu", p50_ms * ratio, 1.0, width, None))
+        points += [_point("pytorch-cpu", batch, 500.0, width) for batch in (1, 2, 4)]
+    start_up = (
+        StartUpRow(backend="ort-cpu", import_s=0.1, load_s=0.2, first_call_ms=3.0, peak_mib=peak_mib),
+        StartUpRow(backend="ort-cuda", import_s=0.0, load_s=0.0, first_call_ms=0.0, peak_mib=0.0, problem="no GPU"),
+    )
+    latency = LatencyReport(sizes={"T": 50, "B": 1}, threads=1, rows=tuple(rows), start_up=start_up)
+    values: dict[str, Any] = {
+        "model": "model.onnx",
+        "model_sha256": "cd" * 32,
+        "weights_sha256": "ab" * 32,
+        "latency": latency,
+        "jitter": (_JITTER,),
+        "throughput": tuple(points),
+        "fingerprint": fingerprint or QUIET,
+        "notes": ("a note",),
+    }
+    return BenchReport(**values | changes)
+
+
+QUIET = Fingerprint(
+    machine={"processor": "some", "cores": "2", "load average": "0.10 0.2 0.3 1/9 42"}, versions={"rnnx": "0.1.0"}
+)
+
+_JITTER = JitterRow(
+    backend="ort-cpu",
+    frame_ms=10.0,
+    steps=100,
+    p50_ms=0.05,
+    p99_ms=0.1,
+    p999_ms=0.2,
+    longest_ms=11.5,
+    longest_at_step=7,
+    misses=1,
+)
+
+
+def _row(backend: str, p50_ms: float, ratio: float | None, width: float, device_ms: float | None) -> LatencyRow:
+    return LatencyRow(
+        backend=backend,
+        device="CPU",
+        p50_ms=_around(p50_ms, width),
+        p90_ms=_around(1.2 * p50_ms, width),
+        p99_ms=_around(2 * p50_ms, width),
+        max_ms=3 * p50_ms,
+        device_p50_ms=None if device_ms is None else _around(device_ms, width),
+        ratio=None if ratio is None else _around(ratio, width),
+        steps_per_second=50_000 / p50_ms,
+        calls=400,
+        rounds=20,
+        warm_up_calls=20,
+        stable=True,
+        quantiles_ms=tuple(p50_ms * (0.5 + i / 100) for i in range(101)),
+        conditions={"threads": "1"},
+    )
+
+
+def _point(backend: str, batch: int, rate: float, width: float) -> ThroughputPoint:
+    return ThroughputPoint(
+        backend=backend, time=50, batch=batch, sweep="B", steps_per_second=_around(rate, width), saturated=batch >= 4
+    )
+
+
+def _around(value: float, width: float) -> Estimate:
+    return Estimate(value=value, low=value / (1 + width / 2), high=value * (1 + width / 2))
