@@ -1,19 +1,11 @@
 """A candidate that runs in a process of its own, so that a crash or a hang is one failed case and not the end."""
 
-import contextlib
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any
 
 from rnnx.cases import Array, Case
 from rnnx.errors import RowDiedError
+from rnnx.row_channel import RowChannel
 from rnnx.row_process import Opener
 from rnnx_runtime.errors import RnnxError
 
@@ -27,12 +19,13 @@ class IsolatedCandidate:
     `busy_s` is how long the backend itself was at work, opening and answering.
     """
 
-    def __init__(self, opener: Opener, timeout_s: float) -> None:
-        """Start the process and open the candidate in it.
+    def __init__(self, opener: Opener, timeout_s: float, channel: RowChannel | None = None) -> None:
+        """Open the candidate in a process.
 
         Args:
             opener: makes the candidate; it is pickled.
             timeout_s: how long the opening, and each case, may take.
+            channel: to a process that was started before and that is this candidate's from now on.
 
         Raises:
             BackendUnavailable, BackendError: as the opener.
@@ -42,9 +35,9 @@ class IsolatedCandidate:
         self._timeout_s = timeout_s
         self._deaths = 0
         self.busy_s = 0.0
-        self._process: _RowProcess | None = None
+        self._channel: RowChannel | None = None
         self.name, self.device = "", ""
-        self._open()
+        self._open(channel or RowChannel())
 
     def outputs(self, case: Case) -> dict[str, Array]:
         """The contract's outputs of one case.
@@ -60,8 +53,8 @@ class IsolatedCandidate:
                 expected="a backend that lives",
                 remedy="the first message says how it died",
             )
-        if self._process is None:
-            self._open()
+        if self._channel is None:
+            self._open(RowChannel())
         values: dict[str, Array] = self._ask(case)
         return values
 
@@ -72,12 +65,12 @@ class IsolatedCandidate:
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.end()
-            self._process = None
+        if self._channel is not None:
+            self._channel.end()
+            self._channel = None
 
-    def _open(self) -> None:
-        self._process = _RowProcess()
+    def _open(self, channel: RowChannel) -> None:
+        self._channel = channel
         try:
             self.name, self.device = self._ask(self._opener)
         except BaseException:
@@ -85,12 +78,12 @@ class IsolatedCandidate:
             raise
 
     def _ask(self, request: Any) -> Any:
-        assert self._process is not None
+        assert self._channel is not None
         try:
-            answer, seconds = self._process.answer(request, self._timeout_s)
+            answer, seconds = self._channel.answer(request, self._timeout_s)
         except (TimeoutError, EOFError, BrokenPipeError) as error:
             self._deaths += 1
-            got = self._process.last_words(error, self._timeout_s)
+            got = self._channel.last_words(error, self._timeout_s)
             self.close()
             raise RowDiedError(
                 f"backend {self.name}".rstrip(), got=got, expected="an answer", remedy="run this case alone to see more"
@@ -101,65 +94,3 @@ class IsolatedCandidate:
         if isinstance(answer, RuntimeError):
             raise RuntimeError(f"in the process of {self.name or 'a row'}:\n{answer}")
         return answer
-
-
-class _RowProcess:
-    """The process, and a thread that waits for its answers."""
-
-    def __init__(self) -> None:
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        command = [sys.executable, "-P", "-m", "rnnx.row_process"]  # -P: never a module of the caller's folder
-        pipe = subprocess.PIPE
-        # NumPy is the backend of a parsed network: its products are too small for more than one thread.
-        one_thread = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=self._said, env=os.environ | one_thread
-        )
-        self._answers: Queue[Any] = Queue()
-        Thread(target=self._collect, name="rnnx row", daemon=True).start()
-
-    def answer(self, request: Any, timeout_s: float) -> Any:
-        """Raises TimeoutError without an answer in time, EOFError or BrokenPipeError where the process has died."""
-        assert self._process.stdin is not None
-        pickle.dump(request, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-        self._process.stdin.flush()
-        try:
-            answer = self._answers.get(timeout=timeout_s)
-        except Empty:
-            raise TimeoutError from None
-        if isinstance(answer, EOFError):
-            raise answer
-        return answer
-
-    def last_words(self, error: Exception, timeout_s: float) -> str:
-        """How the process ended, and the last line it printed."""
-        how = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else _ending(self._process.wait())
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return how + (f" ({last})" if last else "")
-
-    def end(self) -> None:
-        """Kill the process and close its pipes."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._said):
-            with contextlib.suppress(BrokenPipeError):
-                if stream is not None:
-                    stream.close()
-
-    def _collect(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
-        try:
-            while True:
-                self._answers.put(pickle.load(stream))
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):  # it died, or was ended while this thread read
-            self._answers.put(EOFError())
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"a process that died of {signal.Signals(-code).name}"
-    return f"a process that ended with exit code {code}"

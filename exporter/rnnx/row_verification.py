@@ -17,6 +17,7 @@ from rnnx.metered_candidate import MeteredCandidate
 from rnnx.parity import ParityRow, compare
 from rnnx.profiles import text_from_profile
 from rnnx.progress import ProgressListener, stage
+from rnnx.row_channel import RowChannel
 from rnnx.subject import Subject
 from rnnx.truth import CaseTruth
 from rnnx.verify_options import VerifyOptions
@@ -45,13 +46,23 @@ class VerifiedRow:
     busy_s: float = 0.0
 
 
+def runs_apart(row: str) -> bool:
+    """Whether a row runs in a process of its own: all do but PyTorch on CPU, which is the truth's own library."""
+    return row != "pytorch-cpu"
+
+
 def verify_row(
-    subject: Subject, name: str, expected: Expectation, options: VerifyOptions, listener: ProgressListener
+    subject: Subject,
+    name: str,
+    expected: Expectation,
+    options: VerifyOptions,
+    listener: ProgressListener,
+    channel: RowChannel | None = None,
 ) -> VerifiedRow:
     """Verify one row; a backend that is not here is a skipped row, or a failed one where it is required."""
     covered, uncovered = _covered(subject, name, expected.truth)
     try:
-        with contextlib.closing(open_row(subject, name, options)) as candidate:
+        with contextlib.closing(open_row(subject, name, options, channel)) as candidate:
             if not covered:
                 raise _nothing_covered(subject, name, len(expected.truth))
             row = _compared(subject, candidate, covered, uncovered, listener)
@@ -66,11 +77,12 @@ def verify_row(
         return VerifiedRow(parity=ParityRow(backend=name, status="fail", uncovered=uncovered, reason=str(error)))
 
 
-def open_row(subject: Subject, name: str, options: VerifyOptions) -> MeteredCandidate | IsolatedCandidate:
-    """A row's candidate, in a process of its own where a native library of a backend could crash or hang.
+def open_row(
+    subject: Subject, name: str, options: VerifyOptions, channel: RowChannel | None = None
+) -> MeteredCandidate | IsolatedCandidate:
+    """A row's candidate, in the process behind `channel`, or in a new one, where the row runs apart.
 
-    PyTorch on CPU is the truth's own library and stays in this process; on CUDA it is tried here first, for the
-    process would import torch only to say that there is none.
+    PyTorch on CUDA is tried in this process first: the other would import torch only to say that there is none.
 
     Raises:
         BackendUnavailable: this host cannot run it; says exactly why.
@@ -79,10 +91,10 @@ def open_row(subject: Subject, name: str, options: VerifyOptions) -> MeteredCand
     opener = functools.partial(subject.open, name, options.threads)
     if name in PYTORCH_ROWS:
         candidate = MeteredCandidate(opener)
-        if name == "pytorch-cpu":
+        if not runs_apart(name):
             return candidate
         candidate.close()
-    return IsolatedCandidate(opener, options.case_timeout_s)
+    return IsolatedCandidate(opener, options.case_timeout_s, channel)
 
 
 def _compared(

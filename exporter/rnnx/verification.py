@@ -3,10 +3,10 @@
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rnnx.candidates import NETWORK_ROW
+from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS
 from rnnx.case_matrix import matrix_cases
 from rnnx.checks.drift import WINDOWS
 from rnnx.checks.plan import plan_checks
@@ -16,7 +16,8 @@ from rnnx.fingerprint import take_fingerprint
 from rnnx.golden import golden_path, read_golden
 from rnnx.parity import ParityReport
 from rnnx.progress import ProgressListener, Silence, stage
-from rnnx.row_verification import Expectation, VerifiedRow, verify_row
+from rnnx.row_channel import RowChannel
+from rnnx.row_verification import Expectation, VerifiedRow, runs_apart, verify_row
 from rnnx.subject import Subject, read_subject
 from rnnx.timing.figures import LatencyReport
 from rnnx.timing.side_by_side import time_rows
@@ -50,10 +51,10 @@ def verify(
     findings = _findings(subject)
     names, sizes = row_names(subject, options), latency_sizes(subject.contract, options)
     before_truth = time.perf_counter()  # importing PyTorch is the truth's too
-    with _pytorch_threads(subject, options.threads):
+    with _started(names) as channels, _pytorch_threads(subject, options.threads):
         expected = _expectation(subject, options, listener)
         truth_s = time.perf_counter() - before_truth
-        rows = [verify_row(subject, name, expected, options, listener) for name in names]
+        rows = [verify_row(subject, name, expected, options, listener, channels.get(name)) for name in names]
         timed = [row.parity.backend for row in rows if row.parity.outputs and row.parity.backend != NETWORK_ROW]
         compared_s = time.perf_counter() - start
         latency = _latency(subject, timed, sizes, options, listener) if options.latency else None
@@ -76,6 +77,16 @@ def verify(
         latency=latency,
         seconds=_shares(compared_s, truth_s, rows),
     )
+
+
+@contextlib.contextmanager
+def _started(names: Sequence[str]) -> Iterator[dict[str, RowChannel]]:
+    """A process for each row that runs apart, starting while the truth is computed; all are ended with the block."""
+    with contextlib.ExitStack() as stack:
+        channels = {name: RowChannel() for name in names if runs_apart(name) and name not in PYTORCH_ROWS}
+        for channel in channels.values():
+            stack.callback(channel.end)
+        yield channels
 
 
 def _pytorch_threads(subject: Subject, threads: int) -> contextlib.AbstractContextManager[None]:

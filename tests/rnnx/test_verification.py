@@ -241,7 +241,7 @@ def faked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, 
     model, checkpoint = _export(tmp_path / "faked", module)
     fakes = Fakes(module)
     monkeypatch.setattr(loading, "open_backend", fakes.open_backend)
-    monkeypatch.setattr(row_verification, "IsolatedCandidate", lambda opener, timeout_s: MeteredCandidate(opener))
+    monkeypatch.setattr(row_verification, "IsolatedCandidate", lambda opener, *_: MeteredCandidate(opener))
     return model, checkpoint, fakes
 
 
