@@ -4,13 +4,15 @@ import contextlib
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from rnnx.candidates import PYTORCH_ROWS, Candidate
 from rnnx.cases import sizes_of
 from rnnx.checks.drift import WINDOWS, measure_drift
 from rnnx.checks.plan import CheckPlan, run_checks
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import CHECK_NAMES, CheckResult, DriftCurve
+from rnnx.checks.results import CHECK_NAMES, CheckResult, DriftCurve, Status
 from rnnx.diagnosis.diagnosis import Diagnosis
 from rnnx.isolated_candidate import IsolatedCandidate
 from rnnx.metered_candidate import MeteredCandidate
@@ -22,6 +24,9 @@ from rnnx.subject import Subject
 from rnnx.truth import CaseTruth
 from rnnx.verify_options import VerifyOptions
 from rnnx_runtime.errors import BackendError, BackendUnavailable
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +74,10 @@ def verify_row(
             if row.status == "pass":
                 checks, drift = _checked(subject, candidate, expected.plan, listener)
                 return VerifiedRow(parity=row, checks=checks, drift=(drift,), busy_s=candidate.busy_s)
-            return VerifiedRow(parity=row, busy_s=candidate.busy_s)
+            diagnosis = _diagnosed(subject, candidate, row, covered, listener)
+            return VerifiedRow(parity=row, diagnosis=diagnosis, busy_s=candidate.busy_s)
     except BackendUnavailable as error:
-        status = "fail" if name in options.require else "skip"
+        status: Status = "fail" if name in options.require else "skip"
         return VerifiedRow(parity=ParityRow(backend=name, status=status, uncovered=uncovered, reason=str(error)))
     except BackendError as error:
         return VerifiedRow(parity=ParityRow(backend=name, status="fail", uncovered=uncovered, reason=str(error)))
@@ -130,6 +136,27 @@ def _checked(
         checks = run_checks(probe, plan, on_check=listener.part_done)
     with stage(listener, f"{candidate.name}: drift", WINDOWS):
         return checks, measure_drift(probe, plan.drift, on_window=listener.part_done)
+
+
+def _diagnosed(
+    subject: Subject, candidate: Candidate, row: ParityRow, truth: Sequence[CaseTruth], listener: ProgressListener
+) -> Diagnosis:
+    from rnnx.diagnosis.differential import diagnose
+
+    with stage(listener, f"{candidate.name}: diagnosis", 1):
+        return diagnose(
+            candidate, row, truth, subject.contract, subject.weights, _graph(subject), outputs=subject.outputs
+        )
+
+
+def _graph(subject: Subject) -> "ModelProto | None":
+    """The graph, to name nodes by; None on a host that only runs models."""
+    try:
+        onnx = import_module("onnx")
+    except ModuleNotFoundError:
+        return None
+    model: ModelProto = onnx.load_model_from_string(subject.model.data)
+    return model
 
 
 def _covered(subject: Subject, name: str, truth: Sequence[CaseTruth]) -> tuple[tuple[CaseTruth, ...], tuple[str, ...]]:
