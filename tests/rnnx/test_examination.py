@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -212,7 +213,7 @@ def test_a_node_that_lacks_an_input_is_named(tmp_path: Path) -> None:
     node = next(node for node in model.graph.node if node.op_type == "GRU")
     del node.input[1:]
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(FileDamagedError, match=r"got GRU '/GRU' without input W, expected nodes as ONNX defines them"):
+    with pytest.raises(FileDamagedError, match=r"got GRU '/GRU' without input W, expected a model as ONNX defines it"):
         doctor(tmp_path / "model.onnx")
 
 
@@ -222,6 +223,19 @@ def test_a_file_without_its_opset_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(FileDamagedError, match="got no opset in it"):
         doctor(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_changed_bytes_give_a_report_or_one_clear_error(tmp_path: Path, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    models = [path.read_bytes() for path in sorted(FIXTURES.glob("*.onnx"))]
+    for _ in range(100):
+        content = bytearray(models[generator.integers(len(models))])
+        for place in generator.integers(len(content), size=generator.integers(1, 4)):
+            content[place] = generator.integers(256)
+        (tmp_path / "model.onnx").write_bytes(content)
+        with contextlib.suppress(FileDamagedError, OptionError):
+            assert doctor(tmp_path / "model.onnx").recurrences
 
 
 # As values

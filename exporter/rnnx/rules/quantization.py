@@ -83,16 +83,20 @@ def _dequantized(scope: Scope, node: NodeProto) -> Iterator[str]:
 
 
 def _largest(tensor: TensorProto, folder: Path | None) -> int | None:
-    """The largest magnitude in an int8 weight; None where its values lie in a file that is not there."""
-    if tensor.data_location == TensorProto.EXTERNAL:
-        if folder is None:
-            return None
-        own = TensorProto()
-        own.CopyFrom(tensor)
-        try:
-            external_data_helper.load_external_data_for_tensor(own, str(folder))
-        except (OSError, ValueError, checker.ValidationError):
-            return None
-        tensor = own
-    values = numpy_helper.to_array(tensor)
+    """The largest magnitude in an int8 weight; None where its values are not there or not as many as its shape says."""
+    try:
+        values = numpy_helper.to_array(_with_values(tensor, folder))
+    except (OSError, ValueError, checker.ValidationError):
+        return None
     return max(int(values.max(initial=0)), -int(values.min(initial=0)))
+
+
+def _with_values(tensor: TensorProto, folder: Path | None) -> TensorProto:
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return tensor
+    if folder is None:
+        raise FileNotFoundError(tensor.name)
+    own = TensorProto()
+    own.CopyFrom(tensor)
+    external_data_helper.load_external_data_for_tensor(own, str(folder))
+    return own

@@ -135,7 +135,7 @@ def _constants(nodes: Iterable[NodeProto], graph: GraphProto | None) -> Iterator
     if graph:
         yield from ((tensor.name, tensor) for tensor in graph.initializer)
     for node in nodes:
-        if is_onnx(node, "Constant"):
+        if is_onnx(node, "Constant") and node.output:
             for name, value in attributes_of(node).items():
                 if isinstance(value, TensorProto):
                     yield node.output[0], value
