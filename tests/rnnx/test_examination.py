@@ -1,5 +1,7 @@
 import contextlib
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from onnx import TensorProto, external_data_helper, helper, parser
 from torch import nn
 
 import rnnx
-from rnnx.errors import OptionError
+from rnnx.errors import MissingExtraError, OptionError
 from rnnx.examination import concerning, doctor, examine
 from rnnx.findings import Finding
 from rnnx_runtime.errors import FileDamagedError
@@ -236,6 +238,23 @@ def test_changed_bytes_give_a_report_or_one_clear_error(tmp_path: Path, seed: in
         (tmp_path / "model.onnx").write_bytes(content)
         with contextlib.suppress(FileDamagedError, OptionError):
             assert doctor(tmp_path / "model.onnx").recurrences
+
+
+def test_a_host_without_onnx_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"reading an ONNX file: got no package onnx.*pip install"):
+        doctor(FIXTURES / "gru.torchscript.onnx")
+
+
+def test_neither_torch_nor_an_engine_is_loaded() -> None:
+    program = f"""
+import sys
+import rnnx
+report = rnnx.doctor({str(FIXTURES / "lstm-bi.dynamo.onnx")!r})
+print(len(report.findings), {{"torch", "onnxruntime", "tensorrt", "tensorrt_rtx", "spox"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 set()\n"
 
 
 # As values
