@@ -20,6 +20,10 @@ class VerificationReport:
     Latency (None where not asked for) decides only through `regressions`; `findings` of the graph and `diagnoses` of
     failed rows explain. `truth` says what errors are measured against, `yardstick` whose float32 errors stand beside
     them, `tolerances` the table's line for each precision that ran, `seconds` where the time of the call went by stage.
+
+    `weights_sha256` is of the weights in the model, empty where they are not known: another export of the same weights
+    can be held against an earlier report. `baseline` names that report where one was given, and `baseline_notes` say
+    what was not judged against it and why.
     """
 
     model: str
@@ -37,6 +41,9 @@ class VerificationReport:
     findings: tuple[Finding, ...] = ()
     latency: LatencyReport | None = None
     regressions: tuple[Regression, ...] = ()
+    weights_sha256: str = ""
+    baseline: str = ""
+    baseline_notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
