@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import rnnx
-from rnnx import reference, row_verification
+from rnnx import reference, row_channel, row_verification, verification
 from rnnx.checkpoint import TorchCheckpoint
-from rnnx.errors import CheckpointError, EngineError, GoldenError, OptionError
+from rnnx.errors import CheckpointError, EngineError, GoldenError, OptionError, ReportError
 from rnnx.metered_candidate import MeteredCandidate
 from rnnx.parity import ParityRow
+from rnnx.reports.writing import write_reports
 from rnnx.verification import verify
 from rnnx.verification_report import VerificationReport
 from rnnx.verify_options import VerifyOptions
@@ -403,3 +404,83 @@ def test_a_backend_that_fails_at_the_latency_shape_does_not_touch_the_verdict(fa
     assert report.latency is not None
     assert report.latency.rows == ()
     assert "out of memory" in report.latency.notes[0]
+
+
+def test_a_row_that_failed_is_not_timed(faked: tuple[Path, Path, Fakes]) -> None:
+    model, _, fakes = faked
+    fakes.rows["ort-cpu"] = lambda value: value + np.float32(1)
+    latency = verify(model, VerifyOptions(latency_seconds=0.01)).latency
+    assert latency is not None
+    assert latency.rows == ()
+
+
+def test_a_failed_row_is_diagnosed_and_a_passing_one_checked(faked: tuple[Path, Path, Fakes]) -> None:
+    model, checkpoint, fakes = faked
+    fakes.rows["ort-cpu"] = lambda value: value + np.float32(1)
+    options = VerifyOptions(checkpoint=checkpoint, latency=False, backends=("pytorch-cpu", "ort-cpu"))
+    report = verify(model, options)
+    assert [diagnosis.backend for diagnosis in report.diagnoses] == ["ort-cpu"]
+    assert {check.backend for check in report.checks} == {"pytorch-cpu"}
+    assert {curve.backend for curve in report.drift} == {"pytorch-cpu"}
+
+
+def test_time_is_told_by_what_took_it(lstm: tuple[Path, Path]) -> None:
+    report = verify(lstm[0], VerifyOptions(checkpoint=lstm[1], latency=False, backends=("pytorch-cpu", "ort-cpu")))
+    assert list(report.seconds) == ["truth", "pytorch-cpu", "ort-cpu", "rnnx"]
+    assert all(seconds > 0 for seconds in report.seconds.values())
+
+
+def test_no_process_of_a_row_outlives_a_verification_that_fails(
+    lstm: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[row_channel.RowChannel] = []
+
+    def start() -> row_channel.RowChannel:
+        started.append(row_channel.RowChannel())
+        return started[-1]
+
+    monkeypatch.setattr(verification, "RowChannel", start)
+    alone = tmp_path / "model.onnx"
+    alone.write_bytes(lstm[0].read_bytes())
+    with pytest.raises(GoldenError):
+        verify(alone, VerifyOptions(latency=False, backends=("ort-cpu",)))
+    assert [channel._process.poll() is not None for channel in started] == [True]
+
+
+@pytest.fixture
+def earlier(lstm: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A report of the model as it passes."""
+    report = verify(lstm[0], VerifyOptions(latency=False, backends=("ort-cpu",)))
+    write_reports(report, {"json": tmp_path / "earlier.json"})
+    return tmp_path / "earlier.json"
+
+
+def test_nothing_is_worse_than_a_baseline_of_the_same_model(lstm: tuple[Path, Path], earlier: Path) -> None:
+    report = verify(lstm[0], VerifyOptions(latency=False, backends=("ort-cpu",), baseline=earlier))
+    assert report
+    assert report.regressions == ()
+    assert report.baseline == str(earlier)
+
+
+def test_a_row_that_is_gone_since_the_baseline_fails(lstm: tuple[Path, Path], earlier: Path) -> None:
+    options = VerifyOptions(latency=False, backends=("tensorrt-network", "tensorrt"), baseline=earlier)
+    report = verify(lstm[0], options)
+    assert not report
+    assert [(one.backend, one.now) for one in report.regressions] == [("ort-cpu", "not run")]
+
+
+def test_a_baseline_of_another_model_is_refused_before_anything_runs(earlier: Path, tmp_path: Path) -> None:
+    model, _ = _export(tmp_path / "other", nn.GRU(5, 8))
+    with pytest.raises(ReportError, match="expected one of weights with sha256"):
+        verify(model, VerifyOptions(baseline=earlier))
+
+
+def test_a_backend_that_gives_no_answer_fails_its_row_and_the_rest_goes_on(lstm: tuple[Path, Path]) -> None:
+    """The limit is too short for any process to answer, so that every row behind one fails and PyTorch's passes."""
+    options = VerifyOptions(
+        checkpoint=lstm[1], latency=False, backends=("pytorch-cpu", "ort-cpu"), case_timeout_s=0.0001
+    )
+    report = verify(lstm[0], options)
+    assert _row(report, "pytorch-cpu").status == "pass"
+    assert _row(report, "ort-cpu").status == "fail"
+    assert "no answer within 0.0001 s" in _row(report, "ort-cpu").reason
