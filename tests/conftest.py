@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.mutants.score import pytest_terminal_summary as pytest_terminal_summary
 
 ROOT = Path(__file__).parents[1]
 

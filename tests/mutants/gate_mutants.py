@@ -176,6 +176,13 @@ MUTANTS = [
         cause="reset-gate-before",
     ),
     Mutant(name="gru-step-reset-before", source=GRU_STEP, edit=_reset_before_in_step, cause="reset-gate-before"),
+    Mutant(
+        name="lstm-2-bi-input-forget",
+        source=LSTM_2_BI,
+        edit=nodes("LSTM", attribute("input_forget", 1)),
+        cause="input-forget",
+        gate="f",
+    ),
     Mutant(name="gru-bias-swapped", source=GRU, edit=weights("B_l", _halves_exchanged), cause="bias-swapped"),
     Mutant(name="gru-bi-bias-swapped", source=GRU_BI, edit=weights("B_l", _halves_exchanged), cause="bias-swapped"),
     Mutant(name="gru-3-bias-added", source=GRU_3, edit=weights("B_l", _halves_added), cause="bias-swapped"),

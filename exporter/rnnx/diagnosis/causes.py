@@ -25,6 +25,10 @@ KNOWN_CAUSES: Mapping[str, Cause] = {
         summary="the GRU applies its reset gate before the recurrent product, PyTorch after it: {detail}",
         remedy="set linear_before_reset=1 on the GRU node; its default is 0",
     ),
+    "input-forget": Cause(
+        summary="input and forget gate are coupled: {detail}",
+        remedy="set input_forget=0 on the LSTM node, as is its default",
+    ),
     "bias-swapped": Cause(
         summary="the input's and the recurrent bias are mixed up: {detail}",
         remedy="write B as [Wb, Rb], the input's half first, and never add the halves of a GRU's candidate",

@@ -1,16 +1,18 @@
 """Why a row failed: known causes tried as predictions of what the backend gives, until one is what it gave."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from rnnx.candidates import Candidate
+from rnnx.cases import Array
 from rnnx.diagnosis.baked_sizes import Baked, baked_size, node_in_message
 from rnnx.diagnosis.causes import KNOWN_CAUSES
 from rnnx.diagnosis.clipping import clip_faults
 from rnnx.diagnosis.diagnosis import Diagnosis
-from rnnx.diagnosis.hypotheses import Hypothesis, explains, faulty_model
+from rnnx.diagnosis.hypotheses import Hypothesis, explains
 from rnnx.diagnosis.localisation import locate
 from rnnx.diagnosis.nodes import baked_node, recurrent_node
 from rnnx.diagnosis.observations import Observation
@@ -18,10 +20,10 @@ from rnnx.diagnosis.precisions import emulations
 from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.saturation import bounded_states, overflows, overflows_alike, saturated_inputs
 from rnnx.diagnosis.sequence_faults import layout, lengths, order_of_time, output_halves
-from rnnx.diagnosis.simulation import Fault, Stack
+from rnnx.diagnosis.simulation import Fault, Place, Stack, simulate
 from rnnx.diagnosis.state_faults import first_states, last_states
 from rnnx.diagnosis.step_faults import StepFault, step_faults
-from rnnx.diagnosis.suspect import Suspect, read_suspect
+from rnnx.diagnosis.suspect import Suspect, read_suspect, unseen_places
 from rnnx.diagnosis.weight_faults import gate_fits, weight_faults
 from rnnx.parity import ParityRow
 from rnnx.truth import CaseTruth
@@ -130,14 +132,16 @@ def _baked(suspect: Suspect) -> _Named | None:
 
 
 def _misstepped(suspect: Suspect) -> _Named | None:
-    """One known fault of a step in every cell that is wrong by itself."""
+    """One known fault of a step in every cell that is wrong by itself, or in cells that cannot be seen alone."""
     stack = suspect.stack
-    if stack is None or not suspect.faulty:
+    if stack is None:
         return None
     faults = chain(step_faults(suspect.contract.cell, suspect.contract.directions), clip_faults(suspect))
-    fitting = (_lifted(suspect, stack, fault) for fault in faults if _fits(suspect, stack, fault))
-    found = _first(suspect, fitting)
-    return _held(suspect, found)
+    if suspect.faulty:
+        fitting = (_lifted(suspect, stack, fault, suspect.faulty) for fault in faults if _fits(suspect, stack, fault))
+        return _held(suspect, _first(suspect, fitting))
+    unseen = (_lifted(suspect, stack, fault, places) for fault in faults for places in unseen_places(suspect))
+    return _held(suspect, _first(suspect, unseen))
 
 
 def _bounded(suspect: Suspect) -> _Named | None:
@@ -174,16 +178,21 @@ def _fits(suspect: Suspect, stack: Stack, fault: StepFault) -> bool:
     return True
 
 
-def _lifted(suspect: Suspect, stack: Stack, fault: StepFault) -> Hypothesis:
-    """A fault of a step as one of the whole model."""
-    places = suspect.faulty
-    whole = Fault(
-        stack={place: fault.edit(stack, place) for place in places}, arithmetic=dict.fromkeys(places, fault.arithmetic)
-    )
+def _lifted(suspect: Suspect, stack: Stack, fault: StepFault, places: tuple[Place, ...]) -> Hypothesis:
+    """A fault of a step as one of the whole model, whose weights are edited when a prediction is asked for."""
+
+    def predict(entry: CaseTruth) -> Mapping[str, Array]:
+        return simulate(stack, suspect.contract, entry.case.feeds, whole())
+
+    @functools.cache
+    def whole() -> Fault:
+        edited = {place: fault.edit(stack, place) for place in places}
+        return Fault(stack=edited, arithmetic=dict.fromkeys(places, fault.arithmetic))
+
     return Hypothesis(
         cause=fault.cause,
         detail=fault.detail,
-        predict=faulty_model(stack, suspect.contract, whole),
+        predict=predict,
         places=places,
         gate=fault.gate,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.diagnosis.arithmetic import GateWeights, input_sums, product, sigmoid
+from rnnx.diagnosis.arithmetic import GateWeights, sigmoid
 from rnnx.diagnosis.single_steps import CellSteps
 from rnnx.diagnosis.step_faults import GATE_LETTERS
 
@@ -22,6 +22,9 @@ _LEAST_SHARE = 0.5
 
 _STEEP = 1e-3
 """The least derivative of the seen value by the gate's sum, below which a row says nothing of that sum."""
+
+_RIDGE = 1e-13
+"""What is added to the diagonal of the normal equations, as a share of its mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,8 @@ def fit_gate(weights: GateWeights, steps: CellSteps, limits: tuple[float, float]
 def _lstm_gates(
     weights: GateWeights, steps: CellSteps, limits: tuple[float, float], unit: int
 ) -> Iterator[tuple[int, _Solved]]:
-    sums = (input_sums(weights, steps.x) + product(steps.h.astype(np.float64), weights.w_hh) + weights.b_hh)[..., unit]
+    inputs, recurrent = _sums(weights, steps, unit)
+    sums = inputs + recurrent
     i, f, o = (sigmoid(sums[:, gate]) for gate in (0, 1, 3))
     g, c, next_h = np.tanh(sums[:, 2]), steps.c[:, unit].astype(np.float64), steps.next_h[:, unit].astype(np.float64)
     right_c = f * c + i * g
@@ -105,8 +109,7 @@ def _gru_gates(
     weights: GateWeights, steps: CellSteps, limits: tuple[float, float], unit: int
 ) -> Iterator[tuple[int, _Solved]]:
     h, seen = steps.h[:, unit].astype(np.float64), steps.next_h[:, unit].astype(np.float64)
-    inputs = input_sums(weights, steps.x)[..., unit]
-    recurrent = (product(steps.h.astype(np.float64), weights.w_hh) + weights.b_hh)[..., unit]
+    inputs, recurrent = _sums(weights, steps, unit)
     r, z = (sigmoid(inputs[:, gate] + recurrent[:, gate]) for gate in (0, 1))
     n = np.tanh(inputs[:, 2] + r * recurrent[:, 2])
     value = (seen - z * h) / (1 - z)
@@ -116,6 +119,12 @@ def _gru_gates(
     yield 1, _solved_sigmoid((seen - n) / (h - n), inputs[:, 1] + recurrent[:, 1], np.abs(h - n))
     reset = (np.arctanh(value) - inputs[:, 2]) / recurrent[:, 2]
     yield 0, _solved_sigmoid(reset, inputs[:, 0] + recurrent[:, 0], slope * np.abs(recurrent[:, 2]))
+
+
+def _sums(weights: GateWeights, steps: CellSteps, unit: int) -> tuple[Array, Array]:
+    """What the input and the state give one unit's gates, biases included: `(N, G)` each."""
+    inputs = steps.x @ weights.w_ih[:, unit].T + weights.b_ih[:, unit]
+    return inputs, steps.h.astype(np.float64) @ weights.w_hh[:, unit].T + weights.b_hh[:, unit]
 
 
 def _solved_sigmoid(value: Array, right_sum: Array, seen_by: Array) -> _Solved:
@@ -134,7 +143,8 @@ def _fitted(
     steepness = solved.steepness[usable]
     rows, target = columns[usable] * steepness[:, np.newaxis], solved.off[usable] * steepness
     normal = rows.T @ rows
-    inverse = np.linalg.pinv(normal, hermitian=True)
+    # an input that is always zero has no weight to be found: the ridge leaves it at zero, with endless noise
+    inverse = np.linalg.inv(normal + np.eye(len(normal)) * (_RIDGE * np.trace(normal) / len(normal)))
     delta = inverse @ (rows.T @ target)
     left = np.abs(rows @ delta - target)
     limit, gated = max(limits), solved.recurrent_factor is not None

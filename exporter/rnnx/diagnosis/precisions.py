@@ -22,6 +22,9 @@ Array = NDArray[Any]
 LEAST_EXPLAINED = 0.5
 """The share of the squared error that names a format; of unrelated roundings it is zero or negative."""
 
+_PROMISING = 0.25
+"""The share in the smallest cases below which the larger ones are not tried."""
+
 _MOST_STEPS = 40
 """Time steps in all of the cases that an emulation is tried on."""
 
@@ -57,13 +60,19 @@ def emulations(suspect: Suspect) -> list[Emulation]:
     found = []
     for cause, words, rounding in _roundings():
         fault = rounding_fault(stack, rounding)
-        predictions = [simulate(stack, suspect.contract, one.entry.case.feeds, fault) for one in chosen]
-        share = explained(chosen, predictions)
+        # the first cases are the smallest, and turn most formats away
+        share = _share(suspect, stack, chosen[:2], fault)
+        share = _share(suspect, stack, chosen, fault) if share >= _PROMISING else share
         if share >= LEAST_EXPLAINED:
             detail = f"{words} (the emulation explains {share:.1%} of the squared error)"
             found.append(Emulation(cause=cause, detail=detail, explained=share))
     # equal shares keep the order above, in which the fewest operands come first
     return sorted(found, key=lambda one: -round(one.explained, 3))
+
+
+def _share(suspect: Suspect, stack: Stack, observations: Sequence[Observation], fault: Fault) -> float:
+    predictions = [simulate(stack, suspect.contract, one.entry.case.feeds, fault) for one in observations]
+    return explained(observations, predictions)
 
 
 def rounding_fault(stack: Stack, rounding: Rounding) -> Fault:

@@ -40,6 +40,9 @@ def step_faults(cell: str, directions: int) -> Iterator[StepFault]:
             arithmetic=Arithmetic(reset_before=True),
             gate="n",
         )
+    else:
+        detail = "f is 1 - i, so that f's own weights are not used"
+        yield StepFault(cause="input-forget", detail=detail, edit=_changed(_coupled), gate="f")
     yield from _biases()
     if directions == 2:
         yield StepFault(cause="directions-swapped", detail="each has the other's weights", edit=_other_direction)
@@ -153,6 +156,15 @@ def _changed(change: Callable[[GateWeights], GateWeights]) -> Edit:
     return lambda stack, place: change(stack[place])
 
 
+def _coupled(own: GateWeights) -> GateWeights:
+    """The forget gate 1 - i: its sum is the input gate's with the other sign."""
+
+    def change(value: np.ndarray) -> np.ndarray:
+        return np.stack([value[0], -value[0], *value[2:]])
+
+    return _with(tuple(PARTS), change)(own)
+
+
 def _other_direction(stack: Stack, place: Place) -> GateWeights:
     return stack[place[0], 1 - place[1]]
 
@@ -162,4 +174,4 @@ def _always(direction: int) -> Edit:
 
 
 def _named(parts: Sequence[str]) -> str:
-    return " and ".join(PARTS[name] for name in parts)
+    return "all weights and biases" if len(parts) == len(PARTS) else " and ".join(PARTS[name] for name in parts)

@@ -74,6 +74,20 @@ class Suspect:
         )
 
 
+def unseen_places(suspect: Suspect) -> tuple[tuple[Place, ...], ...]:
+    """The cells that may be wrong though no single step of theirs shows it: all of them, and those of each layer.
+
+    That is every cell where the backend answers no probe, and the upper layers of a bidirectional stack that starts
+    from zeros, whose recurrent weights no first step uses.
+    """
+    contract, stack = suspect.contract, suspect.stack or {}
+    hidden_upper = not contract.state_inputs and contract.directions == 2
+    unseen = [place for place in stack if place not in suspect.sightings or (hidden_upper and place[0] > 0)]
+    layers = sorted({layer for layer, _ in unseen})
+    own = tuple(tuple(place for place in unseen if place[0] == layer) for layer in layers)
+    return tuple(dict.fromkeys((tuple(unseen), *own))) if unseen else ()
+
+
 def read_suspect(
     prober: Prober,
     row: ParityRow,
