@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from rnnx.cli.render import byte_size, print_json, print_table
+from rnnx.cli.render import PAGE_WIDTH, byte_size, print_json, print_paragraph, print_table
 
 
 def test_a_table_in_a_pipe_keeps_whole_rows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +51,29 @@ def test_json_takes_paths_and_nothing_stranger(capsys: pytest.CaptureFixture[str
 )
 def test_sizes_are_kib_or_mib(size: int, text: str) -> None:
     assert byte_size(size) == text
+
+
+def test_a_column_of_words_wraps_so_that_the_table_fits_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a-name-that-stays-whole"
+    print_table("", ("name", ">figure", "~words"), [(name, "1.234567e-08", "word " * 40)])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= PAGE_WIDTH
+    assert sum(line.count("word") for line in lines[3:]) == 40
+    assert any(line.split()[:2] == [name, "1.234567e-08"] for line in lines)
+
+
+def test_a_paragraph_wraps_between_words_and_is_set_in_below_its_label(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/a/path/that/is-longer" * 6
+    print_paragraph(f"{'word ' * 30}{path} end\nthe next line", label="note:")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("note: word word")
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert f"  {path}" in lines
+    assert lines[-1] == "  the next line"
+    assert all(len(line) <= PAGE_WIDTH for line in lines if path not in line)
+
+
+def test_a_paragraph_without_a_label_is_a_block(capsys: pytest.CaptureFixture[str]) -> None:
+    print_paragraph("word " * 30, indent="  ")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:6] for line in lines] == ["  word"] * 2
