@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -10,7 +11,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 import rnnx
+from rnnx import row_verification
 from rnnx.cli import group, main
+from rnnx.errors import OutputError, ReportError
+from rnnx.metered_candidate import MeteredCandidate
+from rnnx.tolerances import TOLERANCES
 from rnnx_runtime import BackendUnavailable, loading
 from rnnx_runtime.backends import open_backend
 
@@ -27,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same rows on every host."""
+    """The same rows on every host, all of them in this process, where they can be replaced."""
 
     def without_cuda(name: Any, file: Any, threads: int) -> Any:
         if name == "ort-cuda":
@@ -35,6 +40,7 @@ def _no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
         return open_backend(name, file, threads)
 
     monkeypatch.setattr(loading, "open_backend", without_cuda)
+    monkeypatch.setattr(row_verification, "IsolatedCandidate", lambda opener, *_: MeteredCandidate(opener))
 
 
 def _verify(*arguments: object) -> Result:
@@ -45,27 +51,25 @@ def test_tables_verdict_and_footing_are_on_stdout(model: Path) -> None:
     result = _verify(model, "--checkpoint", model.with_name("weights.safetensors"), "--at", "T=5")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[-1] == "PASS: pytorch-cpu, ort-cpu compared; NOT verified: pytorch-cuda, ort-cuda"
+    assert lines[-1] == "PASS: pytorch-cpu, ort-cpu, tensorrt-network compared; NOT verified: pytorch-cuda, ort-cuda"
     assert any(line.split()[:2] == ["ort-cpu", "output"] for line in lines)
     assert "skip ort-cuda: got no GPU, expected one; use another host" in lines
-    assert any(
-        line.startswith("truth: PyTorch in float64, weights of weights.safetensors; 7 cases: T1 B1") for line in lines
-    )
+    assert any(line.startswith("truth: PyTorch in float64, weights of weights.safetensors;") for line in lines)
     assert any(line.startswith("limit, float32: the larger of 4 × the float32 error") for line in lines)
-    assert any(line.startswith("versions: rnnx") for line in lines)
+    assert any(line.startswith("versions: python") for line in lines)
     assert any("latency at T=5, B=1, 1 CPU thread" in line for line in lines)
 
 
-def test_no_table_is_wider_than_a_wide_terminal(model: Path) -> None:
+def test_no_line_is_wider_than_100_columns(model: Path) -> None:
     result = _verify(model, "--no-latency")
-    assert max(len(line.rstrip()) for line in result.stdout.splitlines() if "  " in line) <= 120
+    assert max(map(len, result.stdout.splitlines())) <= 100
 
 
 def test_a_required_backend_that_cannot_run_is_exit_code_1_with_the_table(model: Path) -> None:
     result = _verify(model, "--no-latency", "--require", "ort-cuda")
     assert result.exit_code == 1
     assert "fail ort-cuda: got no GPU" in result.stdout
-    assert result.stdout.splitlines()[-1].startswith("FAIL: ort-cpu compared; NOT verified: ")
+    assert result.stdout.splitlines()[-1].startswith("FAIL: ort-cpu, tensorrt-network compared; NOT verified: ")
 
 
 def test_nothing_but_skips_is_exit_code_1(model: Path) -> None:
@@ -102,3 +106,83 @@ def test_a_user_error_is_one_line_and_exit_code_2(
 
 def test_help_says_what_the_truth_is() -> None:
     assert "golden file" in _verify("--help").stdout
+
+
+def test_every_report_is_written_and_nothing_else(model: Path, tmp_path: Path) -> None:
+    paths = {kind: tmp_path / f"report.{kind}" for kind in ("json", "html", "junit")}
+    options = [word for kind, path in paths.items() for word in (f"--{kind}", path)]
+    assert _verify(model, "--no-latency", "--backend", "ort-cpu", *options).exit_code == 0
+    assert "<!doctype html>" in paths["html"].read_text(encoding="utf-8").lower()
+    assert "<testsuite" in paths["junit"].read_text(encoding="utf-8")
+    assert sorted(tmp_path.iterdir()) == sorted(paths.values())
+
+
+@pytest.mark.parametrize("kind", ["json", "html", "junit"])
+def test_a_report_that_could_not_be_written_is_told_before_anything_runs(
+    model: Path, tmp_path: Path, kind: str
+) -> None:
+    with pytest.raises(OutputError, match=f"--{kind} .*got no such folder"):
+        _verify(model, f"--{kind}", tmp_path / "missing" / "report")
+
+
+def test_a_baseline_that_nothing_is_worse_than_passes(model: Path, tmp_path: Path) -> None:
+    arguments = (model, "--no-latency", "--backend", "ort-cpu")
+    assert _verify(*arguments, "--json", tmp_path / "earlier.json").exit_code == 0
+    result = _verify(*arguments, "--baseline", tmp_path / "earlier.json")
+    assert result.exit_code == 0
+    assert "earlier.json" in result.stdout
+
+
+def test_a_corrupt_baseline_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "earlier.json").write_text('{"kind": ')
+    with pytest.raises(ReportError, match="got no JSON"):
+        _verify(model, "--baseline", tmp_path / "earlier.json")
+
+
+def test_tolerances_are_printed_with_their_reasons_and_without_a_model() -> None:
+    result = _verify("--tolerances")
+    assert result.exit_code == 0
+    for precision in TOLERANCES:
+        assert precision in result.stdout
+    assert "√(T·L)" in result.stdout
+
+
+@pytest.mark.parametrize("text", ["x", "=input", "x="])
+def test_a_malformed_map_is_exit_code_2(model: Path, text: str) -> None:
+    result = _verify(model, "--map", text)
+    assert result.exit_code == 2
+    assert "expected NAME=TENSOR" in result.stderr
+
+
+def test_a_name_mapped_twice_is_exit_code_2(model: Path) -> None:
+    result = _verify(model, "--map", "x=a", "--map", "x=b")
+    assert result.exit_code == 2
+    assert "got 'x' twice" in result.stderr
+
+
+TORCH_ONNX = Path(__file__).parents[2] / "fixtures" / "torch_onnx"
+
+
+def _by_position(path: Path) -> list[str]:
+    """The map of a torch.onnx export, whose tensors stand in PyTorch's order."""
+    graph = onnx.load(path).graph
+    states = ("h0", "c0") if path.name.startswith("lstm") else ("h0",)
+    pairs = [*zip(("x", *states), graph.input, strict=False), *zip(("output", "hn", "cn"), graph.output, strict=False)]
+    return [word for ours, theirs in pairs for word in ("--map", f"{ours}={theirs.name}")]
+
+
+@pytest.mark.parametrize("name", ["lstm-bi", "gru", "gru-bi"])
+def test_the_frozen_time_of_a_dynamo_export_is_named(name: str) -> None:
+    path, checkpoint = TORCH_ONNX / f"{name}.dynamo.onnx", TORCH_ONNX / f"{name}.safetensors"
+    result = _verify(path, "--checkpoint", checkpoint, "--no-latency", "--backend", "ort-cpu", *_by_position(path))
+    assert result.exit_code == 1
+    assert "baked-time" in result.stdout
+    assert "T=5" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["lstm-bi-states", "gru"])
+def test_what_the_older_exporter_gets_right_passes(name: str) -> None:
+    path = TORCH_ONNX / f"{name}.torchscript.onnx"
+    checkpoint = TORCH_ONNX / f"{name.removesuffix('-states')}.safetensors"
+    result = _verify(path, "--checkpoint", checkpoint, "--no-latency", "--backend", "ort-cpu", *_by_position(path))
+    assert result.exit_code == 0, result.stdout
