@@ -12,11 +12,10 @@ from rnnx.fingerprint import Fingerprint, take_fingerprint
 from rnnx.progress import ProgressListener, Silence
 from rnnx.subject import Sources, Subject, read_subject
 from rnnx.timing.comparison import refuse_incomparable
-from rnnx.timing.conditions import conditions_of
-from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, LatencyRow, StartUpRow
-from rnnx.timing.inputs import timing_feeds
+from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, StartUpRow
 from rnnx.timing.jitter import STEPS, measure_jitter, why_no_stream
-from rnnx.timing.latency import measure_latency
+from rnnx.timing.other_work import watch_other_work
+from rnnx.timing.side_by_side import time_side_by_side
 from rnnx.timing.start_up import measure_start_up, start_up_request
 from rnnx.timing.throughput import measure_throughput
 from rnnx.verify_options import VerifyOptions, latency_sizes
@@ -80,7 +79,7 @@ def bench(
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
     subject = read_subject(Path(model), sources)
-    fingerprint = take_fingerprint(_rows(subject, options))  # before its own work shows in the load average
+    fingerprint = take_fingerprint(_rows(subject, options))
     sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
     if before is not None:
         refuse_incomparable(before, subject.contract.source.weights_sha256, sizes, options.threads)
@@ -123,9 +122,11 @@ def _report(
     options: BenchOptions,
     listener: ProgressListener,
 ) -> BenchReport:
-    latency, left_out = _latency(subject, opened, sizes, options, listener)
+    latency, left_out = time_side_by_side(
+        subject, opened, sizes, threads=options.threads, seconds=options.seconds, listener=listener
+    )
     jitter, no_stream = _jitter(subject, opened, options, listener)
-    seconds = options.seconds * _POINT_SHARE
+    seconds, other_cores = options.seconds * _POINT_SHARE, watch_other_work()
     throughput, ended = measure_throughput(
         opened, subject.contract, sizes, seconds=seconds, covers=subject.covers, listener=listener
     )
@@ -133,35 +134,13 @@ def _report(
         model=str(subject.model.path),
         model_sha256=subject.sha256,
         weights_sha256=subject.contract.source.weights_sha256,
-        latency=LatencyReport(
-            sizes=sizes, threads=options.threads, rows=latency, start_up=start_up, notes=tuple(left_out)
-        ),
+        latency=LatencyReport(sizes=sizes, threads=options.threads, rows=latency, start_up=start_up, notes=left_out),
         jitter=jitter,
         throughput=tuple(throughput),
+        other_cores=other_cores(),
         fingerprint=fingerprint,
         notes=(*no_stream, *ended),
     )
-
-
-def _latency(
-    subject: Subject,
-    opened: Sequence[Candidate],
-    sizes: Mapping[str, int],
-    options: BenchOptions,
-    listener: ProgressListener,
-) -> tuple[tuple[LatencyRow, ...], list[str]]:
-    """The rows of the backends that take inputs of these sizes, and notes on the others."""
-    covered = [candidate for candidate in opened if subject.covers(candidate.name, sizes)]
-    time, batch = sizes.get("T", subject.contract.steps or 1), sizes["B"]
-    rows = measure_latency(
-        covered,
-        timing_feeds(subject.contract, time, batch),
-        steps=time * batch,
-        seconds=options.seconds,
-        conditions={one.name: conditions_of(subject, one.name, options.threads) for one in covered},
-        listener=listener,
-    )
-    return tuple(rows), [f"{one.name}: no profile covers this shape" for one in opened if one not in covered]
 
 
 def _jitter(

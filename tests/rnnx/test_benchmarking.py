@@ -60,7 +60,7 @@ def test_every_backend_that_runs_here_has_every_kind_of_figure(model: Path, quic
     assert {row.backend: row.problem for row in report.latency.start_up}["ort-cuda"] == "no GPU"
     assert report.latency.sizes == {"T": 4, "B": 1}
     assert report.latency.rows[1].ratio is not None
-    assert report.latency.rows[1].conditions == {"threads": "1", "precision": "float32"}
+    assert set(report.latency.rows[1].conditions) == {"threads", "precision", "other work"}
     assert {"torch", "onnxruntime"} <= set(report.fingerprint.versions)
     assert report.fingerprint.machine["processor"]
     assert (len(report.model_sha256), len(report.weights_sha256)) == (64, 64)

@@ -2,24 +2,24 @@
 
 import dataclasses
 import json
-import math
-import types
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from rnnx.artifacts import staged
 from rnnx.errors import ReportError
+from rnnx.reports.plain_data import MalformedError, PlainForm, plain_from_value, value_from_plain
 from rnnx.timing.figures import BenchReport, Estimate
 
 SCHEMA = 1
 
 KIND = "bench"
 
+_FORM = PlainForm(derived={}, unbounded=())
+
 
 def json_from_bench(report: BenchReport) -> dict[str, Any]:
     """The report as plain JSON data, keys in a fixed order."""
-    return {"schema": SCHEMA, "kind": KIND, **_plain(report)}
+    return {"schema": SCHEMA, "kind": KIND, **plain_from_value(report, _FORM)}
 
 
 def bench_from_json(data: object, subject: str) -> BenchReport:
@@ -40,8 +40,9 @@ def bench_from_json(data: object, subject: str) -> BenchReport:
         )
     values = {key: value for key, value in data.items() if key not in ("schema", "kind")}
     try:
-        report: BenchReport = _read(BenchReport, values, "report")
-    except _MalformedError as error:
+        report: BenchReport = value_from_plain(BenchReport, values, "report", _FORM)
+        _check_estimates(report)
+    except MalformedError as error:
         raise ReportError(subject, got=str(error), expected="a whole report", remedy="measure again") from None
     return report
 
@@ -72,43 +73,14 @@ def read_bench(path: Path) -> BenchReport:
     return bench_from_json(data, subject)
 
 
-class _MalformedError(Exception):
-    """A value is not what its field takes; the message says where and what."""
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """A value of the type that a field declares: a dataclass, a tuple, a mapping, an optional or a plain one."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _read_fields(kind, value, where)
-    if origin in (Union, types.UnionType):
-        inner = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _read(inner, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is not None and issubclass(origin, Mapping) and isinstance(value, dict):
-        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if kind is float and type(value) is int:
-        return float(value)
-    if origin is None and type(value) is kind:
-        return value
-    raise _MalformedError(f"{type(value).__name__} for {where}")
-
-
-def _read_fields(kind: Any, value: Any, where: str) -> Any:
-    hints = get_type_hints(kind)
-    if not isinstance(value, dict) or set(value) != set(hints):
-        names = set(value) ^ set(hints) if isinstance(value, dict) else {type(value).__name__}
-        raise _MalformedError(f"{', '.join(sorted(names))} missing or unknown in {where}")
-    found = kind(**{name: _read(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
-    if isinstance(found, Estimate) and not 0 < found.low <= found.value <= found.high < math.inf:
-        raise _MalformedError(f"{found.value:g} in {found.low:g}..{found.high:g} for {where}")
-    return found
+def _check_estimates(value: Any) -> None:
+    """An interval that holds no figure, or a figure of no time, would be a comparison's division by 0."""
+    if isinstance(value, Estimate):
+        if not 0 < value.low <= value.value <= value.high:
+            raise MalformedError(f"{value.value:g} within {value.low:g} and {value.high:g}")
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _check_estimates(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for item in value:
+            _check_estimates(item)

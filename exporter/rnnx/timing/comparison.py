@@ -6,7 +6,6 @@ nothing of the variance between processes. So an interval alone never decides he
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,21 +20,25 @@ Verdict = Literal["no change", "slower", "faster", "more", "less"]
 
 BETWEEN_RUNS = 0.03
 """By how much, as a deviation of the logarithm, runs of an unchanged model in fresh processes differ on top of what
-their rounds show: benchmarks/results/bench_noise.json.
+their rounds show, on a machine that does nothing else: benchmarks/results/bench_noise.json.
 """
+
+BETWEEN_RUNS_PER_BUSY_CORE = 0.35
+"""The same for each core that other work kept: it slows one backend twofold and another hardly."""
 
 NOISE_FACTOR = 3.0
 
-MOST_LOAD = 0.75
-"""Load average for each core above which absolute times say more of the other work than of the model."""
-
 RULE = (
     "a change counts when the 95 % intervals of before and now do not overlap, and the figure moved by more than "
-    f"{NOISE_FACTOR:g} times the noise: what the rounds of both runs show, and {100 * BETWEEN_RUNS:g} % by which runs "
-    f"of an unchanged model differ besides. Latency and throughput are judged as ratios to {BASELINE} in the same run "
-    "where it ran, for a busy machine slows both; throughput at the largest size that both reports have. Tails, "
-    "streaming and start-up times are shown and not judged: a run has too few of them"
+    f"{NOISE_FACTOR:g} times the noise: what the rounds of both runs show, and what runs of an unchanged model differ "
+    f"by besides, {100 * BETWEEN_RUNS:g} % and {100 * BETWEEN_RUNS_PER_BUSY_CORE:g} % more for each core that other "
+    f"work kept busy. Latency and throughput are judged as ratios to {BASELINE} in the same run where it ran, "
+    "throughput at the largest size that both reports have. Tails, streaming and start-up times are shown and not "
+    "judged: a run has too few of them"
 )
+
+_WORTH_A_NOTE = 0.2
+"""Cores kept by other work from which on a comparison says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +97,10 @@ def refuse_incomparable(before: BenchReport, weights_sha256: str, sizes: Mapping
 def compare_benches(before: BenchReport, now: BenchReport) -> BenchComparison:
     """Judge every figure that both reports have.
 
-    Where the machine, its load or a version differs, absolute figures are not judged, and the notes say what differs.
+    Where the machine or a version differs, absolute figures are not judged, and the notes say what differs.
     """
     old, new = bench_figures(before), bench_figures(now)
     unlike = [f"differs: {text}" for text in differences(before.fingerprint, now.fingerprint)]
-    unlike += [*_busy("before", before), *_busy("now", now)]
     same = before.model_sha256 == now.model_sha256
     return BenchComparison(
         moves=_moves(old, new, with_absolute=not unlike),
@@ -106,6 +108,8 @@ def compare_benches(before: BenchReport, now: BenchReport) -> BenchComparison:
             *([] if same else ["the model's file is another one, of the same weights"]),
             *unlike,
             *(["absolute times and memory are not judged, for that may move them"] if unlike else []),
+            *_busy("before", old),
+            *_busy("now", new),
             *_missing(old, new, "was measured before and is not now"),
             *_missing(new, old, "is new"),
         ),
@@ -126,7 +130,7 @@ def _moves(old: Figures, new: Figures, *, with_absolute: bool) -> tuple[Move, ..
 
 def _move(backend: str, subject: str, before: Figure, now: Figure) -> Move:
     old, new = before.estimate, now.estimate
-    threshold = NOISE_FACTOR * math.hypot(_deviation(old), _deviation(new), BETWEEN_RUNS, BETWEEN_RUNS)
+    threshold = NOISE_FACTOR * math.hypot(*_deviations(before), *_deviations(now))
     apart = new.low > old.high or new.high < old.low
     moved = apart and abs(math.log(new.value / old.value)) > threshold
     return Move(
@@ -141,9 +145,10 @@ def _move(backend: str, subject: str, before: Figure, now: Figure) -> Move:
     )
 
 
-def _deviation(estimate: Estimate) -> float:
-    """The deviation of the figure's logarithm: its interval is 1.96 of them either way."""
-    return math.log(estimate.high / estimate.low) / (2 * 1.96)
+def _deviations(figure: Figure) -> tuple[float, float]:
+    """Of the figure's logarithm: within its run, whose interval is 1.96 of them either way, and between runs."""
+    within = math.log(figure.estimate.high / figure.estimate.low) / (2 * 1.96)
+    return within, BETWEEN_RUNS + BETWEEN_RUNS_PER_BUSY_CORE * figure.other_cores
 
 
 def _verdict(figure: Figure, *, rose: bool) -> Verdict:
@@ -152,17 +157,11 @@ def _verdict(figure: Figure, *, rose: bool) -> Verdict:
     return "faster" if rose == (figure.better == "higher") else "slower"
 
 
-def _busy(when: str, report: BenchReport) -> list[str]:
-    """Whether other work kept the cores when a measurement began."""
-    load, cores = (_first_number(report.fingerprint.machine.get(name, "")) for name in ("load average", "cores"))
-    if load is None or cores is None or load <= MOST_LOAD * cores:
+def _busy(when: str, figures: Figures) -> list[str]:
+    cores = max((figure.other_cores for figure in figures.values()), default=0.0)
+    if cores < _WORTH_A_NOTE:
         return []
-    return [f"the machine was busy {when}: load average {load:g} on {cores:g} cores"]
-
-
-def _first_number(text: str) -> float | None:
-    found = re.match(r"\d+(\.\d+)?", text)
-    return float(found.group()) if found else None
+    return [f"the machine was busy {when}: other work kept {cores:.1f} cores, so that only a large change can be told"]
 
 
 def _missing(figures: Figures, others: Figures, what: str) -> list[str]:

@@ -105,6 +105,7 @@ class BenchReport:
     """All timing figures of one model, with what they were measured on.
 
     `model_sha256` is the file's, `weights_sha256` the weights': another export of the same weights can be compared.
+    `other_cores` is how many cores other work kept busy while throughput was measured; None where that cannot be told.
     """
 
     model: str
@@ -113,5 +114,6 @@ class BenchReport:
     latency: LatencyReport
     jitter: tuple[JitterRow, ...]
     throughput: tuple[ThroughputPoint, ...]
+    other_cores: float | None
     fingerprint: Fingerprint
     notes: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from rnnx.timing.figures import BenchReport, Estimate, LatencyReport, ThroughputPoint
 from rnnx.timing.latency import BASELINE
+from rnnx.timing.other_work import OTHER_WORK, cores_from_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +14,7 @@ class Figure:
     """One figure that can be judged.
 
     `absolute` figures depend on the machine and its load; the others are ratios within one run. `better` says which
-    way is good, `sweep` which curve a point is of.
+    way is good, `sweep` which curve a point is of, `other_cores` how many cores other work kept meanwhile.
     """
 
     estimate: Estimate
@@ -21,6 +22,7 @@ class Figure:
     absolute: bool
     better: Literal["lower", "higher"]
     sweep: str = ""
+    other_cores: float = 0.0
 
 
 Figures = dict[tuple[str, str], Figure]
@@ -38,13 +40,14 @@ def latency_figures(latency: LatencyReport) -> Figures:
 
 def _latency(latency: LatencyReport) -> Iterator[tuple[tuple[str, str], Figure]]:
     for row in latency.rows:
+        busy = cores_from_text(row.conditions.get(OTHER_WORK, ""))
         if row.ratio is None:
-            yield (row.backend, "p50 latency"), _time(row.p50_ms)
+            yield (row.backend, "p50 latency"), _time(row.p50_ms, busy)
         elif row.backend != BASELINE:
-            ratio = Figure(estimate=row.ratio, unit="×", absolute=False, better="higher")
+            ratio = Figure(estimate=row.ratio, unit="×", absolute=False, better="higher", other_cores=busy)
             yield (row.backend, f"p50 latency, × {BASELINE}"), ratio
         if row.device_p50_ms is not None:
-            yield (row.backend, "device-resident p50"), _time(row.device_p50_ms)
+            yield (row.backend, "device-resident p50"), _time(row.device_p50_ms, busy)
 
 
 def _throughput(report: BenchReport) -> Iterator[tuple[tuple[str, str], Figure]]:
@@ -53,14 +56,10 @@ def _throughput(report: BenchReport) -> Iterator[tuple[tuple[str, str], Figure]]
     for (backend, sweep, size), point in points.items():
         baseline = points.get((BASELINE, sweep, size))
         if not ran:
-            figure = Figure(
-                estimate=point.steps_per_second, unit="steps/s", absolute=True, better="higher", sweep=sweep
-            )
-            yield (backend, f"steps/s at {size}"), figure
+            yield (backend, f"steps/s at {size}"), _rate(point.steps_per_second, "steps/s", sweep, report)
         elif baseline is not None and backend != BASELINE:
             ratio = _over(point.steps_per_second, baseline.steps_per_second)
-            figure = Figure(estimate=ratio, unit="×", absolute=False, better="higher", sweep=sweep)
-            yield (backend, f"steps/s at {size}, × {BASELINE}"), figure
+            yield (backend, f"steps/s at {size}, × {BASELINE}"), _rate(ratio, "×", sweep, report)
 
 
 def _memory(report: BenchReport) -> Iterator[tuple[tuple[str, str], Figure]]:
@@ -71,8 +70,19 @@ def _memory(report: BenchReport) -> Iterator[tuple[tuple[str, str], Figure]]:
             yield (row.backend, "peak memory at start-up"), figure
 
 
-def _time(estimate: Estimate) -> Figure:
-    return Figure(estimate=estimate, unit="ms", absolute=True, better="lower")
+def _time(estimate: Estimate, other_cores: float) -> Figure:
+    return Figure(estimate=estimate, unit="ms", absolute=True, better="lower", other_cores=other_cores)
+
+
+def _rate(estimate: Estimate, unit: str, sweep: str, report: BenchReport) -> Figure:
+    return Figure(
+        estimate=estimate,
+        unit=unit,
+        absolute=unit != "×",
+        better="higher",
+        sweep=sweep,
+        other_cores=report.other_cores or 0.0,
+    )
 
 
 def _size(point: ThroughputPoint) -> str:

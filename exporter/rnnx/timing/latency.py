@@ -13,6 +13,7 @@ from rnnx.candidates import Candidate
 from rnnx.progress import ProgressListener, Silence, stage
 from rnnx.timing.bootstrap import median_estimate, quantile_estimates
 from rnnx.timing.figures import Estimate, LatencyRow
+from rnnx.timing.other_work import OTHER_WORK, text_from_cores, watch_other_work
 from rnnx.timing.residency import resident_measure
 from rnnx.timing.rounds import alternate, calls_per_round
 from rnnx.timing.stopwatch import Clock, Measure, host_timed, undisturbed
@@ -54,7 +55,8 @@ def measure_latency(
         feeds: inputs by the contract's names.
         steps: time steps of one call, over all rows of the batch.
         seconds: about how long to time each candidate, the warm-up apart, which takes as long again at most.
-        conditions: by row, what its figures depend on; see `rnnx.timing.conditions`.
+        conditions: by row, what its figures depend on; see `rnnx.timing.conditions`. How busy the rest of the machine
+            was is added to them.
         listener: is told of each round.
         clock: the host's.
 
@@ -62,13 +64,16 @@ def measure_latency(
         BackendError: a backend failed.
     """
     listener = listener or Silence()
+    other_cores = watch_other_work()
     with undisturbed():
         timed = _warmed(candidates, feeds, seconds, listener, clock)
         rounds = _rounds(timed, seconds)
         counts = [calls_per_round(one.warmed, seconds * 1000 / rounds) for one in timed]
         with stage(listener, "latency", rounds):
             times = alternate([one.measure for one in timed], counts, rounds, on_round=listener.part_done)
-    return _rows(timed, times, steps, conditions or {})
+    busy = {OTHER_WORK: text_from_cores(other_cores())}
+    stated = {one.name: {**(conditions or {}).get(one.name, {}), **busy} for one in candidates}
+    return _rows(timed, times, steps, stated)
 
 
 def _warmed(
@@ -104,7 +109,7 @@ def _rows(
     device = {one.candidate.name: own for one, own in zip(timed, times, strict=True) if one.on_device}
     baseline = next((own for one, own in host if one.candidate.name == BASELINE), None)
     return [
-        _row(one, own, device.get(one.candidate.name), baseline, steps, conditions.get(one.candidate.name, {}))
+        _row(one, own, device.get(one.candidate.name), baseline, steps, conditions[one.candidate.name])
         for one, own in host
     ]
 
