@@ -50,7 +50,7 @@ def _in_shapes(part: ExaminedScope) -> Iterator[_Baked]:
         target = shape_values(part.scope, node.input[-1]) if groups else None
         for axis, value in zip(groups or (), target or (), strict=False):
             length = _length(axis)
-            if length is not None and value is not None and value > (1 if node.op_type == "Expand" else 0):
+            if length is not None and value is not None and value > (1 if _keeps_ones(part, node) else 0):
                 word = "time × batch" if length == "T" and len(axis) > 1 else _WORDS[length]
                 holding = f"its shape {_shown_shape(target)} holds the {word} length {value}"
                 yield _Baked(length=length, node=shown(node), holding=holding, consequence=_RESHAPED)
@@ -64,6 +64,11 @@ def _groups(part: ExaminedScope, node: NodeProto) -> tuple[Axis, ...] | None:
     if node.op_type == "Reshape" and target is not None and node.input[0] in part.axes:
         return matched(part.axes[node.input[0]], target, keeps_zero=bool(attributes_of(node).get("allowzero")))
     return part.axes.get(node.output[0])
+
+
+def _keeps_ones(part: ExaminedScope, node: NodeProto) -> bool:
+    """Whether a 1 in a node's shape leaves a dim as it comes: in an Expand, of what is no constant."""
+    return node.op_type == "Expand" and part.scope.tensor(node.input[0]) is None
 
 
 def _in_constants(part: ExaminedScope) -> Iterator[_Baked]:

@@ -6,8 +6,8 @@ from rnnx.rules.examined_model import examined
 
 CONSTANTS = """
     int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] minus = {-1}, int64[1] far = {9},
-    int64 first = {0}, int64[2] rows = {0, 1}, int64[3] flat = {-1, 1, 8}, int64[2] wide = {-1, 8}, float[2,3] v = {1, 2, 3, 4, 5, 6},
-    float[3] bias = {1, 2, 3}, int64[2] same = {1, 1}
+    int64 first = {0}, int64[2] rows = {0, 1}, int64[3] flat = {-1, 1, 8}, int64[2] wide = {-1, 8},
+    float[2,3] v = {1, 2, 3, 4, 5, 6}, float[3] bias = {1, 2, 3}, int64[2] same = {1, 1}
 """
 
 

@@ -27,6 +27,7 @@ TURNED = "moved = Transpose <perm = [0, 2, 1, 3]> (y)"
         ("{5, 3, -1}", {"baked-time": "length 5", "baked-batch": "length 3"}),
         ("{0, 3, -1}", {"baked-batch": "length 3"}),
         ("{5, 0, 16}", {"baked-time": "length 5"}),
+        ("{-1, 1, 16}", {"baked-batch": "length 1"}),
         ("{0, 0, -1}", {}),
         ("{0, 0, 16}", {}),
         ("{0, -1, 16}", {}),
@@ -38,6 +39,8 @@ def test_a_constant_shape_says_which_length_it_holds(told: Told, shape: str, rul
     for own in found:
         assert (own.severity, own.node) == ("error", "Reshape 'flat'")
         assert rules[own.rule] in own.message
+        assert "at another length ONNX Runtime fails, or gives another shape without a word" in own.message
+        assert ("keeps time free" if own.rule == "baked-time" else "h0 and c0") in own.fix
 
 
 @pytest.mark.parametrize(("shape", "word"), [("{15, 16}", "time × batch length 15"), ("{-1, 16}", None)])
@@ -115,6 +118,16 @@ def test_zero_states_of_a_fixed_batch_are_found(told: Told, maker: str, constant
     assert "batch length 3" in found.message
 
 
+@pytest.mark.parametrize(("zero", "found"), [("", True), ("float zero", False)], ids=["constant", "input"])
+def test_an_expand_to_one_fixes_the_batch_of_a_constant_alone(told: Told, zero: str, found: bool) -> None:
+    constant = "" if zero else ", float zero = {0}"
+    text = f"""g (float[T,B,5] x, float[1,24,5] w, float[1,24,8] r{", " * bool(zero)}{zero}) => (float[T,1,B,8] y)
+        <int64[3] s = {{1, 1, 8}}{constant}> {{
+            [grow] zeros = Expand (zero, s)
+            y, hn = GRU <hidden_size = 8, linear_before_reset = 1> (x, w, r, "", "", zeros) }}"""
+    assert [own.node for own in told(text, *BAKED)] == ["Expand 'grow'"] * found
+
+
 def test_zero_states_of_the_inputs_batch_are_no_finding(told: Told) -> None:
     text = """g (float[T,B,5] x, float[1,24,5] w, float[1,24,8] r) => (float[T,1,B,8] y)
         <int64[1] one = {1}, int64[1] eight = {8}, float zero = {0}> {
@@ -148,10 +161,10 @@ def test_an_input_with_a_fixed_length_is_named(told: Told, dims: str, states: bo
 
 def test_where_the_inputs_fix_a_length_its_constants_are_no_errors(told: Told) -> None:
     text = encoder(f"{TURNED}\n[flat] out = Reshape (moved, s)", "int64[3] s = {5, -1, 16}", x="float[5,B,5] x")
-    assert [(own.severity, own.node) for own in told(text, "baked-time")] == [
-        ("warning", "input 'x'"),
-        ("warning", "Reshape 'flat'"),
-    ]
+    of_input, of_reshape = told(text, "baked-time")
+    assert (of_input.severity, of_input.node) == ("warning", "input 'x'")
+    assert (of_reshape.severity, of_reshape.node) == ("warning", "Reshape 'flat'")
+    assert of_reshape.message.endswith("the model's inputs fix it too")
 
 
 def test_batch_first_names_the_lengths_in_their_own_order(told: Told) -> None:
@@ -179,3 +192,26 @@ def test_behind_a_convolution_a_length_counts_as_free_where_two_dims_are(told: T
             y, hn = GRU <hidden_size = 8, linear_before_reset = 1> (x, w, r) }}"""
     (found,) = told(text, *BAKED)
     assert (found.rule, found.severity, found.node) == ("baked-time", severity, "Reshape 'front'")
+
+
+@pytest.mark.parametrize(("other", "severity"), [("float[B] more", "info"), ("float[C] more", "warning")])
+def test_free_dims_of_one_name_count_once(told: Told, other: str, severity: str) -> None:
+    text = f"""g (float[B,1,8,20] image, {other}, float[1,24,16] w, float[1,24,8] r) => (float[a,b,c,d] y)
+        <int64[3] s = {{10, -1, 16}}> {{
+            features = MaxPool <kernel_shape = [2, 2]> (image)
+            x = Reshape (features, s)
+            y, hn = GRU <hidden_size = 8, linear_before_reset = 1> (x, w, r) }}"""
+    assert [own.severity for own in told(text, *BAKED)] == [severity]
+
+
+def test_a_length_that_an_input_states_is_a_warning_beside_one_that_follows(told: Told) -> None:
+    text = """g (float[3,1,8,20] image, float[1,3,8] h0, float[1,24,16] w, float[1,24,8] r) => (float[a,b,c,d] y)
+        <int64[3] s = {10, 3, 16}> {
+            features = MaxPool <kernel_shape = [2, 2]> (image)
+            [front] x = Reshape (features, s)
+            y, hn = GRU <hidden_size = 8, linear_before_reset = 1> (x, w, r, "", "", h0) }"""
+    assert {(own.rule, own.severity, own.node) for own in told(text, *BAKED)} == {
+        ("baked-batch", "warning", "input 'h0'"),
+        ("baked-batch", "warning", "Reshape 'front'"),
+        ("baked-time", "info", "Reshape 'front'"),
+    }

@@ -48,11 +48,27 @@ def test_a_recurrent_node_over_one_step_is_a_cell_too(told: Told) -> None:
     assert found.rule == "loop-for-cell"
 
 
+def test_a_list_that_the_body_appends_to_is_no_state(told: Told) -> None:
+    text = f"""g (int64 m, float[T,B,5] x, float[32,5] w, float[32] b, float[B,8] h0, float[B,8] c0)
+        => (float[B,8] hn) {{
+        l0 = SequenceEmpty <dtype = 1> ()
+        [steps] hn, cn, ln = Loop (m, "", h0, c0, l0) <body = body
+            (int64 t, bool go, float[B,8] h, float[B,8] c, seq(float[B,8]) l)
+            => (bool go2, float[B,8] h2, float[B,8] c2, seq(float[B,8]) l2) {{
+                go2 = Identity (go)
+                xt = Gather (x, t)
+                {LSTM_STEP}
+                l2 = SequenceInsert (l, h2) }}> }}"""
+    assert [own.rule for own in told(text, *RULES)] == ["loop-for-cell"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         pytest.param(looped(token=True), id="feeds-its-output-back"),
         pytest.param(looped(reads="xt = Identity (k0)"), id="reads-no-sequence"),
+        pytest.param(looped(reads="xt = Gather (h, t)"), id="reads-its-state"),
+        pytest.param(looped(reads="k9 = Tanh (x)\nxt = Gather (k9, t)"), id="reads-what-it-computed"),
         pytest.param(looped(body="h2 = Tanh (h)\nc2 = Tanh (c)"), id="no-cell"),
     ],
 )
@@ -65,6 +81,10 @@ def test_a_loop_without_a_trip_limit_is_refused_by_tensorrt(told: Told) -> None:
     assert set(found) == {"loop-no-limit", "loop-for-cell"}
     assert found["loop-no-limit"].severity == "error"
     assert found["loop-no-limit"].backends == ("tensorrt", "tensorrt-rtx")
+
+
+def test_a_single_step_is_no_baked_length(told: Told) -> None:
+    assert told(looped(limit="five").replace("five = {5}", "five = {1}"), "baked-time") == []
 
 
 def test_a_constant_trip_limit_over_a_sequence_is_a_baked_length(told: Told) -> None:
