@@ -126,7 +126,7 @@ def _report(
         subject, opened, sizes, threads=options.threads, seconds=options.seconds, listener=listener
     )
     jitter, no_stream = _jitter(subject, opened, options, listener)
-    seconds, other_cores = options.seconds * _POINT_SHARE, watch_other_work()
+    seconds, other_work = options.seconds * _POINT_SHARE, watch_other_work()
     throughput, ended = measure_throughput(
         opened, subject.contract, sizes, seconds=seconds, covers=subject.covers, listener=listener
     )
@@ -137,7 +137,7 @@ def _report(
         latency=LatencyReport(sizes=sizes, threads=options.threads, rows=latency, start_up=start_up, notes=left_out),
         jitter=jitter,
         throughput=tuple(throughput),
-        other_cores=other_cores(),
+        other_work=other_work(),
         fingerprint=fingerprint,
         notes=(*no_stream, *ended),
     )

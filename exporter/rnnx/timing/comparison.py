@@ -15,6 +15,7 @@ from rnnx.fingerprint import differences
 from rnnx.timing.figures import BenchReport, Estimate, LatencyReport
 from rnnx.timing.judged_figures import Figure, Figures, bench_figures, latency_figures
 from rnnx.timing.latency import BASELINE
+from rnnx.timing.other_work import NO_WORK
 
 Verdict = Literal["no change", "slower", "faster", "more", "less"]
 
@@ -23,18 +24,23 @@ BETWEEN_RUNS = 0.03
 their rounds show, on a machine that does nothing else: benchmarks/results/bench_noise.json.
 """
 
-BETWEEN_RUNS_PER_BUSY_CORE = 0.35
-"""The same for each core that other work kept: it slows one backend twofold and another hardly."""
+PER_BUSY_CORE = 0.05
+"""The same for each core that other work kept, which shares caches and memory with this one."""
+
+PER_WANTED_CORE = 1.5
+"""The same for each core that other work took from the measured process. A call of 3 ms is then interrupted more often
+than one of 1.5 ms: a ratio of 3.0 was seen as 8.4 where two thirds of a core were taken.
+"""
 
 NOISE_FACTOR = 3.0
 
 RULE = (
     "a change counts when the 95 % intervals of before and now do not overlap, and the figure moved by more than "
     f"{NOISE_FACTOR:g} times the noise: what the rounds of both runs show, and what runs of an unchanged model differ "
-    f"by besides, {100 * BETWEEN_RUNS:g} % and {100 * BETWEEN_RUNS_PER_BUSY_CORE:g} % more for each core that other "
-    f"work kept busy. Latency and throughput are judged as ratios to {BASELINE} in the same run where it ran, "
-    "throughput at the largest size that both reports have. Tails, streaming and start-up times are shown and not "
-    "judged: a run has too few of them"
+    f"by besides: {100 * BETWEEN_RUNS:g} %, {100 * PER_BUSY_CORE:g} % for each core that other work kept busy, and "
+    f"{100 * PER_WANTED_CORE:g} % for each that it took from the measurement. Latency and throughput are judged as "
+    f"ratios to {BASELINE} in the same run where it ran, throughput at the largest size that both reports have. Tails, "
+    "streaming and start-up times are shown and not judged: a run has too few of them"
 )
 
 _WORTH_A_NOTE = 0.2
@@ -148,7 +154,8 @@ def _move(backend: str, subject: str, before: Figure, now: Figure) -> Move:
 def _deviations(figure: Figure) -> tuple[float, float]:
     """Of the figure's logarithm: within its run, whose interval is 1.96 of them either way, and between runs."""
     within = math.log(figure.estimate.high / figure.estimate.low) / (2 * 1.96)
-    return within, BETWEEN_RUNS + BETWEEN_RUNS_PER_BUSY_CORE * figure.other_cores
+    work = figure.other_work
+    return within, BETWEEN_RUNS + PER_BUSY_CORE * work.cores + PER_WANTED_CORE * work.wanted
 
 
 def _verdict(figure: Figure, *, rose: bool) -> Verdict:
@@ -158,10 +165,10 @@ def _verdict(figure: Figure, *, rose: bool) -> Verdict:
 
 
 def _busy(when: str, figures: Figures) -> list[str]:
-    cores = max((figure.other_cores for figure in figures.values()), default=0.0)
-    if cores < _WORTH_A_NOTE:
+    work = max((figure.other_work for figure in figures.values()), key=lambda work: work.cores, default=NO_WORK)
+    if work.cores < _WORTH_A_NOTE:
         return []
-    return [f"the machine was busy {when}: other work kept {cores:.1f} cores, so that only a large change can be told"]
+    return [f"the machine was busy {when}, so that only a large change can be told: other work kept {work.text}"]
 
 
 def _missing(figures: Figures, others: Figures, what: str) -> list[str]:

@@ -105,7 +105,7 @@ class BenchReport:
     """All timing figures of one model, with what they were measured on.
 
     `model_sha256` is the file's, `weights_sha256` the weights': another export of the same weights can be compared.
-    `other_cores` is how many cores other work kept busy while throughput was measured; None where that cannot be told.
+    `other_work` is what else the machine did while throughput was measured; a row's conditions say it of latency.
     """
 
     model: str
@@ -114,6 +114,6 @@ class BenchReport:
     latency: LatencyReport
     jitter: tuple[JitterRow, ...]
     throughput: tuple[ThroughputPoint, ...]
-    other_cores: float | None
+    other_work: str
     fingerprint: Fingerprint
     notes: tuple[str, ...] = ()

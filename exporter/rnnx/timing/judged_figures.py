@@ -6,7 +6,7 @@ from typing import Literal
 
 from rnnx.timing.figures import BenchReport, Estimate, LatencyReport, ThroughputPoint
 from rnnx.timing.latency import BASELINE
-from rnnx.timing.other_work import OTHER_WORK, cores_from_text
+from rnnx.timing.other_work import CONDITION, NO_WORK, OtherWork, work_from_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class Figure:
     """One figure that can be judged.
 
     `absolute` figures depend on the machine and its load; the others are ratios within one run. `better` says which
-    way is good, `sweep` which curve a point is of, `other_cores` how many cores other work kept meanwhile.
+    way is good, `sweep` which curve a point is of, `other_work` what else ran meanwhile.
     """
 
     estimate: Estimate
@@ -22,7 +22,7 @@ class Figure:
     absolute: bool
     better: Literal["lower", "higher"]
     sweep: str = ""
-    other_cores: float = 0.0
+    other_work: OtherWork = NO_WORK
 
 
 Figures = dict[tuple[str, str], Figure]
@@ -40,14 +40,14 @@ def latency_figures(latency: LatencyReport) -> Figures:
 
 def _latency(latency: LatencyReport) -> Iterator[tuple[tuple[str, str], Figure]]:
     for row in latency.rows:
-        busy = cores_from_text(row.conditions.get(OTHER_WORK, ""))
+        work = work_from_text(row.conditions.get(CONDITION, ""))
         if row.ratio is None:
-            yield (row.backend, "p50 latency"), _time(row.p50_ms, busy)
+            yield (row.backend, "p50 latency"), _time(row.p50_ms, work)
         elif row.backend != BASELINE:
-            ratio = Figure(estimate=row.ratio, unit="×", absolute=False, better="higher", other_cores=busy)
+            ratio = Figure(estimate=row.ratio, unit="×", absolute=False, better="higher", other_work=work)
             yield (row.backend, f"p50 latency, × {BASELINE}"), ratio
         if row.device_p50_ms is not None:
-            yield (row.backend, "device-resident p50"), _time(row.device_p50_ms, busy)
+            yield (row.backend, "device-resident p50"), _time(row.device_p50_ms, work)
 
 
 def _throughput(report: BenchReport) -> Iterator[tuple[tuple[str, str], Figure]]:
@@ -70,8 +70,8 @@ def _memory(report: BenchReport) -> Iterator[tuple[tuple[str, str], Figure]]:
             yield (row.backend, "peak memory at start-up"), figure
 
 
-def _time(estimate: Estimate, other_cores: float) -> Figure:
-    return Figure(estimate=estimate, unit="ms", absolute=True, better="lower", other_cores=other_cores)
+def _time(estimate: Estimate, work: OtherWork) -> Figure:
+    return Figure(estimate=estimate, unit="ms", absolute=True, better="lower", other_work=work)
 
 
 def _rate(estimate: Estimate, unit: str, sweep: str, report: BenchReport) -> Figure:
@@ -81,7 +81,7 @@ def _rate(estimate: Estimate, unit: str, sweep: str, report: BenchReport) -> Fig
         absolute=unit != "×",
         better="higher",
         sweep=sweep,
-        other_cores=report.other_cores or 0.0,
+        other_work=work_from_text(report.other_work),
     )
 
 

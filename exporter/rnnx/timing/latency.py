@@ -13,7 +13,7 @@ from rnnx.candidates import Candidate
 from rnnx.progress import ProgressListener, Silence, stage
 from rnnx.timing.bootstrap import median_estimate, quantile_estimates
 from rnnx.timing.figures import Estimate, LatencyRow
-from rnnx.timing.other_work import OTHER_WORK, text_from_cores, watch_other_work
+from rnnx.timing.other_work import CONDITION, watch_other_work
 from rnnx.timing.residency import resident_measure
 from rnnx.timing.rounds import alternate, calls_per_round
 from rnnx.timing.stopwatch import Clock, Measure, host_timed, undisturbed
@@ -64,15 +64,15 @@ def measure_latency(
         BackendError: a backend failed.
     """
     listener = listener or Silence()
-    other_cores = watch_other_work()
+    other_work = watch_other_work()
     with undisturbed():
         timed = _warmed(candidates, feeds, seconds, listener, clock)
         rounds = _rounds(timed, seconds)
         counts = [calls_per_round(one.warmed, seconds * 1000 / rounds) for one in timed]
         with stage(listener, "latency", rounds):
             times = alternate([one.measure for one in timed], counts, rounds, on_round=listener.part_done)
-    busy = {OTHER_WORK: text_from_cores(other_cores())}
-    stated = {one.name: {**(conditions or {}).get(one.name, {}), **busy} for one in candidates}
+    during = {CONDITION: other_work()}
+    stated = {one.name: {**(conditions or {}).get(one.name, {}), **during} for one in candidates}
     return _rows(timed, times, steps, stated)
 
 

@@ -19,6 +19,7 @@ from rnnx.timing.figures import (
     StartUpRow,
     ThroughputPoint,
 )
+from rnnx.timing.other_work import NO_WORK, OtherWork
 from rnnx_runtime import Contract
 from rnnx_runtime.contract import Form, Source
 
@@ -176,13 +177,12 @@ def make_report(
     rate: float = 1000.0,
     peak_mib: float = 70.0,
     device_p50_ms: float | None = None,
-    busy: float = 0.0,
+    other_work: OtherWork = NO_WORK,
     fingerprint: Fingerprint | None = None,
     **changes: Any,
 ) -> BenchReport:
-    """`width` is how wide the intervals are, relatively; the peak of `ort-cpu` is `rate`, PyTorch's 500; `busy` cores
-    are other work's."""
-    rows = [replace(_row("ort-cpu", p50_ms, ratio, width, device_p50_ms), conditions={"other work": f"{busy} cores"})]
+    """`width` is how wide the intervals are, relatively; the peak of `ort-cpu` is `rate`, PyTorch's 500."""
+    rows = [replace(_row("ort-cpu", p50_ms, ratio, width, device_p50_ms), conditions={"other work": other_work.text})]
     points = [_point("ort-cpu", batch, rate * min(batch, 4) / 4, width) for batch in (1, 2, 4, 8)]
     if ratio is not None:
         rows.insert(0, _row("pytorch-cpu", p50_ms * ratio, 1.0, width, None))
@@ -199,7 +199,7 @@ def make_report(
         "latency": latency,
         "jitter": (_JITTER,),
         "throughput": tuple(points),
-        "other_cores": busy,
+        "other_work": other_work.text,
         "fingerprint": fingerprint or QUIET,
         "notes": ("a note",),
     }

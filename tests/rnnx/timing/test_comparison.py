@@ -19,6 +19,7 @@ from rnnx.timing.comparison import (
 )
 from rnnx.timing.figures import BenchReport, LatencyReport, LatencyRow
 from rnnx.timing.latency import measure_latency
+from rnnx.timing.other_work import OtherWork
 
 Report = Callable[..., BenchReport]
 
@@ -129,23 +130,33 @@ def test_on_another_machine_absolute_figures_are_not_judged(
 
 
 @pytest.mark.parametrize("which", ["before", "now"])
-def test_on_a_busy_machine_only_a_large_change_can_be_told(report: Report, which: str) -> None:
-    busy = {which: {"busy": 0.3}}
-    halved = compare_benches(report(**busy.get("before", {})), report(ratio=1.0, **busy.get("now", {})))
-    tenth = compare_benches(report(**busy.get("before", {})), report(ratio=0.2, **busy.get("now", {})))
-    assert _verdicts(halved)[RATIO] == "slower"
-    busy = {which: {"busy": 1.0}}
-    halved = compare_benches(report(**busy.get("before", {})), report(ratio=1.0, **busy.get("now", {})))
-    assert _verdicts(halved)[RATIO] == "no change"
-    assert _verdicts(tenth)[RATIO] == "slower"
-    note = f"the machine was busy {which}: other work kept 1.0 cores, so that only a large change can be told"
-    assert note in halved.notes
+@pytest.mark.parametrize(
+    ("work", "halved", "to_a_tenth"),
+    [
+        (OtherWork(cores=1.0, wanted=0.0), "slower", "slower"),
+        (OtherWork(cores=1.2, wanted=0.2), "no change", "slower"),
+        (OtherWork(cores=1.6, wanted=0.6), "no change", "no change"),
+    ],
+    ids=["beside", "shared", "crowded"],
+)
+def test_on_a_busy_machine_only_a_large_change_can_be_told(
+    report: Report, which: str, work: OtherWork, halved: str, to_a_tenth: str
+) -> None:
+    changes: dict[str, dict[str, Any]] = {"before": {}, "now": {}} | {which: {"other_work": work}}
+    found = [compare_benches(report(**changes["before"]), report(ratio=r, **changes["now"])) for r in (1.0, 0.2)]
+    assert [_verdicts(comparison)[RATIO] for comparison in found] == [halved, to_a_tenth]
+    note = f"the machine was busy {which}, so that only a large change can be told: other work kept {work.text}"
+    assert note in found[0].notes
+
+
+def test_a_tenth_of_a_core_is_not_worth_a_note(report: Report) -> None:
+    assert compare_benches(report(), report(other_work=OtherWork(cores=0.1, wanted=0.0))).notes == ()
 
 
 def test_the_throughputs_own_other_work_counts_for_it(report: Report) -> None:
-    busy = replace(report(rate=500.0), other_cores=2.0)
-    assert _verdicts(compare_benches(report(), busy))[RATE] == "no change"
+    crowded = OtherWork(cores=1.6, wanted=0.6).text
     assert _verdicts(compare_benches(report(), report(rate=500.0)))[RATE] == "slower"
+    assert _verdicts(compare_benches(report(), replace(report(rate=500.0), other_work=crowded)))[RATE] == "no change"
 
 
 def test_ratios_are_judged_across_versions(report: Report) -> None:
@@ -193,7 +204,7 @@ def test_what_cannot_be_compared_is_refused(report: Report, given: dict[str, Any
 
 def test_the_rule_is_said_with_its_numbers(report: Report) -> None:
     rule = compare_benches(report(), report()).rule
-    assert "besides, 3 % and 35 % more for each core that other work kept busy" in rule
+    assert "besides: 3 %, 5 % for each core that other work kept busy, and 150 % for each that it took" in rule
     assert "3 times the noise" in rule
 
 

@@ -5,22 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from rnnx.timing.other_work import cores_from_text, machine_busy_s, text_from_cores, watch_other_work
+from rnnx.timing.other_work import NO_WORK, OtherWork, machine_busy_s, watch_other_work, work_from_text
 
 
 @pytest.mark.parametrize(
-    ("busy_s", "own_s", "cores"),
-    [(14.0, 4.0, 0.0), (16.0, 4.0, 0.5), (18.0, 4.0, 1.0), (13.9, 4.0, 0.0)],
-    ids=["alone", "half", "one", "below-0"],
+    ("busy_s", "own_s", "text"),
+    [
+        (14.0, 4.0, "0.00 cores, 0.00 of them wanted here"),
+        (16.0, 4.0, "0.50 cores, 0.00 of them wanted here"),
+        (18.0, 4.0, "1.00 cores, 0.00 of them wanted here"),
+        (18.0, 3.0, "1.25 cores, 0.25 of them wanted here"),
+        (18.0, 6.0, "0.50 cores, 0.50 of them wanted here"),
+        (13.9, 4.0, "0.00 cores, 0.00 of them wanted here"),
+    ],
+    ids=["alone", "half", "one", "shared", "two-threads-shared", "below-0"],
 )
-def test_other_work_is_what_the_machine_did_less_ones_own(busy_s: float, own_s: float, cores: float) -> None:
+def test_other_work_is_what_the_machine_did_less_ones_own(busy_s: float, own_s: float, text: str) -> None:
     busy, own, now = iter([10.0, busy_s]), iter([0.0, own_s]), iter([100.0, 104.0])
-    other_cores = watch_other_work(busy_s=lambda: next(busy), own_s=lambda: next(own), now_s=lambda: next(now))
-    assert other_cores() == pytest.approx(cores)
+    other_work = watch_other_work(busy_s=lambda: next(busy), own_s=lambda: next(own), now_s=lambda: next(now), cores=2)
+    assert other_work() == text
 
 
 def test_it_is_unknown_where_the_system_does_not_tell() -> None:
-    assert watch_other_work(busy_s=lambda: None)() is None
+    assert watch_other_work(busy_s=lambda: None)() == "not readable"
 
 
 def test_idle_and_waiting_time_is_not_busy(tmp_path: Path) -> None:
@@ -38,20 +45,18 @@ def test_no_such_file_is_unknown(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc/stat")
 def test_a_busy_process_is_seen() -> None:
-    other_cores = watch_other_work()
+    other_work = watch_other_work()
     program = "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
     subprocess.run([sys.executable, "-c", program], check=True)
     time.sleep(0.02)
-    cores = other_cores()
-    assert cores is not None
-    assert cores > 0.3
+    assert work_from_text(other_work()).cores > 0.3
 
 
-@pytest.mark.parametrize("cores", [0.0, 0.02, 1.5])
-def test_a_conditions_text_is_read_back(cores: float) -> None:
-    assert cores_from_text(text_from_cores(cores)) == cores
+def test_a_conditions_text_is_read_back() -> None:
+    work = OtherWork(cores=1.33, wanted=0.33)
+    assert work_from_text(work.text) == work
 
 
-@pytest.mark.parametrize("text", ["", "not readable", "many cores", "-1 cores", "nan cores"])
-def test_what_is_no_number_of_cores_counts_for_nothing(text: str) -> None:
-    assert cores_from_text(text) == 0.0
+@pytest.mark.parametrize("text", ["", "not readable", "many cores", "-1.00 cores, 0.00 of them wanted here"])
+def test_what_cannot_be_read_counts_for_nothing(text: str) -> None:
+    assert work_from_text(text) == NO_WORK
