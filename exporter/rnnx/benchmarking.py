@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS, ROW_NAMES, Candidate
 from rnnx.errors import OptionError
-from rnnx.fingerprint import Fingerprint, take_fingerprint
+from rnnx.fingerprint import take_fingerprint
 from rnnx.progress import ProgressListener, Silence
 from rnnx.subject import Sources, Subject, read_subject
 from rnnx.timing.comparison import refuse_incomparable
@@ -79,7 +79,6 @@ def bench(
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
     subject = read_subject(Path(model), sources)
-    fingerprint = take_fingerprint(_rows(subject, options))
     sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
     if before is not None:
         refuse_incomparable(before, subject.contract.source.weights_sha256, sizes, options.threads)
@@ -90,7 +89,7 @@ def bench(
         raise _nothing_runs(start_up)
     with _pytorch_threads(names, options.threads), contextlib.ExitStack() as stack:
         opened = [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
-        return _report(subject, opened, sizes, tuple(start_up), fingerprint, options, listener)
+        return _report(subject, opened, sizes, tuple(start_up), options, listener)
 
 
 def _check(options: BenchOptions) -> None:
@@ -118,13 +117,13 @@ def _report(
     opened: Sequence[Candidate],
     sizes: Mapping[str, int],
     start_up: tuple[StartUpRow, ...],
-    fingerprint: Fingerprint,
     options: BenchOptions,
     listener: ProgressListener,
 ) -> BenchReport:
     latency, left_out = time_side_by_side(
         subject, opened, sizes, threads=options.threads, seconds=options.seconds, listener=listener
     )
+    fingerprint = take_fingerprint(candidate.name for candidate in opened)  # while a GPU still has its working clock
     jitter, no_stream = _jitter(subject, opened, options, listener)
     seconds, other_work = options.seconds * _POINT_SHARE, watch_other_work()
     throughput, ended = measure_throughput(

@@ -20,10 +20,11 @@ class LatencyRow:
     """One backend's time per call at one shape.
 
     Times are host to host: inputs and outputs in host memory. `device_p50_ms` is the same call with inputs and outputs
-    resident on the device, timed with device events; None on a CPU, where the two are the same. `ratio` is PyTorch on
-    CPU's time over this backend's, each round by itself; None where PyTorch did not run. `quantiles_ms` are the 101
-    percentiles 0 to 100 of all calls, for a plot. `warm_up_calls` were made until the time was stable; `stable` says
-    whether it became so. `conditions` states what the figures depend on: threads, TF32, CUDA graph.
+    resident on the device, by the device timer that `conditions` name; None on a CPU, where the two are the same.
+    `ratio` is PyTorch on CPU's time over this backend's, each round by itself; None where PyTorch did not run.
+    `quantiles_ms` are the 101 percentiles 0 to 100 of all calls, for a plot. `warm_up_calls` were made until the time
+    was stable; `stable` says whether it became so. `conditions` states what the figures depend on: threads, TF32, CUDA
+    graph, other work.
     """
 
     backend: str
