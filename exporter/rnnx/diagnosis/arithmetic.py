@@ -32,7 +32,8 @@ class Arithmetic:
     """How a step computes; the defaults are PyTorch's.
 
     `gate`, `candidate` and `output` name functions of `ACTIVATIONS`: of the gates, of g or n, and of c. `clip` bounds
-    what goes into the gates and the candidate, `cell_clip` the cell state (the state of a GRU).
+    what goes into the gates and the candidate, `cell_clip` the cell state (the state of a GRU), `output_clip` the cell
+    state on its way into its tanh alone.
     """
 
     reset_before: bool = False
@@ -41,6 +42,7 @@ class Arithmetic:
     output: str = "tanh"
     clip: float = float("inf")
     cell_clip: float = float("inf")
+    output_clip: float = float("inf")
     rounding: Rounding | None = None
 
     def rounded(self, operand: Operand, value: Array) -> Array:
@@ -103,7 +105,8 @@ def _lstm(sums: Array, c: Array, how: Arithmetic) -> tuple[Array, Array]:
     candidate = how.rounded("gates", ACTIVATIONS[how.candidate](sums[:, 2]))
     c = how.rounded("cell", f * how.rounded("carried", c) + i * candidate)
     c = np.clip(c, -how.cell_clip, how.cell_clip)
-    return how.rounded("gates", o * ACTIVATIONS[how.output](c)), c
+    seen = np.clip(c, -how.output_clip, how.output_clip)
+    return how.rounded("gates", o * ACTIVATIONS[how.output](seen)), c
 
 
 def _gru(weights: GateWeights, inputs: Array, recurrent: Array, h: Array, how: Arithmetic) -> Array:

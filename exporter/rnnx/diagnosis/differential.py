@@ -12,6 +12,7 @@ from rnnx.diagnosis.baked_sizes import Baked, baked_size, node_in_message
 from rnnx.diagnosis.causes import KNOWN_CAUSES
 from rnnx.diagnosis.clipping import clip_faults
 from rnnx.diagnosis.diagnosis import Diagnosis
+from rnnx.diagnosis.gate_inversion import letter
 from rnnx.diagnosis.hypotheses import Hypothesis, explains
 from rnnx.diagnosis.localisation import locate
 from rnnx.diagnosis.nodes import baked_node, recurrent_node
@@ -225,8 +226,6 @@ def _unnamed(suspect: Suspect) -> Diagnosis:
 
 def _gate(suspect: Suspect) -> str | None:
     """The one gate that is wrong in the first faulty cell, where its pre-activations show it."""
-    from rnnx.diagnosis.gate_inversion import letter
-
     if suspect.stack is None or not suspect.faulty:
         return None
     place = suspect.faulty[0]

@@ -58,7 +58,7 @@ def saturated_inputs(suspect: Suspect) -> Hypothesis | None:
     bound = _refined(suspect, suspect.stack, worst, found[1])
     predict = _clipped(suspect.stack, suspect.contract, bound)
     ran = [one for one in suspect.observations if one.ran]
-    if all(one.agrees(predict(one.entry)) for one in ran):
+    if all(_within_limits(one, predict) for one in ran):
         return Hypothesis(cause="clip", detail=f"x, at ±{bound:.4g}", predict=predict)
     if found[0] >= _MOSTLY and all(_within_int8(one, predict) for one in ran):
         return Hypothesis(cause="int8-saturation", detail=f"x saturates at ±{bound:.3g}", predict=predict)
@@ -107,7 +107,7 @@ def _refined(suspect: Suspect, stack: Stack, worst: Observation, bound: float) -
     """The bound nearer than the steps it was found with."""
     width: float = 100.0 ** (1 / (_BOUNDS - 1))
     low, high = bound / width, bound * width
-    for _ in range(24):
+    for _ in range(48):
         third = (high - low) / 3
         if _explained_by(suspect, stack, worst, low + third) < _explained_by(suspect, stack, worst, high - third):
             low += third
@@ -120,6 +120,12 @@ def _clipped(stack: Stack, contract: Contract, bound: float) -> Prediction:
     return faulty_model(
         stack, contract, fed=lambda feeds: {**feeds, "x": np.clip(feeds["x"].astype(np.float64), -bound, bound)}
     )
+
+
+def _within_limits(one: Observation, predict: Prediction) -> bool:
+    """Whether nothing is left but the row's own rounding, which int8's would exceed."""
+    prediction = predict(one.entry) or {}
+    return all(one.error(name, prediction[name]) <= 2 * limit for name, limit in one.limits.items())
 
 
 def _within_int8(one: Observation, predict: Prediction) -> bool:

@@ -103,9 +103,6 @@ def _transposes() -> Iterator[StepFault]:
 
 def _activations(cell: str) -> Iterator[StepFault]:
     for name in ACTIVATIONS:
-        if name != "sigmoid":
-            detail = f"{name} in place of the gates' sigmoid"
-            yield StepFault(cause="wrong-activation", detail=detail, arithmetic=Arithmetic(gate=name))
         if name != "tanh":
             detail = f"{name} in place of the candidate's tanh"
             gate = "g" if cell == "lstm" else "n"
@@ -115,6 +112,9 @@ def _activations(cell: str) -> Iterator[StepFault]:
             yield StepFault(cause="wrong-activation", detail=detail, arithmetic=Arithmetic(output=name))
             both = Arithmetic(candidate=name, output=name)
             yield StepFault(cause="wrong-activation", detail=f"{name} in place of both tanh", arithmetic=both)
+        if name != "sigmoid":
+            detail = f"{name} in place of the gates' sigmoid"
+            yield StepFault(cause="wrong-activation", detail=detail, arithmetic=Arithmetic(gate=name))
 
 
 def _whole_matrices() -> Iterator[StepFault]:

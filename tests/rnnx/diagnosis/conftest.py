@@ -1,0 +1,147 @@
+"""What the tests of the diagnosis share: small modules with random weights, and a backend in NumPy that is wrong."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.cases import Case, cases
+from rnnx.diagnosis.prober import Prober
+from rnnx.diagnosis.simulation import SOUND, Fault, Stack, simulate, stack_of
+from rnnx.diagnosis.suspect import Suspect, read_suspect
+from rnnx.parity import ParityRow, compare
+from rnnx.recurrence import RecurrentModule
+from rnnx.reference import evaluate
+from rnnx.truth import CaseTruth
+from rnnx.weights import DirectionWeights, RecurrentWeights
+from rnnx_runtime import Contract
+from rnnx_runtime.contract import CellKind, Form, Source, TensorSpec
+from rnnx_runtime.errors import BackendError
+
+Array = NDArray[Any]
+Compute = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+INPUT, HIDDEN = 5, 6
+SIZES = ((1, 1), (2, 2), (5, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A contract with weights that fit it."""
+
+    contract: Contract
+    weights: RecurrentWeights
+
+    @property
+    def stack(self) -> Stack:
+        return stack_of(self.weights)
+
+    def compute(self, fault: Fault = SOUND) -> Compute:
+        """The model's outputs with a fault, as a backend computes them."""
+        return lambda feeds: simulate(self.stack, self.contract, feeds, fault)
+
+    def truth(self, own: Sequence[Case] = ()) -> list[CaseTruth]:
+        """The truth of a few cases, the float32 error by NumPy."""
+        return [self._entry(case) for case in (own or cases(self.contract, SIZES))]
+
+    def _entry(self, case: Case) -> CaseTruth:
+        exact = evaluate(self.weights, self.contract, case.feeds)
+        single = evaluate(self.weights, self.contract, case.feeds, np.float32)
+        errors = {name: float(np.abs(single[name] - value).max()) for name, value in exact.items()}
+        return CaseTruth(case=case, truth=exact, float32_error=errors)
+
+
+def model(
+    cell: CellKind,
+    layers: int = 1,
+    directions: int = 1,
+    *,
+    form: Form = "encoder",
+    lengths: bool = False,
+    batch_first: bool = False,
+    state_inputs: bool = True,
+    seed: int = 0,
+) -> Model:
+    """A model with weights uniform in ±1/√H, as PyTorch's own are before training."""
+    chance = np.random.default_rng(seed)
+    gates = 4 if cell == "lstm" else 3
+
+    def direction(width: int) -> DirectionWeights:
+        shapes = ((gates * HIDDEN, width), (gates * HIDDEN, HIDDEN), (gates * HIDDEN,), (gates * HIDDEN,))
+        values = [chance.uniform(-1, 1, shape).astype(np.float32) / np.float32(HIDDEN**0.5) for shape in shapes]
+        return DirectionWeights(w_ih=values[0], w_hh=values[1], b_ih=values[2], b_hh=values[3])
+
+    stack = tuple(
+        tuple(direction(INPUT if layer == 0 else directions * HIDDEN) for _ in range(directions))
+        for layer in range(layers)
+    )
+    module = RecurrentModule(
+        prefix="",
+        kind=cell,
+        is_cell=form != "encoder",
+        input_size=INPUT,
+        hidden_size=HIDDEN,
+        projection_size=HIDDEN,
+        layers=layers,
+        directions=directions,
+        bias=True,
+        dtype="float32",
+        parameters=0,
+    )
+    contract = Contract(
+        form=form,
+        cell=cell,
+        input_size=INPUT,
+        hidden_size=HIDDEN,
+        projection_size=HIDDEN,
+        layers=layers,
+        directions=directions,
+        steps=4 if form == "unrolled" else None,
+        batch_first=batch_first,
+        state_inputs=state_inputs,
+        lengths=lengths,
+        precision="float32",
+        formulation="test",
+        source=Source(file="", module="", weights_sha256=""),
+    )
+    return Model(contract=contract, weights=RecurrentWeights(module=module, directions=stack, sha256=""))
+
+
+class FakeBackend:
+    """A function as a candidate, its results in float32; `calls` are the shapes of x it was asked with."""
+
+    name = "ort-cpu"
+    device = "NumPy"
+
+    def __init__(self, compute: Compute, *, most_rows: int | None = None) -> None:
+        self.calls: list[tuple[int, ...]] = []
+        self._compute = compute
+        self._most_rows = most_rows
+
+    def outputs(self, case: Case) -> dict[str, Array]:
+        shape = case.feeds["x"].shape
+        self.calls.append(shape)
+        if self._most_rows is not None and shape[-2] > self._most_rows:
+            raise BackendError("fake", got=f"batch {shape[-2]}", expected="fewer rows", remedy="split them")
+        return {name: value.astype(np.float32) for name, value in self._compute(case.feeds).items()}
+
+    def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+
+def row_of(
+    made: Model, backend: FakeBackend, truth: Sequence[CaseTruth], outputs: Sequence[TensorSpec] | None = None
+) -> ParityRow:
+    """What the comparison says of a backend."""
+    return compare(backend, truth, made.contract, "float32", outputs=outputs)
+
+
+def suspect(made: Model, compute: Compute, own: Sequence[Case] = ()) -> Suspect:
+    """A backend under diagnosis."""
+    backend, truth = FakeBackend(compute), made.truth(own)
+    prober = Prober(backend, made.contract, made.contract.outputs, 3)
+    return read_suspect(prober, row_of(made, backend, truth), truth, made.weights, None)
