@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rnnx.candidates import Candidate
 from rnnx.cases import Array
 from rnnx.diagnosis.baked_sizes import Baked, baked_size, node_in_message
@@ -27,6 +29,7 @@ from rnnx.diagnosis.step_faults import StepFault, step_faults
 from rnnx.diagnosis.suspect import Suspect, read_suspect, unseen_places
 from rnnx.diagnosis.weight_faults import gate_fits, weight_faults
 from rnnx.parity import ParityRow
+from rnnx.tensorrt_network.threads import one_thread
 from rnnx.truth import CaseTruth
 from rnnx.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract, TensorSpec
@@ -70,13 +73,16 @@ def diagnose(
         outputs: the outputs that the backend gives.
     """
     batch = max((_batch(entry, contract) for entry in truth), default=1)
-    suspect = read_suspect(Prober(candidate, contract, outputs, batch), row, truth, weights, model)
-    found = _named(suspect)
-    if found is None:
-        return _unnamed(suspect)
+    with one_thread(), np.errstate(all="ignore"):  # a wrong hypothesis may overflow or divide by zero, which refutes it
+        suspect = read_suspect(Prober(candidate, contract, outputs, batch), row, truth, weights, model)
+        found = _named(suspect)
+        return _told_of(suspect, found) if found else _unnamed(suspect)
+
+
+def _told_of(suspect: Suspect, found: _Named) -> Diagnosis:
     cause = KNOWN_CAUSES[found.hypothesis.cause]
     return Diagnosis(
-        backend=row.backend,
+        backend=suspect.row.backend,
         cause=found.hypothesis.cause,
         summary=cause.told(found.hypothesis.detail),
         remedy=cause.remedy,
@@ -102,7 +108,7 @@ def _float64_narrowed(suspect: Suspect) -> _Named | None:
             value = one.values.get(spec.name)
             if spec.dtype == "float64" and value is not None and value.dtype == "float32":
                 detail = f"{spec.name} is float32, declared as float64"
-                return _Named(hypothesis=_told("float64-as-float32", detail))
+                return _Named(hypothesis=_without_prediction("float64-as-float32", detail))
     return None
 
 
@@ -120,8 +126,7 @@ def _overflowing(suspect: Suspect) -> _Named | None:
 def _misled(suspect: Suspect) -> _Named | None:
     """States or sequences led to the wrong place."""
     generators = (last_states, first_states, output_halves, lengths, layout, order_of_time)
-    found = _first(suspect, chain.from_iterable(generate(suspect) for generate in generators))
-    return _held(suspect, found)
+    return _held(suspect, _first(suspect, chain.from_iterable(generate(suspect) for generate in generators)))
 
 
 def _baked(suspect: Suspect) -> _Named | None:
@@ -129,7 +134,12 @@ def _baked(suspect: Suspect) -> _Named | None:
     if baked is None:
         return None
     node = node_in_message(baked.said) or baked_node(suspect.model, baked.cause)
-    return _Named(hypothesis=_told(baked.cause, baked.detail), node=node, evidence=(baked.said,))
+    return _Named(
+        hypothesis=_without_prediction(baked.cause, baked.detail),
+        node=node,
+        evidence=(baked.said,),
+        seen_in=suspect.failing[0],
+    )
 
 
 def _misstepped(suspect: Suspect) -> _Named | None:
@@ -146,18 +156,16 @@ def _misstepped(suspect: Suspect) -> _Named | None:
 
 
 def _bounded(suspect: Suspect) -> _Named | None:
-    found = _first(suspect, bounded_states(suspect)) or saturated_inputs(suspect)
-    return _held(suspect, found)
+    return _held(suspect, _first(suspect, bounded_states(suspect)) or saturated_inputs(suspect))
 
 
 def _rounded(suspect: Suspect) -> _Named | None:
     found = emulations(suspect)
-    return _Named(hypothesis=_told(found[0].cause, found[0].detail)) if found else None
+    return _Named(hypothesis=_without_prediction(found[0].cause, found[0].detail)) if found else None
 
 
 def _faulty_weights(suspect: Suspect) -> _Named | None:
-    found = _first(suspect, weight_faults(suspect))
-    return _held(suspect, found)
+    return _held(suspect, _first(suspect, weight_faults(suspect)))
 
 
 def _held(suspect: Suspect, hypothesis: Hypothesis | None) -> _Named | None:
@@ -237,7 +245,7 @@ def _evidence(suspect: Suspect) -> Iterator[str]:
     failing = suspect.failing
     yield (
         f"{len(failing)} of {len(suspect.observations)} cases differ, the smallest is {failing[0].entry.case.name}"
-        if (failing)
+        if failing
         else "no case differs when it is run again"
     )
     if suspect.faulty:
@@ -247,7 +255,7 @@ def _evidence(suspect: Suspect) -> Iterator[str]:
         yield f"one step alone is right in each of {len(suspect.sightings)} cells"
 
 
-def _told(cause: str, detail: str) -> Hypothesis:
+def _without_prediction(cause: str, detail: str) -> Hypothesis:
     return Hypothesis(cause=cause, detail=detail, predict=lambda entry: entry.truth)
 
 
