@@ -4,7 +4,6 @@
 `<case>/float32_error/<output>`: the largest error of a float32 evaluation in NumPy, the yardstick for a backend's own.
 """
 
-import functools
 import hashlib
 import io
 from collections import defaultdict
@@ -14,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx.blas_threads import one_thread
 from rnnx.cases import GOLDEN_MATRIX, Case, cases
 from rnnx.errors import GoldenError
-from rnnx.extras import require
 from rnnx.joined_cases import join_cases, split_outputs
 from rnnx.reference import evaluate
 from rnnx.truth import CaseTruth
@@ -37,16 +36,11 @@ def golden_bytes(weights: RecurrentWeights, contract: Contract) -> bytes:
     """A golden file's content; the same weights and contract give the same bytes."""
     arrays: dict[str, Array] = {_WEIGHTS: np.array(contract.source.weights_sha256)}
     # One thread: products this small only wait for each other, and the count of threads would decide the last bit.
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    with one_thread():
         arrays |= _case_arrays(weights, contract)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type] # before NumPy 2.1 allow_pickle=False is one more array
     return buffer.getvalue()
-
-
-@functools.cache  # finding the loaded libraries takes as long as a small model's golden file
-def _thread_pools() -> Any:
-    return require("threadpoolctl", extra="export", purpose="computing the golden file").ThreadpoolController()
 
 
 def _case_arrays(weights: RecurrentWeights, contract: Contract) -> dict[str, Array]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnnx.blas_threads import one_thread
 from rnnx.candidates import Candidate
 from rnnx.cases import Array
 from rnnx.diagnosis.baked_sizes import Baked, baked_size, node_in_message
@@ -29,7 +30,6 @@ from rnnx.diagnosis.step_faults import StepFault, step_faults
 from rnnx.diagnosis.suspect import Suspect, read_suspect, unseen_places
 from rnnx.diagnosis.weight_faults import gate_fits, weight_faults
 from rnnx.parity import ParityRow
-from rnnx.tensorrt_network.threads import one_thread
 from rnnx.truth import CaseTruth
 from rnnx.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract, TensorSpec

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rnnx.tensorrt_network import threads
+from rnnx import blas_threads
 
 threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl comes with rnnx[export]")
 
@@ -14,15 +14,15 @@ def _blas_threads() -> list[int]:
 
 @pytest.fixture(autouse=True)
 def _forgotten_pools() -> Iterator[None]:
-    threads._pools.cache_clear()
+    blas_threads._pools.cache_clear()
     yield
-    threads._pools.cache_clear()
+    blas_threads._pools.cache_clear()
 
 
 def test_products_run_on_one_thread_and_on_as_many_as_before_afterwards() -> None:
     with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
         before = _blas_threads()
-        with threads.one_thread():
+        with blas_threads.one_thread():
             assert set(_blas_threads()) == {1}
         assert _blas_threads() == before
 
@@ -30,5 +30,5 @@ def test_products_run_on_one_thread_and_on_as_many_as_before_afterwards() -> Non
 def test_without_threadpoolctl_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     before = _blas_threads()
-    with threads.one_thread():
+    with blas_threads.one_thread():
         assert _blas_threads() == before
