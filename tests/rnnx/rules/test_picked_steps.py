@@ -37,6 +37,24 @@ def test_a_place_of_a_free_axis_that_is_a_constant_is_a_warning(
     assert [(own.rule, own.severity) for own in found] == ([(expected, "warning")] if expected else [])
 
 
+@pytest.mark.parametrize(
+    ("after", "constants", "words"),
+    [
+        ("out = Gather <axis = 0> (y, i)", "int64 i = {4}", ["it picks time step 4"]),
+        ("out = Squeeze (y, a)", "int64[2] a = {0, 2}", ["it drops the time axis", "it drops the batch axis"]),
+        (
+            "out = Slice (y, a, b, c)",
+            "int64[2] a = {0, 0}, int64[2] b = {5, 3}, int64[2] c = {0, 2}",
+            ["it keeps the first 5 time steps", "it keeps the first 3 sequences"],
+        ),
+    ],
+    ids=["gather", "squeeze", "slice"],
+)
+def test_the_message_says_what_is_picked(told: Told, after: str, constants: str, words: list[str]) -> None:
+    found = told(picking(after, constants), "baked-time", "baked-batch")
+    assert [own.message[: len(word)] for own, word in zip(found, words, strict=True)] == words
+
+
 def test_in_a_model_of_fixed_lengths_a_place_is_a_place(told: Told) -> None:
     found = told(picking("[pick] out = Gather <axis = 0> (y, i)", "int64 i = {4}", "5,B"), "baked-time")
     assert [own.node for own in found] == ["input 'x'"]

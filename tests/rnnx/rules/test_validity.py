@@ -35,12 +35,13 @@ def test_a_node_in_a_subgraph_is_checked_too() -> None:
     [
         (b"Relu", b"Re\xff\xff", "a node whose names are not UTF-8"),
         (b"maker", b"mak\xff\xff", "a text that is not UTF-8"),
+        (b"input", b"inp\xff\xff", "a name that is not UTF-8"),
         (b"weight", b"weig\xff\xff", "a name that is not UTF-8"),
     ],
-    ids=["operator", "producer", "tensor"],
+    ids=["operator", "producer", "input", "tensor"],
 )
 def test_text_that_is_no_text_is_named(old: bytes, new: bytes, text: str) -> None:
-    model = model_of(RELU.replace(" s =", " weight ="), "maker 1")
+    model = model_of(RELU.replace(" s =", " weight =").replace("(float[N] x)", "(float[N] x, float input)"), "maker 1")
     changed = ModelProto.FromString(model.SerializeToString().replace(old, new))
     assert next(malformed_parts(changed)) == text
 
@@ -54,3 +55,9 @@ def test_a_constant_with_too_few_bytes_is_named() -> None:
 
 def test_a_model_that_is_whole_has_no_malformed_part() -> None:
     assert list(malformed_parts(model_of(RELU, "maker 1"))) == []
+
+
+def test_a_large_constant_is_not_decoded() -> None:
+    model = model_of(RELU)
+    model.graph.initializer[0].dims[:] = [2048]
+    assert list(malformed_parts(model)) == []

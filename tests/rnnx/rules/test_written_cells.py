@@ -56,3 +56,32 @@ def test_the_steps_that_torch_onnx_writes_are_told(tmp_path: Path, cell: type[nn
 )
 def test_other_gates_are_no_cells(nodes: str) -> None:
     assert cells(model_of(f"g (float[N] x) => (float[N] y) {{ {nodes} }}")) == []
+
+
+GRU_BEFORE = """
+    rz = Gemm (x, w)
+    r, z = Split <axis = 1> (rz)
+    sr = Sigmoid (r)
+    sz = Sigmoid (z)
+    reset = Mul (sr, h)
+    back = MatMul (reset, u)
+    inner = Add (x, back)
+    n = Tanh (inner)
+    left = Sub (one, sz)
+    new = Mul (left, n)
+    kept = Mul (sz, h)
+    y = Add (new, kept)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(("", ""), ["GRU"]), (("reset = Mul (sr, h)", "reset = Identity (h)"), [])],
+    ids=["reset-before", "no-reset-gate"],
+)
+def test_a_gru_that_resets_before_the_product_is_told_by_its_reset_gate(
+    change: tuple[str, str], expected: list[str]
+) -> None:
+    nodes = GRU_BEFORE.replace(*change) if change[0] else GRU_BEFORE
+    text = f"g (float[B,8] x, float[B,8] h, float[8,16] w, float[8,8] u, float one) => (float[B,8] y) {{ {nodes} }}"
+    assert cells(model_of(text)) == expected
