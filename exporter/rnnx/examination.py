@@ -108,7 +108,7 @@ def _counted(model: "ExaminedModel") -> dict[str, int]:
 def _read(path: Path) -> "ModelProto":
     onnx: Any = require("onnx", extra="export", purpose="reading an ONNX file")
 
-    from rnnx.rules.validity import malformed_nodes
+    from rnnx.rules.validity import malformed_parts
 
     try:
         model: ModelProto = onnx.load(path, load_external_data=False)
@@ -121,8 +121,8 @@ def _read(path: Path) -> "ModelProto":
     for part, is_there in (("graph", model.graph.node), ("opset", model.opset_import)):
         if not is_there:
             raise _damaged(path, f"no {part} in it", "a whole .onnx file", "copy or export it again")
-    for text in malformed_nodes(model):
-        raise _damaged(path, text, "nodes as ONNX defines them", "export it again")
+    for text in malformed_parts(model):
+        raise _damaged(path, text, "a model as ONNX defines it", "export it again")
     return model
 
 
