@@ -29,7 +29,7 @@ MATRICES: dict[MatrixName, Matrix] = {
     "full": Matrix(sizes=_FULL),
     "soak": Matrix(sizes=(*_FULL, (2000, 2), (100, 64)), seeds=(0, 1, 2, 3)),
 }
-"""Quick: 1, 2 and odd sizes of both. Full: their pairs, a large batch, a long sequence. Soak: longer, with four seeds."""
+"""Quick: 1, 2 and odd sizes of both. Full: pairs of them, a large batch, a long time. Soak: longer, with four seeds."""
 
 SMALL, LARGE = 1e-3, 30.0
 """Deviations of `x` that leave every gate near its middle, and that saturate most."""

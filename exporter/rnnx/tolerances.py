@@ -99,7 +99,7 @@ TOLERANCES = {
         accumulates=True,
         reason=(
             "bfloat16 keeps 8 bits of both factors, 2^16 times coarser than float32, hence the ratio. Floor: 2 units"
-            " for the factors and 2 for gate and state; sums are kept in float32 by every library that computes bfloat16."
+            " for the factors and 2 for gate and state; every library that computes bfloat16 adds in float32."
         ),
     ),
     "int8": Tolerance(

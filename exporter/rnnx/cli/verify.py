@@ -62,6 +62,7 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: Path,
     json_path: Path | None,
     html_path: Path | None,
