@@ -106,7 +106,7 @@ def _counted(model: "ExaminedModel") -> dict[str, int]:
 
 
 def _read(path: Path) -> "ModelProto":
-    onnx: Any = require("onnx", extra="export", purpose="reading an ONNX file")
+    onnx: Any = require("onnx", extra="doctor", purpose="reading an ONNX file")
 
     from rnnx.rules.validity import malformed_parts
 

@@ -9,7 +9,7 @@ from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 
 def check_onnx(path: Path) -> str:
-    """Run the full check, then rnnx's own rules; returns what was done. Raises ExportError where one is broken."""
+    """Run the full check; returns what was done. Raises ExportError where it refuses the model."""
     import onnx
 
     try:
@@ -18,7 +18,6 @@ def check_onnx(path: Path) -> str:
         raise ExportError(
             str(path.name), got=str(error), expected="a valid ONNX model", remedy="this is a defect of rnnx: report it"
         ) from error
-    check_graph(path)
     return "onnx.checker with strict shape inference: passed"
 
 

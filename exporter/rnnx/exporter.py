@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx.artifacts import staged
 from rnnx.checkpoint import Checkpoint, TorchCheckpoint, open_checkpoint
 from rnnx.errors import CheckpointError, OptionError
-from rnnx.export_checks import check_load, check_onnx
+from rnnx.export_checks import check_graph, check_load, check_onnx
 from rnnx.export_options import ExportOptions, form_of, opset_of
 from rnnx.extras import require
 from rnnx.golden import golden_bytes, golden_path
@@ -81,7 +81,7 @@ def export(
         (stage / golden_path(target).name).write_bytes(golden)
         nodes = write_onnx(stage / target.name, _formulation(contract.form)[1], contract, weights, opset)
         del weights  # the checks hold the model in memory once more
-        checks = (check_onnx(stage / target.name), check_load(stage / target.name))
+        checks = tuple(check(stage / target.name) for check in (check_onnx, check_load, check_graph))
         size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
     return ExportReport(
         path=target,

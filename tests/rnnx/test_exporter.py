@@ -129,6 +129,7 @@ def test_the_report_says_what_was_written(tmp_path: Path) -> None:
     assert report.contract.versions["onnx"] == onnx.__version__
     assert report.checks[0] == "onnx.checker with strict shape inference: passed"
     assert report.checks[1].startswith("loaded in ONNX Runtime ")
+    assert report.checks[2].startswith("rnnx doctor")
     assert read_golden(report.golden, report.contract)
 
 
