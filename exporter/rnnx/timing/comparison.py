@@ -19,17 +19,20 @@ from rnnx.timing.other_work import NO_WORK
 
 Verdict = Literal["no change", "slower", "faster", "more", "less"]
 
-BETWEEN_RUNS = 0.03
+BETWEEN_RUNS = 0.06
 """By how much, as a deviation of the logarithm, runs of an unchanged model in fresh processes differ on top of what
 their rounds show, on a machine that does nothing else: benchmarks/results/bench_noise.json.
 """
 
-PER_BUSY_CORE = 0.05
-"""The same for each core that other work kept, which shares caches and memory with this one."""
+MEMORY_BETWEEN_RUNS = 0.01
+"""The same of peak memory."""
+
+PER_BUSY_CORE = 0.02
+"""What is added for each core that other work kept, which shares caches and memory with this one."""
 
 PER_WANTED_CORE = 1.5
-"""The same for each core that other work took from the measured process. A call of 3 ms is then interrupted more often
-than one of 1.5 ms: a ratio of 3.0 was seen as 8.4 where two thirds of a core were taken.
+"""What is added for each core that other work took from the measured process. A call of 3 ms is then interrupted more
+often than one of 1.5 ms: a ratio of 3.0 was seen as 8.4 where two thirds of a core were taken.
 """
 
 NOISE_FACTOR = 3.0
@@ -38,9 +41,10 @@ RULE = (
     "a change counts when the 95 % intervals of before and now do not overlap, and the figure moved by more than "
     f"{NOISE_FACTOR:g} times the noise: what the rounds of both runs show, and what runs of an unchanged model differ "
     f"by besides: {100 * BETWEEN_RUNS:g} %, {100 * PER_BUSY_CORE:g} % for each core that other work kept busy, and "
-    f"{100 * PER_WANTED_CORE:g} % for each that it took from the measurement. Latency and throughput are judged as "
-    f"ratios to {BASELINE} in the same run where it ran, throughput at the largest size that both reports have. Tails, "
-    "streaming and start-up times are shown and not judged: a run has too few of them"
+    f"{100 * PER_WANTED_CORE:g} % for each that it took from the measurement; {100 * MEMORY_BETWEEN_RUNS:g} % for "
+    f"memory. Latency and throughput are judged as ratios to {BASELINE} in the same run where it ran, throughput at "
+    "the largest size that both reports have. Tails, streaming and start-up times are shown and not judged: a run has "
+    "too few of them"
 )
 
 _WORTH_A_NOTE = 0.2
@@ -155,6 +159,8 @@ def _deviations(figure: Figure) -> tuple[float, float]:
     """Of the figure's logarithm: within its run, whose interval is 1.96 of them either way, and between runs."""
     within = math.log(figure.estimate.high / figure.estimate.low) / (2 * 1.96)
     work = figure.other_work
+    if figure.unit == "MiB":
+        return within, MEMORY_BETWEEN_RUNS
     return within, BETWEEN_RUNS + PER_BUSY_CORE * work.cores + PER_WANTED_CORE * work.wanted
 
 

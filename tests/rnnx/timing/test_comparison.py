@@ -52,8 +52,8 @@ def test_the_same_report_has_no_change(report: Report) -> None:
         ({"p50_ms": 1.0, "ratio": 4.0}, RATIO, "faster"),
         ({"rate": 600.0}, RATE, "slower"),
         ({"rate": 1500.0}, RATE, "faster"),
-        ({"peak_mib": 100.0}, "peak memory at start-up", "more"),
-        ({"peak_mib": 50.0}, "peak memory at start-up", "less"),
+        ({"peak_mib": 75.0}, "peak memory at start-up", "more"),
+        ({"peak_mib": 65.0}, "peak memory at start-up", "less"),
     ],
     ids=["slower", "faster", "less-throughput", "more-throughput", "more-memory", "less-memory"],
 )
@@ -74,7 +74,7 @@ def test_a_small_move_is_no_change_however_narrow_the_intervals(report: Report) 
     just_above = compare_benches(report(width=1e-4), report(width=1e-4, ratio=2.0 * (1 + FLOOR + 0.01)))
     assert (_verdicts(just_below)[RATIO], _verdicts(just_above)[RATIO]) == ("no change", "faster")
     assert _moves(just_below)[RATIO].threshold == pytest.approx(FLOOR, rel=1e-3)
-    assert 0.1 < FLOOR < 0.2
+    assert 0.2 < FLOOR < 0.33, "half again as slow is found, a fifth is not"
 
 
 def test_a_large_move_within_the_noise_is_no_change(report: Report) -> None:
@@ -87,9 +87,9 @@ def test_a_large_move_within_the_noise_is_no_change(report: Report) -> None:
 
 def test_the_noise_of_either_run_counts(report: Report) -> None:
     noisy = {"width": 0.25}
-    assert compare_benches(report(**noisy), report(ratio=2.4))
-    assert compare_benches(report(), report(**noisy, ratio=2.4))
-    assert not compare_benches(report(), report(ratio=2.4))
+    assert compare_benches(report(**noisy), report(ratio=2.7))
+    assert compare_benches(report(), report(**noisy, ratio=2.7))
+    assert not compare_benches(report(), report(ratio=2.7))
 
 
 def test_intervals_that_overlap_are_no_change(report: Report) -> None:
@@ -204,7 +204,7 @@ def test_what_cannot_be_compared_is_refused(report: Report, given: dict[str, Any
 
 def test_the_rule_is_said_with_its_numbers(report: Report) -> None:
     rule = compare_benches(report(), report()).rule
-    assert "besides: 3 %, 5 % for each core that other work kept busy, and 150 % for each that it took" in rule
+    assert "besides: 6 %, 2 % for each core that other work kept busy, and 150 % for each that it took" in rule
     assert "3 times the noise" in rule
 
 
