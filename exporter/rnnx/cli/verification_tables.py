@@ -16,6 +16,7 @@ from rnnx.cli.render import print_paragraph, print_table
 from rnnx.diagnosis.diagnosis import Diagnosis
 from rnnx.findings import Finding
 from rnnx.parity import CaseParity, ParityRow
+from rnnx.reports.diagnosis_groups import by_cause
 from rnnx.reports.regression_gate import RULE
 from rnnx.verification_report import VerificationReport
 
@@ -32,8 +33,8 @@ def print_verification(report: VerificationReport) -> None:
     click.echo()
     _print_parity(report)
     _print_failures(report)
-    for diagnosis in report.diagnoses:
-        _print_diagnosis(diagnosis)
+    for backends, diagnosis in by_cause(report.diagnoses):
+        _print_diagnosis(backends, diagnosis)
     print_checks(report.checks)
     print_drift(report.drift)
     _print_findings(report.findings)
@@ -121,8 +122,9 @@ def _failure(backend: str, result: CaseParity) -> tuple[object, ...]:
     return backend, result.output, result.case, error_text(error), error_text(result.limit), times
 
 
-def _print_diagnosis(one: Diagnosis) -> None:
-    print_paragraph(one.cause or "no known cause explains the values", label=f"why {one.backend} fails:", color="red")
+def _print_diagnosis(backends: Sequence[str], one: Diagnosis) -> None:
+    label = f"why {', '.join(backends)} fail{'s' if len(backends) == 1 else ''}:"
+    print_paragraph(one.cause or "no known cause explains the values", label=label, color="red")
     lines = [("what:", one.summary)]
     lines += [("where:", one.location.text)] if one.location else []
     lines += [("node:", one.node)] if one.node else []
