@@ -50,6 +50,36 @@ class TorchReference:
         tensors = {name: self._tensor(name, value) for name, value in feeds.items()}
         return lambda: self._run(tensors)
 
+    def prepare_on_device(self, feeds: Mapping[str, Array]) -> Callable[[], float] | None:
+        """A call over tensors that lie on the GPU, which says the GPU's time in ms between two events; None on a CPU.
+
+        https://docs.pytorch.org/docs/stable/generated/torch.cuda.Event.html
+        """
+        if self.device == "CPU":
+            return None
+        placed = self._placed({name: self._tensor(name, value) for name, value in feeds.items()})
+        start, end = (self._torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+        def run() -> float:
+            with self._torch.inference_mode(), self._full_float32():
+                start.record()
+                self._forward(placed)
+                end.record()
+            end.synchronize()
+            return float(start.elapsed_time(end))
+
+        return run
+
+    def prepare_stream(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
+        """Steps from the state that the last one gave, which stays a tensor; `x` is handed over at each."""
+        tensors = {name: self._tensor(name, value) for name, value in feeds.items()}
+
+        def step() -> None:
+            values = self._run(tensors | {"x": self._tensor("x", feeds["x"])})
+            tensors.update({f"{name[0]}0": value for name, value in values.items() if name != "output"})
+
+        return step
+
     def outputs(self, case: Case) -> dict[str, Array]:
         """The contract's outputs of one case."""
         values = self._run({name: self._tensor(name, value) for name, value in case.feeds.items()})
@@ -66,12 +96,17 @@ class TorchReference:
 
     def _run(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         with self._torch.inference_mode(), self._full_float32():
-            placed = {k: v if k == "lengths" else v.to(self._place["device"]) for k, v in tensors.items()}
-            run = _run_encoder if self._contract.form == "encoder" else _run_cell
-            output, state = run(self._torch, self._module, self._contract, placed)
+            output, state = self._forward(self._placed(tensors))
             h, c = state if isinstance(state, tuple) else (state, None)
             values = {"output": output, "hn": h, "cn": c}
             return {spec.name: values[spec.name].cpu() for spec in self._contract.outputs}
+
+    def _placed(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: v if k == "lengths" else v.to(self._place["device"]) for k, v in tensors.items()}
+
+    def _forward(self, placed: Mapping[str, Any]) -> tuple[Any, Any]:
+        run = _run_encoder if self._contract.form == "encoder" else _run_cell
+        return run(self._torch, self._module, self._contract, placed)
 
     def _full_float32(self) -> contextlib.AbstractContextManager[Any]:
         """On CUDA, PyTorch lets cuDNN use TF32 by default; a float32 row must not."""

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from rnnx.cases import cases
+from rnnx.cases import Case, cases
 from rnnx.checkpoint import TorchCheckpoint
 from rnnx.reference import evaluate
+from rnnx.timing.inputs import timing_feeds
 from rnnx.torch_reference import TorchReference, torch_threads, torch_truth
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime import BackendUnavailable, Contract
@@ -117,3 +118,60 @@ def test_cuda_computes_in_full_float32(build: Any, changes: dict[str, Any]) -> N
     for golden in torch_truth(weights, contract, cases(contract)):
         for name, value in cuda.outputs(golden.case).items():
             np.testing.assert_allclose(value, golden.truth[name], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("build", "changes"), [FORMS["lstm-1-uni"], FORMS["gru-step"]], ids=["encoder", "step"])
+def test_a_stream_carries_the_state_from_step_to_step(
+    monkeypatch: pytest.MonkeyPatch, build: Any, changes: dict[str, Any]
+) -> None:
+    weights = _weights(build())
+    reference = TorchReference(weights, _contract(weights, **changes))
+    feeds = timing_feeds(_contract(weights, **changes), 1, 1)
+    given: list[Any] = []
+    run = reference._run
+
+    def noted(tensors: Any) -> Any:
+        given.append(tensors)
+        return run(tensors)
+
+    monkeypatch.setattr(reference, "_run", noted)
+    step = reference.prepare_stream(feeds)
+    step()
+    step()
+    first = reference.outputs(Case(name="first", feeds=feeds))
+    np.testing.assert_array_equal(given[0]["h0"].numpy(), feeds["h0"])
+    np.testing.assert_array_equal(given[1]["h0"].numpy(), first["hn"])
+
+
+class FakeEvent:
+    """A CUDA event on a device whose clock is the number of events recorded."""
+
+    recorded = 0
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+        self.at, self.waited = 0, False
+
+    def record(self) -> None:
+        FakeEvent.recorded += 1
+        self.at = FakeEvent.recorded
+
+    def synchronize(self) -> None:
+        self.waited = True
+
+    def elapsed_time(self, end: "FakeEvent") -> float:
+        assert end.waited, "the time is known after the end was waited for"
+        return float(end.at - self.at)
+
+
+def test_on_a_gpu_events_around_the_call_alone_tell_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = _weights(nn.LSTM(3, 4))
+    reference = TorchReference(weights, _contract(weights))
+    feeds = timing_feeds(_contract(weights), 5, 2)
+    assert reference.prepare_on_device(feeds) is None
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    reference.device = "Fake GPU"
+    run = reference.prepare_on_device(feeds)
+    assert run is not None
+    monkeypatch.setattr(reference, "_placed", lambda tensors: pytest.fail("inputs are copied once, not in each call"))
+    assert [run(), run()] == [1.0, 1.0]
