@@ -33,6 +33,9 @@ bench: install
 	$(BIN)/python benchmarks/encoder_grid.py
 	$(BIN)/python benchmarks/session_overhead.py
 	$(BIN)/python benchmarks/export_cost.py
+	$(BIN)/python benchmarks/doctor_cost.py
+	$(BIN)/python benchmarks/verify_cost.py
+	$(BIN)/python benchmarks/bench_noise.py
 
 train: install
 	PYTHONPATH=models $(BIN)/python models/g2p-lstm/train.py
