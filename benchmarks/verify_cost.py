@@ -40,7 +40,7 @@ def main() -> None:
 
 def _run(folder: Path) -> dict[str, float]:
     report = folder / "report.json"
-    arguments = ["--checkpoint", str(folder / "lstm.safetensors"), "--no-latency", "--threads", "2"]
+    arguments = ["--checkpoint", str(folder / "lstm.safetensors"), "--no-latency"]
     start = time.perf_counter()
     subprocess.run(
         [str(RNNX), "verify", str(folder / "lstm.onnx"), *arguments, "--json", str(report)],

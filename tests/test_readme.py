@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.mutants.catalogue import MUTANTS
 
 from rnnx.cli import group
 
@@ -99,6 +100,11 @@ def test_committed_figures_keep_what_is_promised() -> None:
     assert cost["help_s"] <= 0.3
     assert cost["export_process_s"] <= 1.5
     assert cost["peak_over_imports_in_weights"] <= 4
+    doctor = json.loads((results / "doctor_cost.json").read_text())
+    verify = json.loads((results / "verify_cost.json").read_text())
+    assert all(case["process_s"] <= 1 for case in doctor.values() if "process_s" in case)
+    assert verify["process_s"] <= 15
+    assert verify["own_percent"] <= 20
     assert all(row["added_us"] <= 15 or row["added_percent"] <= 10 for row in overhead)
 
 
@@ -111,3 +117,20 @@ def test_the_figures_of_the_second_table_are_what_the_benchmarks_wrote() -> None
     assert f"| {cost['peak_over_imports_in_weights']:.1f} times the weights |" in README
     overhead = json.loads((ROOT / "benchmarks/results/session_overhead.json").read_text())["rows"]
     assert f"at most {math.ceil(max(r['added_us'] for r in overhead if r['bare_us'] < 150))} µs |" in README
+
+
+def test_the_figures_of_doctor_verify_and_bench_are_what_was_measured() -> None:
+    results = ROOT / "benchmarks/results"
+    doctor = json.loads((results / "doctor_cost.json").read_text())
+    verify = json.loads((results / "verify_cost.json").read_text())
+    noise = json.loads((results / "bench_noise.json").read_text())["models"].values()
+    sizes = [case for case in doctor.values() if isinstance(case, dict) and case.get("file_mib", 0) >= 50]
+    slowest = max(case["process_s"] for case in sizes)
+    assert f"| {slowest:.2f} s | `python benchmarks/doctor_cost.py` |" in README
+    assert f"| {verify['process_s']:.1f} s, {verify['own_percent']:.0f} % of it rnnx's own |" in README
+    changes, judged = sum(len(model["false_changes"]) for model in noise), sum(model["judged"] for model in noise)
+    assert f"| {changes} of {judged} figures |" in README
+
+
+def test_the_score_of_the_mutation_proof_is_the_catalogues() -> None:
+    assert f"{len(MUTANTS)} of {len(MUTANTS)}, " in README
