@@ -7,6 +7,7 @@ from typing import Any
 
 from rnnx.errors import CheckpointError, OptionError
 from rnnx.extras import require
+from rnnx.graph_precision import precision_of
 from rnnx.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract, Form, Source, TensorSpec
 from rnnx_runtime.errors import FileDamagedError
@@ -17,8 +18,6 @@ FORMULATION = "foreign"
 _DTYPES = {1: "float32", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
 """ONNX's element types (TensorProto.DataType) of which recurrent graphs have inputs and outputs."""
 
-_INT8_OPERATORS = {"DynamicQuantizeLSTM", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "QuantizeLinear"}
-
 GraphTensor = tuple[str, tuple[int | str | None, ...] | None]
 """A graph input or output: its NumPy dtype, and its dims (None where the graph declares no shape)."""
 
@@ -28,13 +27,15 @@ class ForeignModel:
     """The file with the contract it ought to have, and how it differs from a file of rnnx.
 
     `names` gives the graph's tensor for each of the contract's names; `outputs` are those of the contract's outputs
-    that the graph gives, with the graph's dtypes; `fixed` are the sizes of T and B that the graph's inputs fix.
+    that the graph gives, with the graph's dtypes; `fixed` are the sizes of T and B that the graph's inputs fix, and
+    `unmapped` its outputs that stand for none of the contract's.
     """
 
     file: OnnxFile
     names: Mapping[str, str]
     outputs: tuple[TensorSpec, ...]
     fixed: Mapping[str, int]
+    unmapped: tuple[str, ...] = ()
 
 
 def read_foreign_model(
@@ -55,11 +56,12 @@ def read_foreign_model(
         OptionError: a name that is not the contract's or not the graph's, or an input that nothing is mapped to.
         CheckpointError: the graph's sizes are not the checkpoint's.
     """
-    proto = _parsed(path, data)
+    proto = parse_onnx(path, data)
     inputs, outputs = _signature(proto)
     contract = _contract(weights, checkpoint, batch_first=batch_first)
     mapped = _mapped(path, names, contract, inputs, outputs)
-    contract = _completed(contract, mapped, inputs, path, _precision(proto))
+    compared = [mapped[spec.name] for spec in contract.outputs if spec.name in mapped]
+    contract = _completed(contract, mapped, inputs, path, precision_of(proto, compared))
     given = tuple(
         replace(spec, dtype=outputs[mapped[spec.name]][0]) for spec in contract.outputs if spec.name in mapped
     )
@@ -68,10 +70,11 @@ def read_foreign_model(
         tensors = inputs if spec in contract.inputs else outputs
         _check_dims(path, checkpoint, spec, mapped[spec.name], tensors[mapped[spec.name]][1], fixed)
     file = OnnxFile(path=path, contract=contract, data=data, external_data=_external_data(path, proto))
-    return ForeignModel(file=file, names=mapped, outputs=given, fixed=fixed)
+    unmapped = tuple(name for name in outputs if name not in mapped.values())
+    return ForeignModel(file=file, names=mapped, outputs=given, fixed=fixed, unmapped=unmapped)
 
 
-def _parsed(path: Path, data: bytes) -> Any:
+def parse_onnx(path: Path, data: bytes) -> Any:
     onnx = require("onnx", extra="export", purpose=f"reading {path.name}")
     try:
         proto = onnx.load_model_from_string(data)
@@ -150,10 +153,25 @@ def _mapped(
         side, tensors = ("input", inputs) if ours in ours_in else ("output", outputs)
         if theirs not in tensors:
             raise _no_name(f"--map {ours}", theirs, tensors, f"name an {side} of {path.name}")
-    found = {ours: ours for ours in ours_in if ours in inputs} | {ours: ours for ours in ours_out if ours in outputs}
+    taken = set(names.values())  # a tensor that the map gives another name is not its namesake's too
+    found = {ours: ours for ours in ours_in if ours in inputs and ours not in taken}
+    found |= {ours: ours for ours in ours_out if ours in outputs and ours not in taken}
     found |= names
+    _refuse_shared(path, found)
     _refuse_unmapped(path, found, ours_in, inputs, ours_out, outputs)
     return found
+
+
+def _refuse_shared(path: Path, found: Mapping[str, str]) -> None:
+    for theirs in found.values():
+        sharing = [ours for ours, tensor in found.items() if tensor == theirs]
+        if len(sharing) > 1:
+            raise OptionError(
+                f"--map for {path.name}",
+                got=f"{theirs!r} for {' and '.join(sharing)}",
+                expected="another tensor for each name",
+                remedy="map each of them once",
+            )
 
 
 def _refuse_unmapped(
@@ -171,12 +189,12 @@ def _refuse_unmapped(
         return
     pairs = [*zip(ours_in, inputs, strict=False), *zip(ours_out, outputs, strict=False)]
     what = f"nothing for its input {unfed[0]!r}" if unfed else "no output of it" if nothing else "nothing for x"
+    others = " ".join(f"--map {ours}={theirs}" for ours, theirs in pairs if ours != theirs)
     raise OptionError(
         f"--map for {path.name}",
         got=what,
         expected=f"a name for each input ({_listed(inputs)}) and at least one output ({_listed(outputs)})",
-        remedy="by position it would be "
-        + " ".join(f"--map {ours}={theirs}" for ours, theirs in pairs if ours != theirs),
+        remedy=f"by position it would be {others}" if others else "by position each name is the graph's own",
     )
 
 
@@ -234,14 +252,6 @@ def _check_dims(
             remedy="give the checkpoint that the file was exported from, or map another tensor",
         )
     fixed |= {own: dim for dim, own in sizes if isinstance(dim, int) and isinstance(own, str)}
-
-
-def _precision(proto: Any) -> str:
-    """The coarsest precision that the graph's operators and weights show."""
-    if any(node.op_type in _INT8_OPERATORS for node in proto.graph.node):
-        return "int8"
-    kinds = {_DTYPES.get(tensor.data_type) for tensor in proto.graph.initializer if len(tensor.dims) > 1}
-    return next((name for name in ("bfloat16", "float16") if name in kinds), "float32")
 
 
 def _external_data(path: Path, proto: Any) -> Path | None:

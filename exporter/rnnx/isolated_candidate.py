@@ -16,7 +16,8 @@ MOST_DEATHS = 3
 class IsolatedCandidate:
     """A `Candidate` behind a process, which is started again after it died, `MOST_DEATHS` times at most.
 
-    `busy_s` is how long the backend itself was at work, opening and answering.
+    `busy_s` is how long the backend itself was at work, opening and answering; `deaths` how often its process died or
+    gave no answer.
     """
 
     def __init__(self, opener: Opener, timeout_s: float, channel: RowChannel | None = None) -> None:
@@ -33,7 +34,7 @@ class IsolatedCandidate:
         """
         self._opener = opener
         self._timeout_s = timeout_s
-        self._deaths = 0
+        self.deaths = 0
         self.busy_s = 0.0
         self._channel: RowChannel | None = None
         self.name, self.device = "", ""
@@ -46,10 +47,10 @@ class IsolatedCandidate:
             BackendError: the backend failed.
             RowDiedError: its process died, or gave no answer in time.
         """
-        if self._deaths >= MOST_DEATHS:
+        if self.deaths >= MOST_DEATHS:
             raise RowDiedError(
                 f"backend {self.name}",
-                got=f"no run: its process died {self._deaths} times before",
+                got=f"no run: its process died {self.deaths} times before",
                 expected="a backend that lives",
                 remedy="the first message says how it died",
             )
@@ -82,7 +83,7 @@ class IsolatedCandidate:
         try:
             answer, seconds = self._channel.answer(request, self._timeout_s)
         except (TimeoutError, EOFError, BrokenPipeError) as error:
-            self._deaths += 1
+            self.deaths += 1
             got = self._channel.last_words(error, self._timeout_s)
             self.close()
             raise RowDiedError(

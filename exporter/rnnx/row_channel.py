@@ -29,9 +29,8 @@ class RowChannel:
 
     def answer(self, request: Any, timeout_s: float) -> Any:
         """Raises TimeoutError without an answer in time, EOFError or BrokenPipeError where the process has died."""
-        assert self._process.stdin is not None
-        pickle.dump(request, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-        self._process.stdin.flush()
+        # Written by another thread: a process that does not read would block this one for ever.
+        Thread(target=self._write, args=(request,), name="rnnx row", daemon=True).start()
         try:
             answer = self._answers.get(timeout=timeout_s)
         except Empty:
@@ -39,6 +38,13 @@ class RowChannel:
         if isinstance(answer, EOFError):
             raise answer
         return answer
+
+    def _write(self, request: Any) -> None:
+        stream = self._process.stdin
+        assert stream is not None
+        with contextlib.suppress(OSError, ValueError):  # it died, or was ended meanwhile: the other thread tells
+            pickle.dump(request, stream, protocol=pickle.HIGHEST_PROTOCOL)
+            stream.flush()
 
     def last_words(self, error: Exception, timeout_s: float) -> str:
         """How the process ended, and the last line it printed."""
@@ -53,7 +59,7 @@ class RowChannel:
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._said):
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(OSError, ValueError):
                 if stream is not None:
                     stream.close()
 
@@ -63,7 +69,7 @@ class RowChannel:
         try:
             while True:
                 self._answers.put(pickle.load(stream))
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):  # it died, or was ended while this thread read
+        except Exception:  # it died, was ended while this thread read, or what it wrote is no answer
             self._answers.put(EOFError())
 
 

@@ -9,7 +9,7 @@ from typing import cast
 from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS, Candidate, SessionCandidate
 from rnnx.checkpoint import open_checkpoint
 from rnnx.errors import CheckpointError, EngineError, OptionError
-from rnnx.foreign_model import ForeignModel, read_foreign_model
+from rnnx.foreign_model import ForeignModel, parse_onnx, read_foreign_model
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights, surveyed
 from rnnx_runtime import BackendName, BackendUnavailable, Contract, ContractError, FileDamagedError, TensorSpec
@@ -179,6 +179,7 @@ def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path:
             expected="no engine",
             remedy="the row tensorrt-network says what TensorRT understands of the file",
         )
+    parse_onnx(path, data)  # a damaged file is told as such, and not as one whose layer nobody chose
     checkpoint = open_checkpoint(checkpoint_path)
     weights = read_weights(checkpoint, choose_module(checkpoint, sources.module))
     foreign = read_foreign_model(path, data, weights, checkpoint.name, sources.names, batch_first=sources.batch_first)

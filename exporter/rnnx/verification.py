@@ -27,6 +27,9 @@ from rnnx.tolerances import tolerance_for
 from rnnx.verification_report import VerificationReport
 from rnnx.verify_options import VerifyOptions, latency_sizes, row_names
 
+MOST_TIMED_STEPS = 20_000
+"""Steps, over all rows of the batch, up to which the shape of the latency is a case too: float64 takes long beyond."""
+
 
 def verify(
     model: str | os.PathLike[str], options: VerifyOptions | None = None, *, listener: ProgressListener | None = None
@@ -86,6 +89,7 @@ def _verified(subject: Subject, options: VerifyOptions, listener: ProgressListen
         diagnoses=tuple(row.diagnosis for row in rows if row.diagnosis),
         findings=findings,
         latency=latency,
+        not_compared=subject.foreign.unmapped if subject.foreign else (),
         weights_sha256=subject.contract.source.weights_sha256,
         seconds=_shares(compared_s, truth_s, rows),
     )
@@ -153,7 +157,7 @@ def _expectation(subject: Subject, options: VerifyOptions, listener: ProgressLis
         return Expectation(truth=truth, plan=plan_checks(subject.contract, "quick"))
     from rnnx.torch_reference import torch_truth
 
-    own_sizes = _own_sizes(subject)
+    own_sizes = _own_sizes(subject, options)
     found = matrix_cases(subject.contract, options.matrix, own_sizes)
     with stage(listener, "truth in float64", len(found)):
         truth = torch_truth(subject.weights, subject.contract, found, on_case=listener.part_done)
@@ -169,8 +173,9 @@ def _truth_name(subject: Subject, options: VerifyOptions) -> str:
     return f"PyTorch in float64, weights of {Path(options.checkpoint).name}"
 
 
-def _own_sizes(subject: Subject) -> list[tuple[int, int]]:
-    """(T, B) that a matrix may miss: a profile's smallest and best, and what a foreign graph's inputs fix.
+def _own_sizes(subject: Subject, options: VerifyOptions) -> list[tuple[int, int]]:
+    """(T, B) that a matrix may miss: a profile's smallest and best, what a foreign graph's inputs fix, and the shape
+    that latency is measured at, for a shape that was not verified must not be timed in this process.
 
     A profile's largest may take float64 minutes.
     """
@@ -183,4 +188,6 @@ def _own_sizes(subject: Subject) -> list[tuple[int, int]]:
     fixed = subject.foreign.fixed if subject.foreign else {}
     corners += [{"T": 5, "B": batch, **fixed} for batch in (1, 3)] if fixed else []
     steps = subject.contract.steps or 1
+    timed = latency_sizes(subject.contract, options)
+    corners += [timed] if options.latency and timed.get("T", steps) * timed["B"] <= MOST_TIMED_STEPS else []
     return [(sizes.get("T", steps), sizes.get("B", 1)) for sizes in corners]

@@ -21,6 +21,8 @@ class VerificationReport:
     failed rows explain. `truth` says what errors are measured against, `yardstick` whose float32 errors stand beside
     them, `tolerances` the table's line for each precision that ran, `seconds` where the time of the call went by stage.
 
+    `not_compared` are outputs of a foreign model that stand for none of the contract's.
+
     `weights_sha256` is of the weights in the model, empty where they are not known: another export of the same weights
     can be held against an earlier report. `baseline` names that report where one was given, and `baseline_notes` say
     what was not judged against it and why.
@@ -41,6 +43,7 @@ class VerificationReport:
     findings: tuple[Finding, ...] = ()
     latency: LatencyReport | None = None
     regressions: tuple[Regression, ...] = ()
+    not_compared: tuple[str, ...] = ()
     weights_sha256: str = ""
     baseline: str = ""
     baseline_notes: tuple[str, ...] = ()

@@ -10,9 +10,13 @@ from rnnx.case_matrix import MATRIX_NAMES, MatrixName
 from rnnx.errors import OptionError
 from rnnx.subject import Sources, Subject
 from rnnx_runtime.contract import Contract
+from rnnx_runtime.loading import MOST_THREADS
 
 LATENCY_SIZES = {"T": 50, "B": 1}
 """Where latency is measured unless said otherwise: one stream, half a second of 10 ms frames."""
+
+LONGEST_CASE_S = 86_400.0
+"""A day; more than that is a mistake."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +75,19 @@ def row_names(subject: Subject, options: VerifyOptions) -> tuple[str, ...]:
     if options.matrix not in MATRIX_NAMES:
         expected = " | ".join(MATRIX_NAMES)
         raise OptionError("matrix", got=repr(options.matrix), expected=expected, remedy="choose one of these")
-    if options.threads < 1:
-        raise OptionError("threads", got=str(options.threads), expected="≥ 1", remedy="leave it out for 1")
-    if not options.case_timeout_s > 0:
-        got = f"{options.case_timeout_s} s"
-        raise OptionError("case timeout", got=got, expected="more than 0 s", remedy="leave it out for 300 s")
+    if subject.weights is None and options.matrix != "quick":
+        raise OptionError(
+            "matrix",
+            got=f"{options.matrix} without a checkpoint",
+            expected="the weights, for the golden file has cases of its own and no others",
+            remedy="give them with --checkpoint, or leave --matrix out",
+        )
+    if not 1 <= options.threads <= MOST_THREADS:
+        expected = f"1 to {MOST_THREADS}"
+        raise OptionError("threads", got=str(options.threads), expected=expected, remedy="leave it out for 1")
+    if not 0 < options.case_timeout_s <= LONGEST_CASE_S:
+        got, expected = f"{options.case_timeout_s:g} s", f"more than 0 s and at most {LONGEST_CASE_S:g} s"
+        raise OptionError("case timeout", got=got, expected=expected, remedy="leave it out for 300 s")
     wanted = {*(options.backends or subject.rows()), *options.require}
     return tuple(name for name in ROW_NAMES if name in wanted)
 

@@ -119,17 +119,77 @@ def test_the_graphs_dtypes_are_the_outputs(tmp_path: Path) -> None:
     assert [spec.dtype for spec in _read(path, names).outputs] == ["float64", "float32"]
 
 
-def test_the_precision_is_the_coarsest_that_shows(tmp_path: Path) -> None:
-    def halve(model: onnx.ModelProto) -> None:
-        tensor = model.graph.initializer[0]
-        tensor.data_type = TensorProto.FLOAT16
-        tensor.raw_data = tensor.raw_data[: len(tensor.raw_data) // 2]
+def _halved(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_type = TensorProto.FLOAT16
+    tensor.raw_data = tensor.raw_data[: len(tensor.raw_data) // 2]
 
-    def quantize(model: onnx.ModelProto) -> None:
-        model.graph.node.add(op_type="DynamicQuantizeLinear")
 
-    assert _read(*_foreign(tmp_path, nn.GRU(5, 8), halve)).file.contract.precision == "float16"
-    assert _read(*_foreign(tmp_path, nn.GRU(5, 8), quantize)).file.contract.precision == "int8"
+def _dead_quantizer(model: onnx.ModelProto) -> None:
+    model.graph.node.add(op_type="DynamicQuantizeLinear", input=["input"], output=["a", "b", "c"])
+
+
+def _dead_half(model: onnx.ModelProto) -> None:
+    model.graph.initializer.add(name="unused", dims=[1, 2], data_type=TensorProto.FLOAT16, raw_data=bytes(4))
+
+
+def _quantized_head(model: onnx.ModelProto) -> None:
+    model.graph.node.add(op_type="MatMulInteger", input=["y", "y"], output=["head"])
+    model.graph.output.append(helper.make_tensor_value_info("head", TensorProto.FLOAT, None))
+
+
+def _dequantized_weight(model: onnx.ModelProto) -> None:
+    weight = model.graph.initializer[0].name
+    model.graph.initializer[0].name = "q"
+    model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["q", "scale"], [weight]))
+
+
+@pytest.mark.parametrize(
+    ("edit", "precision"),
+    [
+        (_halved, "float16"),
+        (_dequantized_weight, "int8"),
+        (_dead_quantizer, "float32"),
+        (_dead_half, "float32"),
+        (_quantized_head, "float32"),
+    ],
+    ids=["float16-weight", "dequantized-weight", "dead-quantizer", "unused-float16", "quantized-head"],
+)
+def test_the_precision_is_that_of_the_recurrence_and_of_nothing_beside_it(
+    tmp_path: Path, edit: Edit, precision: str
+) -> None:
+    assert _read(*_foreign(tmp_path, nn.GRU(5, 8), edit)).file.contract.precision == precision
+
+
+def test_a_tensor_that_the_map_names_is_not_its_namesakes_too(tmp_path: Path) -> None:
+    path, names = _foreign(tmp_path, nn.GRU(5, 8))
+    model = onnx.load(path)
+    model.graph.output[1].name = model.graph.node[0].output[1] = "output"  # hn under the name of another
+    del model.graph.output[0]
+    onnx.save(model, path)
+    found = _read(path, {"x": names["x"], "h0": names["h0"], "hn": "output"})
+    assert [spec.name for spec in found.outputs] == ["hn"]
+
+
+def test_one_tensor_for_two_names_is_refused(tmp_path: Path) -> None:
+    path, names = _foreign(tmp_path, nn.GRU(5, 8))
+    with pytest.raises(OptionError, match="got 'y' for output and hn"):
+        _read(path, names | {"hn": "y"})
+
+
+def test_outputs_that_stand_for_nothing_are_named(tmp_path: Path) -> None:
+    path, names = _foreign(tmp_path, nn.LSTM(5, 8))
+    del names["cn"]
+    assert _read(path, names).unmapped == ("y_c",)
+
+
+def test_a_damaged_file_is_told_before_its_layer_is_chosen(tmp_path: Path) -> None:
+    path, names = _foreign(tmp_path, nn.GRU(5, 8))
+    layers = nn.ModuleDict({"first": nn.GRU(5, 8), "second": nn.GRU(5, 8)})
+    save_file(layers.state_dict(), tmp_path / "weights.safetensors")
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(FileDamagedError, match="expected a whole ONNX file"):
+        _read(path, names)
 
 
 @pytest.mark.parametrize(

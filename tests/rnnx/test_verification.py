@@ -177,10 +177,24 @@ def test_a_missing_golden_file_points_to_the_checkpoint(lstm: tuple[Path, Path],
         ({"backends": ("ort-gpu",)}, "'ort-gpu'"),
         ({"require": ("openvino",)}, "'openvino'"),
         ({"threads": 0}, "threads: got 0"),
+        ({"threads": 100_000}, "threads: got 100000, expected 1 to 1024"),
+        ({"case_timeout_s": float("inf")}, "case timeout: got inf s"),
+        ({"case_timeout_s": 0.0}, "case timeout: got 0 s"),
+        ({"matrix": "full"}, "matrix: got full without a checkpoint"),
         ({"sizes": {"N": 3}}, "N=3 for form encoder"),
         ({"sizes": {"T": 0}}, "T=0 for form encoder"),
     ],
-    ids=["backend", "require", "threads", "unknown-dim", "zero-size"],
+    ids=[
+        "backend",
+        "require",
+        "threads",
+        "many-threads",
+        "endless-timeout",
+        "no-time",
+        "full-golden",
+        "unknown-dim",
+        "zero-size",
+    ],
 )
 def test_options_that_do_not_fit_are_refused(lstm: tuple[Path, Path], options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
@@ -484,3 +498,27 @@ def test_a_backend_that_gives_no_answer_fails_its_row_and_the_rest_goes_on(lstm:
     assert _row(report, "pytorch-cpu").status == "pass"
     assert _row(report, "ort-cpu").status == "fail"
     assert "no answer within 0.0001 s" in _row(report, "ort-cpu").reason
+
+
+def test_the_shape_of_the_latency_is_verified_before_it_is_timed(lstm: tuple[Path, Path]) -> None:
+    options = VerifyOptions(
+        checkpoint=lstm[1], backends=("pytorch-cpu",), require=(), sizes={"T": 31, "B": 4}, latency_seconds=0.01
+    )
+    assert "T31 B4" in verify(lstm[0], options).cases
+
+
+def test_what_tensorrt_cannot_read_is_a_skip_unless_somebody_asked(
+    faked: tuple[Path, Path, Fakes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _, fakes = faked
+    fakes.rows["ort-cpu"] = _same
+
+    def refuse(*_: object) -> None:
+        raise BackendError("the importer", got="UNSUPPORTED_NODE", expected="a graph it reads", remedy="none")
+
+    monkeypatch.setattr("rnnx.tensorrt_network.candidate.NetworkCandidate", refuse)
+    assert _row(verify(model, VerifyOptions(latency=False)), "tensorrt-network").status == "skip"
+    for options in ({"require": ("tensorrt-network",)}, {"backends": ("ort-cpu", "tensorrt-network")}):
+        report = verify(model, VerifyOptions(latency=False, **options))
+        assert _row(report, "tensorrt-network").status == "fail"
+        assert "UNSUPPORTED_NODE" in _row(report, "tensorrt-network").reason

@@ -97,7 +97,7 @@ def _of_differences(
     worst = max(compared, key=lambda difference: difference.share)
     known = [difference.bitwise for difference in compared if difference.bitwise is not None]
     bitwise = all(known) if known else None
-    beyond = sum(difference.share > 1 for difference in compared)
+    beyond = sum(not difference.share <= 1 for difference in compared)
     outcome = "no bit differs" if bitwise else f"furthest apart in {worst.where}"
     outcome += f" ({beyond} of {len(compared)} comparisons beyond the limit)" if beyond else ""
     return CheckResult(

@@ -24,6 +24,9 @@ COLORS = {"pass": "green", "fail": "red", "skip": "yellow", "error": "red", "war
 MOST_FAILURES = 12
 """Failing cases that are listed; the other formats have all."""
 
+MOST_PROBLEMS = 2
+"""Messages of one backend that are shown besides the reason of its row: they often differ in a size alone."""
+
 _NONE = "–"
 
 
@@ -108,11 +111,15 @@ def _print_failures(report: VerificationReport) -> None:
     if len(failures) > MOST_FAILURES:
         print_paragraph(f"and {len(failures) - MOST_FAILURES} more; --json and --html have them all")
     reasons = {row.backend: row.reason for row in report.parity.rows}
-    told: set[tuple[str, str]] = set()
-    for backend, one in failures:
-        if one.problem not in reasons[backend] and (backend, one.problem) not in told:
-            told.add((backend, one.problem))
+    for backend, reason in reasons.items():
+        others: dict[str, CaseParity] = {}
+        for own, one in failures:
+            if own == backend and one.problem not in reason:
+                others.setdefault(one.problem, one)
+        for one in list(others.values())[:MOST_PROBLEMS]:
             print_paragraph(f"{one.output} of case {one.case}: {one.problem}", label=f"fail {backend}:", color="red")
+        if len(others) > MOST_PROBLEMS:
+            print_paragraph(f"and {len(others) - MOST_PROBLEMS} other messages", label=f"fail {backend}:", color="red")
     click.echo()
 
 
@@ -176,4 +183,6 @@ def _coverage(report: VerificationReport) -> str:
     rows = report.parity.rows
     ran = ", ".join(row.backend for row in rows if row.outputs) or "nothing"
     left_out = ", ".join(row.backend for row in rows if not row.outputs)
-    return f"{ran} compared" + (f"; NOT verified: {left_out}" if left_out else "")
+    unmapped = ", ".join(report.not_compared)
+    text = f"{ran} compared" + (f"; NOT verified: {left_out}" if left_out else "")
+    return text + (f"; outputs NOT compared: {unmapped}" if unmapped else "")

@@ -81,11 +81,12 @@ def command(
     from rnnx.verify_options import VerifyOptions
 
     paths = {"json": json_path, "html": html_path, "junit": junit_path}
-    check_writable(paths)
+    read = (model, model.with_suffix(".golden.npz"), others["checkpoint"], others["engine"])
+    check_writable(paths, read)
     with progress_bars() as bars:
         # The other options have the names and types of VerifyOptions' fields.
         report = verify(model, VerifyOptions(**others), listener=bars)
+    write_reports(report, paths)  # first: whoever reads the tables may close the pipe after the verdict
     print_verification(report)
-    write_reports(report, paths)
     if not report:
         ctx.exit(1)

@@ -1,6 +1,6 @@
 """Writing a report in the formats that were asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rnnx.artifacts import staged
@@ -12,16 +12,26 @@ PACKAGES = {"html": ("jinja2", "altair", "vl_convert"), "junit": ("junitparser",
 """What a format needs besides the base; all of them come with `rnnx[report]`."""
 
 
-def check_writable(paths: Mapping[str, Path | None]) -> None:
-    """Find out before a long verification what would keep its report from being written.
+def check_writable(paths: Mapping[str, Path | None], inputs: Sequence[Path | None] = ()) -> None:
+    """Find out before a long verification what would keep its report from being written, or what it would overwrite.
 
     Raises:
-        OutputError: a folder that is missing or a file's place taken by a folder.
+        OutputError: a folder that is missing, a file's place taken by a folder, or a path that is one of the `inputs`
+            or another report's.
         MissingExtraError: a package that the format needs is not installed.
     """
+    taken = {path.resolve(): "a file that is read" for path in inputs if path is not None}
     for kind, path in paths.items():
         if path is None:
             continue
+        if path.resolve() in taken:
+            raise OutputError(
+                f"--{kind} {path}",
+                got=taken[path.resolve()],
+                expected="a file of its own",
+                remedy="choose another name",
+            )
+        taken[path.resolve()] = "the file of another report"
         if not path.parent.is_dir() or path.is_dir():
             raise OutputError(
                 f"--{kind} {path}",

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,27 @@ def test_what_the_older_exporter_gets_right_passes(name: str) -> None:
     checkpoint = TORCH_ONNX / f"{name.removesuffix('-states')}.safetensors"
     result = _verify(path, "--checkpoint", checkpoint, "--no-latency", "--backend", "ort-cpu", *_by_position(path))
     assert result.exit_code == 0, result.stdout
+
+
+def test_a_reader_that_leaves_early_does_not_cost_the_report(model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from rnnx.cli import main; main()", "verify", str(model), "--no-latency"]
+    arguments = ["--backend", "ort-cpu", "--json", str(tmp_path / "report.json")]
+    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait()
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["passed"] is True
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.golden.npz", "weights.safetensors"])
+def test_a_report_never_overwrites_what_is_read(model: Path, name: str) -> None:
+    path = model.with_name(name)
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="got a file that is read"):
+        _verify(model, "--checkpoint", model.with_name("weights.safetensors"), "--json", path)
+    assert path.read_bytes() == before
+
+
+def test_two_reports_do_not_share_a_file(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="got the file of another report"):
+        _verify(model, "--json", tmp_path / "report", "--junit", tmp_path / "report")

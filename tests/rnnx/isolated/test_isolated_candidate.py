@@ -1,6 +1,7 @@
 import contextlib
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -120,3 +121,14 @@ def test_closing_ends_the_process_and_closing_twice_is_harmless(dying: Any) -> N
 def test_a_prepared_call_gives_the_outputs(candidate: IsolatedCandidate) -> None:
     call = candidate.prepare({"x": X})
     assert list(call()) == ["output"]  # type: ignore[call-overload]
+
+
+def test_a_process_that_does_not_read_is_no_answer_either(dying: Any) -> None:
+    """More than a pipe holds: writing to a process that sleeps must not wait for it."""
+    with contextlib.closing(IsolatedCandidate(dying.open_dying, timeout_s=20)) as candidate:
+        pid = int(candidate.outputs(_case("pid"))["pid"])
+        os.kill(pid, signal.SIGSTOP)
+        candidate._timeout_s = 0.3
+        with pytest.raises(RowDiedError, match="no answer within"):
+            candidate.outputs(Case(name="large", feeds={"x": np.zeros(1_000_000, np.float32)}))
+        assert candidate.deaths == 1
