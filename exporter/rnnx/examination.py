@@ -1,5 +1,7 @@
 """What is wrong, or may go wrong, with an ONNX file, told from its graph alone: no torch, no engine, no GPU."""
 
+import contextlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from rnnx.rules.examined_model import ExaminedModel
+
+MOST_SHAPE_NUMBERS = 64
+"""Numbers in a tensor up to which it may be a shape."""
 
 _WORST_FIRST = ("error", "warning", "info")
 
@@ -123,7 +128,17 @@ def _read(path: Path) -> "ModelProto":
             raise _damaged(path, f"no {part} in it", "a whole .onnx file", "copy or export it again")
     for text in malformed_parts(model):
         raise _damaged(path, text, "a model as ONNX defines it", "export it again")
+    _read_small_weights(onnx, model, path.parent)
     return model
+
+
+def _read_small_weights(onnx: Any, model: "ModelProto", folder: Path) -> None:
+    """Read what is small of the external data: shapes are, and the rules read them; weights may stay where they are."""
+    for tensor in model.graph.initializer:
+        if tensor.external_data and math.prod(tensor.dims) <= MOST_SHAPE_NUMBERS:
+            with contextlib.suppress(OSError, ValueError, onnx.checker.ValidationError):  # absent, or outside
+                onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+                tensor.data_location = onnx.TensorProto.DEFAULT
 
 
 def _damaged(path: Path, got: str, expected: str, remedy: str) -> FileDamagedError:

@@ -286,3 +286,16 @@ def test_no_rule_stumbles_over_a_bare_node(operator: str) -> None:
     weights = [helper.make_tensor(name, TensorProto.FLOAT, [1, 1, 1], np.ones(1)) for name in "WR"]
     graph = helper.make_graph([helper.make_node(operator, ["x", "W", "R"], ["y"])], "g", [x], [y], weights)
     assert all(finding.severity != "error" for finding in examine(helper.make_model(graph)))
+
+
+def test_a_shape_in_external_data_is_read(tmp_path: Path) -> None:
+    model = onnx.load(FIXTURES / "lstm-bi.dynamo.onnx")
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="model.data")
+    assert doctor(tmp_path / "model.onnx").findings[0].rule == "baked-time"
+
+
+def test_external_data_that_is_absent_leaves_the_rest_to_examine(tmp_path: Path) -> None:
+    model = onnx.load(FIXTURES / "gru-reset-before.dynamo.onnx")
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="model.data")
+    (tmp_path / "model.data").unlink()
+    assert doctor(tmp_path / "model.onnx").findings[0].rule == "gru-reset-before"
