@@ -20,6 +20,7 @@ from rnnx.timing.start_up import measure_start_up, start_up_request
 from rnnx.timing.throughput import measure_throughput
 from rnnx.verify_options import VerifyOptions, latency_sizes
 from rnnx_runtime.errors import BackendUnavailable
+from rnnx_runtime.seal import is_sealed
 
 TIMED_ROWS = tuple(name for name in ROW_NAMES if name != NETWORK_ROW)
 """The rows whose times mean something: the parsed network runs no kernel."""
@@ -78,6 +79,7 @@ def bench(
     options, listener = options or BenchOptions(), listener or Silence()
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
+    _refuse_foreign(Path(model))
     subject = read_subject(Path(model), sources)
     sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
     if before is not None:
@@ -90,6 +92,16 @@ def bench(
     with _pytorch_threads(names, options.threads), contextlib.ExitStack() as stack:
         opened = [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
         return _report(subject, opened, sizes, tuple(start_up), options, listener)
+
+
+def _refuse_foreign(model: Path) -> None:
+    if model.suffix == ".onnx" and model.is_file() and not is_sealed(model.read_bytes()):
+        raise OptionError(
+            "model",
+            got=f"{model.name}, which rnnx did not make",
+            expected="a model that rnnx export wrote, whole",
+            remedy="rnnx verify --map times another exporter's file beside PyTorch",
+        )
 
 
 def _check(options: BenchOptions) -> None:

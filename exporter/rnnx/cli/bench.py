@@ -43,6 +43,7 @@ def command(
     """
     from rnnx.benchmarking import BenchOptions, bench
     from rnnx.cli.bench_tables import print_bench, print_comparison
+    from rnnx.reports.writing import check_writable
     from rnnx.timing.bench_json import read_bench, write_bench
     from rnnx.timing.comparison import compare_benches
 
@@ -55,11 +56,12 @@ def command(
         seconds=seconds,
         frame_ms=frame_ms,
     )
+    check_writable({"json": json_path}, (model, checkpoint, engine))
     before = read_bench(before_path) if before_path else None
     with progress_bars() as listener:
         report = bench(model, options, before=before, listener=listener)
-    print_bench(report)
     if json_path:
         write_bench(report, json_path)
+    print_bench(report)
     if before:
         print_comparison(compare_benches(before, report), str(before_path))

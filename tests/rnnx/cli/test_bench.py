@@ -15,6 +15,7 @@ import rnnx
 from rnnx import benchmarking
 from rnnx.benchmarking import BenchOptions, bench
 from rnnx.cli import group, main
+from rnnx.errors import OptionError
 from rnnx.timing.bench_json import read_bench, write_bench
 from rnnx.timing.figures import BenchReport, Estimate, LatencyRow, StartUpRow
 
@@ -182,3 +183,9 @@ def test_nothing_is_no_time_and_no_thread(model: Path, option: str) -> None:
 
 def test_help_says_what_a_comparison_does() -> None:
     assert "beyond the noise" in CliRunner().invoke(group, ["bench", "--help"]).stdout
+
+
+def test_another_exporters_file_is_refused_with_what_times_it(tmp_path: Path) -> None:
+    (tmp_path / "theirs.onnx").write_bytes(b"no contract in it")
+    with pytest.raises(OptionError, match=r"theirs.onnx, which rnnx did not make.*rnnx verify --map"):
+        CliRunner().invoke(group, ["bench", str(tmp_path / "theirs.onnx")], catch_exceptions=False)
