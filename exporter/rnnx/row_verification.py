@@ -14,6 +14,7 @@ from rnnx.checks.plan import CheckPlan, run_checks
 from rnnx.checks.probe import Probe
 from rnnx.checks.results import CHECK_NAMES, CheckResult, DriftCurve, Status
 from rnnx.diagnosis.diagnosis import Diagnosis
+from rnnx.errors import RowDiedError
 from rnnx.isolated_candidate import IsolatedCandidate
 from rnnx.metered_candidate import MeteredCandidate
 from rnnx.parity import ParityRow, compare
@@ -83,9 +84,9 @@ def verify_row(
         status = "fail" if name in options.require else "skip"
         return VerifiedRow(parity=ParityRow(backend=name, status=status, uncovered=uncovered, reason=str(error)))
     except BackendError as error:
-        # What TensorRT cannot read only matters to who means to use it; values that differ matter to all.
+        # What TensorRT cannot read only matters to who means to use it; values that differ, or a crash, matter to all.
         asked = name != NETWORK_ROW or subject.engine or name in (*options.backends, *options.require)
-        status = "fail" if asked else "skip"
+        status = "fail" if asked or isinstance(error, RowDiedError) else "skip"
         return VerifiedRow(parity=ParityRow(backend=name, status=status, uncovered=uncovered, reason=str(error)))
 
 

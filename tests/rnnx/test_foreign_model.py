@@ -129,6 +129,10 @@ def _dead_quantizer(model: onnx.ModelProto) -> None:
     model.graph.node.add(op_type="DynamicQuantizeLinear", input=["input"], output=["a", "b", "c"])
 
 
+def _dead_quantized_layer(model: onnx.ModelProto) -> None:
+    model.graph.node.add(op_type="DynamicQuantizeLSTM", domain="com.microsoft", input=["input"], output=["nowhere"])
+
+
 def _dead_half(model: onnx.ModelProto) -> None:
     model.graph.initializer.add(name="unused", dims=[1, 2], data_type=TensorProto.FLOAT16, raw_data=bytes(4))
 
@@ -150,10 +154,18 @@ def _dequantized_weight(model: onnx.ModelProto) -> None:
         (_halved, "float16"),
         (_dequantized_weight, "int8"),
         (_dead_quantizer, "float32"),
+        (_dead_quantized_layer, "float32"),
         (_dead_half, "float32"),
         (_quantized_head, "float32"),
     ],
-    ids=["float16-weight", "dequantized-weight", "dead-quantizer", "unused-float16", "quantized-head"],
+    ids=[
+        "float16-weight",
+        "dequantized-weight",
+        "dead-quantizer",
+        "dead-quantized-layer",
+        "unused-float16",
+        "quantized-head",
+    ],
 )
 def test_the_precision_is_that_of_the_recurrence_and_of_nothing_beside_it(
     tmp_path: Path, edit: Edit, precision: str

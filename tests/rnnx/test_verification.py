@@ -507,6 +507,11 @@ def test_the_shape_of_the_latency_is_verified_before_it_is_timed(lstm: tuple[Pat
     assert "T31 B4" in verify(lstm[0], options).cases
 
 
+def test_a_parsed_network_whose_process_dies_is_no_skip(lstm: tuple[Path, Path]) -> None:
+    report = verify(lstm[0], VerifyOptions(latency=False, case_timeout_s=0.0001))
+    assert _row(report, "tensorrt-network").status == "fail"
+
+
 def test_what_tensorrt_cannot_read_is_a_skip_unless_somebody_asked(
     faked: tuple[Path, Path, Fakes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
