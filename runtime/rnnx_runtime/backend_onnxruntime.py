@@ -10,12 +10,14 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda import device_count, device_name
 from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
 from rnnx_runtime.model_file import OnnxFile
+from rnnx_runtime.state import DeviceTensor
 
 _DTYPES = {"tensor(float)": "float32", "tensor(int32)": "int32"}
 
@@ -28,11 +30,13 @@ class OnnxRuntimeBackend:
         self._session = session
         self._outputs = [spec.name for spec in contract.outputs]
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs as fresh arrays in host memory."""
+    def run(
+        self, feeds: Mapping[str, NDArray[Any] | DeviceTensor], out: Mapping[str, NDArray[Any]] | None = None
+    ) -> list[NDArray[Any] | DeviceTensor]:
+        """The outputs as fresh arrays in host memory, or written into `out`."""
         with _failures_named():
-            values: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
-        return values
+            values: list[NDArray[Any] | DeviceTensor] = self._session.run(self._outputs, feeds)
+        return values if out is None else _written(values, self._outputs, out)
 
     def resident(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], float] | None:
         """A run through an I/O binding, timed by the host's clock up to the end of the device's work; None on a CPU.
@@ -68,6 +72,16 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         """Let go of the session."""
         self._session = None
+
+
+def _written(
+    values: list[NDArray[Any] | DeviceTensor], names: list[str], out: Mapping[str, NDArray[Any]]
+) -> list[NDArray[Any] | DeviceTensor]:
+    for index, name in enumerate(names):
+        if name in out:
+            np.copyto(out[name], values[index], casting="no")
+            values[index] = out[name]
+    return values
 
 
 @contextlib.contextmanager

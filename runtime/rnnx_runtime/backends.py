@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.model_file import ModelFile, OnnxFile
+from rnnx_runtime.state import DeviceTensor
 
 BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
 
@@ -27,8 +28,15 @@ class Backend(Protocol):
     device: str
     """Where it really runs, such as `"CPU"` or `"NVIDIA H200"`."""
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The contract's outputs, in the contract's order, in memory of their own; feeds are checked and C-ordered."""
+    def run(
+        self, feeds: Mapping[str, NDArray[Any] | DeviceTensor], out: Mapping[str, NDArray[Any]] | None = None
+    ) -> list[NDArray[Any] | DeviceTensor]:
+        """The contract's outputs, in the contract's order, in memory of their own; safe to call from many threads.
+
+        Feeds are checked and C-ordered; `h0` and `c0` may be tensors that an earlier run of this backend left on its
+        device. `out` holds float32, C-ordered arrays of the right shapes for some outputs, by name: these are written
+        and given back. `hn` and `cn` may stay on the device as a `DeviceTensor`; `output` never does.
+        """
 
     def close(self) -> None:
         """Free what the backend holds; called once."""

@@ -3,10 +3,18 @@
 RnnxError
 ├── ContractError        a model file's contract is missing, malformed, of another version, or does not match the file
 ├── FileDamagedError     a model file is missing, truncated, foreign, or not the bytes that were written
-├── InputError           an array given to `run` or `step` has the wrong dtype, rank or size
+├── InputError           an array or option given by the caller has the wrong dtype, rank, size or value
+├── SnapshotError        a snapshot of a stream is damaged, of another version, or of another model
 ├── BackendUnavailable   this host cannot run the backend: a package, library, driver or device is missing
 ├── BackendError         the backend was there and failed
-└── SessionClosedError   the session was used after `close`
+│   └── StepTimeout      a step of a pool did not come back in time
+├── SessionClosedError   the session was used after `close`
+│   └── ForkedError      the session was opened in another process than this one
+├── PoolOverloaded       a pool has no room for another push or another stream; nothing was queued
+├── DeadlineExceeded     a push waited longer than its caller allowed; it was not applied
+├── PoolClosedError      the pool was used after `close`, or closed while the push waited
+└── StreamClosedError    the stream of a pool was used after it was closed
+    └── StreamEvicted    the pool took the slot of a stream that was idle for too long
 """
 
 from collections.abc import Callable
@@ -42,7 +50,11 @@ class FileDamagedError(RnnxError):
 
 
 class InputError(RnnxError):
-    """An array given to `run` or `step` has the wrong dtype, rank or size."""
+    """An array or option given by the caller has the wrong dtype, rank, size or value."""
+
+
+class SnapshotError(RnnxError):
+    """A snapshot of a stream is damaged, of another version, or of another model."""
 
 
 class BackendUnavailable(RnnxError):  # noqa: N818 - a state of the host, not a fault
@@ -53,5 +65,33 @@ class BackendError(RnnxError):
     """The backend was there and failed."""
 
 
+class StepTimeout(BackendError):  # noqa: N818 - named like the others of its kind in the standard library
+    """A step of a pool did not come back in time."""
+
+
 class SessionClosedError(RnnxError):
     """The session was used after `close`."""
+
+
+class ForkedError(SessionClosedError):
+    """The session was opened in another process than this one."""
+
+
+class PoolOverloaded(RnnxError):  # noqa: N818 - a state of the pool, not a fault
+    """A pool has no room for another push or another stream; nothing was queued."""
+
+
+class DeadlineExceeded(RnnxError):  # noqa: N818 - a state of the push, not a fault
+    """A push waited longer than its caller allowed; it was not applied."""
+
+
+class PoolClosedError(RnnxError):
+    """The pool was used after `close`, or closed while the push waited."""
+
+
+class StreamClosedError(RnnxError):
+    """The stream of a pool was used after it was closed."""
+
+
+class StreamEvicted(StreamClosedError):  # noqa: N818 - a state of the stream, not a fault
+    """The pool took the slot of a stream that was idle for too long."""
