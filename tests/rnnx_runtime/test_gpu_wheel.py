@@ -30,7 +30,7 @@ print(json.dumps({
 
 REFUSED = """
 import json, sys
-import rnnx_runtime, rnnx_runtime.backend_onnxruntime as backend
+import rnnx_runtime, rnnx_runtime.backend_onnxruntime as backend, rnnx_runtime.cuda_provider as provider
 {change}
 try:
     rnnx_runtime.load(sys.argv[1], "ort-cuda")
@@ -68,13 +68,13 @@ def test_ort_cuda_is_refused_with_the_cuda_error_and_prints_nothing(gpu_python: 
 
 
 def test_a_missing_cuda_library_is_named_and_nothing_printed(gpu_python: Path, model: Path) -> None:
-    found, printed = _run(gpu_python, REFUSED.format(change="backend.device_count = lambda: 1"), model)
+    found, printed = _run(gpu_python, REFUSED.format(change="provider.device_count = lambda: 1"), model)
     assert re.fullmatch(r"lib\w+\.so\.\d+: cannot open shared object file: .+", found["got"])
     assert printed == ""
 
 
 def test_the_session_check_alone_catches_the_fallback(gpu_python: Path, model: Path) -> None:
-    found, _ = _run(gpu_python, REFUSED.format(change="backend._require_cuda = lambda *arguments: None"), model)
+    found, _ = _run(gpu_python, REFUSED.format(change="backend.require_cuda = lambda *arguments: None"), model)
     assert found["got"] == "a session on CPUExecutionProvider"
 
 

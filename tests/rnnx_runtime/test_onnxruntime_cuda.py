@@ -215,7 +215,7 @@ def test_a_resident_run_leaves_everything_on_the_gpu_but_lengths(
     with rnnx_runtime.load(with_lengths, "ort-cuda") as session:
         run = session.resident(x)
         assert run is not None
-        monkeypatch.setattr("rnnx_runtime.backend_onnxruntime.perf_counter_ns", lambda: next(ticks))
+        monkeypatch.setattr("rnnx_runtime.onnxruntime_cuda.perf_counter_ns", lambda: next(ticks))
         assert run() == 2.5
         (binding,) = cuda_build.bindings
         np.testing.assert_array_equal(binding.cpu.get_outputs()[0].numpy(), session.run(x)[0])

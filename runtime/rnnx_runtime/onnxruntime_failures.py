@@ -1,0 +1,25 @@
+"""ONNX Runtime's failures as errors of this package."""
+
+import contextlib
+from collections.abc import Iterator
+
+from rnnx_runtime.errors import BackendError
+
+
+@contextlib.contextmanager
+def failures_named() -> Iterator[None]:
+    """Raise BackendError where ONNX Runtime raises in a run."""
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's own errors share no base but Exception
+        raise BackendError(
+            "ONNX Runtime run",
+            got=one_line(error),
+            expected="a result",
+            remedy="the inputs passed rnnx's checks: look for lack of memory, else report this message",
+        ) from error
+
+
+def one_line(error: Exception) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())
