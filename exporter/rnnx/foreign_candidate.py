@@ -9,6 +9,7 @@ from rnnx.cases import Array, Case
 from rnnx.foreign_model import ForeignModel
 from rnnx_runtime.backend_onnxruntime import open_session
 from rnnx_runtime.errors import BackendError
+from rnnx_runtime.session_options import SessionOptions
 
 _SHAPE_OPERATORS = (
     "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Mul", "Range", "Reshape",
@@ -26,7 +27,9 @@ class ForeignCandidate:
 
     def __init__(self, name: str, model: ForeignModel, threads: int) -> None:
         """Raises `BackendUnavailable` or `BackendError`, as `open_session`."""
-        self._session, self.device = open_session(name, model.file, threads, cpu_operators=_SHAPE_OPERATORS)
+        self._session, self.device = open_session(
+            name, model.file, SessionOptions(threads=threads), cpu_operators=_SHAPE_OPERATORS
+        )
         self.name = name
         self._names = model.names
         self._outputs = [spec.name for spec in model.outputs]

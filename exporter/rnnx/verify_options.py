@@ -10,7 +10,7 @@ from rnnx.case_matrix import MATRIX_NAMES, MatrixName
 from rnnx.errors import OptionError
 from rnnx.subject import Sources, Subject
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.loading import MOST_THREADS
+from rnnx_runtime.session_options import MOST_THREADS
 
 LATENCY_SIZES = {"T": 50, "B": 1}
 """Where latency is measured unless said otherwise: one stream, half a second of 10 ms frames."""

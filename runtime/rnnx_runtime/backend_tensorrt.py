@@ -13,15 +13,16 @@ from rnnx_runtime.cuda import DeviceBuffer, Stream, StreamTimer
 from rnnx_runtime.errors import BackendError
 from rnnx_runtime.model_file import PlanFile
 from rnnx_runtime.profile_choice import choose_profile
+from rnnx_runtime.session_options import SessionOptions
 from rnnx_runtime.tensorrt_engine import LoadedEngine, load_engine, refusal
 
 _ITEM_BYTES = 4  # float32 and int32, the only dtypes of a contract
 
 
-def open_backend(name: str, model: PlanFile, threads: int) -> "TensorRtBackend":
+def open_backend(name: str, model: PlanFile, options: SessionOptions) -> "TensorRtBackend":
     """Open a .plan on `tensorrt` or `tensorrt-rtx`; raises as `rnnx_runtime.backends.open_backend`.
 
-    `threads` has no meaning on a GPU.
+    `options` are ONNX Runtime's.
     """
     return TensorRtBackend(load_engine(name, model))
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.model_file import ModelFile, OnnxFile
+from rnnx_runtime.session_options import SessionOptions
 from rnnx_runtime.state import DeviceTensor
 
 BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
@@ -46,7 +47,7 @@ class Backend(Protocol):
 class DeviceBackend(Backend, Protocol):
     """A backend whose device may have memory of its own."""
 
-    def resident(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], float] | None:
+    def resident(self, feeds: Mapping[str, NDArray[Any] | DeviceTensor]) -> Callable[[], float] | None:
         """A run over inputs that already lie on the device, its outputs left there, for measuring.
 
         Each call runs the model once, returns when the device is done, and says the device's time in ms. It is valid
@@ -54,7 +55,7 @@ class DeviceBackend(Backend, Protocol):
         """
 
 
-def open_backend(name: BackendName, model: ModelFile, threads: int) -> Backend:
+def open_backend(name: BackendName, model: ModelFile, options: SessionOptions) -> Backend:
     """Open a checked model on a backend.
 
     Raises:
@@ -70,10 +71,5 @@ def open_backend(name: BackendName, model: ModelFile, threads: int) -> Backend:
             expected="an .onnx file" if needs_onnx else "a .plan file",
             remedy="name the matching file or another backend",
         )
-    backend: Backend = import_module(_MODULES[name]).open_backend(name, model, threads)
+    backend: Backend = import_module(_MODULES[name]).open_backend(name, model, options)
     return backend
-
-
-def default_backend(model: ModelFile) -> BackendName:
-    """`ort-cpu` for an .onnx, the plan's own flavor for a .plan: the file decides, never the host."""
-    return "ort-cpu" if isinstance(model, OnnxFile) else model.sidecar.flavor

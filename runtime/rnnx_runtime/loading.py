@@ -1,32 +1,48 @@
 """Opening a model as a session."""
 
 import os
+import warnings
 from pathlib import Path
 
-from rnnx_runtime.backends import BACKEND_NAMES, BackendName, default_backend, open_backend
-from rnnx_runtime.errors import BackendUnavailable, InputError
-from rnnx_runtime.model_file import read_model
+from rnnx_runtime.backend_policy import default_backend
+from rnnx_runtime.backends import BACKEND_NAMES, Backend, BackendName, open_backend
+from rnnx_runtime.errors import BackendUnavailable
+from rnnx_runtime.model_file import ModelFile, OnnxFile, read_model
 from rnnx_runtime.session import Session
-
-MOST_THREADS = 1024
-"""More CPU threads than any host of a recurrent model has; a larger number is a mistake."""
+from rnnx_runtime.session_options import GraphOptimization, SessionOptions
 
 
-def load(path: str | os.PathLike[str], backend: BackendName | None = None, *, threads: int = 1) -> Session:
+def load(
+    path: str | os.PathLike[str],
+    backend: BackendName | None = None,
+    *,
+    allow_fallback: bool = False,
+    threads: int = 1,
+    arena: bool = True,
+    graph_optimization: GraphOptimization = "all",
+) -> Session:
     """Open an .onnx or a .plan that rnnx wrote.
+
+    Where it runs: on `backend`, if one is named, or not at all. Left out, a .plan runs on the library that built it. An
+    .onnx runs on `ort-cuda` where the installed ONNX Runtime is a CUDA build and this process sees a GPU, else on
+    `ort-cpu`: a GPU that is there but cannot be used is an error that says why, and a host with no GPU is none.
+    `session.backend` says which it is.
 
     Args:
         path: the model's file.
-        backend: where to run; left out, an .onnx runs on `ort-cpu` and a .plan on the library that built it. A backend
-            that cannot run here is an error, never another backend in its place.
+        backend: where to run; a backend that cannot run here is an error, never another backend in its place.
+        allow_fallback: run an .onnx on `ort-cpu` where `ort-cuda` cannot run, with a RuntimeWarning that says why. A
+            .plan never falls back.
         threads: CPU threads of the session.
+        arena: as `SessionOptions.arena`.
+        graph_optimization: as `SessionOptions.graph_optimization`.
 
     Raises:
         FileDamagedError: missing, truncated, foreign, or changed since it was written.
         ContractError: no contract, one of another version, or one that does not match the file.
         BackendUnavailable: this host cannot run the backend; says exactly why.
         BackendError: the backend refused the model.
-        InputError: threads is not a whole number from 1 to `MOST_THREADS`.
+        InputError: an option of `SessionOptions` that has no such value.
     """
     if backend is not None and backend not in BACKEND_NAMES:
         raise BackendUnavailable(
@@ -35,8 +51,28 @@ def load(path: str | os.PathLike[str], backend: BackendName | None = None, *, th
             expected=" | ".join(BACKEND_NAMES),
             remedy="choose one of these",
         )
-    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
-        expected = f"a whole number from 1 to {MOST_THREADS}"
-        raise InputError("threads", got=repr(threads), expected=expected, remedy="leave it out for 1")
+    options = SessionOptions(threads=threads, arena=arena, graph_optimization=graph_optimization)
     model = read_model(Path(path))
-    return Session(model.contract, open_backend(backend or default_backend(model), model, threads))
+    name = backend or default_backend(model)
+    try:
+        opened = open_backend(name, model, options)
+    except BackendUnavailable as error:
+        if not allow_fallback:
+            raise
+        opened, name = _on_cpu(name, model, options, error), "ort-cpu"
+        warnings.warn(f"{path} runs on ort-cpu: {error}", RuntimeWarning, stacklevel=2)
+    return Session(model.contract, opened, name)
+
+
+def _on_cpu(name: BackendName, model: ModelFile, options: SessionOptions, error: BackendUnavailable) -> Backend:
+    """What runs where `ort-cuda` cannot; `error`, which says why, for anything else that cannot."""
+    if not isinstance(model, OnnxFile):
+        raise BackendUnavailable(
+            error.subject,
+            got=error.got,
+            expected=error.expected,
+            remedy=f"{error.remedy}; a plan never falls back: load the .onnx it was built from to run on a CPU",
+        ) from error
+    if name != "ort-cuda":
+        raise error
+    return open_backend("ort-cpu", model, options)

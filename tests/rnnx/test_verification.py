@@ -25,6 +25,7 @@ from rnnx.verify_options import VerifyOptions
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime import BackendError, BackendUnavailable, Contract, FileDamagedError, loading
 from rnnx_runtime.model_file import ModelFile, read_onnx
+from rnnx_runtime.session_options import SessionOptions
 from rnnx_runtime.sidecar import Range, Sidecar, sidecar_path, text_from_sidecar
 
 Array = NDArray[Any]
@@ -237,7 +238,7 @@ class Fakes:
         self._weights = read_weights(checkpoint, choose_module(checkpoint, None))
         self.rows: dict[str, Callable[[Array], Array] | Exception] = {}
 
-    def open_backend(self, name: str, model: ModelFile, threads: int) -> FakeBackend:
+    def open_backend(self, name: str, model: ModelFile, options: SessionOptions) -> FakeBackend:
         row = self.rows.get(name, BackendUnavailable(f"backend {name}", got="no GPU", expected="one", remedy="buy it"))
         if isinstance(row, Exception):
             raise row

@@ -12,6 +12,7 @@ import rnnx_runtime
 from rnnx_runtime import BackendError, BackendUnavailable, ContractError
 from rnnx_runtime.backend_onnxruntime import open_backend
 from rnnx_runtime.model_file import OnnxFile, read_onnx
+from rnnx_runtime.session_options import SessionOptions
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 nn = pytest.importorskip("torch.nn", reason="torch is not installed")
@@ -44,7 +45,7 @@ def test_inputs_in_any_memory_order_are_read_as_they_are(encoder: Path) -> None:
 
 
 def test_a_failing_run_is_one_error_and_prints_nothing(encoder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    backend = open_backend("ort-cpu", read_onnx(encoder), threads=1)
+    backend = open_backend("ort-cpu", read_onnx(encoder), SessionOptions())
     wrong = {name: np.ones((1, 1, 99), np.float32) for name in ("x", "h0", "c0")}
     with pytest.raises(BackendError, match=r"ONNX Runtime run: got .*x.*99") as caught:
         backend.run(wrong)
@@ -57,7 +58,7 @@ def test_a_graph_that_cannot_load_is_one_error_and_prints_nothing(
 ) -> None:
     model = replace(read_onnx(encoder), data=b"not a graph")
     with pytest.raises(BackendError, match=r"ONNX Runtime \S+ loading lstm\.onnx"):
-        open_backend("ort-cpu", model, threads=1)
+        open_backend("ort-cpu", model, SessionOptions())
     assert capfd.readouterr() == ("", "")
 
 
@@ -72,7 +73,7 @@ def test_a_graph_that_cannot_load_is_one_error_and_prints_nothing(
 )
 def test_a_graph_unlike_its_contract_is_refused(encoder: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ContractError, match=message):
-        open_backend("ort-cpu", _with_contract(encoder, **changes), threads=1)
+        open_backend("ort-cpu", _with_contract(encoder, **changes), SessionOptions())
 
 
 def _with_contract(path: Path, **changes: Any) -> OnnxFile:

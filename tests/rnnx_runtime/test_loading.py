@@ -15,7 +15,7 @@ from torch import nn
 import rnnx
 import rnnx_runtime
 from rnnx_runtime import BackendError, BackendUnavailable, Contract, ContractError, FileDamagedError, InputError
-from rnnx_runtime.backends import default_backend
+from rnnx_runtime.backend_policy import default_backend
 from rnnx_runtime.contract import json_from_contract
 from rnnx_runtime.model_file import read_onnx, read_plan
 from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset

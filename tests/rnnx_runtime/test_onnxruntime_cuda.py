@@ -49,6 +49,7 @@ class FakeOnnxRuntime(SimpleNamespace):
         self.real: Any = __import__("onnxruntime")
         self.InferenceSession = self._session_class()
         self.SessionOptions = self.real.SessionOptions
+        self.GraphOptimizationLevel = self.real.GraphOptimizationLevel
         self.OrtValue = SimpleNamespace(ortvalue_from_numpy=lambda value, place, device: (value, place))
         self.bindings: list[FakeBinding] = []
         self.preload_dlls: Callable[[], None] | None = lambda: print("Failed to load libcublas.so.13")

@@ -35,10 +35,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rows on every host, all of them in this process, where they can be replaced."""
 
-    def without_cuda(name: Any, file: Any, threads: int) -> Any:
+    def without_cuda(name: Any, file: Any, options: Any) -> Any:
         if name == "ort-cuda":
             raise BackendUnavailable("backend ort-cuda", got="no GPU", expected="one", remedy="use another host")
-        return open_backend(name, file, threads)
+        return open_backend(name, file, options)
 
     monkeypatch.setattr(loading, "open_backend", without_cuda)
     monkeypatch.setattr(row_verification, "IsolatedCandidate", lambda opener, *_: MeteredCandidate(opener))

@@ -1,0 +1,63 @@
+"""Arrays of other libraries as NumPy arrays over the same memory, and a reason where there is none."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx_runtime.errors import InputError
+
+_HOST_DEVICES = (1, 3, 11)
+_OTHER_DEVICES = {2: "CUDA", 8: "Metal", 10: "ROCm", 13: "CUDA managed memory"}
+"""Where a tensor lies, by DLPack's numbers; CPU and page-locked memory can be read from the host.
+
+https://dmlc.github.io/dlpack/latest/c_api.html#c.DLDeviceType
+"""
+
+_ARRAY_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__")
+
+
+def array_from_view(value: object, subject: str, expected: str) -> NDArray[Any]:
+    """The array that a value is or shows: through the buffer protocol, NumPy's own protocols or DLPack.
+
+    Raises:
+        InputError: it shows none, as a list; it lies on a device, carries gradients, or is masked.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise _no_view(value, " with a mask", subject, expected, "fill its gaps with .filled(value)")
+    device = _device(value)
+    if device:
+        raise _no_view(value, f" on {device}", subject, expected, "copy it to host memory first")
+    try:
+        if _has_array_protocol(value):
+            return np.asarray(value)
+        if hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)
+    except Exception as error:  # the protocols are other libraries' code, which may raise anything
+        reason = " ".join(str(error).split())
+        remedy = "give a plain array in host memory, without gradients"
+        raise _no_view(value, f", which shows no array ({reason})", subject, expected, remedy) from error
+    raise _no_view(value, "", subject, expected, "give a NumPy array, or a tensor that NumPy or DLPack can view")
+
+
+def _device(value: object) -> str | None:
+    """Where a tensor lies if that is not the host's memory; None for anything else."""
+    try:
+        kind = int(value.__dlpack_device__()[0])  # type: ignore[attr-defined]
+    except Exception:  # no tensor, or one that will say in `__dlpack__` or `__array__` why it has no memory
+        return None
+    return None if kind in _HOST_DEVICES else _OTHER_DEVICES.get(kind, f"DLPack device {kind}")
+
+
+def _has_array_protocol(value: object) -> bool:
+    if any(hasattr(value, name) for name in _ARRAY_PROTOCOLS):
+        return True
+    try:
+        memoryview(value).release()  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def _no_view(value: object, what: str, subject: str, expected: str, remedy: str) -> InputError:
+    return InputError(subject, got=f"{type(value).__name__}{what}", expected=expected, remedy=remedy)
