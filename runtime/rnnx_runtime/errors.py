@@ -12,6 +12,7 @@ RnnxError
 │   └── ForkedError      the session was opened in another process than this one
 ├── PoolOverloaded       a pool has no room for another push or another stream; nothing was queued
 ├── DeadlineExceeded     a push waited longer than its caller allowed; it was not applied
+├── PushCancelled        a push was cancelled before it ran; it was not applied
 ├── PoolClosedError      the pool was used after `close`, or closed while the push waited
 └── StreamClosedError    the stream of a pool was used after it was closed
     └── StreamEvicted    the pool took the slot of a stream that was idle for too long
@@ -83,6 +84,10 @@ class PoolOverloaded(RnnxError):  # noqa: N818 - a state of the pool, not a faul
 
 class DeadlineExceeded(RnnxError):  # noqa: N818 - a state of the push, not a fault
     """A push waited longer than its caller allowed; it was not applied."""
+
+
+class PushCancelled(RnnxError):  # noqa: N818 - a state of the push, not a fault
+    """A push was cancelled before it ran; it was not applied."""
 
 
 class PoolClosedError(RnnxError):

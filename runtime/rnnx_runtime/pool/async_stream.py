@@ -1,0 +1,63 @@
+"""One conversation in a pool, for an event loop."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rnnx_runtime.pool.requests import Push
+from rnnx_runtime.pool.streams import Conversation
+from rnnx_runtime.state import State
+
+Array = NDArray[Any]
+
+
+class AsyncPoolStream(Conversation):
+    """One conversation in a pool, used from an event loop."""
+
+    async def push(self, x: Any, *, timeout_s: float | None = None) -> Array:
+        """Push a frame or a chunk and wait for its output; shapes and errors as `PoolStream.push`.
+
+        Cancelling the task takes the push back, unless its output was already certain.
+        """
+        future = asyncio.get_running_loop().create_future()
+        push = self._pool.submit(self._seat, self.checked(x), timeout_s, future)
+        timer = None if timeout_s is None else future.get_loop().call_later(timeout_s, _expire, push)
+        try:
+            output: Array = await future
+        except asyncio.CancelledError:
+            push.cancel()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return output
+
+    async def state(self) -> State:
+        """The state after all pushes so far, with B = 1."""
+        state: State = await self._ask(self.read_state)
+        return state
+
+    async def reset(self, state: State | None = None) -> None:
+        """Start again from a state with B = 1, or zeros; errors as `PoolStream.reset`."""
+        await self._ask(self.resetter(state))
+
+    async def snapshot(self) -> bytes:
+        """The state after all pushes so far, to go on from in any process and on any backend."""
+        data: bytes = await self._ask(self.take_snapshot)
+        return data
+
+    async def restore(self, data: bytes, *, any_weights: bool = False) -> None:
+        """Go on from a snapshot; errors as `PoolStream.restore`."""
+        await self._ask(self.restorer(data, any_weights))
+
+    async def _ask(self, function: Callable[[], Any]) -> Any:
+        future = asyncio.get_running_loop().create_future()
+        self._pool.post(self.call(function, future))
+        return await future
+
+
+def _expire(push: Push) -> None:
+    if push.drop(push.late()) and not push.future.done():
+        push.future.set_exception(push.late())

@@ -1,0 +1,226 @@
+"""What callers ask of a pool: a push, or a call between two steps; each is settled once, from whatever thread."""
+
+import copy
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx_runtime.errors import DeadlineExceeded, PushCancelled, RnnxError
+
+Array = NDArray[Any]
+
+WAITING, COMMITTED, DROPPED = range(3)
+"""The phases of a request: it may still be cancelled; its effect is certain; it has none and never will."""
+
+
+class Seat:
+    """One stream's place in a pool: the row of its state, and its requests in the order they came."""
+
+    __slots__ = ("evicted", "is_closed", "is_leaving", "is_ready", "last_used", "name", "queue", "slot")
+
+    def __init__(self, name: str, slot: int, now: float) -> None:
+        self.name = name
+        self.slot = slot
+        self.queue: deque[Request] = deque()
+        self.is_ready = False
+        """Whether it stands in the line of streams that have work."""
+        self.last_used = now
+        self.is_leaving = False
+        """Whether its close stands in the queue."""
+        self.is_closed = False
+        self.evicted = False
+
+
+class Request:
+    """Something asked of a pool, and later its result."""
+
+    __slots__ = ("_bell", "_lock", "error", "future", "is_settled", "phase", "queued_at", "seat")
+
+    def __init__(self, seat: Seat | None, lock: Any, future: Any = None) -> None:
+        self.seat = seat
+        self.phase = WAITING
+        self.error: BaseException | None = None
+        self.is_settled = False
+        self.queued_at = 0.0
+        """When it came, in seconds of the pool's clock; 0 of a call."""
+        self.future = future
+        self._lock = lock
+        self._bell: Any = None
+
+    def settle(self) -> None:
+        """Let whoever waits go on; the result or the error is in place. Called once, after the phase has changed."""
+        self.is_settled = True
+        if self._bell is not None:
+            self._bell.release()
+
+    def fail(self, error: BaseException) -> bool:
+        """Give an error in place of a result, unless it is too late; the caller holds the pool's lock."""
+        if self.phase != WAITING:
+            return False
+        self.phase = DROPPED
+        self.error = error
+        return True
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until settled; False when the time is up before."""
+        return self.is_settled or self._wait_for_bell(timeout_s)
+
+    def _wait_for_bell(self, timeout_s: float | None) -> bool:
+        with self._lock:
+            if self._bell is None:
+                self._bell = Lock()
+                self._bell.acquire()
+        # Settling reads the bell after it has set the flag, so one of the two always sees the other.
+        if not self.is_settled:
+            if not self._bell.acquire(timeout=-1 if timeout_s is None else max(timeout_s, 0)):
+                return self.is_settled
+            self._bell.release()  # for another thread that waits for the same result
+        return True
+
+    def outcome(self) -> Any:
+        """The result; raises the error."""
+        raise NotImplementedError
+
+
+class Push(Request):
+    """A frame or a chunk on its way through a pool, and later its output.
+
+    A push is all or nothing: when it fails or is cancelled, the stream's state is what it was before.
+    """
+
+    __slots__ = ("block", "clock", "deadline", "frames", "row", "saved", "started", "timeout_s", "x", "y")
+
+    def __init__(self, seat: Seat, lock: Any, x: Array, future: Any = None) -> None:
+        super().__init__(seat, lock, future)
+        self.x = x
+        self.frames = 0
+        """Frames of a chunk; 0 for a single frame."""
+        self.started = 0
+        """Frames of the chunk that have run."""
+        self.saved: tuple[Array, Array | None] | None = None
+        """The state before the chunk, once a part of it has run."""
+        self.y: Array | None = None
+        self.block: Array | None = None
+        self.row = 0
+        self.clock: Callable[[], float] = time.monotonic
+        self.deadline: float | None = None
+        self.timeout_s: float | None = None
+
+    def result(self, timeout_s: float | None = None) -> Array:
+        """Wait for the output: `(P,)` of a frame, `(T, P)` of a chunk.
+
+        Args:
+            timeout_s: seconds to wait here; the push itself goes on.
+
+        Raises:
+            TimeoutError: `timeout_s` is over.
+            DeadlineExceeded: the push's own deadline is over; it was not applied.
+            PushCancelled: it was cancelled.
+            InputError: it held NaN or infinity.
+            BackendError: the step failed.
+            PoolClosedError: the pool was closed.
+        """
+        if not self.is_settled:
+            self._wait(timeout_s)
+        return self.outcome()
+
+    def _wait(self, timeout_s: float | None) -> None:
+        if self.deadline is None:
+            if not self.wait(timeout_s):
+                raise TimeoutError(f"no output within {timeout_s} s; the push goes on")
+            return
+        left = self.deadline - self.clock()
+        if timeout_s is not None and timeout_s < left:
+            if not self.wait(timeout_s):
+                raise TimeoutError(f"no output within {timeout_s} s; the push goes on")
+        elif not self.wait(left) and not self.drop(self.late()):
+            self.wait()  # it is running its last frames, or was dropped meanwhile
+
+    def take(self, y: Array) -> None:
+        """The outputs `(k, P)` of the next k frames of a chunk."""
+        if self.y is None:
+            self.y = np.empty((self.frames, y.shape[-1]), y.dtype)
+        self.y[self.started : self.started + len(y)] = y
+        self.started += len(y)
+
+    def outcome(self) -> Array:
+        """The output of a settled push; raises its error."""
+        if self.error is not None:
+            raise self.error
+        if self.y is None:
+            assert self.block is not None
+            self.y = self.block[self.row].copy()  # the block is shared with the other rows of the batch
+            self.block = None
+        return self.y
+
+    def cancel(self) -> bool:
+        """Take the push back; False when its output is there, or about to be."""
+        return self.drop(
+            PushCancelled("push", got="a cancellation", expected="an output", remedy="push again to go on")
+        )
+
+    def drop(self, error: RnnxError) -> bool:
+        """Fail the push from outside of the pool, if it is not too late."""
+        with self._lock:
+            if not self.fail(error):
+                return False
+        self.settle()
+        return True
+
+    def late(self) -> DeadlineExceeded:
+        """The error of a push that waited too long."""
+        return DeadlineExceeded(
+            "push",
+            got=f"no step within {self.timeout_s} s",
+            expected="an output by then",
+            remedy="the stream's state is as before this push; push fewer frames a second, or allow more time",
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `result` returns at once."""
+        return self.is_settled
+
+
+class Call(Request):
+    """A function that the pool's thread calls between two steps, in its place among the requests of a stream."""
+
+    __slots__ = ("_function", "_value", "is_certain")
+
+    def __init__(
+        self, seat: Seat | None, lock: Any, function: Callable[[], Any], *, is_certain: bool = False, future: Any = None
+    ) -> None:
+        super().__init__(seat, lock, future)
+        self._function = function
+        self._value: Any = None
+        self.is_certain = is_certain
+        """Whether it must run in the end, whatever happens to the requests around it."""
+
+    def run(self) -> None:
+        """Call the function and settle, unless it was dropped."""
+        with self._lock:
+            if self.phase != WAITING:
+                return
+            self.phase = COMMITTED
+        try:
+            self._value = self._function()
+        except Exception as error:  # it belongs to the caller, who is in another thread
+            self.error = error
+
+    def outcome(self) -> Any:
+        """What the function returned; raises what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self._value
+
+
+def own_copy(error: RnnxError) -> RnnxError:
+    """The same error once more, for each of several callers who may raise it at the same time."""
+    again = copy.copy(error)
+    again.__cause__ = error
+    return again

@@ -1,0 +1,431 @@
+"""The thread that runs a pool's steps."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx_runtime.errors import (
+    BackendError,
+    DeadlineExceeded,
+    PoolClosedError,
+    PushCancelled,
+    RnnxError,
+    StepTimeout,
+    StreamClosedError,
+    StreamEvicted,
+)
+from rnnx_runtime.pool.batched_model import BatchedModel
+from rnnx_runtime.pool.delivery import deliver
+from rnnx_runtime.pool.inbox import Inbox
+from rnnx_runtime.pool.metrics import Counters
+from rnnx_runtime.pool.options import PoolOptions
+from rnnx_runtime.pool.requests import COMMITTED, DROPPED, WAITING, Call, Push, Request, Seat, own_copy
+from rnnx_runtime.pool.schedule import Schedule
+from rnnx_runtime.pool.slots import Slots
+from rnnx_runtime.pool.waiting import Waiting
+from rnnx_runtime.state import State
+
+Array = NDArray[Any]
+Clock = Callable[[], float]
+Evicted = Callable[[str, Array, Array | None], None]
+
+_SPLIT_FROM = 32
+"""Streams from which on a step takes half of them: rows of a batch of 16 cost nearly what those of a larger one do."""
+
+_LOG = logging.getLogger("rnnx_runtime.pool")
+
+
+class Worker:
+    """Forms batches, runs them and hands out the results, one step at a time.
+
+    All states, queues and counts are this thread's own. What other threads touch (a request's phase, the inbox, the
+    seats) is changed under the inbox's lock.
+    """
+
+    def __init__(
+        self,
+        model: BatchedModel,
+        inbox: Inbox,
+        slots: Slots,
+        seats: set[Seat],
+        counters: Counters,
+        options: PoolOptions,
+        clock: Clock,
+        on_evict: Evicted,
+    ) -> None:
+        self.model = model
+        self.is_stalled = False
+        """Whether a step hangs."""
+        self._inbox = inbox
+        self._slots = slots
+        self._seats = seats
+        self._counters = counters
+        self._options = options
+        self._clock = clock
+        self._on_evict = on_evict
+        self._schedule = Schedule(self._take_back)
+        self._waiting = Waiting(options)
+        self._running: list[Push] = []
+        self._finished: list[Push] = []
+        """Pushes whose output is there and whose callers have not been told."""
+        self._started = 0.0
+        self._is_retired = False
+        self._is_stopping = False
+        self._evicted = clock()
+        self._thread = Thread(target=self._serve, name="rnnx-pool", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve; takes over what is already in the seats' queues."""
+        for seat in self._seats:
+            self._schedule.adopt(seat)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop once nothing waits; to be called by the worker's thread."""
+        self._is_stopping = True
+
+    def retire(self) -> None:
+        """Leave everything to another worker; the caller holds the inbox's lock, and the worker's step hangs."""
+        self._is_retired = True
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; whether it has ended."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def use(self, model: BatchedModel) -> BatchedModel:
+        """Run the steps from now on with another model; gives the old one. To be called by the worker's thread."""
+        self._slots.flush()
+        old, self.model = self.model, model
+        self._counters.swaps += 1
+        return old
+
+    def abandon_hanging_step(self) -> None:
+        """Fail all that waits if the step has run for too long; called from another thread."""
+        timeout_s = self._options.step_timeout_s
+        with self._inbox.lock:
+            if not self._running or self.is_stalled or self._clock() - self._started < timeout_s:
+                return
+            self.is_stalled = True
+            self._counters.stalls += 1
+            self._inbox.refusal = error = _hanging(self.model.session.device, timeout_s)
+            failed = self._fail_waiting(error)
+        deliver(failed)
+
+    def fail_waiting(self, error: RnnxError) -> None:
+        """Fail every request that waits."""
+        with self._inbox.lock:
+            failed = self._fail_waiting(error)
+        deliver(failed)
+
+    def _fail_waiting(self, error: RnnxError) -> list[Request]:
+        """The same under the lock; what must happen in any case (a stream's close) keeps waiting."""
+        requests = [request for seat in list(self._seats) for request in seat.queue]
+        requests += self._inbox.waiting_calls()
+        uncertain = [request for request in requests if not (isinstance(request, Call) and request.is_certain)]
+        return [request for request in uncertain if request.fail(own_copy(error))]
+
+    def _serve(self) -> None:
+        try:
+            while not self._is_over():
+                self._serve_once()
+        except Exception as error:
+            self._die(error)
+            raise
+        finally:
+            if self._is_retired:
+                with contextlib.suppress(RnnxError):
+                    self.model.session.close()
+
+    def _is_over(self) -> bool:
+        if self._is_retired:
+            return True
+        return self._is_stopping and not self._schedule.streams and self._inbox.is_empty()
+
+    def _serve_once(self) -> None:
+        begun = self._collect()
+        batch = self._schedule.next_batch(self._full(), self._clock())
+        self._settle_passed_over()
+        if batch:
+            self._run(batch, begun)
+        else:
+            self._deliver_finished()
+        self._evict_idle()
+
+    def _die(self, error: Exception) -> None:
+        """A defect: nobody may wait for ever because of it."""
+        _LOG.exception("the pool's thread ended")
+        refusal = BackendError(
+            "pool", got=f"a defect in its thread ({error!r})", expected="steps", remedy="report it; make a new pool"
+        )
+        with self._inbox.lock:
+            self._inbox.refusal = refusal
+            failed = self._fail_waiting(refusal)
+        deliver(failed)
+
+    # Forming a batch
+
+    def _collect(self) -> float:
+        """Wait for work, and for more of it while that pays; gives the time when the waiting was over."""
+        begun = now = self._clock()
+        self._take(now)
+        while not self._is_stopping:
+            rows, full = self._schedule.streams, self._full()
+            if 0 < full <= rows:
+                break
+            # With no row there it waits the same way: the first of many would wake it while the others still come.
+            slice_s = self._waiting.slice_s(rows, full, now - begun)
+            if slice_s <= 0 and rows:
+                break
+            before, now = now, self._wait(full - rows, slice_s) if slice_s > 0 else self._wait_for_first()
+            if not self._take(now):
+                self._waiting.saw_nothing(now - before)
+                break
+        return now
+
+    def _full(self) -> int:
+        """The most rows of a step: of many streams half, whose step runs while the others' callers prepare frames."""
+        streams = len(self._seats)
+        return min(self._options.max_batch, streams if streams < _SPLIT_FROM else (streams + 1) // 2)
+
+    def _wait(self, count: int, timeout_s: float | None) -> float:
+        self._deliver_finished()
+        self._inbox.wait(count, timeout_s)
+        return self._clock()
+
+    def _wait_for_first(self) -> float:
+        idle_s = self._options.idle_s
+        return self._wait(1, None if idle_s is None or not self._seats else idle_s / 4)
+
+    def _take(self, now: float) -> int:
+        """Take in what has come; gives how many requests."""
+        requests = self._inbox.take_all()
+        if requests:
+            self._schedule.add(requests)
+            first, last = requests[0].queued_at, requests[-1].queued_at
+            self._waiting.saw_arrivals(len(requests), first or now, last or now)
+        return len(requests)
+
+    def _settle_passed_over(self) -> None:
+        """Tell those whose pushes did not make it into a batch, and those whose calls have run."""
+        schedule = self._schedule
+        if schedule.called:
+            deliver(schedule.called)
+            schedule.called = []
+        if schedule.late:
+            self._reject(schedule.late, [push.late() for push in schedule.late])
+            schedule.late = []
+        if schedule.dropped:
+            with self._inbox.lock:
+                self._inbox.pushes -= len(schedule.dropped)
+            self._count_dropped(schedule.dropped)
+            schedule.dropped = []
+        if schedule.homeless:
+            self._refuse_homeless()
+
+    def _refuse_homeless(self) -> None:
+        homeless, self._schedule.homeless = self._schedule.homeless, []
+        pushes = [request for request in homeless if isinstance(request, Push)]
+        self._reject(pushes, [closed_stream(push.seat) for push in pushes])
+        calls = [request for request in homeless if not isinstance(request, Push)]
+        with self._inbox.lock:
+            failed = [call for call in calls if call.fail(closed_stream(call.seat))]
+        deliver(failed)
+
+    def _reject(self, pushes: Sequence[Push], errors: Sequence[RnnxError]) -> None:
+        with self._inbox.lock:
+            self._inbox.pushes -= len(pushes)
+            failed = [push for push, error in zip(pushes, errors, strict=True) if push.fail(error)]
+        deliver(failed)
+        self._count_dropped(pushes)
+
+    def _count_dropped(self, pushes: Sequence[Push]) -> None:
+        for push in pushes:
+            self._counters.rejections[_reason(push.error)] += 1
+
+    # One step
+
+    def _run(self, batch: list[Push], begun: float) -> None:
+        x, count = self._frames(batch)
+        slots = [push.seat.slot for push in batch]  # type: ignore[union-attr] # a push always has a seat
+        state = self._slots.gather(slots)
+        with self._inbox.lock:
+            self._running = batch
+            self._started = started = self._clock()
+        # Callers who wake up before want the interpreter while this thread needs it: tell them once the step runs.
+        self._deliver_finished()
+        try:
+            y, state = self.model.run(x, state)
+        except Exception as error:  # whatever a backend raises belongs to the callers, and the pool lives on
+            self._fail_step(batch, error)
+            return
+        ended = self._clock()
+        for push in batch:
+            if push.frames and not push.started:
+                push.saved = self._slots.read(push.seat.slot)  # type: ignore[union-attr]
+        phases = self._commit(batch, count)
+        if self._is_retired:
+            return
+        self._keep(batch, slots, state, y, phases)
+        self._schedule.advance(batch, [phase != WAITING for phase in phases])
+        committed = [push for push, phase in zip(batch, phases, strict=True) if phase == COMMITTED]
+        self._finished += committed
+        self._count(batch, committed, count, begun, started, ended)
+
+    def _frames(self, batch: list[Push]) -> tuple[Array, int]:
+        """The next frames of each row, x `(k, B, I)`, and k: as many as every row has and the options allow."""
+        left = [push.frames - push.started for push in batch if push.frames]
+        one_by_one = len(left) < len(batch) or not self.model.takes_chunks
+        count = 1 if one_by_one else min(self._options.max_frames, *left)
+        if count == 1:
+            rows = [push.x[push.started] if push.frames else push.x for push in batch]
+            return np.concatenate(rows).reshape(1, len(rows), -1), 1
+        return np.stack([push.x[push.started : push.started + count] for push in batch], axis=1), count
+
+    def _commit(self, batch: list[Push], count: int) -> list[int]:
+        """Make the results certain of all rows that were not dropped meanwhile; gives the phase of each row."""
+        with self._inbox.lock:
+            self._running = []
+            if self._is_retired:
+                return []
+            self._recover()
+            for push in batch:
+                if push.phase == WAITING and push.started + count >= push.frames:
+                    push.phase = COMMITTED
+            phases = [push.phase for push in batch]
+            self._inbox.pushes -= len(phases) - phases.count(WAITING)
+        return phases
+
+    def _recover(self) -> None:
+        """A step that seemed to hang came back; under the lock."""
+        if self.is_stalled:
+            self.is_stalled = False
+            self._inbox.refusal = None
+
+    def _keep(self, batch: list[Push], slots: list[int], state: State, y: Array, phases: list[int]) -> None:
+        """Keep states and outputs of the rows that go on, and undo the rows that were dropped while they ran."""
+        if DROPPED in phases:
+            self._slots.scatter_some(slots, state, [row for row, phase in enumerate(phases) if phase != DROPPED])
+            dropped = [push for push, phase in zip(batch, phases, strict=True) if phase == DROPPED]
+            for push in dropped:
+                if push.started:
+                    self._take_back(push)
+            self._count_dropped(dropped)
+        else:
+            self._slots.scatter(slots, state)
+        for row, push in enumerate(batch):
+            if push.frames:
+                push.take(y[:, row])
+            else:
+                push.block = y[0]
+                push.row = row
+
+    def _take_back(self, push: Push) -> None:
+        assert push.seat is not None
+        assert push.saved is not None
+        self._slots.write(push.seat.slot, *push.saved)
+
+    def _fail_step(self, batch: list[Push], error: Exception) -> None:
+        """Fail a whole batch; its streams keep the states they had."""
+        cause = error if isinstance(error, RnnxError) else _broken(error)
+        with self._inbox.lock:
+            self._running = []
+            if self._is_retired:
+                return
+            self._recover()
+            self._inbox.pushes -= len(batch)
+            failed = [push for push in batch if push.fail(own_copy(cause))]
+        for push in batch:
+            if push.started:
+                self._take_back(push)
+        self._schedule.advance(batch, [True] * len(batch))
+        deliver(failed)
+        self._count_dropped(batch)
+
+    def _deliver_finished(self) -> None:
+        if self._finished:
+            finished, self._finished = self._finished, []
+            now = self._clock()
+            self._counters.latency_s.observe_all([now - push.queued_at for push in finished])
+            deliver(finished)  # last: who wakes up takes the interpreter at the first call that lets go of it
+
+    def _count(
+        self, batch: list[Push], committed: list[Push], count: int, begun: float, started: float, ended: float
+    ) -> None:
+        rows = len(batch)
+        counters, now = self._counters, self._clock()
+        self._waiting.saw_step(rows * count, ended - started)
+        counters.steps += 1
+        counters.frames += rows * count
+        counters.pushes += len(committed)
+        counters.batch_size.observe(rows)
+        counters.step_s.observe(ended - started)
+        counters.handling_s.observe(now - ended + started - begun)
+        counters.wait_s.observe_all([started - push.queued_at for push in committed])
+
+    # Streams that nobody uses
+
+    def _evict_idle(self) -> None:
+        idle_s = self._options.idle_s
+        if idle_s is None:
+            return
+        now = self._clock()
+        if now - self._evicted < idle_s / 4:
+            return
+        self._evicted = now
+        with self._inbox.lock:
+            idle = [seat for seat in self._seats if not seat.queue and now - seat.last_used > idle_s]
+            for seat in idle:
+                seat.is_closed = seat.evicted = True
+            self._seats.difference_update(idle)
+        for seat in idle:
+            self._counters.evictions += 1
+            if self._options.on_evict is not None:
+                self._on_evict(seat.name, *self._slots.read(seat.slot))
+            self._slots.release(seat.slot)
+
+
+def closed_stream(seat: Seat | None) -> RnnxError:
+    """The error of a request for a stream that has no place in the pool any more."""
+    name = "stream" if seat is None else f"stream {seat.name!r}"
+    if seat is not None and seat.evicted:
+        return StreamEvicted(
+            name,
+            got="a request after it was idle for longer than PoolOptions.idle_s",
+            expected="an open stream",
+            remedy="open a new one, with the snapshot that on_evict was given to go on",
+        )
+    return StreamClosedError(name, got="a request after close", expected="an open stream", remedy="open a new one")
+
+
+def _reason(error: BaseException | None) -> str:
+    match error:
+        case DeadlineExceeded():
+            return "late"
+        case PushCancelled():
+            return "cancelled"
+        case PoolClosedError() | StreamClosedError():
+            return "closed"
+    return "failed"
+
+
+def _hanging(device: str, timeout_s: float) -> StepTimeout:
+    return StepTimeout(
+        f"a step on {device}",
+        got=f"no result within {timeout_s} s",
+        expected="a result",
+        remedy="the pool takes pushes again when the step comes back; swap in a freshly loaded model to go on now",
+    )
+
+
+def _broken(error: Exception) -> BackendError:
+    broken = BackendError(
+        "a step", got=f"{type(error).__name__}: {error}", expected="a result", remedy="report it; the pool goes on"
+    )
+    broken.__cause__ = error
+    return broken
