@@ -6,6 +6,9 @@ with rnnx_runtime.load("model.onnx") as session:
     output, state = session.run(x)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from rnnx_runtime.backends import BACKEND_NAMES, BackendName
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import (
@@ -27,9 +30,14 @@ from rnnx_runtime.errors import (
     StreamEvicted,
 )
 from rnnx_runtime.loading import load
-from rnnx_runtime.pool import PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
 from rnnx_runtime.session import Session
 from rnnx_runtime.state import State
+
+if TYPE_CHECKING:
+    from rnnx_runtime.pool import PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
+
+_OF_POOL = ("PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool")
+"""Names imported on first use: the pool is a third of what `import rnnx_runtime` would cost."""
 
 __all__ = [
     "BACKEND_NAMES",
@@ -61,3 +69,9 @@ __all__ = [
     "TensorSpec",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_POOL:
+        return getattr(import_module("rnnx_runtime.pool"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
