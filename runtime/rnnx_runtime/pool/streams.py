@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx_runtime.array_views import array_from_view
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.pool.requests import Call, Push, Seat
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
@@ -49,8 +50,8 @@ class Conversation:
         return x.copy()  # type: ignore[no-any-return]
 
     def _frames_of(self, x: Any) -> Array:
-        values = _viewed(x)
         width = self._frame[0]
+        values = array_from_view(x, "input 'x'", f"a float32 frame ({width},) or chunk (T, {width})")
         if values.dtype != _FLOAT32 or values.ndim not in (1, 2) or values.shape[-1] != width or 0 in values.shape:
             raise InputError(
                 "input 'x'",
@@ -173,10 +174,6 @@ class PoolStream(Conversation):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _viewed(x: Any) -> Array:
-    return np.asarray(x)
 
 
 def _one_row(state: Any, has_layers: bool, shapes: tuple[tuple[int, ...], ...]) -> tuple[Array, Array | None]:
