@@ -28,7 +28,7 @@ class Waiting:
 
     def slice_s(self, rows: int, full: int, waited_s: float) -> float:
         """How long to wait before looking again, with so many rows there of a full batch; 0 to run them now."""
-        left = self._limit_s - waited_s
+        left = self._limit_s - max(waited_s, 0.0)  # a clock that is set back must not prolong it
         if left <= 0 or not self._adaptive:
             return max(left, 0.0)
         missing = self._worth_rows(full) - rows

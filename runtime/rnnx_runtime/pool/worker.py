@@ -182,10 +182,15 @@ class Worker:
             slice_s = self._waiting.slice_s(rows, full, now - begun)
             if slice_s <= 0 and rows:
                 break
-            before, now = now, self._wait(full - rows, slice_s) if slice_s > 0 else self._wait_for_first()
+            before = now
+            if slice_s > 0:
+                now = self._wait(max(full - rows, 1), slice_s)
+            else:
+                begun = now = self._wait_for_first()
             if not self._take(now):
                 self._waiting.saw_nothing(now - before)
-                break
+                if rows or slice_s <= 0:
+                    break  # else it waits on: once the limit is over, for the first
         return now
 
     def _full(self) -> int:
