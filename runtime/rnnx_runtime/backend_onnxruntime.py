@@ -53,6 +53,8 @@ class OnnxRuntimeBackend:
 
 
 def _written(values: list[Any], names: list[str], out: Mapping[str, NDArray[Any]]) -> list[NDArray[Any] | DeviceTensor]:
+    # Copied, for with its outputs bound to the buffers ONNX Runtime takes 15 µs more a call, and wins 0 to 2 % where an
+    # output has 2 MiB or more.
     for index, name in enumerate(names):
         if name in out:
             np.copyto(out[name], values[index], casting="no")
@@ -124,6 +126,7 @@ def _settings(onnxruntime: Any, options: SessionOptions) -> Any:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
     settings.enable_cpu_mem_arena = options.arena
     settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[options.graph_optimization])
     settings.log_severity_level = 4  # an error is raised with its whole message; the log would print it once more

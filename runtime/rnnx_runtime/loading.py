@@ -18,6 +18,7 @@ def load(
     *,
     allow_fallback: bool = False,
     threads: int = 1,
+    spinning: bool = True,
     arena: bool = True,
     graph_optimization: GraphOptimization = "all",
 ) -> Session:
@@ -34,6 +35,7 @@ def load(
         allow_fallback: run an .onnx on `ort-cpu` where `ort-cuda` cannot run, with a RuntimeWarning that says why. A
             .plan never falls back.
         threads: CPU threads of the session.
+        spinning: as `SessionOptions.spinning`.
         arena: as `SessionOptions.arena`.
         graph_optimization: as `SessionOptions.graph_optimization`.
 
@@ -42,7 +44,7 @@ def load(
         ContractError: no contract, one of another version, or one that does not match the file.
         BackendUnavailable: this host cannot run the backend; says exactly why.
         BackendError: the backend refused the model.
-        InputError: an option of `SessionOptions` that has no such value.
+        InputError: an option of `SessionOptions` with a value it cannot have.
     """
     if backend is not None and backend not in BACKEND_NAMES:
         raise BackendUnavailable(
@@ -51,7 +53,7 @@ def load(
             expected=" | ".join(BACKEND_NAMES),
             remedy="choose one of these",
         )
-    options = SessionOptions(threads=threads, arena=arena, graph_optimization=graph_optimization)
+    options = SessionOptions(threads=threads, spinning=spinning, arena=arena, graph_optimization=graph_optimization)
     model = read_model(Path(path))
     name = backend or default_backend(model)
     try:

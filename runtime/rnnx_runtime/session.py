@@ -150,12 +150,12 @@ class Session:
         """A step of a model whose `output` has a time axis, which the caller's buffer has not."""
         buffers = self._outputs.named(out)
         y = buffers.get("output")
-        axis = 1 if self.spec.batch_first else 0
+        batch_first = self.spec.batch_first
         if y is not None:
-            self._outputs.check_y(y, x.shape[1 - axis])
-            buffers["output"] = np.expand_dims(y, axis)
+            self._outputs.check_y(y, x.shape[0 if batch_first else 1])
+            buffers["output"] = y[:, None] if batch_first else y[None]
         output, state = self.run(x, state, out=buffers)
-        return output.squeeze(axis) if y is None else y, state
+        return y if y is not None else output[:, 0] if batch_first else output[0], state
 
     def _resident(self, x: Any, state: State | None, lengths: Any) -> Callable[[], float] | None:
         feeds = self._feeding.feeds(x, state, lengths)
