@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract, TensorSpec
@@ -45,21 +44,18 @@ class OnnxRuntimeBackend:
         except Exception:
             with failures_named():  # here and not around the call, which it would cost some 2 µs each time
                 raise
-        return values if out is None else _written(values, self._outputs, out)
+        if out is not None:
+            # Copied, for with its outputs bound to the buffers ONNX Runtime takes 15 µs more a call, and wins 0 to 2 %
+            # where an output has 2 MiB or more.
+            for name, buffer in out.items():
+                place = self._outputs.index(name)
+                buffer[...] = values[place]
+                values[place] = buffer
+        return values
 
     def close(self) -> None:
         """Let go of the session."""
         self._session = None
-
-
-def _written(values: list[Any], names: list[str], out: Mapping[str, NDArray[Any]]) -> list[NDArray[Any] | DeviceTensor]:
-    # Copied, for with its outputs bound to the buffers ONNX Runtime takes 15 µs more a call, and wins 0 to 2 % where an
-    # output has 2 MiB or more.
-    for index, name in enumerate(names):
-        if name in out:
-            np.copyto(out[name], values[index], casting="no")
-            values[index] = out[name]
-    return values
 
 
 def open_backend(name: str, model: OnnxFile, options: SessionOptions) -> OnnxRuntimeBackend | OnnxRuntimeCudaBackend:

@@ -143,7 +143,7 @@ class Session:
             return values[0], state
         if y is None:
             return _copy_of(values[0]), state
-        np.copyto(y, state.h)
+        y[...] = state.h
         return y, state
 
     def _step_into(self, out: Out, x: Array, state: State | None) -> tuple[Array, State]:
