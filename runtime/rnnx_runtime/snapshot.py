@@ -1,19 +1,23 @@
-"""The state of one stream as bytes: to keep it, to move it to another process, and to go on from it on another backend.
+"""The state of one stream as bytes, to go on from on any backend and in any form of the same model.
 
-    offset  bytes  what
-    0       8      the magic, b"RNNXSNAP"
-    8       2      version of this format, little-endian, as all numbers
-    10      2      N, length of the header
-    12      N      the header: JSON in UTF-8; cell, layers, directions, hidden_size, projection_size, weights_sha256
-    12+N    4·L·D·P   h, float32
-    …       4·L·D·H   c, float32, of an LSTM
-    …       32     SHA-256 of all bytes before
+The layout, all numbers little-endian:
 
-A cell's state `(P,)` is that of one layer in one direction, so that forms and backends read each other's snapshots.
+    offset   bytes       content
+    0        8           magic, `b"RNNXSNAP"`
+    8        2           format version, uint16
+    10       2           K, the header's length, uint16, at most 4096
+    12       K           header: JSON in UTF-8, an object of the model's cell, sizes, precision and weights_sha256
+    12 + K   4·L·D·P     h `(L·D, P)` in float32, C order
+    …        4·L·D·H     c `(L·D, H)` in float32, C order; an LSTM's alone
+    end - 32 32          SHA-256 over all bytes before it
+
+L layers, D directions, H hidden size, P the width of `h`; a cell is L·D = 1. Any value of float32 is a state, NaN too.
+The digest finds damage; it does not tell who wrote the bytes.
 """
 
 import hashlib
 import json
+import math
 import struct
 from typing import Any
 
@@ -21,105 +25,148 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.errors import SnapshotError
+from rnnx_runtime.errors import InputError, SnapshotError
 
 Array = NDArray[Any]
 
-MAGIC = b"RNNXSNAP"
 VERSION = 1
+MOST_HEADER_BYTES = 4096
 
+_MAGIC = b"RNNXSNAP"
 _START = struct.Struct("<8sHH")
 _DIGEST_BYTES = 32
-_SIZES = ("cell", "layers", "directions", "hidden_size", "projection_size")
+_FLOAT32 = np.dtype("<f4")
+_SIZES = ("cell", "input_size", "hidden_size", "projection_size", "layers", "directions")
+"""What a model must share with a snapshot's; its form, precision and formulation may differ."""
 
 
 def snapshot_from_state(h: Array, c: Array | None, contract: Contract) -> bytes:
-    """The bytes of one stream's state: h `(L·D, P)` and, for LSTM, c `(L·D, H)`."""
+    """One stream's state as bytes.
+
+    Args:
+        h: float32 `(L·D, P)`.
+        c: float32 `(L·D, H)`; None for GRU.
+        contract: the model whose state it is.
+
+    Raises:
+        InputError: h or c has another dtype or shape.
+        SnapshotError: the contract's texts are longer than a header may be.
+    """
     header = json.dumps(_header(contract), separators=(",", ":")).encode()
-    parts = (h,) if c is None else (h, c)
-    body = b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in parts)
-    data = _START.pack(MAGIC, VERSION, len(header)) + header + body
-    return data + hashlib.sha256(data).digest()
+    if len(header) > MOST_HEADER_BYTES:
+        raise _unfit("snapshot", f"a header of {len(header)} bytes", f"at most {MOST_HEADER_BYTES}")
+    parts = [h] if c is None else [h, c]
+    got = ", ".join(f"{part.dtype} {part.shape}" for part in parts)
+    expected = ", ".join(f"float32 {shape}" for shape in _shapes(contract))
+    if got != expected:
+        raise InputError("state of a snapshot", got=got, expected=expected, remedy="give the state of one stream")
+    values = [part.astype(_FLOAT32).tobytes() for part in parts]  # C order, whatever the array's own
+    content = b"".join([_START.pack(_MAGIC, VERSION, len(header)), header, *values])
+    return content + hashlib.sha256(content).digest()
 
 
 def state_from_snapshot(
     data: bytes | bytearray | memoryview, contract: Contract, *, any_weights: bool = False
 ) -> tuple[Array, Array | None]:
-    """The h `(L·D, P)` and c `(L·D, H)` (None for GRU) of a snapshot, checked against a model's contract.
+    """The state in a snapshot, checked against the model that is to go on from it.
 
     Args:
-        any_weights: take the state of a model with other weights and the same sizes, such as an earlier version.
+        data: what `snapshot_from_state` gave.
+        contract: the model.
+        any_weights: take a snapshot of a model with other weights too, such as one that was trained again.
+
+    Returns:
+        h `(L·D, P)` and c `(L·D, H)`, None for GRU; arrays of their own.
 
     Raises:
-        SnapshotError: not a snapshot, damaged, of another version, of a model with other sizes, or with other weights.
+        SnapshotError: no snapshot, of another format version, damaged, or of another model.
     """
-    values = _whole(data)
-    length = _START.unpack_from(values)[2]
-    header = _header_from_bytes(values[_START.size : _START.size + length])
+    data = _bytes_of(data)
+    header, values = _opened(data)
     _check_model(header, contract, any_weights)
-    return _state_from_bytes(values[_START.size + length : -_DIGEST_BYTES], contract)
+    shapes = _shapes(contract)
+    size = sum(_FLOAT32.itemsize * rows * width for rows, width in shapes)
+    if len(values) != size:
+        raise _damaged(f"{len(values)} bytes of values", f"{size}, for the sizes in its header")
+    flat, split = np.frombuffer(values, _FLOAT32), math.prod(shapes[0])
+    parts = (flat[:split], flat[split:])
+    h, *rest = (part.reshape(shape).astype(np.float32) for part, shape in zip(parts, shapes, strict=False))
+    return h, rest[0] if rest else None
 
 
 def _header(contract: Contract) -> dict[str, Any]:
-    return {name: getattr(contract, name) for name in _SIZES} | {"weights_sha256": contract.source.weights_sha256}
+    sizes = {name: getattr(contract, name) for name in _SIZES}
+    return {**sizes, "precision": contract.precision, "weights_sha256": contract.source.weights_sha256}
 
 
-def _whole(data: object) -> bytes:
-    """The bytes of a snapshot of this version whose digest is right."""
+def _shapes(contract: Contract) -> list[tuple[int, int]]:
+    """The shapes of h and, for LSTM, c."""
+    rows = contract.layers * contract.directions
+    shapes = [(rows, contract.projection_size), (rows, contract.hidden_size)]
+    return shapes if contract.cell == "lstm" else shapes[:1]
+
+
+def _bytes_of(data: object) -> bytes:
+    """The data as bytes that no other thread can change while they are checked."""
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise _refusal(type(data).__name__, "bytes that snapshot() gave", "give bytes")
-    values = bytes(data)
-    if len(values) < _START.size + _DIGEST_BYTES:
-        raise _refusal(f"{len(values)} bytes", "a whole snapshot", "it was truncated: take an earlier one")
-    magic, version, length = _START.unpack_from(values)
-    if magic != MAGIC:
-        raise _refusal(f"data that begins with {magic!r}", f"{MAGIC!r}", "give bytes that snapshot() gave")
+        raise _unfit("snapshot", type(data).__name__, "bytes, a bytearray or a memoryview")
+    least = _START.size + _DIGEST_BYTES
+    size = data.nbytes if isinstance(data, memoryview) else len(data)
+    if size < least:
+        raise _damaged(f"{size} bytes", f"at least {least}")
+    return bytes(data)
+
+
+def _opened(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """The header and the bytes of the values of data whose digest is right."""
+    magic, version, header_size = _START.unpack_from(data)
+    if magic != _MAGIC:
+        raise _unfit("snapshot", f"data that starts with {magic!r}", f"{_MAGIC!r}")
     if version != VERSION:
-        raise _refusal(f"format version {version}", f"version {VERSION}", "read it with the rnnx that wrote it")
-    if hashlib.sha256(values[:-_DIGEST_BYTES]).digest() != values[-_DIGEST_BYTES:]:
-        raise _refusal("other bytes than were written", "its own SHA-256", "it was damaged: take an earlier one")
-    if _START.size + length > len(values) - _DIGEST_BYTES:
-        raise _refusal(f"a header of {length} bytes", "one within the snapshot", "take an earlier snapshot")
-    return values
+        remedy = "use the version of rnnx that wrote it"
+        raise SnapshotError("snapshot", got=f"format {version}", expected=f"format {VERSION}", remedy=remedy)
+    content = memoryview(data)[:-_DIGEST_BYTES]
+    if hashlib.sha256(content).digest() != data[-_DIGEST_BYTES:]:
+        raise _damaged("bytes of another SHA-256", "the one at its end")
+    # A right digest says that the bytes are whole, not that they were written by this module.
+    most = min(MOST_HEADER_BYTES, len(content) - _START.size)
+    if header_size > most:
+        raise _damaged(f"a header of {header_size} bytes", f"at most {most}")
+    end = _START.size + header_size
+    return _parsed(bytes(content[_START.size : end])), content[end:]
 
 
-def _header_from_bytes(data: bytes) -> dict[str, Any]:
+def _parsed(header: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(data)
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        raise _refusal("a header that is no JSON object", "a JSON object", "take an earlier snapshot")
-    return header
+        found = json.loads(header.decode("utf-8"))
+    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str | int) for value in found.values()):
+        raise _damaged("a header that is no JSON object of texts and numbers", "the one that was written")
+    return found
 
 
 def _check_model(header: dict[str, Any], contract: Contract, any_weights: bool) -> None:
     expected = _header(contract)
     differing = [name for name in _SIZES if header.get(name) != expected[name]]
     if differing:
-        raise _refusal(
-            ", ".join(f"{name} {header.get(name)!r}" for name in differing),
-            ", ".join(f"{name} {expected[name]!r}" for name in differing),
-            "restore it with the model that it was taken from",
+        got, wanted = (", ".join(f"{name} {values.get(name)!r}" for name in differing) for values in (header, expected))
+        raise _unfit("snapshot of another model", got, wanted)
+    weights = header.get("weights_sha256")
+    if not any_weights and weights != contract.source.weights_sha256:
+        raise SnapshotError(
+            "snapshot of another model",
+            got=f"weights {str(weights)[:12]!r}…",
+            expected=f"weights {contract.source.weights_sha256[:12]!r}…",
+            remedy="restore it on the model it was taken from, or with any_weights=True on one that goes on from it",
         )
-    if header.get("weights_sha256") != expected["weights_sha256"] and not any_weights:
-        raise _refusal(
-            f"weights {str(header.get('weights_sha256'))[:12]}…",
-            f"{expected['weights_sha256'][:12]}…, those of the model",
-            "restore it with the model that it was taken from, or say any_weights=True for a new version of it",
-        )
 
 
-def _state_from_bytes(body: bytes, contract: Contract) -> tuple[Array, Array | None]:
-    lead = contract.layers * contract.directions
-    widths = [contract.projection_size] + ([contract.hidden_size] if contract.cell == "lstm" else [])
-    expected = 4 * lead * sum(widths)
-    if len(body) != expected:
-        raise _refusal(f"{len(body)} bytes of state", f"{expected}", "take an earlier snapshot")
-    values = np.frombuffer(body, "<f4").astype(np.float32)
-    h, *rest = (part.reshape(lead, -1) for part in np.split(values, [lead * widths[0]])[: len(widths)])
-    return h, rest[0] if rest else None
+def _unfit(subject: str, got: str, expected: str) -> SnapshotError:
+    return SnapshotError(
+        subject, got=got, expected=expected, remedy="give what snapshot() of a stream of this model gave"
+    )
 
 
-def _refusal(got: str, expected: str, remedy: str) -> SnapshotError:
-    return SnapshotError("snapshot", got=got, expected=expected, remedy=remedy)
+def _damaged(got: str, expected: str) -> SnapshotError:
+    return SnapshotError("damaged snapshot", got=got, expected=expected, remedy="take an earlier copy, or start anew")
