@@ -3,7 +3,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -14,11 +14,23 @@ from torch import nn
 
 import rnnx
 import rnnx_runtime
-from rnnx_runtime import BackendError, BackendUnavailable, Contract, ContractError, FileDamagedError, InputError
+from rnnx_runtime import (
+    BackendError,
+    BackendName,
+    BackendUnavailable,
+    Contract,
+    ContractError,
+    FileDamagedError,
+    InputError,
+    backend_policy,
+    loading,
+)
 from rnnx_runtime.backend_policy import default_backend
+from rnnx_runtime.backends import Backend, open_backend
 from rnnx_runtime.contract import json_from_contract
-from rnnx_runtime.model_file import read_onnx, read_plan
+from rnnx_runtime.model_file import ModelFile, read_onnx, read_plan
 from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
+from rnnx_runtime.session_options import SessionOptions
 from rnnx_runtime.sidecar import Flavor, Range, Sidecar, sidecar_path, text_from_sidecar
 
 SEED = 20262
@@ -72,11 +84,24 @@ def test_an_unknown_backend_is_refused(exported: Path, backend: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None, True, 10**12])
-def test_threads_must_be_a_whole_number_of_one_or_more(exported: Path, threads: Any) -> None:
-    with pytest.raises(InputError) as caught:
-        rnnx_runtime.load(exported, threads=threads)
-    assert str(caught.value) == f"threads: got {threads!r}, expected a whole number from 1 to 1024; leave it out for 1"
+@pytest.mark.parametrize("options", [{"threads": 0}, {"spinning": 1}, {"arena": 1}, {"graph_optimization": "most"}])
+def test_an_option_with_a_value_it_cannot_have_is_refused_before_the_file_is_read(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"^{next(iter(options))}: got "):
+        rnnx_runtime.load("gone.onnx", **options)
+
+
+def test_options_reach_the_backend(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[SessionOptions] = []
+
+    def opened(name: BackendName, model: ModelFile, options: SessionOptions) -> Backend:
+        given.append(options)
+        return open_backend(name, model, options)
+
+    monkeypatch.setattr(loading, "open_backend", opened)
+    changed: dict[str, Any] = {"threads": 2, "spinning": False, "arena": False, "graph_optimization": "basic"}
+    rnnx_runtime.load(exported, "ort-cpu").close()
+    rnnx_runtime.load(exported, "ort-cpu", **changed).close()
+    assert given == [SessionOptions(), SessionOptions(**changed)]
 
 
 def test_more_threads_give_the_same_results(exported: Path) -> None:
@@ -102,10 +127,86 @@ def test_a_plan_on_onnx_runtime_is_refused(tmp_path: Path, contract: Contract, b
 
 
 @pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
-def test_the_file_decides_the_backend(tmp_path: Path, exported: Path, contract: Contract, flavor: Flavor) -> None:
+def test_a_plan_runs_on_the_library_that_built_it(tmp_path: Path, contract: Contract, flavor: Flavor) -> None:
     write_plan(tmp_path / "model.plan", contract, flavor)
     assert default_backend(read_plan(tmp_path / "model.plan")) == flavor
-    assert default_backend(read_onnx(exported)) == "ort-cpu"
+
+
+class Host:
+    """A host whose GPU is `gpu`, with a CUDA build of ONNX Runtime; `opened` is what was tried, in order."""
+
+    def __init__(self) -> None:
+        self.gpu: Literal["none", "broken", "works"] = "none"
+        self.opened: list[str] = []
+
+    def open_backend(self, name: BackendName, model: ModelFile, options: SessionOptions) -> Backend:
+        self.opened.append(name)
+        if name in ("tensorrt", "tensorrt-rtx") or (name == "ort-cuda" and self.gpu != "works"):
+            raise BackendUnavailable(f"backend {name}", got="no cuDNN", expected="it", remedy="install it")
+        return open_backend("ort-cpu", model, options)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host()
+    monkeypatch.setattr(backend_policy, "_is_cuda_build", lambda: True)
+    monkeypatch.setattr(backend_policy, "gpu_is_present", lambda: host.gpu != "none")
+    monkeypatch.setattr(loading, "open_backend", host.open_backend)
+    return host
+
+
+@pytest.mark.parametrize(
+    ("gpu", "named", "allow_fallback", "opened"),
+    [
+        pytest.param("none", None, False, ["ort-cpu"], id="no-gpu"),
+        pytest.param("works", None, False, ["ort-cuda"], id="gpu"),
+        pytest.param("works", "ort-cuda", True, ["ort-cuda"], id="gpu-named"),
+        pytest.param("works", "ort-cpu", False, ["ort-cpu"], id="cpu-named"),
+    ],
+)
+def test_an_onnx_runs_where_the_policy_says(
+    exported: Path, host: Host, gpu: Any, named: Any, allow_fallback: bool, opened: list[str]
+) -> None:
+    host.gpu = gpu
+    with rnnx_runtime.load(exported, named, allow_fallback=allow_fallback) as session:
+        assert session.backend == opened[-1]
+    assert host.opened == opened
+
+
+@pytest.mark.parametrize(
+    ("gpu", "named"), [("broken", None), ("broken", "ort-cuda"), ("none", "ort-cuda")], ids=["found", "named", "absent"]
+)
+def test_a_gpu_that_was_meant_and_cannot_run_is_an_error(exported: Path, host: Host, gpu: Any, named: Any) -> None:
+    host.gpu = gpu
+    with pytest.raises(BackendUnavailable, match="backend ort-cuda: got no cuDNN"):
+        rnnx_runtime.load(exported, named)
+    assert host.opened == ["ort-cuda"]
+
+
+@pytest.mark.parametrize("named", [None, "ort-cuda"])
+def test_a_fallback_that_is_allowed_is_said_once_with_its_reason(exported: Path, host: Host, named: Any) -> None:
+    host.gpu = "broken"
+    with pytest.warns(RuntimeWarning, match=r"model\.onnx runs on ort-cpu: backend ort-cuda: got no cuDNN") as caught:
+        session = rnnx_runtime.load(exported, named, allow_fallback=True)
+    assert session.backend == "ort-cpu"
+    assert [warning.filename for warning in caught] == [__file__]
+    session.close()
+
+
+def test_a_plan_never_falls_back(tmp_path: Path, contract: Contract, host: Host) -> None:
+    write_plan(tmp_path / "model.plan", contract, "tensorrt")
+    with pytest.raises(BackendUnavailable) as caught:
+        rnnx_runtime.load(tmp_path / "model.plan", allow_fallback=True)
+    assert caught.value.remedy == (
+        "install it; a plan never falls back: load the .onnx it was built from to run on a CPU"
+    )
+    assert host.opened == ["tensorrt"]
+
+
+def test_an_onnx_on_an_engine_does_not_fall_back(exported: Path, host: Host) -> None:
+    with pytest.raises(BackendUnavailable, match="backend tensorrt: got no cuDNN"):
+        rnnx_runtime.load(exported, "tensorrt", allow_fallback=True)
+    assert host.opened == ["tensorrt"]
 
 
 @pytest.mark.parametrize(("backend", "extra"), [("ort-cpu", "cpu"), ("ort-cuda", "gpu")])
