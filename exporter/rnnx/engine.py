@@ -85,7 +85,7 @@ def build_engine(
         plan, build_s = _timed_build(library, model, chosen, listener)
         sidecar = _sidecar(library, model, plan, chosen, targets)
         (stage / target.name).write_bytes(plan.data)
-        (stage / sidecar_path(target).name).write_text(text_from_sidecar(sidecar), encoding="utf-8")
+        (stage / sidecar_path(target).name).write_bytes(text_from_sidecar(sidecar).encode())
         _keep_timing_cache(chosen.timing_cache, plan)
     return EngineReport(
         path=target,

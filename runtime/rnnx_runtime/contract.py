@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
 
 from rnnx_runtime.errors import ContractError
@@ -11,6 +12,9 @@ CellKind = Literal["lstm", "gru"]
 Dim = str | int
 
 SCHEMA = 1
+
+LARGEST_SIZE = 2**31 - 1
+"""No dim is larger: kernels count in 32 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +116,8 @@ def contract_from_json(data: object, subject: str) -> Contract:
     Raises:
         ContractError: another schema version, a key missing or unknown, or a value of the wrong type or range.
     """
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        got = f"schema {data.get('schema')!r}" if isinstance(data, dict) else type(data).__name__
+    if not isinstance(data, dict) or not is_schema(data.get("schema"), SCHEMA):
+        got = f"schema {short_repr(data.get('schema'))}" if isinstance(data, dict) else type(data).__name__
         raise ContractError(
             f"contract of {subject}",
             got=got,
@@ -124,9 +128,19 @@ def contract_from_json(data: object, subject: str) -> Contract:
     try:
         contract = Contract(**{**values, "source": Source(**values["source"])})
     except (TypeError, KeyError) as error:
-        raise _malformed(subject, str(error), "exactly the keys of a contract") from None
+        raise _malformed(subject, str(error)[:200], "exactly the keys of a contract") from None
     _check_values(contract, subject)
     return contract
+
+
+def is_schema(found: object, known: int) -> bool:
+    """Whether a schema's version is the known one and no other value that Python calls equal, such as 1.0 or true."""
+    return type(found) is int and found == known
+
+
+def is_size(value: object) -> bool:
+    """Whether a value can be a dim: a whole number from 1 to `LARGEST_SIZE`."""
+    return type(value) is int and 1 <= value <= LARGEST_SIZE
 
 
 def _check_values(contract: Contract, subject: str) -> None:
@@ -134,21 +148,18 @@ def _check_values(contract: Contract, subject: str) -> None:
     rules = {
         "form": contract.form in get_args(Form),
         "cell": contract.cell in get_args(CellKind),
-        **{key: _is_size(getattr(contract, key)) for key in ("input_size", "hidden_size", "projection_size", "layers")},
+        **{key: is_size(getattr(contract, key)) for key in ("input_size", "hidden_size", "projection_size", "layers")},
         "directions": contract.directions in (1, 2) and type(contract.directions) is int,
-        "steps": _is_size(contract.steps) if unrolled else contract.steps is None,
+        "steps": is_size(contract.steps) if unrolled else contract.steps is None,
         **{key: type(getattr(contract, key)) is bool for key in ("batch_first", "state_inputs", "lengths")},
         **{key: isinstance(getattr(contract, key), str) for key in ("precision", "formulation", "golden_sha256")},
-        "source": all(isinstance(value, str) for value in asdict(contract.source).values()),
-        "versions": isinstance(contract.versions, Mapping),
+        "source": all(isinstance(getattr(contract.source, key), str) for key in ("file", "module", "weights_sha256")),
+        "versions": isinstance(contract.versions, Mapping)
+        and all(isinstance(text, str) for pair in contract.versions.items() for text in pair),
     }
     for key, holds in rules.items():
         if not holds:
-            raise _malformed(subject, f"{key} = {getattr(contract, key)!r}", f"a valid {key}")
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and value >= 1
+            raise _malformed(subject, f"{key} = {short_repr(getattr(contract, key))}", f"a valid {key}")
 
 
 def _malformed(subject: str, got: str, expected: str) -> ContractError:

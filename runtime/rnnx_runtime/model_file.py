@@ -1,23 +1,40 @@
-"""Reading an .onnx or a .plan with its contract, every byte checked before any engine sees it."""
+"""Reading an .onnx or a .plan with its contract, every byte checked before any engine sees it.
+
+A symbolic link to a model is followed: deployments switch versions so. External data lies beside the file that the link
+leads to, and is itself no link.
+"""
 
 import hashlib
-import json
+import os
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from rnnx_runtime.contract import Contract, contract_from_json
 from rnnx_runtime.errors import ContractError, FileDamagedError
+from rnnx_runtime.external_data import ExternalTensor, external_size, external_tensors, refuse_external
+from rnnx_runtime.onnx_metadata import metadata_value
+from rnnx_runtime.regular_file import open_regular, read_regular
 from rnnx_runtime.seal import SEAL_KEY, check_seal, is_sealed
 from rnnx_runtime.sidecar import Sidecar, check_plan, read_sidecar
+from rnnx_runtime.strict_json import value_from_json
 
-CONTRACT_START = '{"schema": '
-"""How the contract's JSON text begins inside an .onnx file."""
+LARGEST_ONNX = 2**31 - 1
+"""Bytes of the largest protobuf; larger weights are external data."""
+
+LARGEST_PLAN = 2**34
+"""Bytes; several times what the largest exported model takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxFile:
-    """A checked .onnx file; `external_data` is the weights' own file, for models too large for one protobuf."""
+    """A checked .onnx file; `external_data` is the weights' own file, for models too large for one protobuf.
+
+    `data` is what was checked, and what an engine gets. With `external_data` an engine opens both files once more, by
+    `path`: whoever can write to their folder can change them in between, as they could have changed and sealed them
+    before.
+    """
 
     path: Path
     contract: Contract
@@ -46,8 +63,8 @@ def read_model(path: Path) -> ModelFile:
     """Read a model by its suffix.
 
     Raises:
-        FileDamagedError: missing, of another suffix, truncated, or changed since it was written.
-        ContractError: it has no contract, or one that this version cannot read.
+        FileDamagedError: missing, no regular file, of another suffix, truncated, or changed since it was written.
+        ContractError: it has no contract, or one that this version cannot read, or external data elsewhere.
     """
     match path.suffix:
         case ".onnx":
@@ -61,7 +78,7 @@ def read_model(path: Path) -> ModelFile:
 
 def read_onnx(path: Path) -> OnnxFile:
     """Read and check an .onnx file; raises as `read_model`."""
-    data = _bytes_of(path)
+    data = _bytes_of(path, LARGEST_ONNX)
     if not is_sealed(data):
         raise ContractError(
             str(path),
@@ -70,24 +87,27 @@ def read_onnx(path: Path) -> OnnxFile:
             remedy="export it with rnnx export; a truncated copy also looks like this",
         )
     check_seal(data, str(path))
-    values = _contract_values(data, path)
-    values.pop(SEAL_KEY, None)
-    external = values.pop("external_data", None)
+    values, tensors = _contract_values(data, path), _external_tensors(data, path)
+    entry = values.pop("external_data", None)
     contract = contract_from_json(values, str(path))
-    return OnnxFile(path=path, contract=contract, data=data, external_data=_external_data(path, external))
+    if entry is None:
+        refuse_external(tensors, str(path))
+        return OnnxFile(path=path, contract=contract, data=data, external_data=None)
+    real = path.resolve()
+    return OnnxFile(path=real, contract=contract, data=data, external_data=_external_data(real, entry, tensors))
 
 
 def read_plan(path: Path) -> PlanFile:
     """Read and check a .plan file and its sidecar; raises as `read_model`."""
-    data = _bytes_of(path)
+    data = _bytes_of(path, LARGEST_PLAN)
     sidecar = read_sidecar(path)
     check_plan(sidecar, path, data)
     return PlanFile(path=path, sidecar=sidecar, data=data)
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: Path, most: int) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, most)
     except OSError as error:
         raise FileDamagedError(
             str(path), got=error.strerror or str(error), expected="a readable file", remedy="check the path"
@@ -95,37 +115,35 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _contract_values(data: bytes, path: Path) -> dict[str, Any]:
-    start = data.rfind(CONTRACT_START.encode())
     try:
-        text = data[start:].decode("utf-8", "replace") if start >= 0 else ""
-        values: Any = json.JSONDecoder().raw_decode(text)[0]
-    except (ValueError, RecursionError) as error:
-        raise ContractError(
-            str(path), got=f"a contract that is not JSON ({error})", expected="JSON", remedy="export the model again"
-        ) from None
-    return dict(values)
+        values = value_from_json(metadata_value(data, "rnnx"))
+    except ValueError as error:
+        raise _malformed(path, f"a contract that cannot be read ({error})", "JSON in the model's metadata") from None
+    if not isinstance(values, dict) or values.pop(SEAL_KEY, None) is None:
+        raise _malformed(path, "a contract without the file's seal", "an object that holds it")
+    return values
 
 
-def _external_data(model: Path, entry: Any) -> Path | None:
-    if entry is None:
-        return None
-    name = str(entry.get("file")) if isinstance(entry, dict) else ""
-    path = model.parent / name
-    if Path(name).name != name or path.is_symlink():
-        raise ContractError(
-            str(model),
-            got=f"external data at {name!r}",
-            expected="a plain file beside the model",
-            remedy="export the model again",
-        )
+def _external_tensors(data: bytes, path: Path) -> list[ExternalTensor]:
     try:
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        return external_tensors(data)
+    except ValueError as error:
+        raise _malformed(path, f"no ONNX graph ({error})", "one that rnnx export wrote") from None
+
+
+def _external_data(model: Path, entry: Any, tensors: list[ExternalTensor]) -> Path:
+    name, digest = (entry.get("file"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
+    if not isinstance(name, str) or Path(name).name != name or name in ("", "..") or (model.parent / name).is_symlink():
+        raise _malformed(model, f"external data at {name!r}", "a plain file beside the model")
+    path, size = model.parent / name, external_size(tensors, name, str(model))
+    try:
+        with open_regular(path, follow_links=False) as file:
+            actual = _digest_of(file, size)
     except OSError as error:
         raise FileDamagedError(
             str(path), got=error.strerror or str(error), expected="the model's weights", remedy="copy both files"
         ) from None
-    if actual != entry.get("sha256"):
+    if actual != digest:
         raise FileDamagedError(
             str(path),
             got="other bytes than were exported",
@@ -133,3 +151,13 @@ def _external_data(model: Path, entry: Any) -> Path | None:
             remedy="copy both files anew",
         )
     return path
+
+
+def _digest_of(file: BufferedReader, size: int) -> str | None:
+    """The SHA-256 of a file that has this size; None for another, however large, without reading it."""
+    same = os.fstat(file.fileno()).st_size == size
+    return hashlib.file_digest(file, "sha256").hexdigest() if same else None
+
+
+def _malformed(path: Path, got: str, expected: str) -> ContractError:
+    return ContractError(str(path), got=got, expected=expected, remedy="export the model again")

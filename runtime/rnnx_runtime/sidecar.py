@@ -1,18 +1,28 @@
-"""The sidecar of an engine: `<plan>.json`, which says what the plan beside it holds and pins it by SHA-256."""
+"""The sidecar of an engine: `<plan>.json`, which says what the plan beside it holds and pins it by SHA-256.
+
+It is sealed, as an .onnx is: a sidecar with one digit changed would describe the engine wrongly.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
 
-from rnnx_runtime.contract import Contract, contract_from_json, json_from_contract
+from rnnx_runtime.contract import LARGEST_SIZE, Contract, contract_from_json, is_schema, is_size, json_from_contract
 from rnnx_runtime.errors import ContractError, FileDamagedError
+from rnnx_runtime.regular_file import read_regular
+from rnnx_runtime.seal import BLANK, SEAL_KEY, check_seal, is_sealed, sealed
+from rnnx_runtime.strict_json import value_from_json
 
 Flavor = Literal["tensorrt", "tensorrt-rtx"]
 
-SCHEMA = 1
+SCHEMA = 2
+
+LARGEST_SIDECAR = 2**20
+"""Bytes; rnnx writes about two thousand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,34 +61,31 @@ def sidecar_path(plan: Path) -> Path:
 
 
 def text_from_sidecar(sidecar: Sidecar) -> str:
-    """The sidecar as JSON text."""
-    data = {"schema": SCHEMA, **asdict(sidecar), "contract": json_from_contract(sidecar.contract)}
-    return json.dumps(data, indent=2) + "\n"
+    """The sidecar as sealed JSON text, in ASCII."""
+    data = {"schema": SCHEMA, **asdict(sidecar), "contract": json_from_contract(sidecar.contract), SEAL_KEY: BLANK}
+    return sealed((json.dumps(data, indent=2) + "\n").encode()).decode()
 
 
 def read_sidecar(plan: Path) -> Sidecar:
     """The sidecar of a plan.
 
     Raises:
-        ContractError: it is missing, not JSON, of another schema, or malformed.
+        ContractError: it is missing, without a seal, not JSON, of another schema, or malformed.
+        FileDamagedError: it is not the text that was written.
     """
     path = sidecar_path(plan)
+    data = _bytes_of(path, plan)
+    if not is_sealed(data):
+        raise _malformed(path, "no seal", "a whole sidecar, as this version of rnnx writes it")
+    check_seal(data, str(path), "it was changed after it was written: copy it anew, or build the engine again")
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ContractError(
-            str(plan),
-            got="no sidecar",
-            expected=f"{path.name} beside it",
-            remedy="copy the sidecar along with the plan, or build the engine again with rnnx build-engine",
-        ) from None
-    except OSError as error:
-        raise _malformed(path, error.strerror or str(error), "a readable file") from None
-    except (ValueError, RecursionError) as error:
+        values = value_from_json(data)
+    except ValueError as error:
         raise _malformed(path, str(error), "JSON") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+    if not isinstance(values, dict) or not is_schema(values.pop("schema", None), SCHEMA):
         raise _malformed(path, "another schema", f"schema {SCHEMA}")
-    return _sidecar_from_json({key: value for key, value in data.items() if key != "schema"}, path)
+    values.pop(SEAL_KEY, None)
+    return _sidecar_from_json(values, path)
 
 
 def check_plan(sidecar: Sidecar, plan: Path, data: bytes) -> None:
@@ -97,28 +104,40 @@ def check_plan(sidecar: Sidecar, plan: Path, data: bytes) -> None:
         )
 
 
+def _bytes_of(path: Path, plan: Path) -> bytes:
+    try:
+        return read_regular(path, LARGEST_SIDECAR)
+    except FileNotFoundError:
+        raise ContractError(
+            str(plan),
+            got="no sidecar",
+            expected=f"{path.name} beside it",
+            remedy="copy the sidecar along with the plan, or build the engine again with rnnx build-engine",
+        ) from None
+    except OSError as error:
+        raise _malformed(path, error.strerror or str(error), "a readable file") from None
+
+
 def _sidecar_from_json(data: dict[str, Any], path: Path) -> Sidecar:
     try:
         profiles = tuple({dim: Range(**sizes) for dim, sizes in profile.items()} for profile in data["profiles"])
         contract = contract_from_json(data["contract"], str(path))
         sidecar = Sidecar(**{**data, "contract": contract, "profiles": profiles, "targets": tuple(data["targets"])})
     except (TypeError, KeyError, AttributeError) as error:
-        raise _malformed(path, str(error), "exactly the keys of a sidecar") from None
+        raise _malformed(path, str(error)[:200], "exactly the keys of a sidecar") from None
     ranges = [(sizes.min, sizes.opt, sizes.max) for profile in profiles for sizes in profile.values()]
     texts = (sidecar.version, sidecar.plan_sha256, sidecar.onnx_sha256, *sidecar.targets)
     if sidecar.flavor not in get_args(Flavor):
-        raise _malformed(path, f"flavor {sidecar.flavor!r}", " or ".join(get_args(Flavor)))
+        raise _malformed(path, f"flavor {short_repr(sidecar.flavor)}", " or ".join(get_args(Flavor)))
     if not all(isinstance(text, str) for text in texts) or not isinstance(data["targets"], list):
         raise _malformed(path, "a value of the wrong type", "version, targets and digests as text")
     dims = {dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str)}
     if not profiles or any(profile.keys() != dims for profile in profiles):
         raise _malformed(path, "profiles that do not fit the model", f"profiles with ranges for {sorted(dims)}")
     if type(sidecar.tf32) is not bool:
-        raise _malformed(path, f"tf32 {sidecar.tf32!r}", "true or false")
-    if not all(type(size) is int for sizes in ranges for size in sizes) or not all(
-        1 <= a <= b <= c for a, b, c in ranges
-    ):
-        raise _malformed(path, "a profile out of order or of the wrong type", "1 ≤ min ≤ opt ≤ max")
+        raise _malformed(path, f"tf32 {short_repr(sidecar.tf32)}", "true or false")
+    if not all(is_size(size) for sizes in ranges for size in sizes) or not all(a <= b <= c for a, b, c in ranges):
+        raise _malformed(path, "a profile out of order or of the wrong type", f"1 ≤ min ≤ opt ≤ max ≤ {LARGEST_SIZE}")
     return sidecar
 
 

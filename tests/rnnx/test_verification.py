@@ -25,6 +25,7 @@ from rnnx.verify_options import VerifyOptions
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime import BackendError, BackendUnavailable, Contract, FileDamagedError, loading
 from rnnx_runtime.model_file import ModelFile, read_onnx
+from rnnx_runtime.seal import sealed
 from rnnx_runtime.session_options import SessionOptions
 from rnnx_runtime.sidecar import Range, Sidecar, sidecar_path, text_from_sidecar
 
@@ -147,7 +148,7 @@ def test_a_sidecar_of_another_contract_is_refused(tmp_path: Path) -> None:
     model, _ = _export(tmp_path, nn.LSTM(5, 8))
     plan = _plan(model, SMALL)
     path = plan.with_name("model.plan.json")
-    path.write_text(path.read_text().replace('"hidden_size": 8', '"hidden_size": 9'))
+    path.write_bytes(sealed(path.read_bytes().replace(b'"hidden_size": 8', b'"hidden_size": 9')))
     with pytest.raises(EngineError, match="got another contract than its model's"):
         verify(model, VerifyOptions(engine=plan, latency=False))
 

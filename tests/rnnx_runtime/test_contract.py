@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnx_runtime import Contract, ContractError, TensorSpec
-from rnnx_runtime.contract import Source, contract_from_json, json_from_contract
+from rnnx_runtime.contract import LARGEST_SIZE, Source, contract_from_json, json_from_contract
 
-sizes = st.integers(1, 2**40)
+sizes = st.integers(1, LARGEST_SIZE)
 texts = st.text(max_size=20)
 unrolled = st.tuples(st.just("unrolled"), sizes)
 others = st.tuples(st.sampled_from(["encoder", "step"]), st.none())
@@ -146,6 +146,8 @@ def test_one_changed_value_gives_a_contract_or_a_contract_error(drawn: Contract,
         ("cell", "rnn"),
         ("input_size", 0),
         ("input_size", 2.0),
+        ("input_size", LARGEST_SIZE + 1),
+        ("hidden_size", float("nan")),
         ("hidden_size", "4"),
         ("projection_size", -1),
         ("layers", True),
@@ -158,6 +160,7 @@ def test_one_changed_value_gives_a_contract_or_a_contract_error(drawn: Contract,
         ("precision", 32),
         ("formulation", None),
         ("versions", ["0.1.0"]),
+        ("versions", {"rnnx": 1}),
     ],
 )
 def test_a_value_of_the_wrong_type_or_range_is_refused(contract: Contract, key: str, value: object) -> None:
@@ -167,6 +170,30 @@ def test_a_value_of_the_wrong_type_or_range_is_refused(contract: Contract, key: 
         f"contract of model.onnx: got {key} = {value!r}, expected a valid {key}; "
         "export the model again with rnnx export"
     )
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = {"file": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"precision": nested(100_000)}, id="deep"),
+        pytest.param({"source": {"file": nested(100_000), "module": "", "weights_sha256": ""}}, id="deep-source"),
+        pytest.param({"layers": 10**4000}, id="digits"),
+        pytest.param({"formulation": ["x" * 10**6] * 100}, id="long"),
+        pytest.param({"x" * 10**6: 1}, id="long-key"),
+        pytest.param({"schema": "x" * 10**6}, id="long-schema"),
+    ],
+)
+def test_a_refusal_is_short_however_large_the_value(contract: Contract, change: dict[str, object]) -> None:
+    with pytest.raises(ContractError) as caught:
+        contract_from_json({**json_from_contract(contract), **change}, "model.onnx")
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("steps", [None, 0, "3"])
@@ -189,6 +216,8 @@ def without(key: str) -> Callable[[dict[str, Any]], object]:
         pytest.param(lambda values: {**values, "source": {"file": "a"}}, "module", id="source-incomplete"),
         pytest.param(lambda values: {**values, "schema": 2}, "schema 2", id="schema-newer"),
         pytest.param(without("schema"), "schema None", id="schema-missing"),
+        pytest.param(lambda values: {**values, "schema": True}, "schema True", id="schema-true"),
+        pytest.param(lambda values: {**values, "schema": 1.0}, r"schema 1\.0", id="schema-fraction"),
         pytest.param(lambda values: [values], "got list", id="no-object"),
     ],
 )

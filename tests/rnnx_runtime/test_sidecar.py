@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from rnnx_runtime import Contract, ContractError, FileDamagedError
+from rnnx_runtime.seal import BLANK, SEAL_KEY, sealed
 from rnnx_runtime.sidecar import Range, Sidecar, check_plan, read_sidecar, sidecar_path, text_from_sidecar
 
 PLAN = b"ftrt plan bytes"
@@ -40,7 +42,7 @@ def plan(tmp_path: Path, sidecar: Sidecar) -> Path:
 
 def edit(plan: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = sidecar_path(plan)
-    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+    path.write_bytes(sealed(json.dumps(change(json.loads(path.read_bytes()))).encode()))
 
 
 def test_a_sidecar_survives_its_file(plan: Path, sidecar: Sidecar) -> None:
@@ -63,11 +65,66 @@ def test_a_missing_sidecar_says_what_to_copy(plan: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b'{"schema": 2}'])
-def test_a_sidecar_that_is_no_sidecar_is_refused(plan: Path, content: bytes) -> None:
+def test_a_sidecar_without_a_seal_is_refused(plan: Path, content: bytes) -> None:
     sidecar_path(plan).write_bytes(content)
+    with pytest.raises(ContractError) as caught:
+        read_sidecar(plan)
+    assert str(caught.value) == (
+        f"{sidecar_path(plan)}: got no seal, expected a whole sidecar, as this version of rnnx writes it; "
+        "build the engine again with rnnx build-engine"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        pytest.param("{%s", "Expecting ',' delimiter", id="no-json"),
+        pytest.param("[{%s}]", "another schema", id="no-object"),
+        pytest.param('{"schema": 1, %s}', "another schema", id="schema-older"),
+        pytest.param('{"schema": true, %s}', "another schema", id="schema-true"),
+        pytest.param('{"schema": 2.0, %s}', "another schema", id="schema-fraction"),
+        pytest.param('{"schema": 2, "tf32": NaN, %s}', "NaN, which is no JSON number", id="nan"),
+        pytest.param('{"schema": 2, "tf32": -Infinity, %s}', "-Infinity, which is no JSON number", id="infinity"),
+        pytest.param('{"schema": 2, "schema": 2, %s}', "a key given twice", id="key-twice"),
+        pytest.param('{"schema": 2, "x": ' + "[" * 1000 + "]" * 1000 + ", %s}", "nested deeper than 16", id="deep"),
+        pytest.param('{"schema": 2, "x": ' + "[" * 99999 + ", %s}", "nested deeper than 16", id="bottomless"),
+        pytest.param('{"schema": 2, "x": ' + "9" * 5000 + ", %s}", "Exceeds the limit", id="digits"),
+        pytest.param('{"schema": 2, "\\ud800": 1, %s}', "exactly the keys of a sidecar", id="surrogate"),
+    ],
+)
+def test_a_good_seal_on_what_is_no_sidecar_is_refused(plan: Path, content: str, got: str) -> None:
+    text = content.replace("%s", f'"{SEAL_KEY}": "{BLANK}"')
+    sidecar_path(plan).write_bytes(sealed(text.encode()))
+    with pytest.raises(ContractError, match=r"model\.plan\.json: got .*; build the engine again") as caught:
+        read_sidecar(plan)
+    assert got in str(caught.value)
+
+
+def test_every_changed_byte_of_a_sidecar_is_refused(plan: Path) -> None:
+    path = sidecar_path(plan)
+    data = path.read_bytes()
+    for place in range(0, len(data), 7):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises((ContractError, FileDamagedError), match=r"model\.plan\.json: got "):
+            read_sidecar(plan)
+
+
+def test_a_sidecar_too_large_to_be_one_is_not_read(plan: Path) -> None:
+    with sidecar_path(plan).open("r+b") as file:
+        file.truncate(2**40)
     with pytest.raises(
-        ContractError, match=r"model\.plan\.json: got .*; build the engine again with rnnx build-engine"
+        ContractError, match=r"got 1099511627776 bytes, more than the 1048576 that such a file can have"
     ):
+        read_sidecar(plan)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_fifo_in_place_of_the_sidecar_is_not_waited_for(plan: Path) -> None:
+    sidecar_path(plan).unlink()
+    os.mkfifo(sidecar_path(plan))
+    with pytest.raises(ContractError, match=r"model\.plan\.json: got a FIFO, no regular file"):
         read_sidecar(plan)
 
 
