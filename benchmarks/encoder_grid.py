@@ -41,7 +41,7 @@ def _measured(kind: str, hidden: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         rnnx.export(module, path)
-        with rnnx_runtime.load(path) as session:
+        with rnnx_runtime.load(path, "ort-cpu") as session:
             return [_cell(kind, hidden, module, session, b, t) for b in BATCHES for t in TIMES]
 
 

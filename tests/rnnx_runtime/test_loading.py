@@ -69,7 +69,7 @@ def write_plan(path: Path, contract: Contract, flavor: Flavor) -> None:
 
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_model_opens_by_text_or_path(exported: Path, kind: type[str | Path]) -> None:
-    with rnnx_runtime.load(kind(exported)) as session:
+    with rnnx_runtime.load(kind(exported), "ort-cpu") as session:
         assert session.device == "CPU"
         assert session.run(np.zeros((2, 1, 3), np.float32))[0].shape == (2, 1, 5)
 

@@ -1,5 +1,11 @@
+import array
 import dataclasses
-from collections.abc import Mapping
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,7 @@ from torch import nn
 import rnnx
 import rnnx_runtime
 from rnnx_runtime import Contract, InputError, Session, SessionClosedError, State
+from rnnx_runtime.errors import ForkedError
 
 Array = NDArray[Any]
 
@@ -23,23 +30,43 @@ GRU = {**ENCODER, "cell": "gru"}
 
 
 class NumpyBackend:
-    """A backend that remembers its feeds and gives the n-th output filled with n."""
+    """A backend that remembers its feeds and gives the n-th output filled with n; states lie on its device if asked."""
 
     device = "NumPy"
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, keeps_states: bool = False) -> None:
         self.contract = contract
-        self.feeds: Mapping[str, Array] = {}
+        self.keeps_states = keeps_states
+        self.feeds: Mapping[str, Any] = {}
         self.runs = self.closed = 0
 
-    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
+    def run(self, feeds: Mapping[str, Any], out: Mapping[str, Array] | None = None) -> list[Any]:
         self.feeds, self.runs = feeds, self.runs + 1
         sizes = dict(zip(self.contract.inputs[0].dims, feeds["x"].shape, strict=True))
-        shapes = ([sizes[d] if isinstance(d, str) else d for d in spec.dims] for spec in self.contract.outputs)
-        return [np.full(shape, place, np.float32) for place, shape in enumerate(shapes)]
+        values: list[Any] = []
+        for place, spec in enumerate(self.contract.outputs):
+            value = np.full([sizes[d] if isinstance(d, str) else d for d in spec.dims], place, np.float32)
+            if out is not None and spec.name in out:
+                out[spec.name][...] = value
+                value = out[spec.name]
+            is_kept = self.keeps_states and spec.name != "output"
+            values.append(HeldTensor(self, value) if is_kept else value)
+        return values
 
     def close(self) -> None:
         self.closed += 1
+
+
+class HeldTensor:
+    """A `DeviceTensor` whose device is NumPy; counts its copies to the host."""
+
+    def __init__(self, owner: object, values: Array) -> None:
+        self.owner, self.shape, self.copies = owner, values.shape, 0
+        self._values = values
+
+    def numpy(self) -> Array:
+        self.copies += 1
+        return self._values.copy()
 
 
 def session_of(contract: Contract, **changes: Any) -> tuple[Session, NumpyBackend]:
@@ -61,7 +88,8 @@ def message_of(session: Session, *args: Any, **kwargs: Any) -> str:
 def test_a_session_says_what_it_runs_and_where(contract: Contract) -> None:
     session, _ = session_of(contract)
     assert session.spec == contract
-    assert session.device == "NumPy"
+    assert (session.device, session.backend) == ("NumPy", "NumpyBackend")
+    assert Session(contract, NumpyBackend(contract), "ort-cpu").backend == "ort-cpu"
 
 
 @pytest.mark.parametrize(
@@ -317,6 +345,154 @@ def test_the_initial_state_is_zeros_of_the_models_shape(
     ] * 2
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [pytest.param(lambda array: array.data, id="memoryview"), pytest.param(torch.from_numpy, id="torch")],
+)
+def test_views_reach_the_backend_without_a_copy(contract: Contract, shown: Callable[[Array], Any]) -> None:
+    session, backend = session_of(contract, **ENCODER)
+    x, h, c = FULL.copy(), ones(1, 2, 4), ones(1, 2, 4)
+    session.run(shown(x), State(shown(h), shown(c)))
+    for name, value in (("x", x), ("h0", h), ("c0", c)):
+        assert type(backend.feeds[name]) is np.ndarray
+        assert np.shares_memory(backend.feeds[name], value)
+    step, stepped = session_of(contract, **STEP)
+    step.step(shown(x[0]))
+    assert np.shares_memory(stepped.feeds["x"], x)
+
+
+def test_a_view_of_another_dtype_is_not_cast(contract: Contract) -> None:
+    session, _ = session_of(contract)
+    assert "got float64 (5, 2, 10), expected float32 (T, B, 10); cast" in message_of(
+        session, torch.ones(5, 2, 10, dtype=torch.float64)
+    )
+
+
+def test_a_value_off_its_alignment_is_copied(contract: Contract) -> None:
+    session, backend = session_of(contract)
+    x = np.frombuffer(b"\0" + FULL.tobytes(), np.uint8)[1:].view(np.float32).reshape(FULL.shape)
+    assert not x.flags.aligned
+    session.run(x)
+    assert backend.feeds["x"].flags.aligned
+    np.testing.assert_array_equal(backend.feeds["x"], FULL)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        pytest.param([5, 1], id="list"),
+        pytest.param(array.array("q", [5, 1]), id="array-module"),
+        pytest.param(torch.tensor([5, 1]), id="torch"),
+    ],
+)
+def test_lengths_may_be_a_list_or_a_view(contract: Contract, lengths: Any) -> None:
+    session, backend = session_of(contract, lengths=True)
+    session.run(ones(5, 2, 10), lengths=lengths)
+    assert backend.feeds["lengths"].tolist() == [5, 1]
+
+
+def test_zeros_are_of_the_calls_own_batch_and_cannot_be_written(contract: Contract) -> None:
+    session, backend = session_of(contract)
+    for batch in (2, 2, 3, 1, 3):
+        session.run(ones(5, batch, 10))
+        assert backend.feeds["c0"].shape == (4, batch, 4)
+        assert not backend.feeds["c0"].any()
+        assert not backend.feeds["c0"].flags.writeable
+
+
+def test_a_state_on_the_device_stays_there(contract: Contract) -> None:
+    held = NumpyBackend(contract, keeps_states=True)
+    session = Session(contract, held)
+    _, state = session.run(ones(5, 2, 10))
+    session.run(ones(7, 2, 10), state)
+    parts = dict(zip(("h0", "c0"), state.parts, strict=True))
+    assert all(held.feeds[name] is part for name, part in parts.items())
+    assert all(isinstance(part, HeldTensor) and part.copies == 0 for part in parts.values())
+
+
+def test_a_state_on_another_backends_device_is_copied_to_the_host(contract: Contract) -> None:
+    _, state = Session(contract, NumpyBackend(contract, keeps_states=True)).run(ones(5, 2, 10))
+    session, backend = session_of(contract)
+    session.run(ones(5, 2, 10), state)
+    np.testing.assert_array_equal(backend.feeds["c0"], ones(4, 2, 4) * 2)
+
+
+def test_a_state_on_the_device_must_fit_too(contract: Contract) -> None:
+    session = Session(contract, NumpyBackend(contract, keeps_states=True))
+    _, state = session.run(ones(5, 2, 10))
+    assert message_of(session, ones(5, 3, 10), state).startswith("state 'h0': got batch 2, expected batch 3, as in x; ")
+
+
+@pytest.mark.parametrize("keeps_states", [False, True], ids=["host", "device"])
+def test_the_y_of_a_step_is_not_the_memory_of_its_state(contract: Contract, keeps_states: bool) -> None:
+    changed = dataclasses.replace(contract, directions=1, layers=1, form="step")
+    session = Session(changed, NumpyBackend(changed, keeps_states))
+    for out in (None, {"hn": ones(2, 4)}, ones(2, 4), {"output": ones(2, 4), "hn": ones(2, 4)}):
+        y, state = session.step(ones(2, 10), out=out)
+        y[...] = 7
+        assert not state.h.any()
+
+
+FORMS = [
+    pytest.param(ENCODER, (5, 2, 10), {"output": (5, 2, 4), "hn": (1, 2, 4), "cn": (1, 2, 4)}, id="encoder"),
+    pytest.param({**STEP, "cell": "gru"}, (2, 10), {"output": (2, 4), "hn": (2, 4)}, id="gru-step"),
+    pytest.param(UNROLLED, (3, 2, 10), {"output": (3, 2, 4), "hn": (2, 4), "cn": (2, 4)}, id="unrolled"),
+]
+
+
+@pytest.mark.parametrize(("changes", "x", "shapes"), FORMS)
+def test_results_are_the_callers_buffers(
+    contract: Contract, changes: dict[str, Any], x: tuple[int, ...], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    session, _ = session_of(contract, **changes)
+    output, state = session.run(ones(*x))
+    out = {name: ones(*shape) * 9 for name, shape in shapes.items()}
+    written, last = session.run(ones(*x), out=out)
+    assert (written is out["output"], last.h is out["hn"], last.c is out.get("cn")) == (True, True, True)
+    np.testing.assert_array_equal(written, output)
+    np.testing.assert_array_equal(last.h, state.h)
+    alone = ones(*shapes["output"]) * 9
+    written, last = session.run(ones(*x), out=alone)
+    assert written is alone
+    assert not any(np.shares_memory(last.h, value) for value in (alone, *out.values()))
+    np.testing.assert_array_equal(alone, output)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(ENCODER, id="encoder"),
+        pytest.param({**ENCODER, "batch_first": True}, id="batch-first"),
+        pytest.param(STEP, id="step"),
+        pytest.param({**UNROLLED, "steps": 1}, id="unrolled-1"),
+    ],
+)
+def test_a_step_writes_its_y_into_a_buffer_without_a_time_axis(contract: Contract, changes: dict[str, Any]) -> None:
+    session, backend = session_of(contract, **changes)
+    expected, _ = session.step(ones(2, 10))
+    for name in ("lone", "named"):
+        y = ones(2, 4) * 9
+        written, _ = session.step(ones(2, 10), out=y if name == "lone" else {"output": y})
+        assert written is y
+        np.testing.assert_array_equal(y, expected)
+    h = np.empty_like(session.initial_state(2).h)
+    written, state = session.step(ones(2, 10), out={"hn": h})
+    assert (state.h is h, written.shape) == (True, (2, 4))
+    runs = backend.runs
+    with pytest.raises(InputError, match=r"^out 'output': got float32 \(1, 2, 4\), expected float32 \(2, 4\), "):
+        session.step(ones(2, 10), out=ones(1, 2, 4))
+    assert backend.runs == runs
+
+
+def test_a_wrong_buffer_is_refused_before_the_backend_runs(contract: Contract) -> None:
+    session, backend = session_of(contract)
+    x = FULL.copy()
+    for out in (ones(5, 2, 7), {"y": ones(5, 2, 8)}, {"hn": ones(4, 2, 5)}):
+        assert message_of(session, x, out=out).startswith("out")
+    assert "got memory of x" in message_of(session, x, out=x.reshape(-1)[:80].reshape(5, 2, 8))
+    assert backend.runs == 0
+
+
 def test_the_initial_state_of_a_gru_has_no_c(contract: Contract) -> None:
     session, _ = session_of(contract, **GRU)
     assert session.initial_state(1).c is None
@@ -396,6 +572,104 @@ def test_a_closed_session_refuses_to_run(contract: Contract) -> None:
     with pytest.raises(SessionClosedError, match=message):
         session.step(ones(2, 10))
     assert (backend.closed, backend.runs) == (1, 0)
+
+
+class TimedBackend(NumpyBackend):
+    """A backend with memory of its own, whose every run takes 2.5 ms there."""
+
+    def resident(self, feeds: Mapping[str, Any]) -> Callable[[], float] | None:
+        self.feeds = feeds
+        return lambda: 2.5
+
+
+def test_a_resident_run_is_a_call_of_its_session(contract: Contract) -> None:
+    session = Session(contract, TimedBackend(contract))
+    run = session.resident(ones(5, 2, 10))
+    assert run is not None
+    assert run() == 2.5
+    session.close()
+    with pytest.raises(SessionClosedError):
+        run()
+    with pytest.raises(SessionClosedError):
+        session.resident(ones(5, 2, 10))
+
+
+def test_a_backend_without_memory_of_its_own_has_no_resident_run(contract: Contract) -> None:
+    session, _ = session_of(contract)
+    assert session.resident(ones(5, 2, 10)) is None
+
+
+class DoublingBackend:
+    """A backend whose output is twice x, slowly enough for threads to meet in it; fails once it is closed."""
+
+    device = "NumPy"
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def run(self, feeds: Mapping[str, Any], out: Mapping[str, Array] | None = None) -> list[Any]:
+        time.sleep(0.001)
+        assert not self.is_closed
+        return [feeds["x"] * 2, feeds["h0"], feeds["c0"]]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_threads_get_their_own_results_until_another_closes(contract: Contract) -> None:
+    backend = DoublingBackend()
+    session = Session(dataclasses.replace(contract, layers=1, directions=1), backend)
+
+    def hammer(number: int) -> int:
+        x = np.full((1 + number, 2, 10), number, np.float32)
+        for calls in itertools.count():
+            try:
+                output, _ = session.run(x)
+            except SessionClosedError:
+                return calls
+            assert output.shape == x.shape
+            assert (output == 2 * number).all()
+        return 0
+
+    with ThreadPoolExecutor(8) as threads:
+        calls = [threads.submit(hammer, number) for number in range(8)]
+        time.sleep(0.1)
+        session.close()
+        assert backend.is_closed
+        assert all(call.result(10) > 0 for call in calls)
+
+
+def test_a_session_that_closes_inside_its_own_call_ends_it_first(contract: Contract) -> None:
+    session, backend = session_of(contract, **ENCODER)
+    run = backend.run
+
+    def closing_run(feeds: Mapping[str, Any], out: Mapping[str, Array] | None = None) -> list[Any]:
+        session.close()
+        assert backend.closed == 0
+        return run(feeds, out)
+
+    backend.run = closing_run  # type: ignore[method-assign]
+    assert session.run(ones(5, 2, 10))[0].shape == (5, 2, 4)
+    assert backend.closed == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("call", ["run", "step", "resident"])
+def test_a_session_is_refused_in_a_forked_child(contract: Contract, call: str) -> None:
+    session, backend = session_of(contract, **STEP)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(5)
+        try:
+            getattr(session, call)(ones(2, 10))
+        except ForkedError:
+            session.close()
+            os._exit(backend.runs + backend.closed)
+        finally:
+            os._exit(99)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert session.step(ones(2, 10))[0].shape == (2, 4), "the parent's session goes on"
 
 
 def test_a_session_closes_when_its_block_fails(contract: Contract) -> None:
