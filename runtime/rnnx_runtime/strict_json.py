@@ -38,7 +38,7 @@ def _constant(name: str) -> NoReturn:
 
 def _is_shallow(value: Any) -> bool:
     level = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(DEEPEST):
         level = [
             inner
             for outer in level
