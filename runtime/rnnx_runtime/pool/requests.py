@@ -37,20 +37,19 @@ class Seat:
 
 
 class Request:
-    """Something asked of a pool, and later its result."""
+    """Something asked of a pool, and later its result. Defaults lie on the class: making one sets what differs."""
 
-    __slots__ = ("_bell", "_lock", "error", "future", "is_settled", "phase", "queued_at", "seat")
+    phase = WAITING
+    error: BaseException | None = None
+    is_settled = False
+    queued_at = 0.0
+    """When it came, in seconds of the pool's clock; 0 of a call."""
+    _bell: Any = None
 
     def __init__(self, seat: Seat | None, lock: Any, future: Any = None) -> None:
         self.seat = seat
-        self.phase = WAITING
-        self.error: BaseException | None = None
-        self.is_settled = False
-        self.queued_at = 0.0
-        """When it came, in seconds of the pool's clock; 0 of a call."""
         self.future = future
         self._lock = lock
-        self._bell: Any = None
 
     def settle(self) -> None:
         """Let whoever waits go on; the result or the error is in place. Called once, after the phase has changed."""
@@ -93,23 +92,25 @@ class Push(Request):
     A push is all or nothing: when it fails or is cancelled, the stream's state is what it was before.
     """
 
-    __slots__ = ("block", "clock", "deadline", "frames", "row", "saved", "started", "timeout_s", "x", "y")
+    frames = 0
+    """Frames of a chunk; 0 for a single frame."""
+    started = 0
+    """Frames of the chunk that have run."""
+    saved: tuple[Array, Array | None] | None = None
+    """The state before the chunk, once a part of it has run."""
+    y: Array | None = None
+    block: Array | None = None
+    """The output of the whole step, of which `row` is this push's, until its copy is taken."""
+    row = 0
+    clock: Callable[[], float] = time.monotonic
+    deadline: float | None = None
+    timeout_s: float | None = None
 
     def __init__(self, seat: Seat, lock: Any, x: Array, future: Any = None) -> None:
-        super().__init__(seat, lock, future)
+        self.seat = seat
+        self.future = future
+        self._lock = lock
         self.x = x
-        self.frames = 0
-        """Frames of a chunk; 0 for a single frame."""
-        self.started = 0
-        """Frames of the chunk that have run."""
-        self.saved: tuple[Array, Array | None] | None = None
-        """The state before the chunk, once a part of it has run."""
-        self.y: Array | None = None
-        self.block: Array | None = None
-        self.row = 0
-        self.clock: Callable[[], float] = time.monotonic
-        self.deadline: float | None = None
-        self.timeout_s: float | None = None
 
     def result(self, timeout_s: float | None = None) -> Array:
         """Wait for the output: `(P,)` of a frame, `(T, P)` of a chunk.
@@ -189,8 +190,6 @@ class Push(Request):
 
 class Call(Request):
     """A function that the pool's thread calls between two steps, in its place among the requests of a stream."""
-
-    __slots__ = ("_function", "_value", "is_certain")
 
     def __init__(
         self, seat: Seat | None, lock: Any, function: Callable[[], Any], *, is_certain: bool = False, future: Any = None
