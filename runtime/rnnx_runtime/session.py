@@ -15,6 +15,7 @@ from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
 from rnnx_runtime.out_buffers import OutBuffers
 from rnnx_runtime.state import State
+from rnnx_runtime.stream import Snapshot, Stream
 
 Array = NDArray[Any]
 _Result = TypeVar("_Result")
@@ -126,6 +127,10 @@ class Session:
         lead = (spec.layers * spec.directions,) if spec.form == "encoder" else ()
         h = np.zeros((*lead, batch, spec.projection_size), np.float32)
         return State(h, np.zeros((*lead, batch, spec.hidden_size), np.float32) if spec.cell == "lstm" else None)
+
+    def stream(self, snapshot: Snapshot | None = None, *, any_weights: bool = False) -> Stream:
+        """One conversation on this session, from zeros or from a snapshot; arguments and errors as `Stream`."""
+        return Stream(self, snapshot, any_weights=any_weights)
 
     def close(self) -> None:
         """Free the backend once the calls in flight are done; closing twice is harmless, and both wait.

@@ -102,7 +102,7 @@ def base(contract: Contract) -> Contract:
 def stream_of(base: Contract, backend: type[Decay] = Decay, **changes: Any) -> tuple[Stream, Decay]:
     spec = replace(base, **changes)
     opened = backend(spec)
-    return Stream(Session(spec, opened)), opened
+    return Session(spec, opened).stream(), opened
 
 
 def frames(count: int, seed: int = 0) -> Array:
@@ -500,7 +500,7 @@ def test_forms_of_one_model_go_on_from_each_other(tmp_path: Path) -> None:
     data, outputs = None, []
     for name, chunk in (("encoder", x[:3]), ("step", x[3:6]), ("unrolled", x[6:])):
         with rnnx_runtime.load(tmp_path / f"{name}.onnx") as session:
-            stream = Stream(session, data)
+            stream = session.stream(data)
             outputs.append(stream.push(chunk))
             data = stream.snapshot()
     np.testing.assert_allclose(np.concatenate(outputs), truth, atol=1e-6)
