@@ -1,9 +1,11 @@
 """What tests of both packages share: a CUDA runtime in NumPy, and an interpreter with the real onnxruntime-gpu."""
 
+import ctypes
 import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
 from pathlib import Path
@@ -29,9 +31,12 @@ CudaError = IntEnum(
         "cudaErrorInsufficientDriver": 35,
         "cudaErrorNoDevice": 100,
         "cudaErrorIllegalAddress": 700,
+        "cudaErrorStreamCaptureUnsupported": 900,
+        "cudaErrorStreamCaptureInvalidated": 901,
     },
 )
 CopyKind = IntEnum("CopyKind", {"cudaMemcpyHostToDevice": 1, "cudaMemcpyDeviceToHost": 2})
+CaptureMode = IntEnum("CaptureMode", {"cudaStreamCaptureModeThreadLocal": 1})
 DeviceAttribute = IntEnum(
     "DeviceAttribute", {"cudaDevAttrComputeCapabilityMajor": 75, "cudaDevAttrComputeCapabilityMinor": 76}
 )
@@ -46,6 +51,9 @@ class FakeCudart:
 
     `failures` maps a function's name to the error it gives from then on; `calls` are the functions called. Addresses
     of one kind of memory are refused where the other is needed. On the device each thing that was queued takes 1 ms.
+
+    What is queued during a capture happens at each launch of its graph, on what lies at the captured addresses then.
+    Memory that a graph uses must outlive it, and a capture is spoilt by a call that CUDA forbids in one.
     """
 
     def __init__(self) -> None:
@@ -56,6 +64,9 @@ class FakeCudart:
         self.device: dict[int, NDArray[Any]] = {}
         self.host: dict[int, NDArray[Any]] = {}
         self.queues: dict[int, list[Callable[[], None]]] = {}
+        self.captures: dict[int, list[Callable[[], None]] | None] = {}  # None: spoilt
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.executables: dict[int, list[Callable[[], None]]] = {}
         self.events: dict[int, float | None] = {}
         self.device_ms = 0.0
         self._handles = count(1000)
@@ -63,6 +74,7 @@ class FakeCudart:
             "cudaError_t": CudaError,
             "cudaMemcpyKind": CopyKind,
             "cudaDeviceAttr": DeviceAttribute,
+            "cudaStreamCaptureMode": CaptureMode,
             "cudaStreamNonBlocking": 1,
         }
         self._functions: dict[str, Callable[..., tuple[Any, ...]]] = {
@@ -75,6 +87,13 @@ class FakeCudart:
             "cudaMallocHost": lambda size: self._allocate(self.host, size),
             "cudaFree": lambda address: self._free(self.device, address),
             "cudaFreeHost": lambda address: self._free(self.host, address),
+            "cudaGetLastError": lambda: (),
+            "cudaStreamBeginCapture": self._begin_capture,
+            "cudaStreamEndCapture": self._end_capture,
+            "cudaGraphInstantiate": self._instantiate,
+            "cudaGraphDestroy": self._destroy_graph,
+            "cudaGraphLaunch": self._launch,
+            "cudaGraphExecDestroy": self._destroy_executable,
             "cudaStreamCreateWithFlags": self._create_stream,
             "cudaStreamDestroy": self._destroy_stream,
             "cudaStreamSynchronize": self._synchronize,
@@ -88,8 +107,15 @@ class FakeCudart:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all memory and all streams were given back."""
-        return not (self.device or self.host or self.queues or self.events)
+        """Whether all memory, streams, events and graphs were given back."""
+        return not (self.device or self.host or self.queues or self.events or self.graphs or self.executables)
+
+    def queue(self, stream: int, work: Callable[[], None]) -> None:
+        """Put work on a stream, or into its capture."""
+        if stream not in self.captures:
+            self.queues[stream].append(work)
+        elif (captured := self.captures[stream]) is not None:
+            captured.append(work)
 
     def __getattr__(self, name: str) -> Any:
         if name in self._constants:
@@ -100,19 +126,70 @@ class FakeCudart:
         def call(*arguments: Any) -> tuple[Any, ...]:
             self.calls.append(name)
             if name in self.failures:
+                if name == "cudaStreamEndCapture":  # ends it even so
+                    self.captures.pop(arguments[0])
                 return (self.failures[name], None)
-            return (CudaError.cudaSuccess, *self._functions[name](*arguments))
+            try:
+                return (CudaError.cudaSuccess, *self._functions[name](*arguments))
+            except _Refused as refused:
+                return (refused.error, 0)
 
         return call
 
     def _allocate(self, memory: dict[int, NDArray[Any]], size: int) -> tuple[int]:
+        self._spoil_captures()
         block = np.full(size, 0xA5, np.uint8)  # never zeros, as on a device
         memory[block.ctypes.data] = block
         return (block.ctypes.data,)
 
     def _free(self, memory: dict[int, NDArray[Any]], address: int) -> tuple[()]:
+        self._spoil_captures()
         assert not any(self.queues.values()), "memory freed under queued work"
+        used = {used for works in self.executables.values() for work in works for used in addresses_of(work)}
+        assert address not in used, "memory freed that a graph uses"
         del memory[address]
+        return ()
+
+    def _spoil_captures(self) -> None:
+        """What a call that may wait for the device does to a capture of its thread."""
+        if self.captures:
+            self.captures = dict.fromkeys(self.captures)
+            raise _Refused(CudaError.cudaErrorStreamCaptureUnsupported)
+
+    def _begin_capture(self, stream: int, mode: int) -> tuple[()]:
+        assert mode == CaptureMode.cudaStreamCaptureModeThreadLocal
+        assert stream not in self.captures
+        self.captures[stream] = []
+        return ()
+
+    def _end_capture(self, stream: int) -> tuple[int]:
+        works = self.captures.pop(stream)
+        if works is None:
+            raise _Refused(CudaError.cudaErrorStreamCaptureInvalidated)
+        handle = next(self._handles)
+        self.graphs[handle] = works
+        return (handle,)
+
+    def _instantiate(self, graph: int, flags: int) -> tuple[int]:
+        assert flags == 0
+        handle = next(self._handles)
+        self.executables[handle] = list(self.graphs[graph])
+        return (handle,)
+
+    def _destroy_graph(self, graph: int) -> tuple[()]:
+        del self.graphs[graph]
+        return ()
+
+    def _launch(self, executable: int, stream: int) -> tuple[()]:
+        assert executable in self.executables, "a graph launched that was destroyed"
+        for work in self.executables[executable]:
+            self.queue(stream, work)
+        return ()
+
+    def _destroy_executable(self, executable: int) -> tuple[()]:
+        queued = [work for queue in self.queues.values() for work in queue]
+        works = self.executables.pop(executable)
+        assert not any(work in queued for work in works), "a graph destroyed while it runs"
         return ()
 
     def _create_stream(self, flags: int) -> tuple[int]:
@@ -126,6 +203,8 @@ class FakeCudart:
         return ()
 
     def _synchronize(self, stream: int) -> tuple[()]:
+        if stream in self.captures:
+            self._spoil_captures()
         for work in self.queues[stream]:
             work()
             self.device_ms += not isinstance(work, _Mark)
@@ -138,7 +217,7 @@ class FakeCudart:
         return (handle,)
 
     def _record(self, event: int, stream: int) -> tuple[()]:
-        self.queues[stream].append(_Mark(self, event))
+        self.queue(stream, _Mark(self, event))
         return ()
 
     def _wait_for(self, event: int) -> tuple[()]:
@@ -158,14 +237,46 @@ class FakeCudart:
         return ()
 
     def _copy(self, target: int, source: int, size: int, kind: CopyKind, stream: int) -> tuple[()]:
-        to, origin = (self.device, self.host) if kind == CopyKind.cudaMemcpyHostToDevice else (self.host, self.device)
-        assert size <= min(to[target].nbytes, origin[source].nbytes)
-
-        def work() -> None:
-            to[target][:size] = origin[source][:size]
-
-        self.queues[stream].append(work)
+        to_device = kind == CopyKind.cudaMemcpyHostToDevice
+        to, origin = (self.device, self.host) if to_device else (self.host, self.device)
+        assert size <= origin[source].nbytes
+        if target not in to and not to_device:
+            assert stream not in self.captures, "ordinary host memory in a graph"
+            ordinary = (ctypes.c_uint8 * size).from_address(target)
+            to, target = {0: np.frombuffer(memoryview(ordinary), np.uint8)}, 0
+        assert size <= to[target].nbytes
+        self.queue(stream, _Copy(to=to, target=target, origin=origin, source=source, size=size))
         return ()
+
+
+class _Refused(Exception):  # noqa: N818 - an answer, not a failure of the stand-in
+    """An error code that CUDA would give."""
+
+    def __init__(self, error: CudaError) -> None:
+        self.error = error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Copy:
+    """A queued copy, which looks up what lies at its addresses when it happens."""
+
+    to: dict[int, NDArray[Any]]
+    target: int
+    origin: dict[int, NDArray[Any]]
+    source: int
+    size: int
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        return self.target, self.source
+
+    def __call__(self) -> None:
+        self.to[self.target][: self.size] = self.origin[self.source][: self.size]
+
+
+def addresses_of(work: Callable[[], None]) -> tuple[int, ...]:
+    """The memory that queued work reads and writes, as far as it says."""
+    return getattr(work, "addresses", ())
 
 
 class _Mark:

@@ -2,19 +2,26 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.cuda import DeviceBuffer, Stream, StreamTimer
+from rnnx_runtime.cuda import Stream, StreamTimer
+from rnnx_runtime.cuda_buffers import DeviceBuffer, HostBuffer
+from rnnx_runtime.device_memory import DeviceArray, DeviceMemory
+from rnnx_runtime.dim_sizes import shape_from_sizes, sizes_from_feeds
+from rnnx_runtime.engine_context import Binding, EngineContext
 from rnnx_runtime.errors import BackendError
 from rnnx_runtime.model_file import PlanFile
 from rnnx_runtime.profile_choice import choose_profile
 from rnnx_runtime.session_options import SessionOptions
-from rnnx_runtime.tensorrt_engine import LoadedEngine, load_engine, refusal
+from rnnx_runtime.state import DeviceTensor
+from rnnx_runtime.step_graphs import StepGraphs
+from rnnx_runtime.tensorrt_engine import LoadedEngine, load_engine
 
 _ITEM_BYTES = 4  # float32 and int32, the only dtypes of a contract
 
@@ -27,133 +34,213 @@ def open_backend(name: str, model: PlanFile, options: SessionOptions) -> "Tensor
     return TensorRtBackend(load_engine(name, model))
 
 
+class _Output(NamedTuple):
+    """Where a run leaves an output: in a `tensor` of its own, or in a buffer; `host` is where it is copied to."""
+
+    spec: TensorSpec
+    shape: tuple[int, ...]
+    address: int
+    tensor: DeviceArray | None
+    host: HostBuffer | None
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return _ITEM_BYTES * math.prod(self.shape)
+
+
+class _Call(NamedTuple):
+    """A run that is ready to be queued; it keeps its feeds, for tensors among them lie where the binding says."""
+
+    feeds: Mapping[str, NDArray[Any] | DeviceTensor]
+    binding: Binding
+    uploads: list[tuple[DeviceBuffer, int]]
+    outputs: list[_Output]
+    is_step: bool
+
+
 class TensorRtBackend:
-    """One execution context with a buffer for each input and output, reused and grown from call to call."""
+    """One engine for all threads, a call at a time; states stay in device memory, and steps become CUDA graphs."""
 
     def __init__(self, loaded: LoadedEngine) -> None:
         self.device = loaded.device
-        self._loaded: LoadedEngine | None = loaded
-        self._logger = loaded.logger
-        self._inputs = loaded.contract.inputs
-        self._outputs = loaded.contract.outputs
+        self._contract = loaded.contract
         self._profiles = loaded.profiles
-        self._profile = 0  # a new context starts with the first profile
-        self._on_host = {spec.name for spec in (*self._inputs, *self._outputs) if _is_on_host(loaded, spec.name)}
-        self._context: Any = loaded.engine.create_execution_context()
-        self._require(self._context is not None, "making an execution context")
+        specs = (*self._contract.inputs, *self._contract.outputs)
+        self._on_host = {spec.name for spec in specs if loaded.is_on_host(spec.name)}
         self._stream = Stream()
+        self._loaded: LoadedEngine | None = loaded
         self._timer: StreamTimer | None = None
-        self._buffers = {spec.name: DeviceBuffer() for spec in (*self._inputs, *self._outputs)}
+        self._lock = Lock()
+        self._context = self._first_context(loaded)
+        self._graphs = StepGraphs(loaded, self._stream)
+        self._buffers = {spec.name: DeviceBuffer() for spec in specs}
+        self._memory = DeviceMemory()
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs as fresh arrays in host memory.
+    def run(
+        self, feeds: Mapping[str, NDArray[Any] | DeviceTensor], out: Mapping[str, NDArray[Any]] | None = None
+    ) -> list[NDArray[Any] | DeviceTensor]:
+        """`output` as a fresh array in host memory, `hn` and `cn` on the device; or written into `out`.
 
         Raises:
             InputError: no profile of the engine holds the sizes.
             BackendError: CUDA or TensorRT failed.
         """
-        shapes = self._prepare(feeds)
-        self._execute(feeds, shapes)
-        return [
-            self._buffers[spec.name].host_view(spec.dtype, shape).copy()
-            for spec, shape in zip(self._outputs, shapes, strict=True)
-        ]
+        out = out or {}
+        with self._lock, self._settled():
+            call = self._prepare(feeds, out)
+            self._execute(call)
+            self._stream.synchronize()
+            return [self._result(output, out) for output in call.outputs]
 
-    def resident(self, feeds: Mapping[str, NDArray[Any]]) -> Callable[[], float]:
+    def resident(self, feeds: Mapping[str, NDArray[Any] | DeviceTensor]) -> Callable[[], float]:
         """A call that executes over inputs already uploaded and says the device's time in ms; raises as `run`."""
-        shapes = self._prepare(feeds)
-        self._execute(feeds, shapes)  # uploads, and does what the first execution of a shape does once
-        self._timer = self._timer or StreamTimer(self._stream)
-        return self._timed_execution
+        with self._lock, self._settled():
+            call = self._prepare(feeds, {})
+            self._context.bind(call.binding)
+            self._queue(self._context, call)  # uploads, and does what the first execution of a shape does once
+            self._stream.synchronize()
+            self._timer = self._timer or StreamTimer(self._stream)
+
+        def run() -> float:
+            with self._lock, self._settled():
+                return self._timed_execution(call)
+
+        return run
+
+    def describe(self) -> dict[str, str | int | None]:
+        """How steps run: the CUDA graphs captured, and why none are captured any more, if so."""
+        return {"cuda_graphs": len(self._graphs), "cuda_graphs_failure": self._graphs.failure}
 
     def close(self) -> None:
-        """Let go of the context, the engine, all memory and the stream, in the order they depend on each other."""
+        """Let go of the contexts, the engine, all memory and the stream, in the order they depend on each other.
+
+        States that are still held keep their memory until they go.
+        """
         with contextlib.ExitStack() as stack:  # the last one registered goes first, and one failure stops none
             stack.callback(self._stream.close)
             if self._timer is not None:
                 stack.callback(self._timer.close)
             for buffer in self._buffers.values():
                 stack.callback(buffer.close)
+            stack.callback(self._memory.close)
             with contextlib.suppress(BackendError):  # a device lost in a run was reported by that run
                 self._stream.synchronize()
-            self._context = None
+            stack.callback(self._let_engine_go)
+
+    def _first_context(self, loaded: LoadedEngine) -> EngineContext:
+        try:
+            return EngineContext(loaded, self._stream)
+        except BackendError:
+            self._stream.close()
+            raise
+
+    def _let_engine_go(self) -> None:
+        try:
+            self._graphs.close()
+        finally:
+            self._context.close()
             self._loaded = None
 
-    def _prepare(self, feeds: Mapping[str, NDArray[Any]]) -> list[tuple[int, ...]]:
-        """Profile, input values in host memory, addresses and shapes; gives the outputs' shapes."""
-        sizes = _sizes(self._inputs, feeds)
-        self._use_profile(choose_profile(self._profiles, sizes))
-        for spec in self._inputs:
-            self._bind_input(spec, feeds[spec.name])
-        self._infer_shapes()
-        return [self._bind_output(spec, sizes) for spec in self._outputs]
+    def _prepare(self, feeds: Mapping[str, NDArray[Any] | DeviceTensor], out: Mapping[str, NDArray[Any]]) -> _Call:
+        """Room for every tensor, and the input values in page-locked memory."""
+        sizes = sizes_from_feeds(self._contract.inputs, feeds)
+        profile = choose_profile(self._profiles, sizes)
+        uploads: list[tuple[DeviceBuffer, int]] = []
+        inputs = [self._place_input(spec, feeds[spec.name], uploads) for spec in self._contract.inputs]
+        outputs = [self._place_output(spec, shape_from_sizes(spec, sizes), out) for spec in self._contract.outputs]
+        binding = Binding(
+            profile,
+            (*(tuple(feeds[spec.name].shape) for spec in self._contract.inputs), *(output.shape for output in outputs)),
+            (*inputs, *(output.address for output in outputs)),
+        )
+        return _Call(feeds, binding, uploads, outputs, self._is_step(sizes))
 
-    def _timed_execution(self) -> float:
+    def _place_input(
+        self, spec: TensorSpec, value: NDArray[Any] | DeviceTensor, uploads: list[tuple[DeviceBuffer, int]]
+    ) -> int:
+        """The address of an input: its own on the device, or a buffer's that it is copied to."""
+        if isinstance(value, DeviceArray):
+            return value.address
+        array = value if isinstance(value, np.ndarray) else value.numpy()
+        buffer = self._buffers[spec.name]
+        self._reserve(buffer, array.nbytes)
+        np.copyto(buffer.host.view(spec.dtype, array.shape), array, casting="no")
+        if spec.name in self._on_host:
+            return buffer.host.address
+        uploads.append((buffer, array.nbytes))
+        return buffer.address
+
+    def _place_output(self, spec: TensorSpec, shape: tuple[int, ...], out: Mapping[str, NDArray[Any]]) -> _Output:
+        size, buffer = _ITEM_BYTES * math.prod(shape), self._buffers[spec.name]
+        if spec.name == "output" or spec.name in self._on_host:
+            self._reserve(buffer, size)
+            address = buffer.host.address if spec.name in self._on_host else buffer.address
+            return _Output(spec, shape, address, None, buffer.host)
+        tensor = self._memory.tensor(spec.name, shape, self)
+        if spec.name not in out and not self._is_y(spec.name):
+            return _Output(spec, shape, tensor.address, tensor, None)
+        self._reserve(buffer.host, size)
+        return _Output(spec, shape, tensor.address, tensor, buffer.host)
+
+    def _reserve(self, buffer: DeviceBuffer | HostBuffer, size: int) -> None:
+        if size > buffer.capacity:
+            self._graphs.clear()  # they use the memory that growing gives back
+            buffer.reserve(size)
+
+    def _is_step(self, sizes: Mapping[str, int]) -> bool:
+        return self._contract.form == "step" or self._contract.steps == 1 or sizes.get("T") == 1
+
+    def _is_y(self, name: str) -> bool:
+        """Whether a caller of a step always gets it in host memory."""
+        return name == "hn" and self._contract.form == "step"
+
+    def _execute(self, call: _Call) -> None:
+        """Queue a call, as a graph where it is a step that comes again."""
+        if call.is_step and not self._on_host:  # a graph would keep the values that the host read at its capture
+            copied = tuple(output.spec.name for output in call.outputs if output.host is not None)
+            key = (call.binding, copied)
+            if self._graphs.launch(call.binding, lambda context: self._queue(context, call), key):
+                return
+        self._context.bind(call.binding)
+        self._queue(self._context, call)
+
+    def _queue(self, context: EngineContext, call: _Call) -> None:
+        """Copies in, the engine and copies out, in this order on one stream."""
+        for buffer, size in call.uploads:
+            buffer.upload(size, self._stream)
+        context.execute()
+        for output in call.outputs:
+            if output.host is not None and output.spec.name not in self._on_host:
+                output.host.download(output.address, output.size, self._stream)
+
+    def _result(self, output: _Output, out: Mapping[str, NDArray[Any]]) -> NDArray[Any] | DeviceTensor:
+        if output.host is None:
+            assert output.tensor is not None
+            return output.tensor
+        values = output.host.view(output.spec.dtype, output.shape)
+        target = out.get(output.spec.name)
+        if target is not None:
+            np.copyto(target, values, casting="no")
+            return target
+        if output.tensor is None:
+            return values.copy()
+        output.tensor.keep(values.copy())
+        return output.tensor
+
+    def _timed_execution(self, call: _Call) -> float:
         assert self._timer is not None
+        self._context.bind(call.binding)
         self._timer.start()
-        self._require(self._context.execute_async_v3(self._stream.handle), "execution")
+        self._context.execute()
         return self._timer.stop_ms()
 
-    def _use_profile(self, index: int) -> None:
-        if index != self._profile:
-            switched = self._context.set_optimization_profile_async(index, self._stream.handle)
-            self._require(switched, f"switching to profile {index}")
-            self._profile = index
-
-    def _bind_input(self, spec: TensorSpec, value: NDArray[Any]) -> None:
-        buffer = self._buffers[spec.name]
-        buffer.reserve(value.nbytes)
-        np.copyto(buffer.host_view(spec.dtype, value.shape), value, casting="no")
-        self._require(self._context.set_input_shape(spec.name, value.shape), f"setting {spec.name} to {value.shape}")
-        self._bind(spec.name, buffer)
-
-    def _bind_output(self, spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        shape = tuple(map(int, self._context.get_tensor_shape(spec.name)))
-        expected = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
-        self._require(shape == expected, f"giving {spec.name} the shape {shape}, not {expected}")
-        buffer = self._buffers[spec.name]
-        buffer.reserve(_ITEM_BYTES * math.prod(shape))
-        self._bind(spec.name, buffer)
-        return shape
-
-    def _bind(self, name: str, buffer: DeviceBuffer) -> None:
-        address = buffer.host_address if name in self._on_host else buffer.device_address
-        self._require(self._context.set_tensor_address(name, address), f"setting the address of {name}")
-
-    def _infer_shapes(self) -> None:
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """After a failure nothing may be queued that uses memory which is given back."""
         try:
-            unspecified = self._context.infer_shapes()
-        except RuntimeError as error:
-            raise refusal("inferring shapes", self._logger, error) from error
-        self._require(not unspecified, f"inferring shapes from all but {', '.join(unspecified)}")
-
-    def _execute(self, feeds: Mapping[str, NDArray[Any]], shapes: list[tuple[int, ...]]) -> None:
-        """Copies in, the engine and copies out, in this order on one stream, then wait."""
-        for spec in self._inputs:
-            if spec.name not in self._on_host:
-                self._buffers[spec.name].upload(feeds[spec.name].nbytes, self._stream)
-        self._require(self._context.execute_async_v3(self._stream.handle), "execution")
-        for spec, shape in zip(self._outputs, shapes, strict=True):
-            if spec.name not in self._on_host:
-                self._buffers[spec.name].download(_ITEM_BYTES * math.prod(shape), self._stream)
-        self._stream.synchronize()
-
-    def _require(self, holds: bool, action: str) -> None:
-        if not holds:
-            raise refusal(action, self._logger)
-
-
-def _is_on_host(loaded: LoadedEngine, name: str) -> bool:
-    """Whether the engine reads or writes a tensor in host memory, as it does where a shape depends on its values."""
-    host = loaded.library.TensorLocation.HOST
-    return bool(loaded.engine.get_tensor_location(name) == host or loaded.engine.is_shape_inference_io(name))
-
-
-def _sizes(specs: tuple[TensorSpec, ...], feeds: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """The size of each symbolic dim, such as `{"T": 20, "B": 3}`."""
-    return {
-        dim: size
-        for spec in specs
-        for dim, size in zip(spec.dims, feeds[spec.name].shape, strict=True)
-        if isinstance(dim, str)
-    }
+            yield
+        except BaseException:
+            with contextlib.suppress(BackendError):  # the first failure says more
+                self._stream.synchronize()
+            raise

@@ -34,6 +34,11 @@ class LoadedEngine:
     profiles: tuple[Profile, ...]
     device: str
 
+    def is_on_host(self, name: str) -> bool:
+        """Whether the engine reads or writes a tensor in host memory, as where a shape depends on its values."""
+        host = self.library.TensorLocation.HOST
+        return bool(self.engine.get_tensor_location(name) == host or self.engine.is_shape_inference_io(name))
+
 
 def load_engine(name: str, model: PlanFile) -> LoadedEngine:
     """Load a plan with the library `tensorrt` or `tensorrt-rtx`.

@@ -33,11 +33,11 @@ ERROR, WARNING = "ERROR", "WARNING"
 
 
 class FakeEngine:
-    """`ICudaEngine` over `rnnx.reference`, with the state of its one context.
+    """`ICudaEngine` over `rnnx.reference`.
 
     Addresses are looked up in the fake CUDA runtime, host memory for the tensors in `on_host` alone, and the maths
     happens when the stream is synchronized. The methods named in `refused` answer False and log why; `calls` are the
-    context's calls.
+    calls of all contexts, `contexts` those that were made and `alive` those still there.
     """
 
     def __init__(self, cudart: Any, contract: Contract, profiles: tuple[Profile, ...]) -> None:
@@ -49,10 +49,10 @@ class FakeEngine:
         self.on_host: set[str] = set()
         self.log: Callable[[str, str], None] = lambda severity, message: None
         self.calls: list[str] = []
-        self.profile = 0
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.addresses: dict[str, int] = {}
-        self.inferred = False
+        self.contexts = 0
+        self.alive: weakref.WeakSet[FakeContext] = weakref.WeakSet()
+        self.addresses: dict[str, int] = {}  # of the last execution
+        self.capturable: bool | None = None  # None: a library that cannot say
         self.refused: set[str] = set()
         self.unspecified: list[str] = []
         weakref.finalize(self, cudart.calls.append, "engine destroyed")
@@ -81,73 +81,102 @@ class FakeEngine:
     def _sizes_in(self, profile: Profile, name: str, bound: str) -> tuple[int, ...]:
         return tuple(getattr(profile[d], bound) if isinstance(d, str) else d for d in self.specs[name].dims)
 
-    def create_execution_context(self) -> Any:
-        return FakeContext(self)
+    def create_runtime_config(self) -> Any:
+        return FakeSettings()
+
+    def create_execution_context(self, settings: Any = None) -> Any:
+        self.contexts += 1
+        context = FakeContext(self, settings)
+        self.alive.add(context)
+        if self.capturable is not None:
+            context.is_stream_capturable = lambda stream: stream in self.cudart.queues and self.capturable
+        return context
+
+
+class FakeSettings(SimpleNamespace):
+    """`IRuntimeConfig` of TensorRT for RTX."""
+
+    def create_runtime_cache(self) -> str:
+        return "a cache"
+
+    def set_runtime_cache(self, cache: str) -> bool:
+        self.cache = cache
+        return True
 
 
 class FakeContext:
-    """`IExecutionContext` of a `FakeEngine`."""
+    """`IExecutionContext` of a `FakeEngine`; changes are counted, for a graph of a changed context is undefined."""
 
-    def __init__(self, engine: FakeEngine) -> None:
-        self.engine = engine
+    def __init__(self, engine: FakeEngine, settings: Any) -> None:
+        self.engine, self.settings = engine, settings
+        self.profile = self.changes = 0
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.addresses: dict[str, int] = {}
+        self.is_inferred = self.has_run = False
+        self.is_stream_capturable: Callable[[int], Any]
         weakref.finalize(self, engine.cudart.calls.append, "context destroyed")
 
     def set_optimization_profile_async(self, index: int, stream: int) -> bool:
-        self._called(f"profile {index}")
+        self._changed(f"profile {index}")
         assert stream in self.engine.cudart.queues
-        self.engine.profile, self.engine.shapes, self.engine.inferred = index, {}, False
+        self.profile, self.shapes = index, {}
+        self.is_inferred = self.has_run = False
         return self._answer("set_optimization_profile_async")
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        self._called(f"shape {name} {shape}")
-        low, _, high = self.engine.get_tensor_profile_shape(name, self.engine.profile)
+        self._changed(f"shape {name} {shape}")
+        low, _, high = self.engine.get_tensor_profile_shape(name, self.profile)
         assert all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True)), "outside the active profile"
-        self.engine.shapes[name], self.engine.inferred = shape, False
+        self.shapes[name] = shape
+        self.is_inferred = self.has_run = False
         return self._answer("set_input_shape")
 
     def set_tensor_address(self, name: str, address: int) -> bool:
-        self._called(f"address {name}")
-        memory = self.engine.cudart.host if name in self.engine.on_host else self.engine.cudart.device
-        assert address in memory, "an address of the wrong kind of memory"
-        self.engine.addresses[name] = address
+        self._changed(f"address {name}")
+        assert address in self._memory(name), "an address of the wrong kind of memory"
+        self.addresses[name] = address
         return self._answer("set_tensor_address")
 
     def infer_shapes(self) -> list[str]:
-        self._called("infer shapes")
-        self.engine.inferred = True
+        self._changed("infer shapes")
+        self.is_inferred = True
         on_host = [name for name in self.engine.on_host if self.engine.get_tensor_mode(name) == "INPUT"]
-        assert all(name in self.engine.addresses for name in on_host), "a shape tensor without an address"
+        assert all(name in self.addresses for name in on_host), "a shape tensor without an address"
         if "infer_shapes" in self.engine.refused:
             raise RuntimeError("shape inference failed")
-        missing = [spec.name for spec in self.engine.contract.inputs if spec.name not in self.engine.shapes]
+        missing = [spec.name for spec in self.engine.contract.inputs if spec.name not in self.shapes]
         return missing + self.engine.unspecified
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        assert self.engine.inferred, "shapes are known after infer_shapes"
+        assert self.is_inferred, "shapes are known after infer_shapes"
         x = self.engine.specs["x"]
-        sizes = dict(zip(x.dims, self.engine.shapes["x"], strict=True))
+        sizes = dict(zip(x.dims, self.shapes["x"], strict=True))
         return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.engine.specs[name].dims)
 
     def execute_async_v3(self, stream: int) -> bool:
-        self._called("execute")
-        assert set(self.engine.addresses) == set(self.engine.specs), "a tensor without an address"
-        self.engine.cudart.queues[stream].append(self._compute)
+        self.engine.calls.append("execute")
+        assert set(self.addresses) == set(self.engine.specs), "a tensor without an address"
+        assert self.is_inferred, "shapes that were not inferred"
+        cudart = self.engine.cudart
+        if stream in cudart.captures:
+            assert self.has_run, "a capture before the first execution of a shape"
+            assert not self.engine.on_host, "a graph over values that the host reads"
+        self.has_run = True
+        cudart.queue(stream, _Compute(self))
         return self._answer("execute_async_v3")
 
-    def _compute(self) -> None:
-        feeds = {spec.name: self._array(spec.name) for spec in self.engine.contract.inputs}
-        outputs = evaluate(self.engine.weights, self.engine.contract, feeds, np.float32)
-        for name, value in outputs.items():
-            self._array(name)[...] = value
-
-    def _array(self, name: str) -> Any:
-        memory = self.engine.cudart.host if name in self.engine.on_host else self.engine.cudart.device
+    def array(self, name: str, address: int) -> Any:
+        """A tensor's values where they lie."""
         shape, spec = self.get_tensor_shape(name), self.engine.specs[name]
         size = int(np.prod(shape)) * np.dtype(spec.dtype).itemsize
-        return memory[self.engine.addresses[name]][:size].view(spec.dtype).reshape(shape)
+        return self._memory(name)[address][:size].view(spec.dtype).reshape(shape)
 
-    def _called(self, call: str) -> None:
+    def _memory(self, name: str) -> Any:
+        return self.engine.cudart.host if name in self.engine.on_host else self.engine.cudart.device
+
+    def _changed(self, call: str) -> None:
         self.engine.calls.append(call)
+        self.changes += 1
 
     def _answer(self, method: str) -> bool:
         refused = method in self.engine.refused
@@ -155,6 +184,26 @@ class FakeContext:
             self.engine.log(WARNING, "a warning that explains nothing")
             self.engine.log(ERROR, f"{method}: no, because")
         return not refused
+
+
+class _Compute:
+    """A queued execution, with the addresses that its context had when it was queued."""
+
+    def __init__(self, context: FakeContext) -> None:
+        self._context = weakref.ref(context)
+        self._changes = context.changes
+        self._bound = dict(context.addresses)
+        self.addresses = tuple(self._bound.values())
+
+    def __call__(self) -> None:
+        context = self._context()
+        assert context is not None, "an execution whose context is gone"
+        assert context.changes == self._changes, "an execution whose context was changed"
+        engine = context.engine
+        engine.addresses = self._bound
+        feeds = {spec.name: context.array(spec.name, self._bound[spec.name]) for spec in engine.contract.inputs}
+        for name, value in evaluate(engine.weights, engine.contract, feeds, np.float32).items():
+            context.array(name, self._bound[name])[...] = value
 
 
 class FakeLibrary(SimpleNamespace):

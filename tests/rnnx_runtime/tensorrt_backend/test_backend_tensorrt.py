@@ -66,52 +66,98 @@ def test_the_calls_come_in_the_order_that_tensorrt_needs(bench: Any) -> None:
     assert bench.engine.calls == [
         "profile 1",
         "shape x (50, 16, 3)",
-        "address x",
         "shape h0 (1, 16, 4)",
-        "address h0",
         "shape c0 (1, 16, 4)",
+        "address x",
+        "address h0",
         "address c0",
-        "infer shapes",
         "address output",
         "address hn",
         "address cn",
+        "infer shapes",
         "execute",
     ]
     copies = [call for call in bench.cudart.calls if call in ("cudaMemcpyAsync", "cudaStreamSynchronize")]
-    assert copies == ["cudaMemcpyAsync"] * 6 + ["cudaStreamSynchronize"] * 2  # the last one is close's
+    assert copies == ["cudaMemcpyAsync"] * 4 + ["cudaStreamSynchronize"] * 2  # the last one is close's
+
+
+def test_what_did_not_change_is_not_said_again(bench: Any) -> None:
+    x = np.ones((5, 2, 3), np.float32)
+    with bench.load() as session:
+        session.run(x)
+        bench.engine.calls.clear()
+        session.run(x)
+        assert bench.engine.calls == ["execute"]
+        bench.engine.calls.clear()
+        _, state = session.run(x)
+        session.run(x, state)
+        assert bench.engine.calls == ["execute", *(f"address {name}" for name in ("h0", "c0", "hn", "cn")), "execute"]
+
+
+def test_lengths_that_shape_the_graph_are_looked_at_in_every_call(bench: Any) -> None:
+    bench.contract = replace(bench.contract, lengths=True)
+    bench.use(bench.large).engine.on_host = {"lengths"}
+    with bench.load() as session:
+        for _ in range(2):
+            session.run(np.ones((5, 2, 3), np.float32))
+    assert bench.engine.calls.count("infer shapes") == 2
+
+
+def test_a_call_after_a_refused_one_says_everything(bench: Any) -> None:
+    with bench.load() as session:
+        session.run(np.ones((5, 2, 3), np.float32))
+        bench.engine.refused = {"set_tensor_address"}
+        with pytest.raises(BackendError):
+            session.run(np.ones((5, 1, 3), np.float32))
+        bench.engine.refused = set()
+        bench.check(session, time=5, batch=1)
+        bench.check(session, time=5, batch=2)
+
+
+def test_an_output_of_another_shape_is_refused(bench: Any) -> None:
+    with bench.load() as session:
+        bench.engine.specs["output"] = replace(bench.engine.specs["output"], dims=("T", "B", 9))
+        with pytest.raises(BackendError, match=r"giving output the shape \(2, 1, 9\), not \(2, 1, 4\)"):
+            session.run(np.ones((2, 1, 3), np.float32))
 
 
 def test_buffers_are_kept_and_grow(bench: Any) -> None:
     with bench.load() as session:
         session.run(np.ones((8, 2, 3), np.float32))
         allocations = bench.cudart.calls.count("cudaMalloc")
-        session.run(np.ones((5, 1, 3), np.float32))
+        session.run(np.ones((5, 2, 3), np.float32))
         assert bench.cudart.calls.count("cudaMalloc") == allocations == 6
         session.run(np.ones((100, 32, 3), np.float32))
         sizes = sorted(memory.nbytes for memory in bench.cudart.device.values())
-    assert sizes == [512, 512, 512, 512, 65536, 65536]  # states of 32·4·4 bytes; x 38400 and output 51200 rounded up
+    # States of 2·4·4 bytes are kept for use again; of 32·4·4 bytes they are copied in and left; x is 38400 rounded up,
+    # and output 51200.
+    assert sizes == [32, 32, 512, 512, 512, 512, 65536, 65536]
 
 
 def test_close_lets_everything_go_users_before_what_they_use(bench: Any) -> None:
     session = bench.load()
-    session.run(np.ones((2, 1, 3), np.float32))
+    for _ in range(3):
+        session.step(np.ones((1, 3), np.float32))
     bench.engine = bench.library.engine = None
     bench.cudart.calls.clear()
     session.close()
     assert bench.cudart.is_empty
     order = list(dict.fromkeys(bench.cudart.calls))
-    assert order[:3] == ["cudaStreamSynchronize", "context destroyed", "engine destroyed"]
-    assert order[3:] == ["cudaFree", "cudaFreeHost", "cudaStreamDestroy"]
+    assert order[:4] == ["cudaStreamSynchronize", "cudaGraphExecDestroy", "context destroyed", "engine destroyed"]
+    assert set(order[4:]) == {"cudaFree", "cudaFreeHost", "cudaStreamDestroy"}
+    assert bench.cudart.calls[-1] == "cudaStreamDestroy"
 
 
 def test_close_goes_on_when_one_release_fails(bench: Any) -> None:
     session = bench.load()
-    session.run(np.ones((2, 1, 3), np.float32))
+    for _ in range(3):
+        session.step(np.ones((1, 3), np.float32))
     bench.cudart.failures["cudaFree"] = bench.cudart.cudaError_t.cudaErrorIllegalAddress
     with pytest.raises(BackendError, match="cudaFree"):
         session.close()
     assert not bench.cudart.host
     assert not bench.cudart.queues
+    assert not bench.engine.alive
 
 
 def test_profiles_are_switched_only_when_they_change(bench: Any) -> None:
@@ -132,6 +178,7 @@ def test_no_context_is_an_error(bench: Any) -> None:
     bench.engine.create_execution_context = lambda: None
     with pytest.raises(BackendError, match="making an execution context: got a refusal without a message"):
         bench.load()
+    assert bench.cudart.is_empty
 
 
 @pytest.mark.parametrize(
