@@ -17,12 +17,17 @@ from rnnx.blas_threads import one_thread
 from rnnx.cases import GOLDEN_MATRIX, Case, cases
 from rnnx.errors import GoldenError
 from rnnx.joined_cases import join_cases, split_outputs
+from rnnx.npz_arrays import arrays_from_npz
 from rnnx.reference import evaluate
 from rnnx.truth import CaseTruth
 from rnnx.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract
+from rnnx_runtime.regular_file import read_regular
 
 Array = NDArray[Any]
+
+LARGEST_GOLDEN = 2**30
+"""Bytes; a model of hidden size 4096 has a golden file of a few MiB."""
 
 _WEIGHTS = "weights_sha256"
 
@@ -66,9 +71,8 @@ def read_golden(path: Path, contract: Contract) -> list[CaseTruth]:
         GoldenError: missing, damaged, or made from other weights than the contract's.
     """
     try:
-        data = path.read_bytes()
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        arrays = {key: loaded[key] for key in loaded.files}
+        data = read_regular(path, LARGEST_GOLDEN)
+        arrays = arrays_from_npz(data)
     except FileNotFoundError:
         raise GoldenError(
             str(path),
@@ -76,8 +80,10 @@ def read_golden(path: Path, contract: Contract) -> list[CaseTruth]:
             expected="the golden file that rnnx export wrote beside the model",
             remedy="copy it along with the model, or verify against the weights with --checkpoint",
         ) from None
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from None
     except Exception as error:  # zipfile and NumPy let through whatever a damaged byte leads to
-        raise _damaged(path, str(error) or type(error).__name__) from None
+        raise _damaged(path, str(error)[:200] or type(error).__name__) from None
     weights = str(arrays.pop(_WEIGHTS, ""))
     if weights != contract.source.weights_sha256:
         raise GoldenError(

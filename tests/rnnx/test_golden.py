@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,18 @@ def test_a_folder_is_refused(tmp_path: Path, model: Model) -> None:
     assert "expected a whole golden file" in refusal(tmp_path, model[1])
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_fifo_is_not_waited_for(tmp_path: Path, model: Model) -> None:
+    os.mkfifo(tmp_path / "model.golden.npz")
+    assert "got a FIFO, no regular file" in refusal(tmp_path / "model.golden.npz", model[1])
+
+
+def test_a_file_too_large_to_be_a_golden_is_not_read(tmp_path: Path, model: Model) -> None:
+    with (tmp_path / "model.golden.npz").open("wb") as file:
+        file.truncate(2**40)
+    assert "got 1099511627776 bytes, more than" in refusal(tmp_path / "model.golden.npz", model[1])
+
+
 def test_a_flipped_bit_is_refused_or_changes_no_value(tmp_path: Path, model: Model) -> None:
     data, contract, _ = model
     path = tmp_path / "model.golden.npz"
@@ -173,7 +186,7 @@ def test_pickled_objects_are_not_loaded(tmp_path: Path, model: Model) -> None:
     data, contract, _ = model
     edited = edit(data, lambda arrays: arrays.update({f"{GOLDEN_CASES[-1]}/in/x": np.array([{}], object)}))
     (tmp_path / "model.golden.npz").write_bytes(edited)
-    assert "Object arrays cannot be loaded" in refusal(tmp_path / "model.golden.npz", contract)
+    assert "an array of Python objects" in refusal(tmp_path / "model.golden.npz", contract)
 
 
 @pytest.mark.parametrize("changes", [{"batch_first": True}, {"lengths": False}, {"state_inputs": False}], ids=str)
