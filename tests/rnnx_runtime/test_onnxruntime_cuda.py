@@ -4,14 +4,17 @@ import ctypes
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import rnnx_runtime
-from rnnx_runtime import BackendError, BackendUnavailable
+from rnnx_runtime import BackendError, BackendUnavailable, Session, State
+from rnnx_runtime.device_memory import DeviceArray
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 nn = pytest.importorskip("torch.nn", reason="torch is not installed")
@@ -40,8 +43,9 @@ def step(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class FakeOnnxRuntime(SimpleNamespace):
     """The module `onnxruntime`, a build with CUDA; `placed` is where its sessions put which operators."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cudart: Any) -> None:
         super().__init__()
+        self.cudart = cudart
         self.__version__ = "1.31.1"
         self.__file__ = str(folder / "__init__.py")
         self.available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -57,18 +61,23 @@ class FakeOnnxRuntime(SimpleNamespace):
     def get_available_providers(self) -> list[str]:
         return self.available
 
-    def _session_class(fake) -> type:  # noqa: N805 - the class below needs both names
+    def _session_class(fake) -> Any:  # noqa: N805 - the class below needs both names
         class InferenceSession:
+            def __new__(cls, source: Any, options: Any, providers: list[Any], enable_fallback: int) -> Any:
+                if providers == ["CPUExecutionProvider"]:
+                    return fake.real.InferenceSession(source, providers=providers)
+                return super().__new__(cls)
+
             def __init__(self, source: Any, options: Any, providers: list[Any], enable_fallback: int) -> None:
                 assert enable_fallback == 0
                 assert options.get_session_config_entry("session.record_ep_graph_assignment_info") == "1"
                 assert providers[0][0] == "CUDAExecutionProvider"
                 cpu = fake.real.InferenceSession(source, providers=["CPUExecutionProvider"])
-                self.get_inputs, self.get_outputs, self.run = cpu.get_inputs, cpu.get_outputs, cpu.run
+                self.get_inputs, self.get_outputs = cpu.get_inputs, cpu.get_outputs
                 self.cpu = cpu
 
             def io_binding(self) -> "FakeBinding":
-                fake.bindings.append(FakeBinding(self.cpu))
+                fake.bindings.append(FakeBinding(self.cpu, fake.cudart))
                 return fake.bindings[-1]
 
             def run_with_iobinding(self, binding: "FakeBinding") -> None:
@@ -88,21 +97,45 @@ class FakeOnnxRuntime(SimpleNamespace):
 
 
 class FakeBinding:
-    """An `IOBinding` whose GPU is the CPU; `places` is where each input and output was wanted."""
+    """An `IOBinding` whose GPU is the fake device's memory and whose kernels are the CPU's.
 
-    def __init__(self, session: Any) -> None:
+    `places` is where each input and output was wanted; an address in "cuda" memory must be the device's.
+    """
+
+    def __init__(self, session: Any, cudart: Any) -> None:
         self.cpu = session.io_binding()
+        self.cudart = cudart
         self.places: dict[str, str] = {}
         self.log: list[str] = []
+
+    def bind_cpu_input(self, name: str, value: NDArray[Any]) -> None:
+        self.places[name] = "copied"
+        self.cpu.bind_cpu_input(name, value.copy())
 
     def bind_ortvalue_input(self, name: str, value: tuple[Any, str]) -> None:
         self.places[name] = value[1]
         self.cpu.bind_cpu_input(name, value[0])
 
-    def bind_output(self, name: str, place: str, device: int) -> None:
-        assert device == 0
+    def bind_input(self, name: str, place: str, device: int, dtype: Any, shape: Any, address: int) -> None:
+        self._check(place, device, shape, address)
         self.places[name] = place
-        self.cpu.bind_output(name, "cpu")
+        self.cpu.bind_input(name, "cpu", 0, dtype, shape, address)
+
+    def bind_output(
+        self, name: str, place: str, device: int, dtype: Any = None, shape: Any = None, address: int | None = None
+    ) -> None:
+        self.places[name] = place
+        if address is None:
+            self.cpu.bind_output(name, "cpu")
+        else:
+            self._check(place, device, shape, address)
+            self.cpu.bind_output(name, "cpu", 0, dtype, shape, address)
+
+    def _check(self, place: str, device: int, shape: Any, address: int) -> None:
+        assert device == 0
+        assert (address in self.cudart.device) == (place == "cuda")
+        if place == "cuda":
+            assert 4 * np.prod(shape) <= self.cudart.device[address].nbytes
 
     def synchronize_inputs(self) -> None:
         self.log.append("inputs there")
@@ -114,7 +147,7 @@ class FakeBinding:
 @pytest.fixture
 def cuda_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_cudart: Any) -> FakeOnnxRuntime:
     """onnxruntime-gpu with a GPU, and every library found."""
-    fake = FakeOnnxRuntime(tmp_path)
+    fake = FakeOnnxRuntime(tmp_path, fake_cudart)
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     monkeypatch.setattr(sys, "platform", "linux")
     _libraries(monkeypatch, missing="")
@@ -208,6 +241,156 @@ def test_a_version_without_preloading_works(cuda_build: FakeOnnxRuntime, encoder
     rnnx_runtime.load(encoder, "ort-cuda").close()
 
 
+# States on the device
+
+
+def _frames(count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((count, 2, 3), np.float32)
+
+
+def test_a_run_leaves_states_on_the_device_and_brings_output_back(
+    cuda_build: FakeOnnxRuntime, with_lengths: Path
+) -> None:
+    x = _frames(5)
+    with rnnx_runtime.load(with_lengths, "ort-cuda") as session, rnnx_runtime.load(with_lengths, "ort-cpu") as on_cpu:
+        output, state = session.run(x, lengths=[5, 3])
+        (binding,) = cuda_build.bindings
+        assert binding.places == dict.fromkeys(("x", "h0", "c0", "lengths"), "copied") | {
+            "output": "cpu",
+            "hn": "cuda",
+            "cn": "cuda",
+        }
+        assert state.is_on_device
+        expected, last = on_cpu.run(x, lengths=[5, 3])
+        np.testing.assert_array_equal(output, expected)
+        np.testing.assert_array_equal(state.h, last.h)
+        np.testing.assert_array_equal(state.c, last.c)
+
+
+@pytest.mark.parametrize("form", ["encoder", "step"])
+def test_steps_whose_state_never_leaves_the_device_equal_the_cpus(
+    cuda_build: FakeOnnxRuntime, request: pytest.FixtureRequest, form: str
+) -> None:
+    model = request.getfixturevalue(form)
+    state: Any = None
+    right: Any = None
+    with rnnx_runtime.load(model, "ort-cuda") as session, rnnx_runtime.load(model, "ort-cpu") as on_cpu:
+        for frame in _frames(12):
+            y, state = session.step(frame, state)
+            expected, right = on_cpu.step(frame, right)
+            np.testing.assert_array_equal(y, expected)
+        assert {binding.places["h0"] for binding in cuda_build.bindings[1:]} == {"cuda"}
+        np.testing.assert_array_equal(state.h, right.h)
+        np.testing.assert_array_equal(state.c, right.c)
+
+
+def test_a_stream_alternates_between_two_buffers_and_earlier_states_stay(
+    cuda_build: FakeOnnxRuntime, encoder: Path
+) -> None:
+    with rnnx_runtime.load(encoder, "ort-cuda") as session:
+        state: Any = None
+        for _ in range(2):
+            state = session.step(_frames(1)[0], state)[1]
+        cuda_build.cudart.calls.clear()
+        addresses = set()
+        for frame in _frames(10):
+            state = session.step(frame, state)[1]
+            addresses.add(tuple(part.address for part in state.parts))
+        assert len(addresses) == 2
+        assert "cudaMalloc" not in cuda_build.cudart.calls
+        kept, h = state, state.h
+        for frame in _frames(4):
+            state = session.step(frame, state)[1]
+        np.testing.assert_array_equal(kept.h, h)
+
+
+def test_a_callers_buffers_are_written_and_given_back(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
+    x, hn, output = _frames(5), np.zeros((1, 2, 4), np.float32), np.zeros((5, 2, 4), np.float32)
+    with rnnx_runtime.load(encoder, "ort-cuda") as session:
+        expected, last = session.run(x)
+        given, state = session.run(x, out={"output": output, "hn": hn})
+        assert given is output
+        assert state.parts[0] is hn
+        assert isinstance(state.parts[1], DeviceArray)
+        np.testing.assert_array_equal(state.c, last.c)
+    np.testing.assert_array_equal(output, expected)
+    np.testing.assert_array_equal(hn, last.h)
+
+
+def test_a_state_is_updated_in_place(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
+    state = State(np.zeros((1, 2, 4), np.float32), np.zeros((1, 2, 4), np.float32))
+    with rnnx_runtime.load(encoder, "ort-cuda") as session:
+        _, expected = session.run(_frames(5))
+        for frame in _frames(5):
+            session.step(frame, state, out={"hn": state.h, "cn": np.asarray(state.c)})
+    np.testing.assert_array_equal(state.h, expected.h)
+    np.testing.assert_array_equal(state.c, expected.c)
+
+
+def test_close_frees_all_but_states_that_are_held(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
+    with rnnx_runtime.load(encoder, "ort-cuda") as session:
+        _, state = session.run(_frames(5))
+        session.run(_frames(5))
+        h = state.h
+    np.testing.assert_array_equal(state.h, h)
+    assert len(cuda_build.cudart.device) == 2
+    del state
+    assert cuda_build.cudart.is_empty
+
+
+def test_another_sessions_state_comes_through_the_host(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
+    x = _frames(5)
+    with rnnx_runtime.load(encoder, "ort-cuda") as first, rnnx_runtime.load(encoder, "ort-cpu") as second:
+        _, state = first.run(x)
+        np.testing.assert_array_equal(second.run(x, state)[0], first.run(x, state)[0])
+
+
+def test_a_failed_run_is_one_error_and_gives_its_blocks_back(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
+    def fail(session: Any, binding: Any) -> None:
+        raise RuntimeError("CUDNN failure 4:\n no stream")
+
+    with rnnx_runtime.load(encoder, "ort-cuda") as session:
+        session.run(_frames(5))
+        cuda_build.cudart.calls.clear()
+        works, cuda_build.InferenceSession.run_with_iobinding = cuda_build.InferenceSession.run_with_iobinding, fail
+        for _ in range(3):
+            with pytest.raises(BackendError, match="ONNX Runtime run: got CUDNN failure 4: no stream"):
+                session.run(_frames(5))
+        cuda_build.InferenceSession.run_with_iobinding = works
+        session.run(_frames(5))
+        assert "cudaMalloc" not in cuda_build.cudart.calls
+
+
+def test_threads_share_a_session(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
+    frames, failures = _frames(20), []
+    with rnnx_runtime.load(encoder, "ort-cuda") as session:
+        expected, last = session.run(frames)
+
+        def stream() -> None:
+            try:
+                _check_stream(session, frames, expected, last)
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [Thread(target=stream) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
+def _check_stream(session: Session, frames: Any, expected: Any, last: Any) -> None:
+    state: Any = None
+    for frame, right in zip(frames, expected, strict=True):
+        y, state = session.step(frame, state)
+        np.testing.assert_allclose(y, right, atol=1e-6)
+    np.testing.assert_allclose(state.c, last.c, atol=1e-6)
+
+
+# Resident runs
+
+
 def test_a_resident_run_leaves_everything_on_the_gpu_but_lengths(
     cuda_build: FakeOnnxRuntime, with_lengths: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +405,20 @@ def test_a_resident_run_leaves_everything_on_the_gpu_but_lengths(
         np.testing.assert_array_equal(binding.cpu.get_outputs()[0].numpy(), session.run(x)[0])
     assert binding.places == dict.fromkeys(("x", "h0", "c0", "output", "hn", "cn"), "cuda") | {"lengths": "cpu"}
     assert binding.log == ["inputs there", "run", "outputs there"], "the clock stops after the device"
+
+
+def test_a_resident_run_takes_a_state_where_it_lies(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
+    with rnnx_runtime.load(encoder, "ort-cuda") as session:
+        _, state = session.run(_frames(5))
+        run = session.resident(_frames(5), state)
+        expected = session.run(_frames(5), state)[0]
+        places = cuda_build.bindings[1].places
+        del state
+        session.run(_frames(5))  # would take the state's blocks, were they not held
+        assert run is not None
+        run()
+    np.testing.assert_array_equal(cuda_build.bindings[1].cpu.get_outputs()[0].numpy(), expected)
+    assert {places["h0"], places["c0"]} == {"cuda"}
 
 
 def test_a_resident_run_that_fails_is_a_backend_error(cuda_build: FakeOnnxRuntime, encoder: Path) -> None:
