@@ -1,11 +1,11 @@
-"""Captured work, on a CUDA runtime in NumPy."""
+"""Captured work, on a CUDA runtime in NumPy; the last test uses the real one where there is a GPU."""
 
 from typing import Any
 
 import pytest
 
-from rnnx_runtime import BackendError
-from rnnx_runtime.cuda import Stream
+from rnnx_runtime import BackendError, BackendUnavailable
+from rnnx_runtime.cuda import Stream, device_count
 from rnnx_runtime.cuda_buffers import DeviceBuffer
 from rnnx_runtime.cuda_graph import capture_graph
 
@@ -102,3 +102,26 @@ def test_every_other_call_is_checked(fake_cudart: Any, stream: Stream, buffer: D
     fake_cudart.failures[function] = fake_cudart.cudaError_t.cudaErrorIllegalAddress
     with pytest.raises(BackendError, match=function):
         use()
+
+
+@pytest.mark.gpu
+def test_a_real_graph_copies_what_lies_there_at_its_launch() -> None:
+    try:
+        device_count()
+    except BackendUnavailable as error:
+        pytest.skip(str(error))
+    stream, buffer = Stream(), DeviceBuffer()
+    buffer.reserve(4)
+    value = buffer.host.view("float32", (1,))
+    value[...] = 1
+    graph = capture_graph(stream, lambda: buffer.upload(4, stream))
+    value[...] = 2
+    graph.launch(stream)
+    stream.synchronize()
+    value[...] = 3
+    buffer.download(4, stream)
+    stream.synchronize()
+    assert value == 2
+    graph.close()
+    buffer.close()
+    stream.close()

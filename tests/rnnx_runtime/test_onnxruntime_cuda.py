@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.rnnx_runtime.long_run import long_run
 
 import rnnx_runtime
 from rnnx_runtime import BackendError, BackendUnavailable, Session, State
@@ -284,6 +285,13 @@ def test_steps_whose_state_never_leaves_the_device_equal_the_cpus(
         np.testing.assert_array_equal(state.c, right.c)
 
 
+@pytest.mark.parametrize("form", ["encoder", "step"])
+def test_a_thousand_steps_equal_the_truth(cuda_build: FakeOnnxRuntime, tmp_path: Path, form: str) -> None:
+    run = long_run(tmp_path, form)
+    with rnnx_runtime.load(run.path, "ort-cuda") as session:
+        run.check(session)
+
+
 def test_a_stream_alternates_between_two_buffers_and_earlier_states_stay(
     cuda_build: FakeOnnxRuntime, encoder: Path
 ) -> None:
@@ -439,11 +447,7 @@ def test_a_session_on_cpu_has_no_resident_run(encoder: Path) -> None:
 @pytest.mark.parametrize("form", ["encoder", "step"])
 def test_a_resident_run_on_a_real_gpu_takes_time(request: pytest.FixtureRequest, form: str) -> None:
     x = np.ones((5, 3) if form == "step" else (6, 5, 3), np.float32)
-    try:
-        session = rnnx_runtime.load(request.getfixturevalue(form), "ort-cuda")
-    except BackendUnavailable as error:
-        pytest.skip(str(error))
-    with session:
+    with _on_real_gpu(request.getfixturevalue(form)) as session:
         run = session.resident(x)
         assert run is not None
         assert 0 < run() < 10_000
@@ -454,9 +458,37 @@ def test_a_resident_run_on_a_real_gpu_takes_time(request: pytest.FixtureRequest,
 def test_ort_cuda_on_a_real_gpu_agrees_with_ort_cpu(request: pytest.FixtureRequest, form: str) -> None:
     model: Path = request.getfixturevalue(form)
     x = np.random.default_rng(0).standard_normal((5, 3) if form == "step" else (6, 5, 3)).astype(np.float32)
+    with _on_real_gpu(model) as on_gpu, rnnx_runtime.load(model, "ort-cpu") as on_cpu:
+        np.testing.assert_allclose(on_gpu.run(x)[0], on_cpu.run(x)[0], atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("form", ["encoder", "step"])
+def test_a_state_on_a_real_gpu_equals_the_same_state_from_the_host(request: pytest.FixtureRequest, form: str) -> None:
+    x = np.random.default_rng(0).standard_normal((5, 3) if form == "step" else (6, 5, 3)).astype(np.float32)
+    with _on_real_gpu(request.getfixturevalue(form)) as session:
+        _, state = session.run(x)
+        assert state.is_on_device
+        from_device = session.run(x, state)
+        from_host = session.run(x, State(state.h, state.c))
+        for one, other in zip(_values(*from_device), _values(*from_host), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("form", ["encoder", "step"])
+def test_a_thousand_steps_on_a_real_gpu_equal_the_truth(tmp_path: Path, form: str) -> None:
+    run = long_run(tmp_path, form)
+    with _on_real_gpu(run.path) as session:
+        run.check(session)
+
+
+def _on_real_gpu(model: Path) -> Session:
     try:
-        on_gpu = rnnx_runtime.load(model, "ort-cuda")
+        return rnnx_runtime.load(model, "ort-cuda")
     except BackendUnavailable as error:
         pytest.skip(str(error))
-    with on_gpu, rnnx_runtime.load(model, "ort-cpu") as on_cpu:
-        np.testing.assert_allclose(on_gpu.run(x)[0], on_cpu.run(x)[0], atol=1e-5)
+
+
+def _values(output: Any, state: State) -> list[Any]:
+    return [output, state.h, state.c]

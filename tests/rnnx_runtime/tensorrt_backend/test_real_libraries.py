@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.rnnx_runtime.long_run import long_run
 
 import rnnx
 import rnnx_runtime
@@ -14,6 +15,7 @@ from rnnx.engine import build_engine
 from rnnx.engine_options import EngineOptions
 from rnnx.golden import read_golden
 from rnnx_runtime import BackendError, BackendUnavailable, Contract, Session, State, cuda
+from rnnx_runtime.model_file import read_onnx
 from rnnx_runtime.sidecar import Flavor, Profile, Range, Sidecar, sidecar_path, text_from_sidecar
 
 MODULES: dict[Flavor, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -64,12 +66,7 @@ def test_a_foreign_plan_is_refused_with_the_librarys_own_messages(
 def test_a_real_engine_on_a_real_gpu_gives_the_golden_values(
     tmp_path: Path, flavor: Flavor, cell: str, lengths: bool
 ) -> None:
-    library = _real_library(flavor)
-    if (missing := _missing_gpu()) is not None:
-        pytest.skip(missing)
-    capability = cuda.compute_capability()
-    if flavor == "tensorrt-rtx" and f"SM{capability.replace('.', '')}" not in library.ComputeCapability.__members__:
-        pytest.skip(f"tensorrt_rtx {library.__version__} does not list compute capability {capability}")
+    _skip_unless_it_runs_here(flavor)
     layer = getattr(pytest.importorskip("torch").nn, cell)(10, 20, 2, bidirectional=True)
     model = rnnx.export(layer, tmp_path / "model.onnx", rnnx.ExportOptions(lengths=lengths))
     options = EngineOptions(flavor=flavor, profiles=(NARROW, PROFILE), tf32=False)
@@ -85,6 +82,62 @@ def test_a_real_engine_on_a_real_gpu_gives_the_golden_values(
             assert 0 < run() < 10_000
 
 
+@pytest.mark.gpu
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize("form", ["encoder", "step"])
+def test_a_thousand_steps_of_a_real_engine_equal_the_truth(tmp_path: Path, flavor: Flavor, form: str) -> None:
+    _skip_unless_it_runs_here(flavor)
+    run = long_run(tmp_path, form)
+    with _session_of(run.path, flavor) as session:
+        run.check(session)
+
+
+@pytest.mark.gpu
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
+def test_captured_steps_of_a_real_engine_equal_plain_ones(tmp_path: Path, flavor: Flavor) -> None:
+    _skip_unless_it_runs_here(flavor)
+    run = long_run(tmp_path, "step")
+    with _session_of(run.path, flavor) as captured, _session_of(run.path, flavor) as plain:
+        plain._backend._graphs.failure = "none are wanted"  # type: ignore[attr-defined]
+        states: list[Any] = [None, None]
+        for frame in run.frames[:50]:
+            (one, states[0]), (other, states[1]) = captured.step(frame, states[0]), plain.step(frame, states[1])
+            np.testing.assert_allclose(one, other, atol=1e-6)  # RTX compiles other kernels for a graph
+            np.testing.assert_allclose(states[0].c, states[1].c, atol=1e-6)
+        said = captured._backend.describe()  # type: ignore[attr-defined]
+    assert said == {"cuda_graphs": 2, "cuda_graphs_failure": None}
+
+
+@pytest.mark.gpu
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("flavor", ["tensorrt", "tensorrt-rtx"])
+def test_a_state_of_a_real_engine_equals_the_same_state_from_the_host(tmp_path: Path, flavor: Flavor) -> None:
+    _skip_unless_it_runs_here(flavor)
+    run = long_run(tmp_path, "encoder")
+    with _session_of(run.path, flavor) as session:
+        _, state = session.run(run.frames[:7])
+        assert state.is_on_device
+        from_device, from_host = session.run(run.frames[:7], state), session.run(run.frames[:7], _on_host(state))
+        np.testing.assert_array_equal(from_device[0], from_host[0])
+        np.testing.assert_array_equal(from_device[1].h, from_host[1].h)
+
+
+def _on_host(state: State) -> State:
+    return State(state.h, state.c)
+
+
+def _session_of(model: Path, flavor: Flavor) -> Session:
+    """An engine of a long run's model, opened; built where there is none yet."""
+    plan = model.with_suffix(".plan")
+    if not plan.is_file():
+        is_step = read_onnx(model).contract.form == "step"
+        profile = {dim: sizes for dim, sizes in PROFILE.items() if dim == "B" or not is_step}
+        build_engine(model, plan, EngineOptions(flavor=flavor, profiles=(profile,), tf32=False))
+    return rnnx_runtime.load(plan)
+
+
 def _outputs(session: Session, feeds: Mapping[str, Any]) -> dict[str, Any]:
     output, last = session.run(feeds["x"], State(feeds["h0"], feeds.get("c0")), feeds.get("lengths"))
     return {"output": output, "hn": last.h, "cn": last.c}
@@ -92,6 +145,15 @@ def _outputs(session: Session, feeds: Mapping[str, Any]) -> dict[str, Any]:
 
 def _real_library(flavor: Flavor) -> Any:
     return pytest.importorskip(MODULES[flavor], reason=f"{MODULES[flavor]} is not installed")
+
+
+def _skip_unless_it_runs_here(flavor: Flavor) -> None:
+    library = _real_library(flavor)
+    if (missing := _missing_gpu()) is not None:
+        pytest.skip(missing)
+    capability = cuda.compute_capability()
+    if flavor == "tensorrt-rtx" and f"SM{capability.replace('.', '')}" not in library.ComputeCapability.__members__:
+        pytest.skip(f"tensorrt_rtx {library.__version__} does not list compute capability {capability}")
 
 
 def _missing_gpu() -> str | None:
