@@ -5,7 +5,7 @@ from threading import Lock
 from typing import Any
 
 from rnnx_runtime.errors import PoolOverloaded, RnnxError
-from rnnx_runtime.pool.requests import Request, own_copy
+from rnnx_runtime.pool.requests import Call, Request, own_copy
 
 
 class Inbox:
@@ -53,9 +53,15 @@ class Inbox:
                 self._wakes_at = 0
                 self._bell.release()
 
-    def put_call(self, call: Request) -> None:
-        """Queue a call, whatever else is refused, and wake the reader."""
+    def put_call(self, call: Call) -> None:
+        """Queue a call and wake the reader.
+
+        Raises:
+            RnnxError: the refusal, of a pool that takes nothing more; not for a call that must happen in any case.
+        """
         with self.lock:
+            if self.refusal is not None and not call.is_certain:
+                raise own_copy(self.refusal)
             self._requests.append(call)
             self._ring()
 

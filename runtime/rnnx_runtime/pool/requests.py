@@ -200,16 +200,17 @@ class Call(Request):
         self.is_certain = is_certain
         """Whether it must run in the end, whatever happens to the requests around it."""
 
-    def run(self) -> None:
-        """Call the function and settle, unless it was dropped."""
+    def run(self) -> bool:
+        """Call the function and keep what it gives, to be settled; False if the call was dropped before."""
         with self._lock:
             if self.phase != WAITING:
-                return
+                return False
             self.phase = COMMITTED
         try:
             self._value = self._function()
         except Exception as error:  # it belongs to the caller, who is in another thread
             self.error = error
+        return True
 
     def outcome(self) -> Any:
         """What the function returned; raises what it raised."""

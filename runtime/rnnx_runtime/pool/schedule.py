@@ -95,6 +95,9 @@ class Schedule:
             else:
                 queue.popleft()
                 self._run_call(request)
+                if seat.is_closed:  # what came after a close has no slot any more
+                    self.homeless += queue
+                    queue.clear()
         return None
 
     def _pass_over(self, push: Push) -> None:
@@ -107,5 +110,5 @@ class Schedule:
 
     def _run_call(self, call: Request) -> None:
         assert isinstance(call, Call)
-        call.run()
-        self.called.append(call)
+        if call.run():
+            self.called.append(call)

@@ -57,7 +57,7 @@ class StreamPool:
         self._opened_at = clock()
         self._worker = self._new_worker(model)
         self._housekeeper = Housekeeper(lambda: self._worker.abandon_hanging_step(), options.step_timeout_s)
-        self._is_closed = False
+        self._is_closing = self._is_closed = False
         self._worker.start()
         self._housekeeper.start()
 
@@ -188,7 +188,7 @@ class StreamPool:
         if os.getpid() != self._pid:
             return
         with self._inbox.lock:
-            already, self._is_closing = getattr(self, "_is_closing", False), True
+            already, self._is_closing = self._is_closing, True
             self._inbox.refusal = _closed()
         if not drain:
             self._worker.fail_waiting(_closed())
@@ -226,7 +226,7 @@ class StreamPool:
     def submit(self, seat: Seat, x: Array, timeout_s: float | None, future: Any = None) -> Push:
         """Queue a push of checked frames, which must not change any more."""
         self._check_process()
-        if seat.is_closed:
+        if seat.is_leaving or seat.is_closed:
             raise closed_stream(seat)
         push = Push(seat, self._inbox.lock, x, future)
         push.frames = len(x) if x.ndim == 2 else 0
@@ -241,12 +241,9 @@ class StreamPool:
     def post(self, call: Call) -> None:
         """Queue a call."""
         self._check_process()
-        if not call.is_certain:
-            if call.seat is not None and call.seat.is_closed:
-                raise closed_stream(call.seat)
-            refusal = self._inbox.refusal
-            if refusal is not None:
-                raise refusal
+        seat = call.seat
+        if seat is not None and not call.is_certain and (seat.is_leaving or seat.is_closed):
+            raise closed_stream(seat)
         self._inbox.put_call(call)
 
     def ask(self, call: Call) -> Any:

@@ -125,7 +125,7 @@ class Worker:
 
     def _fail_waiting(self, error: RnnxError) -> list[Request]:
         """The same under the lock; what must happen in any case (a stream's close) keeps waiting."""
-        requests = [request for seat in list(self._seats) for request in seat.queue]
+        requests = [request for seat in list(self._seats) for request in list(seat.queue)]
         requests += self._inbox.waiting_calls()
         uncertain = [request for request in requests if not (isinstance(request, Call) and request.is_certain)]
         return [request for request in uncertain if request.fail(own_copy(error))]
