@@ -110,8 +110,9 @@ def _sizes(site: Path) -> dict[str, int]:
 
 
 def _python(site: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    return subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True, env=environment)
+    """A process that imports from `site`; it starts there, for Python looks into its folder first."""
+    command, environment = [sys.executable, *arguments], os.environ | {"PYTHONPATH": str(site)}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=site)
 
 
 def _imports(site: Path) -> list[dict[str, Any]]:

@@ -16,9 +16,13 @@ import rnnx_runtime
 ROOT = Path(__file__).parents[1]
 RUNTIME = sorted((ROOT / "runtime" / "rnnx_runtime").rglob("*.py"))
 EXPORTER = sorted((ROOT / "exporter" / "rnnx").rglob("*.py"))
+POOL = ROOT / "runtime" / "rnnx_runtime" / "pool"
 
 NATIVE = {"tensorrt", "tensorrt_rtx", "cuda", "ml_dtypes"}
 """Packages with native code that only the module that needs them may load."""
+
+SERVERS = {"starlette", "fastapi", "uvicorn", "websockets", "httpx"}
+"""What the example service is made of; the packages know nothing of it."""
 
 LOADED = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
@@ -58,7 +62,7 @@ def loaded_after(statement: str) -> set[str]:
 @pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.stem)
 def test_the_runtime_imports_nothing_of_the_toolkit(path: Path) -> None:
     found = {package(module) for module, _ in imports_of(path)}
-    assert not found & {"rnnx", "torch", "onnx", "safetensors", "spox", "click", "rich"}
+    assert not found & ({"rnnx", "torch", "onnx", "safetensors", "spox", "click", "rich"} | SERVERS)
 
 
 @pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.stem)
@@ -70,12 +74,31 @@ def test_the_runtime_needs_numpy_alone_to_be_imported(path: Path) -> None:
     assert eager <= allowed
 
 
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.stem)
+def test_sessions_know_nothing_of_the_pool_that_runs_them(path: Path) -> None:
+    if POOL in path.parents:
+        return
+    found = {module for module, at_import in imports_of(path) if at_import or path.name != "__init__.py"}
+    assert not any(module.startswith("rnnx_runtime.pool") for module in found)
+
+
+def test_at_most_one_module_of_the_runtime_knows_prometheus() -> None:
+    found = [path for path in RUNTIME if any(package(module) == "prometheus_client" for module, _ in imports_of(path))]
+    assert set(found) <= {POOL / "prometheus.py"}
+
+
+def test_one_module_of_the_runtime_needs_an_event_loop() -> None:
+    found = [path for path in RUNTIME if any(package(module) == "asyncio" for module, _ in imports_of(path))]
+    assert found == [POOL / "async_stream.py"]
+
+
 @pytest.mark.parametrize("path", EXPORTER, ids=lambda path: ".".join(path.parts[path.parts.index("rnnx") + 1 :])[:-3])
 def test_the_library_does_not_import_the_command_line(path: Path) -> None:
     if "cli" in path.parts:
         return
     found = {module for module, _ in imports_of(path)}
     assert not any(module.startswith("rnnx.cli") or package(module) in ("click", "rich") for module in found)
+    assert not any(package(module) in SERVERS | {"prometheus_client"} for module in found)
 
 
 @pytest.mark.parametrize("path", EXPORTER, ids=lambda path: ".".join(path.parts[path.parts.index("rnnx") + 1 :])[:-3])
