@@ -11,7 +11,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,cpu,tensorrt-rtx,report,models,bench,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,cpu,tensorrt-rtx,report,models,bench,service,dev]'
 	touch $@
 
 demo: install
