@@ -15,7 +15,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.errors import ForkedError, PoolClosedError, PoolOverloaded, RnnxError
+from rnnx_runtime.errors import ForkedError, PoolClosedError, PoolOverloaded, RnnxError, StepTimeout
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.housekeeper import Housekeeper
 from rnnx_runtime.pool.inbox import Inbox
@@ -116,7 +116,7 @@ class StreamPool:
     def _replace_worker(self, model: BatchedModel) -> bool:
         with self._inbox.lock:
             old = self._worker
-            if not old.is_stalled:
+            if not (old.is_stalled and isinstance(self._inbox.refusal, StepTimeout)):
                 return False
             old.retire()
             self._inbox.refusal = None

@@ -81,7 +81,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin to serve; takes over what is already in the seats' queues."""
-        for seat in self._seats:
+        for seat in list(self._seats):
             self._schedule.adopt(seat)
         self._thread.start()
 
@@ -113,7 +113,8 @@ class Worker:
                 return
             self.is_stalled = True
             self._counters.stalls += 1
-            self._inbox.refusal = error = _hanging(self.model.session.device, timeout_s)
+            error = _hanging(self.model.session.device, timeout_s)
+            self._inbox.refusal = self._inbox.refusal or error  # a pool that closes stays closed
             failed = self._fail_waiting(error)
         deliver(failed)
 
@@ -310,7 +311,8 @@ class Worker:
         """A step that seemed to hang came back; under the lock."""
         if self.is_stalled:
             self.is_stalled = False
-            self._inbox.refusal = None
+            if isinstance(self._inbox.refusal, StepTimeout):
+                self._inbox.refusal = None
 
     def _keep(self, batch: list[Push], slots: list[int], state: State, y: Array, phases: list[int]) -> None:
         """Keep states and outputs of the rows that go on, and undo the rows that were dropped while they ran."""
