@@ -153,10 +153,11 @@ class Push(Request):
         """The output of a settled push; raises its error."""
         if self.error is not None:
             raise self.error
-        if self.y is None:
-            assert self.block is not None
-            self.y = self.block[self.row].copy()  # the block is shared with the other rows of the batch
+        block = self.block  # looked at once: another thread may ask for the same output
+        if block is not None:
+            self.y = block[self.row].copy()  # the block is shared with the other rows of the batch
             self.block = None
+        assert self.y is not None
         return self.y
 
     def cancel(self) -> bool:
