@@ -97,7 +97,7 @@ class Push(Request):
     started = 0
     """Frames of the chunk that have run."""
     saved: tuple[Array, Array | None] | None = None
-    """The state before the chunk, once a part of it has run."""
+    """The state before the chunk, of one that takes several steps."""
     y: Array | None = None
     block: Array | None = None
     """The output of the whole step, of which `row` is this push's, until its copy is taken."""

@@ -259,6 +259,9 @@ class Worker:
     def _run(self, batch: list[Push], begun: float) -> None:
         x, count = self._frames(batch)
         slots = [push.seat.slot for push in batch]  # type: ignore[union-attr] # a push always has a seat
+        for push, slot in zip(batch, slots, strict=True):
+            if push.frames > count and not push.started:
+                push.saved = self._slots.read(slot)
         state = self._slots.gather(slots)
         with self._inbox.lock:
             self._running = batch
@@ -271,9 +274,6 @@ class Worker:
             self._fail_step(batch, error)
             return
         ended = self._clock()
-        for push in batch:
-            if push.frames and not push.started:
-                push.saved = self._slots.read(push.seat.slot)  # type: ignore[union-attr]
         phases = self._commit(batch, count)
         if self._is_retired:
             return
@@ -379,7 +379,7 @@ class Worker:
 
     def _evict_idle(self) -> None:
         idle_s = self._options.idle_s
-        if idle_s is None:
+        if idle_s is None or self._is_retired:
             return
         now = self._clock()
         if now - self._evicted < idle_s / 4:
