@@ -146,7 +146,7 @@ class StreamPool:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What a health endpoint shows; plain data. `status` is serving, stalled, draining or closed."""
+        """What a health endpoint shows; plain data. `status` is serving, stalled, draining, closed or failed."""
         spec, metrics = self.spec, self.metrics()
         session = self._worker.model.session
         return {
@@ -178,7 +178,10 @@ class StreamPool:
             return "closed"
         if self._worker.is_stalled:
             return "stalled"
-        return "serving" if self._inbox.refusal is None else "draining"
+        refusal = self._inbox.refusal
+        if refusal is None:
+            return "serving"
+        return "draining" if isinstance(refusal, PoolClosedError) else "failed"
 
     def close(self, *, drain: bool = True) -> None:
         """Stop taking pushes, run those that wait (or fail them, without `drain`), and close the session.

@@ -135,7 +135,7 @@ class Worker:
         try:
             while not self._is_over():
                 self._serve_once()
-        except Exception as error:
+        except BaseException as error:
             self._die(error)
             raise
         finally:
@@ -158,16 +158,26 @@ class Worker:
             self._deliver_finished()
         self._evict_idle()
 
-    def _die(self, error: Exception) -> None:
+    def _die(self, error: BaseException) -> None:
         """A defect: nobody may wait for ever because of it."""
         _LOG.exception("the pool's thread ended")
         refusal = BackendError(
             "pool", got=f"a defect in its thread ({error!r})", expected="steps", remedy="report it; make a new pool"
         )
+        schedule = self._schedule
         with self._inbox.lock:
             self._inbox.refusal = refusal
             failed = self._fail_waiting(refusal)
-        deliver(failed)
+            failed += [request for request in (*schedule.late, *schedule.homeless) if request.fail(own_copy(refusal))]
+            failed += self._fail_certain(refusal)
+        deliver([*failed, *schedule.called, *self._finished])
+
+    def _fail_certain(self, error: RnnxError) -> list[Request]:
+        """Fail the pushes whose results were certain and were lost on their way out; under the lock."""
+        lost = [request for seat in self._seats for request in seat.queue if request.phase == COMMITTED]
+        for request in lost:
+            request.error = own_copy(error)
+        return lost
 
     # Forming a batch
 
