@@ -4,7 +4,7 @@ import copy
 import time
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
+from threading import TIMEOUT_MAX, Lock
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class Request:
                 self._bell.acquire()
         # Settling reads the bell after it has set the flag, so one of the two always sees the other.
         if not self.is_settled:
-            if not self._bell.acquire(timeout=-1 if timeout_s is None else max(timeout_s, 0)):
+            if not self._bell.acquire(timeout=-1 if timeout_s is None else min(max(timeout_s, 0), TIMEOUT_MAX)):
                 return self.is_settled
             self._bell.release()  # for another thread that waits for the same result
         return True

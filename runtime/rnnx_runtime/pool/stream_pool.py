@@ -9,13 +9,14 @@ import os
 import time
 from collections.abc import Callable
 from itertools import count
+from math import isfinite
 from types import TracebackType
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.errors import ForkedError, PoolClosedError, PoolOverloaded, RnnxError, StepTimeout
+from rnnx_runtime.errors import ForkedError, InputError, PoolClosedError, PoolOverloaded, RnnxError, StepTimeout
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.housekeeper import Housekeeper
 from rnnx_runtime.pool.inbox import Inbox
@@ -235,6 +236,7 @@ class StreamPool:
         push.frames = len(x) if x.ndim == 2 else 0
         push.queued_at = seat.last_used = now = self._clock()
         if timeout_s is not None:
+            _check_timeout(timeout_s)
             push.timeout_s = timeout_s
             push.deadline = now + timeout_s
             push.clock = self._clock
@@ -297,6 +299,16 @@ class StreamPool:
             got=f"{limit} streams open",
             expected=f"fewer than {limit} (PoolOptions.max_streams)",
             remedy="close streams, evict idle ones with PoolOptions.idle_s, or run another pool",
+        )
+
+
+def _check_timeout(timeout_s: object) -> None:
+    if not (isinstance(timeout_s, int | float) and isfinite(timeout_s)):
+        raise InputError(
+            "timeout_s",
+            got=repr(timeout_s),
+            expected="a number of seconds, or None",
+            remedy="leave it out to wait without end",
         )
 
 
