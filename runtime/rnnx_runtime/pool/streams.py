@@ -1,7 +1,6 @@
 """One conversation in a pool."""
 
 from collections.abc import Callable
-from math import isfinite
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _FLOAT32 = np.dtype(np.float32)
+_all = np.logical_and.reduce  # what `ndarray.all` calls in the end
 
 
 class Conversation:
@@ -45,7 +45,7 @@ class Conversation:
         """A copy of x that the caller cannot change, checked as `push` says."""
         if not (type(x) is np.ndarray and x.dtype is _FLOAT32 and x.shape == self._frame):
             x = self._frames_of(x)
-        elif self._rejects and not isfinite(x.dot(x)):  # one call of BLAS; finite squares have finite values
+        elif self._rejects:
             self._refuse_not_finite(x)
         return x.copy()  # type: ignore[no-any-return]
 
@@ -64,7 +64,7 @@ class Conversation:
         return values
 
     def _refuse_not_finite(self, x: Array) -> None:
-        if not np.isfinite(x).all():
+        if not _all(np.isfinite(x), axis=None):
             raise InputError(
                 "input 'x'",
                 got="NaN or infinity in it",
