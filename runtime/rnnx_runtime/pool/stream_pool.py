@@ -112,7 +112,8 @@ class StreamPool:
         call = Call(None, self._inbox.lock, lambda: self._worker.use(model))
         self.ask(call)
         old: BatchedModel = call.outcome()
-        old.session.close()
+        if old.session is not session:
+            old.session.close()
 
     def _replace_worker(self, model: BatchedModel) -> bool:
         with self._inbox.lock:
@@ -258,7 +259,9 @@ class StreamPool:
         return call.outcome()
 
     def close_seat(self, seat: Seat) -> None:
-        """Free a stream's slot once its pushes are done."""
+        """Free a stream's slot once its pushes are done; a forked child leaves that to the pool's process."""
+        if os.getpid() != self._pid:
+            return
         with self._inbox.lock:
             if seat.is_leaving:
                 return

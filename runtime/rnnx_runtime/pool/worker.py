@@ -371,7 +371,7 @@ class Worker:
             self._counters.latency_s.observe_all([now - push.queued_at for push in finished])
             if self._options.idle_s is not None:  # a stream whose push took long was not idle
                 for push in finished:
-                    push.seat.last_used = now
+                    push.seat.last_used = now  # type: ignore[union-attr]
             deliver(finished)  # last: who wakes up takes the interpreter at the first call that lets go of it
 
     def _count(
