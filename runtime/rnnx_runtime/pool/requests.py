@@ -4,13 +4,14 @@ import copy
 import time
 from collections import deque
 from collections.abc import Callable
+from os import getpid
 from threading import TIMEOUT_MAX, Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.errors import DeadlineExceeded, PushCancelled, RnnxError
+from rnnx_runtime.errors import DeadlineExceeded, ForkedError, PushCancelled, RnnxError
 
 Array = NDArray[Any]
 
@@ -21,11 +22,12 @@ WAITING, COMMITTED, DROPPED = range(3)
 class Seat:
     """One stream's place in a pool: the row of its state, and its requests in the order they came."""
 
-    __slots__ = ("evicted", "is_closed", "is_leaving", "is_ready", "last_used", "name", "queue", "slot")
+    __slots__ = ("evicted", "is_closed", "is_leaving", "is_ready", "last_used", "name", "pid", "queue", "slot")
 
     def __init__(self, name: str, slot: int, now: float) -> None:
         self.name = name
         self.slot = slot
+        self.pid = getpid()
         self.queue: deque[Request] = deque()
         self.is_ready = False
         """Whether it stands in the line of streams that have work."""
@@ -69,7 +71,22 @@ class Request:
         """Wait until settled; False when the time is up before."""
         return self.is_settled or self._wait_for_bell(timeout_s)
 
+    def check_process(self) -> None:
+        """Refuse to wait in a forked child, which has neither the pool's thread nor perhaps its lock ever again.
+
+        Raises:
+            ForkedError: this is another process than the stream was opened in.
+        """
+        if self.seat is not None and self.seat.pid != getpid():
+            raise ForkedError(
+                "push",
+                got=f"a call in process {getpid()}, forked after the stream was opened in {self.seat.pid}",
+                expected="the process that opened the stream",
+                remedy="wait for pushes before the fork, or make a pool in each process",
+            )
+
     def _wait_for_bell(self, timeout_s: float | None) -> bool:
+        self.check_process()
         with self._lock:
             if self._bell is None:
                 self._bell = Lock()
@@ -168,6 +185,7 @@ class Push(Request):
 
     def drop(self, error: RnnxError) -> bool:
         """Fail the push from outside of the pool, if it is not too late."""
+        self.check_process()
         with self._lock:
             if not self.fail(error):
                 return False
