@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any
 
 from rnnx_runtime.contract import Contract, contract_from_json
@@ -133,11 +134,13 @@ def _external_tensors(data: bytes, path: Path) -> list[ExternalTensor]:
 
 def _external_data(model: Path, entry: Any, tensors: list[ExternalTensor]) -> Path:
     name, digest = (entry.get("file"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
-    if not isinstance(name, str) or Path(name).name != name or name in ("", "..") or (model.parent / name).is_symlink():
-        raise _malformed(model, f"external data at {name!r}", "a plain file beside the model")
+    if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
+        raise _malformed(model, f"external data at {short_repr(name)}", "a plain file beside the model")
     path, size = model.parent / name, external_size(tensors, name, str(model))
     try:
-        with open_regular(path, follow_links=False) as file:
+        if path.is_symlink():
+            raise _malformed(model, f"external data at {name!r}, a link", "a plain file beside the model")
+        with open_regular(path, follow_links=False) as file:  # a link put there since then is an OSError
             actual = _digest_of(file, size)
     except OSError as error:
         raise FileDamagedError(

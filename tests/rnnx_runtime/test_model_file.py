@@ -1,5 +1,5 @@
 import hashlib
-import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,22 +9,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import ModelProto, TensorProto, helper
+from tests.rnnx_runtime.faults.forging import blank_seal, forged, with_contract
 from torch import nn
 
 import rnnx
 import rnnx.onnx_writer
 from rnnx_runtime import Contract, ContractError, FileDamagedError
 from rnnx_runtime.model_file import OnnxFile, PlanFile, read_model, read_onnx, read_plan
-from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
+from rnnx_runtime.seal import SEAL_KEY, sealed
 from rnnx_runtime.sidecar import Range, Sidecar, sidecar_path, text_from_sidecar
 
 SEED = 20260
-
-
-def sealed(data: bytes) -> bytes:
-    start, digest = seal_offset(data), hashlib.sha256(data).hexdigest().encode()
-    return data[:start] + digest + data[start + len(digest) :]
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +116,40 @@ def test_a_model_of_another_exporter_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "got"),
     [
-        pytest.param(f'{{"{SEAL_KEY}": "{BLANK}"}}7', id="no-contract"),
-        pytest.param(f'{{"schema": 1, "{SEAL_KEY}": "{BLANK}"', id="no-json"),
-        pytest.param(f'{{"schema": 1, "{SEAL_KEY}": "{BLANK}"}}', id="schema-alone"),
-        pytest.param(f'{{"schema": 2, "{SEAL_KEY}": "{BLANK}"}}', id="another-schema"),
+        pytest.param("{%s}7", "Extra data", id="more-than-json"),
+        pytest.param('{"schema": 1, %s', "Expecting ',' delimiter", id="no-json"),
+        pytest.param("[{%s}]", "a contract without the file's seal", id="no-object"),
+        pytest.param('{"source": {%s}}', "a contract without the file's seal", id="seal-elsewhere"),
+        pytest.param('{"schema": 1, %s}', "source", id="schema-alone"),
+        pytest.param('{"schema": 2, %s}', "schema 2", id="another-schema"),
+        pytest.param('{"schema": 1, "schema": 1, %s}', "a key given twice", id="key-twice"),
+        pytest.param('{"schema": 1, "layers": NaN, %s}', "NaN", id="nan"),
+        pytest.param('{"schema": 1, "layers": ' + "[" * 1000 + "]" * 1000 + ", %s}", "nested deeper", id="deep"),
+        pytest.param('{"schema": 1, "layers": "' + "x" * 2**20 + '", %s}', "metadata of 10486", id="large"),
     ],
 )
-def test_a_good_seal_on_a_bad_contract_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_good_seal_on_a_bad_contract_is_refused(tmp_path: Path, text: str, got: str) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(sealed(b"\x08" + text.encode()))
-    with pytest.raises(ContractError, match=r"model\.onnx"):
+    path.write_bytes(with_contract(ModelProto(ir_version=8), text.replace("%s", blank_seal())))
+    with pytest.raises(ContractError, match=r"model\.onnx: got ") as caught:
+        read_onnx(path)
+    assert got in str(caught.value)
+    assert len(str(caught.value)) < 400 + len(str(path))
+
+
+def test_a_good_seal_on_what_is_no_protobuf_is_refused(tmp_path: Path, exported: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(sealed(b"ORTM" + exported))
+    with pytest.raises(ContractError, match=r"model\.onnx: got a contract that cannot be read \(wire type 7"):
+        read_onnx(path)
+
+
+def test_two_contracts_are_refused(tmp_path: Path, exported: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(forged(exported, lambda model: model.metadata_props.extend(list(model.metadata_props))))
+    with pytest.raises(ContractError, match="metadata with 2 values for 'rnnx'"):
         read_onnx(path)
 
 
@@ -151,6 +169,39 @@ def test_what_is_no_model_file_is_refused(
     make(tmp_path / name)
     with pytest.raises(FileDamagedError, match=rf"{name}: got {got}.*, expected .*; {remedy}"):
         read_model(tmp_path / name)
+
+
+def test_a_link_to_a_model_is_followed(tmp_path: Path, exported: bytes) -> None:
+    (tmp_path / "v1.onnx").write_bytes(exported)
+    (tmp_path / "model.onnx").symlink_to("v1.onnx")
+    assert read_onnx(tmp_path / "model.onnx").data == exported
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+@pytest.mark.parametrize("suffix", ["onnx", "plan"])
+def test_a_fifo_is_not_waited_for(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model.{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(FileDamagedError, match=rf"model\.{suffix}: got a FIFO, no regular file, expected a readable"):
+        read_model(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+@pytest.mark.parametrize("suffix", ["onnx", "plan"])
+def test_a_device_without_an_end_is_not_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model.{suffix}"
+    path.symlink_to("/dev/zero")
+    with pytest.raises(FileDamagedError, match=rf"model\.{suffix}: got a device, no regular file"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "plan"])
+def test_a_file_larger_than_any_model_is_not_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model.{suffix}"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(FileDamagedError, match=rf"model\.{suffix}: got 1099511627776 bytes, more than the "):
+        read_model(path)
 
 
 def test_external_data_is_found_beside_the_model(with_external_data: Path) -> None:
@@ -181,6 +232,14 @@ def test_changed_external_data_is_refused(with_external_data: Path, place: int) 
     )
 
 
+def test_external_data_of_another_size_is_refused_unread(with_external_data: Path) -> None:
+    path = with_external_data.with_name("model.onnx.data")
+    with path.open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(FileDamagedError, match="got other bytes than were exported"):
+        read_onnx(with_external_data)
+
+
 def test_external_data_behind_a_link_is_refused(with_external_data: Path) -> None:
     path = with_external_data.with_name("model.onnx.data")
     path.replace(path.with_name("elsewhere"))
@@ -189,15 +248,33 @@ def test_external_data_behind_a_link_is_refused(with_external_data: Path) -> Non
         read_onnx(with_external_data)
 
 
+def test_external_data_lies_beside_the_model_that_a_link_leads_to(with_external_data: Path) -> None:
+    folder = with_external_data.with_name("links")
+    folder.mkdir()
+    (folder / "model.onnx").symlink_to("../model.onnx")
+    model = read_onnx(folder / "model.onnx")
+    assert model.path == with_external_data.resolve()
+    assert model.external_data == model.path.with_name("model.onnx.data")
+
+
 @pytest.mark.parametrize(
-    "entry", ["model.onnx.data", 7, {}, {"file": "../secret"}, {"file": "/etc/passwd"}, {"file": ""}]
+    "entry",
+    [
+        "model.onnx.data",
+        7,
+        {},
+        {"file": None},
+        *[
+            {"file": name}
+            for name in ("", ".", "..", "../secret", "/etc/passwd", "sub/weights", "a\0b", "\ud800", "x" * 300)
+        ],
+    ],
+    ids=repr,
 )
 def test_external_data_elsewhere_is_refused(with_external_data: Path, entry: object) -> None:
-    model = onnx.load(with_external_data, load_external_data=False)
-    (values,) = (json.loads(prop.value) for prop in model.metadata_props)
-    helper.set_model_props(model, {"rnnx": json.dumps({**values, "external_data": entry, SEAL_KEY: BLANK})})
-    with_external_data.write_bytes(sealed(model.SerializeToString(deterministic=True)))
-    with pytest.raises((ContractError, FileDamagedError)):
+    data = with_external_data.read_bytes()
+    with_external_data.write_bytes(forged(data, contract=lambda values: values.update(external_data=entry)))
+    with pytest.raises(ContractError, match=r"model\.onnx: got external data at "):
         read_onnx(with_external_data)
 
 
