@@ -58,7 +58,13 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="session")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tree() -> dict[str, dict[str, bytes]]:
+    """Each package's files by their paths from its root, as they are when the distribution is built."""
+    return {package: _files(root, package) for package, root in SOURCES.items()}
+
+
+@pytest.fixture(scope="session")
+def sdist(tree: dict[str, dict[str, bytes]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution of this tree."""
     tools, folder = tmp_path_factory.mktemp("tools"), tmp_path_factory.mktemp("sdist")
     _run(sys.executable, "-m", "pip", "install", "--target", tools, "--constraint", CONSTRAINTS, "hatchling")
@@ -140,12 +146,12 @@ def test_the_installed_runtime_is_small(cpu_python: Path) -> None:
 
 
 @pytest.mark.parametrize("package", SOURCES)
-def test_the_wheel_holds_every_file_of_a_package_and_no_other(wheel: Path, package: str) -> None:
+def test_the_wheel_holds_every_file_of_a_package_and_no_other(
+    wheel: Path, tree: dict[str, dict[str, bytes]], package: str
+) -> None:
     with zipfile.ZipFile(wheel) as archive:
         found = {name: archive.read(name) for name in archive.namelist() if name.startswith(f"{package}/")}
-    root = SOURCES[package]
-    paths = [path for path in (root / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert found == {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+    assert found == tree[package]
     assert f"{package}/py.typed" in found
 
 
@@ -163,6 +169,11 @@ def test_the_source_distribution_holds_what_a_build_needs_and_no_other_room(sdis
         inside = {Path(name).parts[1] for name in archive.getnames()}
     assert inside >= {"exporter", "runtime", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"}
     assert not inside & {"tests", "benchmarks"}
+
+
+def _files(root: Path, package: str) -> dict[str, bytes]:
+    paths = (path for path in (root / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
 def _golden(model: Path) -> Any:
