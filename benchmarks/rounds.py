@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ def _seconds(call: Callable[[], object], repeats: int) -> float:
 
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
-    packages = ("torch", "onnx", "onnxruntime", "numpy", "rnnx")
+    onnxruntime = packages_distributions().get("onnxruntime", ["onnxruntime"])[0]  # or its GPU build
+    packages = ("torch", "onnx", onnxruntime, "numpy", "rnnx")
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
