@@ -27,6 +27,9 @@ LARGEST_ONNX = 2**31 - 1
 LARGEST_PLAN = 2**34
 """Bytes; several times what the largest exported model takes."""
 
+LONGEST_NAME = 255
+"""Characters of a file's name; no file system in use has longer ones."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxFile:
@@ -134,7 +137,7 @@ def _external_tensors(data: bytes, path: Path) -> list[ExternalTensor]:
 
 def _external_data(model: Path, entry: Any, tensors: list[ExternalTensor]) -> Path:
     name, digest = (entry.get("file"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
-    if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
+    if not isinstance(name, str) or not _is_plain(name):
         raise _malformed(model, f"external data at {short_repr(name)}", "a plain file beside the model")
     path, size = model.parent / name, external_size(tensors, name, str(model))
     try:
@@ -154,6 +157,10 @@ def _external_data(model: Path, entry: Any, tensors: list[ExternalTensor]) -> Pa
             remedy="copy both files anew",
         )
     return path
+
+
+def _is_plain(name: str) -> bool:
+    return Path(name).name == name and name not in ("", "..") and "\0" not in name and len(name) <= LONGEST_NAME
 
 
 def _digest_of(file: BufferedReader, size: int) -> str | None:
