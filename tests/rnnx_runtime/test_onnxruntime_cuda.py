@@ -422,9 +422,10 @@ def test_a_resident_run_takes_a_state_where_it_lies(cuda_build: FakeOnnxRuntime,
         expected = session.run(_frames(5), state)[0]
         places = cuda_build.bindings[1].places
         del state
-        session.run(_frames(5))  # would take the state's blocks, were they not held
+        others = [session.run(_frames(5)) for _ in range(2)]  # would take the state's blocks, were they not held
         assert run is not None
         run()
+        assert len(others) == 2
     np.testing.assert_array_equal(cuda_build.bindings[1].cpu.get_outputs()[0].numpy(), expected)
     assert {places["h0"], places["c0"]} == {"cuda"}
 

@@ -119,7 +119,7 @@ class FakeContext:
     def set_optimization_profile_async(self, index: int, stream: int) -> bool:
         self._changed(f"profile {index}")
         assert stream in self.engine.cudart.queues
-        self.profile, self.shapes = index, {}
+        self.profile, self.shapes, self.addresses = index, {}, {}  # whether a real one keeps addresses is not said
         self.is_inferred = self.has_run = False
         return self._answer("set_optimization_profile_async")
 

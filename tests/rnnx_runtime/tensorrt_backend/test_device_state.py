@@ -1,6 +1,7 @@
 """States that stay on the device: what they hold, where they lie, what is copied; on stand-ins in NumPy."""
 
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -197,6 +198,17 @@ def test_threads_share_a_session(bench: Any) -> None:
         for frame in frames:
             y, state = session.step(frame, state)
             expected.append(y)
+
+        execute, inside = session._backend._execute, []
+
+        def execute_slowly(call: Any) -> None:
+            inside.append(call)
+            time.sleep(0.002)
+            assert inside == [call], "one call at a time owns the buffers"
+            execute(call)
+            inside.clear()
+
+        session._backend._execute = execute_slowly
 
         def stream() -> None:
             state = None

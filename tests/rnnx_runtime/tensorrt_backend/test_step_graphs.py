@@ -145,6 +145,32 @@ def test_no_more_graphs_are_kept_than_agreed(bench: Any, monkeypatch: pytest.Mon
         assert _launches(bench) > kept, "the one used last is kept"
 
 
+def test_the_graph_longest_unused_is_let_go(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_graphs, "MOST_GRAPHS", 2)
+    frames = {batch: np.ones((1, batch, 3), np.float32) for batch in (4, 1, 2, 3)}
+    with bench.use(bench.large).load() as session:
+        for batch in (4, 1, 1, 2, 2, 1, 3, 3):
+            session.run(frames[batch])
+        before = _launches(bench)
+        session.run(frames[1])
+        session.run(frames[3])
+        assert _launches(bench) == before + 2
+        session.run(frames[2])
+        assert _launches(bench) == before + 2
+
+
+def test_a_caller_who_wants_more_copied_gets_it(bench: Any) -> None:
+    x, hn = np.ones((1, 1, 3), np.float32), np.zeros((1, 1, 4), np.float32)
+    with bench.load() as session:
+        session.run(x, out={"hn": hn})
+        right = hn.copy()
+        for _ in range(4):
+            session.run(x)
+        hn[...] = 0
+        session.run(x, out={"hn": hn})
+    np.testing.assert_array_equal(hn, right)
+
+
 def test_many_streams_are_stepped_plainly_and_nothing_grows(bench: Any) -> None:
     with bench.load() as session:
         states: list[Any] = [None] * 50
@@ -167,6 +193,16 @@ def test_a_failed_capture_is_said_and_never_tried_again(bench: Any, function: st
         bench.check(session, 1, 1)
         bench.check(session, 5, 2)
     assert bench.cudart.is_empty
+
+
+def test_a_failed_capture_lets_the_other_graphs_go(bench: Any) -> None:
+    with bench.load() as session:
+        session.run(np.ones((1, 2, 3), np.float32))
+        _steps(session, 8)
+        bench.cudart.failures["cudaGraphInstantiate"] = bench.cudart.cudaError_t.cudaErrorMemoryAllocation
+        _steps(session, 8, 2)
+        assert not bench.cudart.executables
+        assert len(bench.engine.alive) == 1
 
 
 def test_an_engine_that_says_it_cannot_be_captured_is_believed(bench: Any) -> None:
