@@ -422,7 +422,7 @@ def test_a_resident_run_takes_a_state_where_it_lies(cuda_build: FakeOnnxRuntime,
         expected = session.run(_frames(5), state)[0]
         places = cuda_build.bindings[1].places
         del state
-        others = [session.run(_frames(5)) for _ in range(2)]  # would take the state's blocks, were they not held
+        others = [session.run(-_frames(5)) for _ in range(2)]  # would take the state's blocks, were they not held
         assert run is not None
         run()
         assert len(others) == 2
