@@ -1,5 +1,6 @@
 """Arrays of other libraries as NumPy arrays over the same memory, and a reason where there is none."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def array_from_view(value: object, subject: str, expected: str) -> NDArray[Any]:
     Raises:
         InputError: it shows none, as a list; it lies on a device, carries gradients, or is masked.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    # NumPy imports `np.ma` when it is first named, which costs a first step 8 ms; without it no array has a mask.
+    if "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray):
         raise _no_view(value, " with a mask", subject, expected, "fill its gaps with .filled(value)")
     device = _device(value)
     if device:

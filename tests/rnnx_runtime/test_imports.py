@@ -61,6 +61,12 @@ def test_an_onnx_model_loads_nothing_of_tensorrt(model: str) -> None:
     assert not loaded & {"rnnx_runtime.backend_tensorrt", "rnnx_runtime.tensorrt_engine", "tensorrt", "tensorrt_rtx"}
 
 
+def test_a_first_step_imports_nothing_more_of_numpy(model: str) -> None:
+    step = "import numpy as np\nsession.step(np.zeros((1, 3), np.float32))"
+    before = loaded_after(OPEN.format(path=model))
+    assert loaded_after(f"{OPEN.format(path=model)}\n{step}") == before
+
+
 def test_star_import_gives_every_public_name() -> None:
     missing = f"from rnnx_runtime import *\nassert not set({rnnx_runtime.__all__!r}) - set(globals())"
     assert "rnnx_runtime.pool" in loaded_after(missing)
