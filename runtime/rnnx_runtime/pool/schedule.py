@@ -49,6 +49,11 @@ class Schedule:
             self._line.append(seat)
 
     @property
+    def owes_answers(self) -> bool:
+        """Whether requests have met their end that nobody has been told of."""
+        return bool(self.called or self.homeless or self.late or self.dropped)
+
+    @property
     def streams(self) -> int:
         """Streams that have work."""
         return len(self._line)

@@ -185,7 +185,7 @@ class Worker:
         """Wait for work, and for more of it while that pays; gives the time when the waiting was over."""
         begun = now = self._clock()
         self._take(now)
-        while not self._is_stopping:
+        while not (self._is_stopping or self._schedule.owes_answers):
             rows, full = self._schedule.streams, self._full()
             if 0 < full <= rows:
                 break
