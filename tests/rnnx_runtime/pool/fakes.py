@@ -53,24 +53,28 @@ class CellBackend:
         self.failures: deque[BaseException] = deque()
         """What the next runs raise."""
         self.closed = 0
-        self._held = threading.Event()
-        self._held.set()
+        self._gate = threading.Condition()
+        self._is_held = False
+        self._passes = 0
         self._entered = threading.Semaphore(0)
 
     def run(self, feeds: Mapping[str, Any], out: Mapping[str, Array] | None = None) -> list[Any]:
         """The outputs in the contract's order."""
         x = self._with_time(feeds["x"])
         self.frames.append(x)
-        if not self._held.is_set():
-            self._entered.release()
-            self._held.wait()
+        with self._gate:
+            if self._is_held:
+                self._entered.release()
+                self._gate.wait_for(lambda: not self._is_held or self._passes > 0)
+                self._passes -= self._is_held
         if self.failures:
             raise self.failures.popleft()
         return self._outputs(x, feeds["h0"], feeds.get("c0"))
 
     def hold(self) -> None:
         """Keep every run from now on until `let_go`."""
-        self._held.clear()
+        with self._gate:
+            self._is_held = True
 
     def wait_until_held(self) -> None:
         """Wait until one more run has begun and is held."""
@@ -78,7 +82,15 @@ class CellBackend:
 
     def let_go(self) -> None:
         """Let held runs end, and later ones run through."""
-        self._held.set()
+        with self._gate:
+            self._is_held, self._passes = False, 0
+            self._gate.notify_all()
+
+    def let_one_go(self) -> None:
+        """Let one run end, and hold the next."""
+        with self._gate:
+            self._passes += 1
+            self._gate.notify_all()
 
     def close(self) -> None:
         """Count the calls: there may be one."""
