@@ -4,12 +4,11 @@ A binary message is frames, little-endian float32 `(T, I)`; the answer is their 
 
     {"do": "reset"}                                  also with "h" and, for LSTM, "c": lists of H numbers
     {"do": "snapshot"}                               the answer has "snapshot", in Base64
-    {"do": "restore", "snapshot": "..."}
+    {"do": "restore", "snapshot": "..."}             also with "any_weights": true, for a snapshot of another version
 
 Answers come in the order of the messages; one that failed is answered with {"error": problem details}.
 """
 
-import binascii
 import json
 from base64 import b64decode, b64encode
 from contextlib import suppress
@@ -102,7 +101,8 @@ class Conversation:
             case "snapshot":
                 return {"do": "snapshot", "snapshot": b64encode(await self._stream.snapshot()).decode()}
             case "restore":
-                await self._stream.restore(_snapshot_from_json(control.get("snapshot")))
+                snapshot = _snapshot_from_json(control.get("snapshot"))
+                await self._stream.restore(snapshot, any_weights=control.get("any_weights") is True)
                 return {"do": "restore"}
         what = "reset | snapshot | restore"
         raise InputError("'do'", got=repr(control.get("do"))[:100], expected=what, remedy="send one of these")
@@ -131,6 +131,9 @@ def _state_from_json(control: dict[str, Any]) -> State | None:
 
 def _snapshot_from_json(value: object) -> bytes:
     try:
-        return b64decode(value if isinstance(value, str) else "", validate=True)
-    except binascii.Error as error:
-        raise InputError("'snapshot'", got=str(error), expected="Base64", remedy="send what 'snapshot' gave") from None
+        if isinstance(value, str):
+            return b64decode(value, validate=True)
+        got = type(value).__name__
+    except ValueError as error:  # also of characters beyond ASCII
+        got = str(error)
+    raise InputError("'snapshot'", got=got, expected="a text in Base64", remedy="send what 'snapshot' gave")

@@ -10,6 +10,8 @@ from rnnx_runtime import InputError
 
 Array = NDArray[np.float32]
 
+_README = "see examples/service/README.md"
+
 
 def json_from_text(text: str | bytes) -> dict[str, Any]:
     """The JSON object in a text.
@@ -20,9 +22,9 @@ def json_from_text(text: str | bytes) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise _refusal("JSON", str(error)[:100], "an object in UTF-8", "send what the README shows") from None
+        raise _refusal("JSON", f"none ({str(error)[:100]})", "an object", _README) from None
     if not isinstance(value, dict):
-        raise _refusal("JSON", type(value).__name__, "an object", "send what the README shows")
+        raise _refusal("JSON", f"a {type(value).__name__}", "an object", _README)
     return value
 
 

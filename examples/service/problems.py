@@ -15,6 +15,7 @@ from rnnx_runtime import (
     RnnxError,
     SnapshotError,
     StepTimeout,
+    StreamEvicted,
 )
 
 _STATUS: dict[type[RnnxError], HTTPStatus] = {
@@ -22,6 +23,7 @@ _STATUS: dict[type[RnnxError], HTTPStatus] = {
     SnapshotError: HTTPStatus.BAD_REQUEST,
     PoolOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     PoolClosedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    StreamEvicted: HTTPStatus.GONE,
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
     StepTimeout: HTTPStatus.GATEWAY_TIMEOUT,
 }
