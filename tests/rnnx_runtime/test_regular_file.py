@@ -1,4 +1,5 @@
 import errno
+import gc
 import io
 import os
 import socket
@@ -74,11 +75,12 @@ def test_a_refused_file_is_closed(tmp_path: Path) -> None:
     descriptors = Path("/dev/fd")
     if not descriptors.is_dir():
         pytest.skip("this system does not list open files")
+    gc.collect()  # what earlier tests left open closes now, not in between
     before = len(list(descriptors.iterdir()))
     for _ in range(3):
         with pytest.raises(IsADirectoryError):
             read_regular(tmp_path, 100)
-    assert len(list(descriptors.iterdir())) == before
+    assert len(list(descriptors.iterdir())) <= before
 
 
 def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import gc
 import pickle
 import subprocess
 import sys
@@ -37,9 +38,10 @@ def test_refused_files_are_closed(exported: list[Specimen], tmp_path: Path) -> N
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
     list(outcomes(exported, tmp_path / "first", SEED, 12))
+    gc.collect()  # what earlier tests left open closes now, not in between
     before = descriptors()
     list(outcomes(exported, tmp_path / "second", SEED, 60))
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_corrupted_files_neither_crash_a_process_nor_take_its_memory(exported: list[Specimen], tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.rnnx_runtime.faults.specimens import Specimen, read
 
 from rnnx_runtime import RnnxError
 
-SECONDS = 5.0
-"""After which a read counts as hanging; one takes milliseconds."""
+SECONDS = 30.0
+"""After which a read counts as hanging; one takes milliseconds, but a busy machine may stop for seconds."""
 
 SPARE_BYTES = 2**20
 """What a read may take beside a few times the files' own size."""
