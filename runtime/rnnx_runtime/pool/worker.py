@@ -135,6 +135,7 @@ class Worker:
         try:
             while not self._is_over():
                 self._serve_once()
+            self._deliver_finished()
         except BaseException as error:
             self._die(error)
             raise
