@@ -75,8 +75,8 @@ class Schedule:
                 break
         return batch
 
-    def advance(self, batch: list[Push], finished: list[bool]) -> None:
-        """Put the streams of a batch that still have work at the end of the line."""
+    def advance(self, batch: list[Push], finished: list[bool], now: float) -> None:
+        """Put the streams of a batch that still have work at the end of the line; the others are idle from now on."""
         for push, is_over in zip(batch, finished, strict=True):
             seat = push.seat
             assert seat is not None
@@ -86,6 +86,7 @@ class Schedule:
                 self._line.append(seat)
             else:
                 seat.is_ready = False
+                seat.last_used = now
 
     def _next_push(self, seat: Seat, now: float) -> Push | None:
         """The first push of a stream that can run."""
@@ -96,6 +97,7 @@ class Schedule:
                 if request.phase == WAITING and (request.deadline is None or now < request.deadline):
                     return request
                 queue.popleft()
+                seat.last_used = now
                 self._pass_over(request)
             else:
                 queue.popleft()

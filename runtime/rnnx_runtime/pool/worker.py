@@ -217,7 +217,7 @@ class Worker:
 
     def _wait_for_first(self) -> float:
         idle_s = self._options.idle_s
-        return self._wait(1, None if idle_s is None or not self._seats else idle_s / 4)
+        return self._wait(1, None if idle_s is None else idle_s / 4)
 
     def _take(self, now: float) -> int:
         """Take in what has come; gives how many requests."""
@@ -289,7 +289,7 @@ class Worker:
         if self._is_retired:
             return
         self._keep(batch, slots, state, y, phases)
-        self._schedule.advance(batch, [phase != WAITING for phase in phases])
+        self._schedule.advance(batch, [phase != WAITING for phase in phases], ended)
         committed = [push for push, phase in zip(batch, phases, strict=True) if phase == COMMITTED]
         self._finished += committed
         self._count(batch, committed, count, begun, started, ended)
@@ -361,7 +361,7 @@ class Worker:
         for push in batch:
             if push.started:
                 self._take_back(push)
-        self._schedule.advance(batch, [True] * len(batch))
+        self._schedule.advance(batch, [True] * len(batch), self._clock())
         deliver(failed)
         self._count_dropped(batch)
 
@@ -370,9 +370,6 @@ class Worker:
             finished, self._finished = self._finished, []
             now = self._clock()
             self._counters.latency_s.observe_all([now - push.queued_at for push in finished])
-            if self._options.idle_s is not None:  # a stream whose push took long was not idle
-                for push in finished:
-                    push.seat.last_used = now  # type: ignore[union-attr]
             deliver(finished)  # last: who wakes up takes the interpreter at the first call that lets go of it
 
     def _count(

@@ -37,7 +37,7 @@ class Line:
     def step(self, most: int, now: float = NOW) -> list[str]:
         """The names of the streams of a step that finishes what it runs."""
         batch = self.schedule.next_batch(most, now)
-        self.schedule.advance(batch, [True] * len(batch))
+        self.schedule.advance(batch, [True] * len(batch), now)
         return [seat.name for push in batch if (seat := push.seat)]
 
 
@@ -59,7 +59,7 @@ def test_a_chunk_that_is_not_over_stays_at_the_head_of_its_stream() -> None:
     chunk = line.push(0)
     line.push(0)
     assert line.schedule.next_batch(9, NOW) == [chunk]
-    line.schedule.advance([chunk], [False])
+    line.schedule.advance([chunk], [False], NOW)
     assert line.schedule.next_batch(9, NOW) == [chunk]
 
 
@@ -161,3 +161,13 @@ def test_a_stream_without_work_leaves_the_line_and_comes_back(phase: str) -> Non
     assert line.schedule.streams == 0
     again = line.push(0)
     assert line.schedule.next_batch(9, NOW) == [again]
+
+
+@pytest.mark.parametrize("how", ["run", "late", "cancelled"])
+def test_a_stream_is_idle_from_the_end_of_its_last_push(how: str) -> None:
+    line = Line(1)
+    push = line.push(0, deadline=NOW + 5 if how == "late" else None)
+    if how == "cancelled":
+        push.cancel()
+    assert line.step(9, now=NOW + 7) == (["0"] if how == "run" else [])
+    assert line.seats[0].last_used == NOW + 7
