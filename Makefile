@@ -36,6 +36,14 @@ bench: install
 	$(BIN)/python benchmarks/doctor_cost.py
 	$(BIN)/python benchmarks/verify_cost.py
 	$(BIN)/python benchmarks/bench_noise.py
+	$(BIN)/python benchmarks/session_options.py
+	$(BIN)/python benchmarks/stream_overhead.py
+	$(BIN)/python benchmarks/runtime_startup.py
+	$(BIN)/python benchmarks/pool_throughput.py
+	$(BIN)/python benchmarks/pool_latency.py
+	$(BIN)/python benchmarks/pool_soak.py
+	$(BIN)/python benchmarks/service_load.py
+	$(BIN)/python benchmarks/corrupted_files.py
 
 train: install
 	PYTHONPATH=models $(BIN)/python models/g2p-lstm/train.py

@@ -32,6 +32,7 @@ from rnnx_runtime.errors import (
 from rnnx_runtime.loading import load
 from rnnx_runtime.session import Session
 from rnnx_runtime.state import State
+from rnnx_runtime.stream import Stream
 
 if TYPE_CHECKING:
     from rnnx_runtime.pool import PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
@@ -63,6 +64,7 @@ __all__ = [
     "SnapshotError",
     "State",
     "StepTimeout",
+    "Stream",
     "StreamClosedError",
     "StreamEvicted",
     "StreamPool",

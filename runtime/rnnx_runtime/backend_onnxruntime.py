@@ -61,7 +61,15 @@ class OnnxRuntimeBackend:
 def open_backend(name: str, model: OnnxFile, options: SessionOptions) -> OnnxRuntimeBackend | OnnxRuntimeCudaBackend:
     """Open an .onnx on `ort-cpu` or `ort-cuda`; raises as `rnnx_runtime.backends.open_backend`."""
     session, device = open_session(name, model, options)
-    _check_signature(session, model)
+    try:
+        _check_signature(session, model)
+    except UnicodeDecodeError:
+        raise ContractError(
+            f"inputs and outputs of {model.path}",
+            got="a name that is not UTF-8",
+            expected="those of its contract",
+            remedy="the graph and its contract disagree: export the model again",
+        ) from None
     if name == "ort-cuda":
         return OnnxRuntimeCudaBackend(session, model.contract, device)
     return OnnxRuntimeBackend(session, model.contract)
