@@ -1,7 +1,7 @@
 """A pool under fire, every output checked, and what it holds at the end: `python benchmarks/pool_soak.py`.
 
-Three parts on one small LSTM: threads that hop between streams, tasks of an event loop with cancellations and deadlines
-among them, and a soak whose memory, threads and file descriptors must not grow.
+Threads that hop between streams, tasks of an event loop with cancellations and deadlines among them, and a soak whose
+memory, threads and file descriptors must not grow, on one small LSTM; then more of the tests' random schedules.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from rnnx_runtime import DeadlineExceeded, PoolOptions, PoolStream, StreamPool, 
 Array = NDArray[np.float32]
 
 INPUT, HIDDEN, LONGEST = 5, 8, 4096
+ROUNDS_A_VISIT, ROUNDS_A_SWAP = 100, 2_000
 BOUND = 1e-6
 """The most that an output may differ from the reference, a lone run over the same frames."""
 
@@ -39,9 +41,10 @@ BOUND = 1e-6
 @click.option("--streams", default=500)
 @click.option("--tasks", default=2_000)
 @click.option("--steps", default=1_000_000, help="of the soak")
+@click.option("--schedules", default=1_000, help="of each model")
 @click.option("--no-write", is_flag=True, help="print, and leave the results as they are")
-def main(threads: int, pushes: int, streams: int, tasks: int, steps: int, no_write: bool) -> None:
-    """Run the three parts; exit code 1 where an output was wrong or something was left behind."""
+def main(threads: int, pushes: int, streams: int, tasks: int, steps: int, schedules: int, no_write: bool) -> None:
+    """Run the parts; exit code 1 where an output was wrong or something was left behind."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lstm.onnx"
         rnnx.export(torch.nn.LSTM(INPUT, HIDDEN), path)
@@ -50,12 +53,14 @@ def main(threads: int, pushes: int, streams: int, tasks: int, steps: int, no_wri
             "hammer": _hammer(path, frames, outputs, threads, pushes, streams),
             "event_loop": _event_loop(path, frames, outputs, tasks),
             "soak": _soak(path, frames, outputs, steps),
+            **_schedules(Path(folder), schedules),
         }
     if not no_write:
         write_result("pool_soak", "python benchmarks/pool_soak.py", parts)
     rows = [(part, name, str(value)) for part, figures in parts.items() for name, value in figures.items()]
     print_table("A pool under fire", ("part", "what", ">figure"), rows)
-    sys.exit(any(figures["wrong"] or figures["slots_lost"] or figures["threads_left"] for figures in parts.values()))
+    faults = ("wrong", "failed", "slots_lost", "threads_left")
+    sys.exit(any(figures.get(fault) for figures in parts.values() for fault in faults))
 
 
 def _reference(path: Path) -> tuple[Array, Array]:
@@ -129,8 +134,7 @@ def _hammer(path: Path, frames: Array, outputs: Array, threads: int, pushes: int
             thread.join()
         for walk in walks:
             walk.stream.close()
-    figures["wrong"] = sum(wrong)
-    return figures
+    return figures | {"wrong": sum(wrong), "failed": threads - len(wrong)}
 
 
 @contextmanager
@@ -183,9 +187,9 @@ def _soak(path: Path, frames: Array, outputs: Array, steps: int) -> dict[str, An
     figures: dict[str, Any] = {"wrong": 0}
     with _pool(path, PoolOptions(max_streams=16), figures) as pool:
         walks = [_Walk(pool.open()) for _ in range(8)]
-        wrong = _soak_steps(pool, walks, frames, outputs, steps // 10)
+        wrong = _soak_steps(pool, path, walks, frames, outputs, steps // 10)
         warm = _held()
-        wrong += _soak_steps(pool, walks, frames, outputs, steps)
+        wrong += _soak_steps(pool, path, walks, frames, outputs, steps)
         held = _held()
         for walk in walks:
             walk.stream.close()
@@ -199,22 +203,66 @@ def _soak(path: Path, frames: Array, outputs: Array, steps: int) -> dict[str, An
     return figures
 
 
-def _soak_steps(pool: StreamPool, walks: list[_Walk], frames: Array, outputs: Array, steps: int) -> int:
-    """Push through some streams, opening and closing others, until the pool has run so many steps."""
+def _soak_steps(pool: StreamPool, path: Path, walks: list[_Walk], frames: Array, outputs: Array, steps: int) -> int:
+    """Push through some streams beside visitors and new sessions, until the pool has run so many steps."""
     wrong, until = 0, pool.metrics().steps + steps
     while pool.metrics().steps < until:
-        for _ in range(100):
-            waiting = []
-            for walk in walks:
-                if walk.at == LONGEST:
-                    walk.stream.reset()
-                    walk.at = 0
-                waiting.append((walk.stream.submit(frames[walk.at]), walk.at))
-                walk.at += 1
-            wrong += sum(np.abs(push.result() - outputs[at]).max() > BOUND for push, at in waiting)
-        with pool.open() as passing:
-            wrong += np.abs(passing.push(frames[0]) - outputs[0]).max() > BOUND
-    return int(wrong)
+        for _ in range(ROUNDS_A_SWAP // ROUNDS_A_VISIT):
+            for _ in range(ROUNDS_A_VISIT):
+                wrong += _round(walks, frames, outputs)
+            wrong += _visit(pool, frames, outputs)
+        pool.swap(load(path, "ort-cpu"))
+    return wrong
+
+
+def _round(walks: list[_Walk], frames: Array, outputs: Array) -> int:
+    """One frame of each stream, side by side; gives the number of mistakes."""
+    waiting = []
+    for walk in walks:
+        if walk.at == LONGEST:
+            walk.stream.reset()
+            walk.at = 0
+        waiting.append((walk.stream.submit(frames[walk.at]), walk.at))
+        walk.at += 1
+    return sum(_differ(push.result(), outputs[at]) for push, at in waiting)
+
+
+def _visit(pool: StreamPool, frames: Array, outputs: Array) -> int:
+    """A stream that stays for a short while and does all that a stream can; gives the number of mistakes."""
+    with pool.open() as stream:
+        wrong = _differ(stream.push(frames[:4]), outputs[:4])
+        data = stream.snapshot()
+        late = stream.submit(frames[4], timeout_s=0.0)
+        stream.submit(frames[4:200]).cancel()
+        stream.restore(data)
+        wrong += _differ(stream.push(frames[4]), outputs[4])
+        wrong += not (late.is_done and isinstance(late.error, DeadlineExceeded))
+        stream.reset()
+        wrong += _differ(stream.push(frames[0]), outputs[0])
+    with pool.open(snapshot=data) as stream:
+        return wrong + _differ(stream.push(frames[4]), outputs[4])
+
+
+def _differ(y: Array, expected: Array) -> int:
+    return int(not np.abs(y - expected).max() <= BOUND)
+
+
+def _schedules(folder: Path, examples: int) -> dict[str, dict[str, Any]]:
+    """The tests' schedules over several models, others each time; a stream unlike a lone session raises."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from tests.rnnx_runtime.pool.schedules import run_schedules
+
+    modules: dict[str, torch.nn.Module] = {
+        "lstm": torch.nn.LSTM(INPUT, HIDDEN),
+        "gru, two layers, batch first": torch.nn.GRU(INPUT, HIDDEN, 2, batch_first=True),
+        "lstm step": torch.nn.LSTMCell(INPUT, HIDDEN),
+    }
+    figures = {}
+    for name, module in modules.items():
+        path = folder / "schedules.onnx"
+        rnnx.export(module, path)
+        figures[f"schedules, {name}"] = asdict(run_schedules(path, examples, steps=50, derandomize=False))
+    return figures
 
 
 def _held() -> tuple[float, int]:

@@ -11,7 +11,7 @@ SOAK = Path(__file__).parents[3] / "benchmarks" / "pool_soak.py"
 
 @pytest.mark.slow
 def test_threads_and_tasks_get_right_outputs_and_nothing_is_left_behind() -> None:
-    command = [sys.executable, str(SOAK), "--pushes", "10000", "--steps", "20000", "--no-write"]
+    command = [sys.executable, str(SOAK), "--pushes", "10000", "--steps", "20000", "--schedules", "5", "--no-write"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "320000" in result.stdout  # 32 threads, 10,000 pushes each
