@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import rnnx
-from rnnx_runtime import PoolStream, Session, StreamPool
+from rnnx_runtime import PoolStream, Push, Session, StreamPool
 
 Array = NDArray[Any]
 
@@ -103,14 +104,19 @@ class PooledPushes:
         self._closing = ExitStack()
         self._streams: list[PoolStream] = [self._closing.enter_context(pool.open()) for _ in frames]
 
+    def submits(self) -> list[Callable[[], Push]]:
+        """A call for each stream that submits its frame."""
+        return [partial(stream.submit, frame) for stream, frame in zip(self._streams, self._frames, strict=True)]
+
     def client(self, share: Sequence[int], rounds: int) -> None:
         """Keep a push of every stream of a share under way: take its result, and submit its next frame at once."""
-        pairs = [(self._streams[index].submit, self._frames[index]) for index in share]
-        under_way = [submit(frame) for submit, frame in pairs]
+        every = self.submits()
+        submits = [every[index] for index in share]
+        under_way = [submit() for submit in submits]
         for _ in range(rounds - 1):
-            for place, (submit, frame) in enumerate(pairs):
+            for place, submit in enumerate(submits):
                 under_way[place].result()
-                under_way[place] = submit(frame)
+                under_way[place] = submit()
         for push in under_way:
             push.result()
 

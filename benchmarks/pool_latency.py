@@ -1,128 +1,168 @@
 """Push latency below saturation and goodput above it, of a pool: `python benchmarks/pool_latency.py`.
 
-Pushes come at random times (Poisson) that do not wait for results; a push's latency counts from the time it was due, so
-that a late generator counts against the pool. Generator, collector and pool share one interpreter.
+Pushes come at random times (Poisson), to one stream after the other, whether results are there or not. A latency counts
+from the time at which its push was due, so that whatever holds up the generator counts too. Generator, collector and
+pool are threads of one interpreter, as a service's event loop and its pool are. The peak is what one client thread gets
+that submits a stream's next frame as soon as it has a result.
 """
 
-import queue
 import statistics
 import tempfile
-import threading
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import numpy as np
-import torch
+from pool_clients import HIDDEN, BareRuns, PooledPushes, export_lstm, frames_of, run_together
 from rounds import write_result
 
-import rnnx
 from rnnx.cli.render import print_table
-from rnnx_runtime import PoolOptions, PoolOverloaded, PoolStream, Push, StreamPool, load
+from rnnx.timing.other_work import watch_other_work, work_from_text
+from rnnx_runtime import PoolOptions, PoolOverloaded, Push, StreamPool, load
 
-SIZE = HIDDEN = 256
 BATCH = 64
-SECONDS = 3.0
-ROUNDS = 3
+MAX_QUEUE = 8 * BATCH
+SHARES = (0.5, 0.7, 0.9, 1.5)
+SECONDS = 2.0
+PEAK_SECONDS = 0.5
+ROUNDS = 5
 TICK_S = 100e-6
 """How long the generator sleeps when nothing is due; a busy wait would hold the interpreter."""
+COLUMNS = {
+    "streams": "streams",
+    "share": ">offered",
+    "peak_per_s": ">peak/s",
+    "goodput": ">of peak",
+    "refused": ">refused",
+    "batch": ">batch",
+    "step_ms": ">step ms",
+    "p50_ms": ">p50 ms",
+    "p99_ms": ">p99 ms",
+    "p99_steps": ">p99 / step",
+    "late_p99_ms": ">late p99 ms",
+    "other_cores": ">other cores",
+}
+
+
+@dataclass(kw_only=True)
+class Offered:
+    """What came of pushes that were offered at a rate; times in seconds."""
+
+    per_s: float
+    seconds: float = 0.0
+    refused: int = 0
+    late: list[float] = field(default_factory=list)
+    """By how much each accepted push was submitted after it was due."""
+    latencies: list[float] = field(default_factory=list)
+    batch: float = 0.0
 
 
 def main() -> None:
     """Measure 64 and 256 streams, write the figures down and print them."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lstm.onnx"
-        rnnx.export(torch.nn.LSTM(SIZE, HIDDEN), path)
-        rows = [_row(path, streams) for streams in (64, 256)]
-    figures = {"hidden_size": HIDDEN, "batch": BATCH, "rows": rows}
+        path = export_lstm(Path(folder), HIDDEN)
+        rows = [row for streams in (64, 256) for row in _rows(path, streams)]
+    figures = {"hidden_size": HIDDEN, "max_batch": BATCH, "max_queue": MAX_QUEUE, "rows": rows}
     write_result("pool_latency", "python benchmarks/pool_latency.py", figures)
-    below, above = (">70 %: p50 ms", ">p99 ms", ">p99 / step"), (">150 %: of peak", ">p99 ms", ">refused")
-    columns = ("streams", ">peak/s", ">step ms", *below, *above)
-    print_table("A pool around saturation, LSTM H=256", columns, [tuple(map(str, row.values())) for row in rows])
+    table = [tuple(str(row[name]) for name in COLUMNS) for row in rows]
+    print_table("A pool around saturation, LSTM H=256", tuple(COLUMNS.values()), table)
 
 
-def _row(path: Path, streams: int) -> dict[str, Any]:
-    x = np.random.default_rng(0).standard_normal((streams, SIZE), np.float32)
-    step_s = _batched_step_s(path)
-    with StreamPool(load(path, "ort-cpu"), PoolOptions(max_batch=BATCH, max_queue=8 * BATCH)) as pool:
-        opened = [pool.open() for _ in range(streams)]
-        peaks, below, above = [], [], []
-        _peak(opened, x)
+def _rows(path: Path, streams: int) -> list[dict[str, Any]]:
+    """One row for each share of the peak; each round measures the peak, a bare step and every share."""
+    bare = BareRuns(path, 1).batches(BATCH, PEAK_SECONDS / 2)
+    offered: dict[float, list[Offered]] = {share: [] for share in SHARES}
+    peaks: list[float] = []
+    steps: list[float] = []
+    other_work = watch_other_work()
+    with StreamPool(load(path, "ort-cpu"), PoolOptions(max_batch=BATCH, max_queue=MAX_QUEUE)) as pool:
+        pooled = PooledPushes(pool, frames_of(streams, HIDDEN))
+        _peak(pooled, streams)
         for _ in range(ROUNDS):
-            peaks.append(_peak(opened, x))
-            below.append(_offered(opened, x, 0.7 * peaks[-1]))
-            above.append(_offered(opened, x, 1.5 * peaks[-1]))
-    peak = statistics.median(peaks)
-    p99_ms = statistics.median(figures["p99_ms"] for figures in below)
+            peaks.append(_peak(pooled, streams))
+            steps.append(1e-6 * BATCH * bare().push_us)
+            for share in SHARES:
+                offered[share].append(_offer(pooled, share * peaks[-1]))
+    cores = work_from_text(other_work()).cores
+    return [
+        {"streams": streams, "share": share, **_figures(of_share, peaks, steps), "other_cores": cores}
+        for share, of_share in offered.items()
+    ]
+
+
+def _figures(rounds: Sequence[Offered], peaks: Sequence[float], steps: Sequence[float]) -> dict[str, Any]:
+    """Medians over the rounds."""
+
+    def percentile_s(share: int, values: Callable[[Offered], list[float]]) -> list[float]:
+        return [float(np.percentile(values(one), share)) for one in rounds]
+
+    p99 = percentile_s(99, lambda one: one.latencies)
+    done = [len(one.latencies) / one.seconds for one in rounds]
     return {
-        "streams": streams,
-        "peak_per_s": round(peak),
-        "step_ms": round(1e3 * step_s, 3),
-        "p50_ms": round(statistics.median(figures["p50_ms"] for figures in below), 2),
-        "p99_ms": round(p99_ms, 2),
-        "p99_steps": round(p99_ms / (1e3 * step_s), 1),
-        "goodput": round(statistics.median(f["per_s"] / at for f, at in zip(above, peaks, strict=True)), 2),
-        "overloaded_p99_ms": round(statistics.median(figures["p99_ms"] for figures in above), 2),
-        "refused": round(statistics.median(figures["refused"] for figures in above), 2),
+        "peak_per_s": round(statistics.median(peaks)),
+        "goodput": round(statistics.median(per_s / peak for per_s, peak in zip(done, peaks, strict=True)), 2),
+        "refused": round(statistics.median(one.refused / (one.refused + len(one.latencies)) for one in rounds), 3),
+        "batch": round(statistics.median(one.batch for one in rounds), 1),
+        "step_ms": round(1e3 * statistics.median(steps), 3),
+        "p50_ms": round(1e3 * statistics.median(percentile_s(50, lambda one: one.latencies)), 2),
+        "p99_ms": round(1e3 * statistics.median(p99), 2),
+        "p99_steps": round(statistics.median(late / step for late, step in zip(p99, steps, strict=True)), 1),
+        "late_p99_ms": round(1e3 * statistics.median(percentile_s(99, lambda one: one.late)), 2),
     }
 
 
-def _batched_step_s(path: Path) -> float:
-    """One step of a whole batch, nothing beside it."""
-    with load(path, "ort-cpu") as session:
-        x, state = np.zeros((BATCH, SIZE), np.float32), session.initial_state(BATCH)
-        times = []
-        for _ in range(200):
-            start = time.perf_counter()
-            session.step(x, state)
-            times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def _peak(streams: list[PoolStream], x: Any) -> float:
+def _peak(pooled: PooledPushes, streams: int) -> float:
     """Pushes a second when each stream pushes again as soon as it has its output."""
-    waiting = [stream.submit(frame) for stream, frame in zip(streams, x, strict=True)]
-    pushes, start = len(streams), time.perf_counter()
-    while time.perf_counter() < start + 1.0:
-        for index, stream in enumerate(streams):
-            waiting[index].result()
-            waiting[index] = stream.submit(x[index])
-        pushes += len(streams)
-    for push in waiting:
-        push.result()
-    return pushes / (time.perf_counter() - start)
+
+    def run(rounds: int) -> float:
+        return run_together([partial(pooled.client, range(streams), rounds)], streams * rounds).push_us
+
+    return 1e6 / run(max(2, int(PEAK_SECONDS * 1e6 / (run(8) * streams))))
 
 
-def _offered(streams: list[PoolStream], x: Any, per_s: float) -> dict[str, float]:
-    """Offer pushes at a rate for some time."""
-    made: queue.SimpleQueue[tuple[float, Push] | None] = queue.SimpleQueue()
-    latencies: list[float] = []
-    collector = threading.Thread(target=_collect, args=(made, latencies))
+def _offer(pooled: PooledPushes, per_s: float) -> Offered:
+    """Offer pushes at a rate for some time, and wait for those that were taken."""
+    offered, made = Offered(per_s=per_s), SimpleQueue[tuple[float, Push] | None]()
+    before = pooled.pool.metrics()
+    collector = Thread(target=_collect, args=(made, offered.latencies))
     collector.start()
-    due = np.cumsum(np.random.default_rng(0).exponential(1 / per_s, int(per_s * SECONDS))).tolist()
-    refused, start = 0, time.perf_counter()
-    for index, at in enumerate(due):
-        while (now := time.perf_counter() - start) < at:
-            time.sleep(TICK_S)
-        if now > SECONDS:
-            break
-        stream = index % len(streams)
-        try:
-            made.put((start + at, streams[stream].submit(x[stream])))
-        except PoolOverloaded:
-            refused += 1
+    start = time.perf_counter()
+    _generate(pooled.submits(), offered, start, made)
     made.put(None)
     collector.join()
-    seconds = time.perf_counter() - start
-    return {
-        "per_s": len(latencies) / seconds,
-        "p50_ms": 1e3 * float(np.percentile(latencies, 50)),
-        "p99_ms": 1e3 * float(np.percentile(latencies, 99)),
-        "refused": refused / (refused + len(latencies)),
-    }
+    offered.seconds = time.perf_counter() - start
+    after = pooled.pool.metrics()
+    offered.batch = (after.pushes - before.pushes) / (after.steps - before.steps)
+    return offered
 
 
-def _collect(made: "queue.SimpleQueue[tuple[float, Push] | None]", latencies: list[float]) -> None:
+def _generate(
+    submits: Sequence[Callable[[], Push]],
+    offered: Offered,
+    start: float,
+    made: "SimpleQueue[tuple[float, Push] | None]",
+) -> None:
+    """Submit each push when it is due, or at once when that is past."""
+    gaps = np.random.default_rng(0).exponential(1 / offered.per_s, int(offered.per_s * SECONDS))
+    for index, due in enumerate((start + np.cumsum(gaps)).tolist()):
+        while (now := time.perf_counter()) < due:
+            time.sleep(TICK_S)
+        if now > start + SECONDS:
+            return
+        try:
+            made.put((due, submits[index % len(submits)]()))
+        except PoolOverloaded:
+            offered.refused += 1
+        else:
+            offered.late.append(now - due)
+
+
+def _collect(made: "SimpleQueue[tuple[float, Push] | None]", latencies: list[float]) -> None:
     while (item := made.get()) is not None:
         due, push = item
         push.result()
