@@ -1,11 +1,13 @@
 """The README does what it says: its commands and its Python run, in order, and it names every command and option."""
 
+import ast
 import json
 import math
 import os
 import re
 import subprocess
 import sys
+from dataclasses import Field, fields
 from pathlib import Path
 
 import click
@@ -13,10 +15,19 @@ import pytest
 from tests.mutants.catalogue import MUTANTS
 
 from rnnx.cli import group
+from rnnx_runtime import PoolMetrics, PoolOptions
+from rnnx_runtime.session_options import SessionOptions
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+GUIDE = (ROOT / "docs/runtime.md").read_text(encoding="utf-8")
+
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = _blocks(README)
 
 
 def _commands() -> list[click.Command]:
@@ -44,6 +55,42 @@ def test_every_block_runs_in_order(tmp_path: Path) -> None:
         assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
         ran += 1
     assert ran >= 5
+
+
+@pytest.mark.slow
+def test_every_block_of_the_runtimes_guide_runs_in_order(tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    blocks = _blocks(GUIDE)
+    assert {language for language, _ in blocks} == {"sh", "python"}
+    for language, text in blocks:
+        result = _run(language, text, tmp_path)
+        assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.parametrize("field", fields(PoolOptions), ids=lambda field: field.name)
+def test_the_runtimes_guide_has_every_option_of_a_pool_with_its_default(field: "Field[object]") -> None:
+    row = re.search(rf"^\| `{field.name}` \| `?([^|`]*?)`? \|", GUIDE, re.MULTILINE)
+    assert row is not None
+    assert ast.literal_eval(row[1]) == field.default
+
+
+@pytest.mark.parametrize("field", fields(SessionOptions), ids=lambda field: field.name)
+def test_the_runtimes_guide_has_every_option_of_a_session_with_its_default(field: "Field[object]") -> None:
+    row = re.search(rf"^\| `{field.name}` \| `?([^|`]*?)`? \|", GUIDE, re.MULTILINE)
+    assert row is not None
+    assert ast.literal_eval(row[1]) == field.default
+
+
+def test_the_runtimes_guide_has_every_metric() -> None:
+    table = GUIDE.partition("## Metrics")[2].partition("## On a device")[0]
+    named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert named == {field.name for field in fields(PoolMetrics)}
+
+
+def test_the_runtimes_guide_links_to_files_that_exist() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", GUIDE)
+    assert links
+    assert all((ROOT / "docs" / link).exists() for link in links)
 
 
 def test_only_make_and_pip_blocks_are_left_unrun() -> None:
