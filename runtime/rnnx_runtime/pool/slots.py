@@ -41,7 +41,7 @@ class Slots:
         for group, state in self._away:
             if group == slots:
                 return state
-        self.flush()
+        self._bring_home_any(slots)
         index = np.array(slots, np.intp)
         c = None if self._c is None else self._c.take(index, axis=1, mode="clip")
         return State(self._h.take(index, axis=1, mode="clip"), c)
@@ -102,8 +102,14 @@ class Slots:
         self.free.append(slot)
 
     def _bring_home(self, slot: int) -> None:
-        if any(slot in group for group, _ in self._away):
-            self.flush()
+        self._bring_home_any([slot])
+
+    def _bring_home_any(self, slots: list[int]) -> None:
+        """Bring home the groups that hold any of these slots."""
+        wanted = set(slots)
+        for away in [away for away in self._away if not wanted.isdisjoint(away[0])]:
+            self._away.remove(away)
+            self._bring(*away)
 
 
 def _with_layers(value: Array | None, slots: Array) -> Array:

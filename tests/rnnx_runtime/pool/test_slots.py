@@ -144,3 +144,18 @@ def test_slots_hold_what_was_last_put_into_each_whatever_was_away(actions: list[
             parts = np.full((2, 3), value, np.float32), np.full((2, 4), -value, np.float32)
             slots.write(group[0], *parts) if action == "write" else slots.clear(group[0])
     assert [value_of(slots, slot) for slot in range(CAPACITY)] == expected
+
+
+def test_groups_that_take_turns_stay_where_they_are() -> None:
+    slots = slots_of("gru")
+    values = [Device(np.full((2, 2, 3), group, np.float32)) for group in (1, 2)]
+    groups = ([0, 1], [3, 2])
+    for group, value in zip(groups, values, strict=True):
+        slots.gather(group)
+        slots.scatter(group, State(value))
+    for group, value in zip(groups, values, strict=True):
+        assert slots.gather(group).parts[0] is value
+    assert [value.copies for value in values] == [0, 0]
+    assert value_of(slots, 0) == 1  # the first group alone comes home
+    assert [value.copies for value in values] == [1, 0]
+    assert slots.gather([2, 1]).h[0, :, 0].tolist() == [2, 1]
