@@ -104,8 +104,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if self.conn.state is State.OPEN:
             self.conn.send_close(SLOW, "reads too slowly")
             self.transport.write(b"".join(self.conn.data_to_send()))
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": SLOW})
-            self.close_sent = self.disconnected = True
+            self.close_sent = True
         self.transport.close()
 
 

@@ -44,12 +44,23 @@ def test_a_peer_that_does_not_read_is_cut_off(server: ServerProcess) -> None:
         assert server.metrics()["rnnx_pool_queue_depth"] == 0
 
 
+def test_a_peer_that_leaves_little_unread_is_cut_off(small: Path) -> None:
+    limits = {"send_buffer_bytes": 4096, "peer_timeout_s": 1, "ping_s": 0.3}
+    with ServerProcess(small, **limits) as server, raw_stream(server, receive_buffer=4096) as peer:
+        peer.sendall(raw_message(CHUNK[:25000]))  # gives 40 kB, more than the system takes
+        server.wait_for("rnnx_pool_pushes_total", 1)
+        server.wait_for("rnnx_service_sockets", 0, within_s=6)
+
+
 def test_a_peer_that_reads_late_learns_why_it_was_cut_off(small: Path) -> None:
-    with ServerProcess(small, peer_timeout_s=1, ping_s=30) as server, raw_stream(server, 4096) as peer:
-        # Each gives 96 kB. More would lie unread in the system when the service closes, and TCP then drops the reason.
-        peer.sendall(4 * raw_message(CHUNK))
-        time.sleep(1.5)  # the deadline is over, the grace is not
+    limits = {"send_buffer_bytes": 4096, "peer_timeout_s": 1, "ping_s": 30}
+    with ServerProcess(small, **limits) as server, raw_stream(server, receive_buffer=4096) as peer:
+        # Of more messages one would lie unread in the system when the service closes, and TCP then drops the reason.
+        peer.sendall(2 * raw_message(CHUNK[:25000]))
+        server.wait_for("rnnx_pool_pushes_total", 2)
+        time.sleep(1.4)  # the deadline is over, the grace is not
         assert raw_close_codes(read_to_end(peer)) == [1008]
+        assert "Traceback" not in server.text
 
 
 def begins_nothing(peer: socket.socket) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 import json
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -20,6 +23,7 @@ import rnnx_runtime
 Array = NDArray[Any]
 
 CLIENTS = 20
+JSON = {"Content-Type": "application/json"}
 
 
 def write_version(path: Path, hidden: int = 8) -> None:
@@ -107,6 +111,28 @@ def test_a_version_that_cannot_take_over_is_refused(small: Path, spoil: Any, sma
         server.wait_for("rnnx_service_reloads_total{result=done}", 1)
         socket.send(x)
         assert len(socket.recv(decode=False)) == 3 * 8 * 4
+
+
+def run_until(server: ServerProcess, is_over: threading.Event) -> set[int]:
+    """The statuses of many runs that take long to read and are over soon."""
+    body = b'{"sequences": [[[0, 0, 0, 0, 0]]], "ignored": [' + b"0," * 400_000 + b"0]}"
+    found = set()
+    while not is_over.is_set():
+        found.add(httpx.post(f"http://{server.address}/run", content=body, headers=JSON, timeout=20).status_code)
+    return found
+
+
+def test_runs_go_on_while_models_are_read_anew(small: Path) -> None:
+    is_over = threading.Event()
+    with ServerProcess(small) as server, ThreadPoolExecutor(2) as threads:
+        runs = [threads.submit(run_until, server, is_over) for _ in range(2)]
+        try:
+            for reloads in range(1, 9):
+                server.signal(signal.SIGHUP)
+                server.wait_for("rnnx_service_reloads_total{result=done}", reloads)
+        finally:
+            is_over.set()
+        assert [run.result() for run in runs] == [{200}, {200}]
 
 
 def test_a_snapshot_of_the_version_before_is_restored_when_asked(small: Path) -> None:
