@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 from math import isfinite
+from math import isfinite
 from types import TracebackType
 from typing import Any, Self
 
@@ -170,8 +171,8 @@ class StreamPool:
             "pushes": metrics.pushes,
             "rejections": metrics.rejections,
             "mean_batch": round(metrics.batch_size.mean, 2),
-            "p50_latency_s": metrics.latency_s.quantile(0.5),
-            "p99_latency_s": metrics.latency_s.quantile(0.99),
+            "p50_latency_s": _finite(metrics.latency_s.quantile(0.5)),
+            "p99_latency_s": _finite(metrics.latency_s.quantile(0.99)),
             "uptime_s": round(self._clock() - self._opened_at, 3),
         }
 
@@ -317,3 +318,8 @@ def _check_timeout(timeout_s: object) -> None:
 
 def _closed() -> PoolClosedError:
     return PoolClosedError("pool", got="a request after close", expected="an open pool", remedy="make a new pool")
+
+
+def _finite(value: float) -> float | None:
+    """None for infinity, which JSON has not: a latency above the last bound of its histogram."""
+    return value if isfinite(value) else None
