@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from itertools import count
 from math import isfinite
-from math import isfinite
 from types import TracebackType
 from typing import Any, Self
 
