@@ -39,19 +39,20 @@ class Seat:
 
 
 class Request:
-    """Something asked of a pool, and later its result. Defaults lie on the class: making one sets what differs."""
+    """Something asked of a pool, and later its result."""
 
-    phase = WAITING
-    error: BaseException | None = None
-    is_settled = False
-    queued_at = 0.0
-    """When it came, in seconds of the pool's clock; 0 of a call."""
-    _bell: Any = None
+    __slots__ = ("_bell", "_lock", "error", "future", "is_settled", "phase", "queued_at", "seat")
 
     def __init__(self, seat: Seat | None, lock: Any, future: Any = None) -> None:
         self.seat = seat
         self.future = future
+        self.phase = WAITING
+        self.error: BaseException | None = None
+        self.is_settled = False
+        self.queued_at = 0.0
+        """When it came, in seconds of the pool's clock; 0 of a call."""
         self._lock = lock
+        self._bell: Any = None
 
     def settle(self) -> None:
         """Let whoever waits go on; the result or the error is in place. Called once, after the phase has changed."""
@@ -109,25 +110,24 @@ class Push(Request):
     A push is all or nothing: when it fails or is cancelled, the stream's state is what it was before.
     """
 
-    frames = 0
-    """Frames of a chunk; 0 for a single frame."""
-    started = 0
-    """Frames of the chunk that have run."""
-    saved: tuple[Array, Array | None] | None = None
-    """The state before the chunk, of one that takes several steps."""
-    y: Array | None = None
-    block: Array | None = None
-    """The output of the whole step, of which `row` is this push's, until its copy is taken."""
-    row = 0
-    clock: Callable[[], float] = time.monotonic
-    deadline: float | None = None
-    timeout_s: float | None = None
+    __slots__ = ("block", "clock", "deadline", "frames", "row", "saved", "started", "timeout_s", "x", "y")
 
     def __init__(self, seat: Seat, lock: Any, x: Array, future: Any = None) -> None:
-        self.seat = seat
-        self.future = future
-        self._lock = lock
+        Request.__init__(self, seat, lock, future)
         self.x = x
+        self.frames = 0
+        """Frames of a chunk; 0 for a single frame."""
+        self.started = 0
+        """Frames of the chunk that have run."""
+        self.saved: tuple[Array, Array | None] | None = None
+        """The state before the chunk, of one that takes several steps."""
+        self.y: Array | None = None
+        self.block: Array | None = None
+        """The output of the whole step, of which `row` is this push's, until its copy is taken."""
+        self.row = 0
+        self.clock: Callable[[], float] = time.monotonic
+        self.deadline: float | None = None
+        self.timeout_s: float | None = None
 
     def result(self, timeout_s: float | None = None) -> Array:
         """Wait for the output: `(P,)` of a frame, `(T, P)` of a chunk.
