@@ -39,11 +39,8 @@ class BatchedModel:
             BackendError: the backend failed.
         """
         if self._has_lead:
-            if self._batch_first and x.shape[0] > 1:
-                y, state = self.session.run(np.ascontiguousarray(x.swapaxes(0, 1)), state)
-                return y.swapaxes(0, 1), state
             if self._batch_first:
-                y, state = self.session.run(x.reshape(x.shape[1], 1, x.shape[2]), state)
+                y, state = self.session.run(x.swapaxes(0, 1), state)
                 return y.swapaxes(0, 1), state
             return self.session.run(x, state)
         return self._run_cell(x, state)

@@ -2,7 +2,6 @@
 
 from collections import deque
 from threading import Lock
-from typing import Any
 
 from rnnx_runtime.errors import PoolOverloaded, RnnxError
 from rnnx_runtime.pool.requests import Call, Request, own_copy
@@ -99,6 +98,6 @@ class Inbox:
         """Whether nothing has come in since the last `take_all`."""
         return not self._requests
 
-    def waiting_calls(self) -> Any:
+    def waiting(self) -> list[Request]:
         """What has come in and was not taken; the caller holds the lock."""
-        return self._requests
+        return list(self._requests)

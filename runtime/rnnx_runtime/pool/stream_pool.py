@@ -22,10 +22,11 @@ from rnnx_runtime.pool.housekeeper import Housekeeper
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.metrics import Counters, PoolMetrics
 from rnnx_runtime.pool.options import PoolOptions
+from rnnx_runtime.pool.refusals import closed_pool, closed_stream
 from rnnx_runtime.pool.requests import Call, Push, Seat
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.streams import PoolStream
-from rnnx_runtime.pool.worker import Worker, closed_stream
+from rnnx_runtime.pool.worker import Worker
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 
@@ -84,7 +85,7 @@ class StreamPool:
         self._check_process()
         with self._inbox.lock:
             if isinstance(self._inbox.refusal, PoolClosedError):
-                raise _closed()
+                raise closed_pool()
             if not self._slots.free:
                 raise self._full()
             seat = Seat(name or str(next(self._names)), self._slots.free.popleft(), self._clock())
@@ -194,9 +195,9 @@ class StreamPool:
             return
         with self._inbox.lock:
             already, self._is_closing = self._is_closing, True
-            self._inbox.refusal = _closed()
+            self._inbox.refusal = closed_pool()
         if not drain:
-            self._worker.fail_waiting(_closed())
+            self._worker.fail_waiting(closed_pool())
         if already:
             self._worker.join(self.options.step_timeout_s)
             return
@@ -313,10 +314,6 @@ def _check_timeout(timeout_s: object) -> None:
             expected="a number of seconds, or None",
             remedy="leave it out to wait without end",
         )
-
-
-def _closed() -> PoolClosedError:
-    return PoolClosedError("pool", got="a request after close", expected="an open pool", remedy="make a new pool")
 
 
 def _finite(value: float) -> float | None:

@@ -3,32 +3,24 @@
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Thread
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.errors import (
-    BackendError,
-    DeadlineExceeded,
-    PoolClosedError,
-    PushCancelled,
-    RnnxError,
-    StepTimeout,
-    StreamClosedError,
-    StreamEvicted,
-)
+from rnnx_runtime.errors import RnnxError, StepTimeout
+from rnnx_runtime.pool.batch import Batch, take_back
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.delivery import deliver
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.metrics import Counters
 from rnnx_runtime.pool.options import PoolOptions
+from rnnx_runtime.pool.refusals import broken_step, closed_stream, dead_thread, hanging_step, rejection_reason
 from rnnx_runtime.pool.requests import COMMITTED, DROPPED, WAITING, Call, Push, Request, Seat, own_copy
 from rnnx_runtime.pool.schedule import Schedule
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.waiting import Waiting
-from rnnx_runtime.state import State
 
 Array = NDArray[Any]
 Clock = Callable[[], float]
@@ -68,7 +60,7 @@ class Worker:
         self._options = options
         self._clock = clock
         self._on_evict = on_evict
-        self._schedule = Schedule(self._take_back)
+        self._schedule = Schedule(partial(take_back, slots))
         self._waiting = Waiting(options)
         self._running: list[Push] = []
         self._finished: list[Push] = []
@@ -113,7 +105,7 @@ class Worker:
                 return
             self.is_stalled = True
             self._counters.stalls += 1
-            error = _hanging(self.model.session.device, timeout_s)
+            error = hanging_step(self.model.session.device, timeout_s)
             self._inbox.refusal = self._inbox.refusal or error  # a pool that closes stays closed
             failed = self._fail_waiting(error)
         deliver(failed)
@@ -127,7 +119,7 @@ class Worker:
     def _fail_waiting(self, error: RnnxError) -> list[Request]:
         """The same under the lock; what must happen in any case (a stream's close) keeps waiting."""
         requests = [request for seat in list(self._seats) for request in list(seat.queue)]
-        requests += self._inbox.waiting_calls()
+        requests += self._inbox.waiting()
         uncertain = [request for request in requests if not (isinstance(request, Call) and request.is_certain)]
         return [request for request in uncertain if request.fail(own_copy(error))]
 
@@ -162,9 +154,7 @@ class Worker:
     def _die(self, error: BaseException) -> None:
         """A defect: nobody may wait for ever because of it."""
         _LOG.exception("the pool's thread ended")
-        refusal = BackendError(
-            "pool", got=f"a defect in its thread ({error!r})", expected="steps", remedy="report it; make a new pool"
-        )
+        refusal = dead_thread(error)
         schedule = self._schedule
         with self._inbox.lock:
             self._inbox.refusal = refusal
@@ -263,58 +253,45 @@ class Worker:
 
     def _count_dropped(self, pushes: Sequence[Push]) -> None:
         for push in pushes:
-            self._counters.rejections[_reason(push.error)] += 1
+            self._counters.rejections[rejection_reason(push.error)] += 1
 
     # One step
 
-    def _run(self, batch: list[Push], begun: float) -> None:
-        x, count = self._frames(batch)
-        slots = [push.seat.slot for push in batch]  # type: ignore[union-attr] # a push always has a seat
-        for push, slot in zip(batch, slots, strict=True):
-            if push.frames > count and not push.started:
-                push.saved = self._slots.read(slot)
-        state = self._slots.gather(slots)
+    def _run(self, pushes: list[Push], begun: float) -> None:
+        batch = Batch(pushes, self._options.max_frames if self.model.takes_chunks else 1)
+        state = batch.gather(self._slots)
         with self._inbox.lock:
-            self._running = batch
+            self._running = pushes
             self._started = started = self._clock()
         # Callers who wake up before want the interpreter while this thread needs it: tell them once the step runs.
         self._deliver_finished()
         try:
-            y, state = self.model.run(x, state)
+            y, state = self.model.run(batch.x, state)
         except Exception as error:  # whatever a backend raises belongs to the callers, and the pool lives on
-            self._fail_step(batch, error)
+            self._fail_step(pushes, error)
             return
         ended = self._clock()
-        phases = self._commit(batch, count)
+        phases = self._commit(batch)
         if self._is_retired:
             return
-        self._keep(batch, slots, state, y, phases)
-        self._schedule.advance(batch, [phase != WAITING for phase in phases], ended)
-        committed = [push for push, phase in zip(batch, phases, strict=True) if phase == COMMITTED]
+        batch.keep(self._slots, state, y, phases)
+        self._count_dropped([push for push, phase in zip(pushes, phases, strict=True) if phase == DROPPED])
+        self._schedule.advance(pushes, [phase != WAITING for phase in phases], ended)
+        committed = [push for push, phase in zip(pushes, phases, strict=True) if phase == COMMITTED]
         self._finished += committed
-        self._count(batch, committed, count, begun, started, ended)
+        self._count(batch, committed, begun, started, ended)
 
-    def _frames(self, batch: list[Push]) -> tuple[Array, int]:
-        """The next frames of each row, x `(k, B, I)`, and k: as many as every row has and the options allow."""
-        left = [push.frames - push.started for push in batch if push.frames]
-        one_by_one = len(left) < len(batch) or not self.model.takes_chunks
-        count = 1 if one_by_one else min(self._options.max_frames, *left)
-        if count == 1:
-            rows = [push.x[push.started] if push.frames else push.x for push in batch]
-            return np.concatenate(rows).reshape(1, len(rows), -1), 1
-        return np.stack([push.x[push.started : push.started + count] for push in batch], axis=1), count
-
-    def _commit(self, batch: list[Push], count: int) -> list[int]:
+    def _commit(self, batch: Batch) -> list[int]:
         """Make the results certain of all rows that were not dropped meanwhile; gives the phase of each row."""
         with self._inbox.lock:
             self._running = []
             if self._is_retired:
                 return []
             self._recover()
-            for push in batch:
-                if push.phase == WAITING and push.started + count >= push.frames:
+            for push in batch.pushes:
+                if push.phase == WAITING and push.started + batch.frames >= push.frames:
                     push.phase = COMMITTED
-            phases = [push.phase for push in batch]
+            phases = [push.phase for push in batch.pushes]
             self._inbox.pushes -= len(phases) - phases.count(WAITING)
         return phases
 
@@ -325,45 +302,22 @@ class Worker:
             if isinstance(self._inbox.refusal, StepTimeout):
                 self._inbox.refusal = None
 
-    def _keep(self, batch: list[Push], slots: list[int], state: State, y: Array, phases: list[int]) -> None:
-        """Keep states and outputs of the rows that go on, and undo the rows that were dropped while they ran."""
-        if DROPPED in phases:
-            self._slots.scatter_some(slots, state, [row for row, phase in enumerate(phases) if phase != DROPPED])
-            dropped = [push for push, phase in zip(batch, phases, strict=True) if phase == DROPPED]
-            for push in dropped:
-                if push.started:
-                    self._take_back(push)
-            self._count_dropped(dropped)
-        else:
-            self._slots.scatter(slots, state)
-        for row, push in enumerate(batch):
-            if push.frames:
-                push.take(y[:, row])
-            else:
-                push.block = y[0]
-                push.row = row
-
-    def _take_back(self, push: Push) -> None:
-        assert push.seat is not None
-        assert push.saved is not None
-        self._slots.write(push.seat.slot, *push.saved)
-
-    def _fail_step(self, batch: list[Push], error: Exception) -> None:
+    def _fail_step(self, pushes: list[Push], error: Exception) -> None:
         """Fail a whole batch; its streams keep the states they had."""
-        cause = error if isinstance(error, RnnxError) else _broken(error)
+        cause = error if isinstance(error, RnnxError) else broken_step(error)
         with self._inbox.lock:
             self._running = []
             if self._is_retired:
                 return
             self._recover()
-            self._inbox.pushes -= len(batch)
-            failed = [push for push in batch if push.fail(own_copy(cause))]
-        for push in batch:
+            self._inbox.pushes -= len(pushes)
+            failed = [push for push in pushes if push.fail(own_copy(cause))]
+        for push in pushes:
             if push.started:
-                self._take_back(push)
-        self._schedule.advance(batch, [True] * len(batch), self._clock())
+                take_back(self._slots, push)
+        self._schedule.advance(pushes, [True] * len(pushes), self._clock())
         deliver(failed)
-        self._count_dropped(batch)
+        self._count_dropped(pushes)
 
     def _deliver_finished(self) -> None:
         if self._finished:
@@ -372,14 +326,12 @@ class Worker:
             self._counters.latency_s.observe_all([now - push.queued_at for push in finished])
             deliver(finished)  # last: who wakes up takes the interpreter at the first call that lets go of it
 
-    def _count(
-        self, batch: list[Push], committed: list[Push], count: int, begun: float, started: float, ended: float
-    ) -> None:
-        rows = len(batch)
+    def _count(self, batch: Batch, committed: list[Push], begun: float, started: float, ended: float) -> None:
+        rows = len(batch.pushes)
         counters, now = self._counters, self._clock()
-        self._waiting.saw_step(rows * count, ended - started)
+        self._waiting.saw_step(rows * batch.frames, ended - started)
         counters.steps += 1
-        counters.frames += rows * count
+        counters.frames += rows * batch.frames
         counters.pushes += len(committed)
         counters.batch_size.observe(rows)
         counters.step_s.observe(ended - started)
@@ -406,44 +358,3 @@ class Worker:
             if self._options.on_evict is not None:
                 self._on_evict(seat.name, *self._slots.read(seat.slot))
             self._slots.release(seat.slot)
-
-
-def closed_stream(seat: Seat | None) -> RnnxError:
-    """The error of a request for a stream that has no place in the pool any more."""
-    name = "stream" if seat is None else f"stream {seat.name!r}"
-    if seat is not None and seat.evicted:
-        return StreamEvicted(
-            name,
-            got="a request after it was idle for longer than PoolOptions.idle_s",
-            expected="an open stream",
-            remedy="open a new one, with the snapshot that on_evict was given to go on",
-        )
-    return StreamClosedError(name, got="a request after close", expected="an open stream", remedy="open a new one")
-
-
-def _reason(error: BaseException | None) -> str:
-    match error:
-        case DeadlineExceeded():
-            return "late"
-        case PushCancelled():
-            return "cancelled"
-        case PoolClosedError() | StreamClosedError():
-            return "closed"
-    return "failed"
-
-
-def _hanging(device: str, timeout_s: float) -> StepTimeout:
-    return StepTimeout(
-        f"a step on {device}",
-        got=f"no result within {timeout_s} s",
-        expected="a result",
-        remedy="the pool takes pushes again when the step comes back; swap in a freshly loaded model to go on now",
-    )
-
-
-def _broken(error: Exception) -> BackendError:
-    broken = BackendError(
-        "a step", got=f"{type(error).__name__}: {error}", expected="a result", remedy="report it; the pool goes on"
-    )
-    broken.__cause__ = error
-    return broken
