@@ -166,6 +166,41 @@ def test_the_figures_of_the_second_table_are_what_the_benchmarks_wrote() -> None
     assert f"at most {math.ceil(max(r['added_us'] for r in overhead if r['bare_us'] < 150))} µs |" in README
 
 
+def test_the_figures_of_the_runtime_are_what_was_measured() -> None:
+    results = {path.stem: json.loads(path.read_text()) for path in (ROOT / "benchmarks/results").glob("*.json")}
+    one, two = (
+        [r for r in results["pool_throughput"]["rows"] if (r["session_threads"], r["client_threads"]) == (1, clients)]
+        for clients in (1, 2)
+    )
+    assert f"| {_range(one, 'times_step', 1)} times as many |" in README
+    assert f"| {_range(one, 'share_of_bare', 2, 100)} % |" in README
+    assert f"| {_range(two, 'times_step', 1)} times; {_range(two, 'share_of_bare', 2, 100)} % |" in README
+    added = max(row["added_us"] for row in results["stream_overhead"]["rows"])
+    assert f"| at most {math.ceil(10 * added) / 10:.1f} µs | `python benchmarks/stream_overhead.py` |" in README
+    broken = results["corrupted_files"]
+    assert f"| {broken['refused']:,}, {broken['unchanged']}, {broken['failed']} of {broken['tried']:,} |" in README
+    soak = results["pool_soak"]
+    assert f"| {soak['hammer']['wrong']} of {soak['hammer']['pushes']:,} |" in README
+    assert f"| {soak['soak']['growth_mib']} MiB, 0, 0, 0 |" in README
+    schedules = [figures for name, figures in soak.items() if name.startswith("schedules")]
+    counts = {key: sum(each[key] for each in schedules) for key in ("comparisons", "bitwise", "schedules", "steps")}
+    differ = counts["comparisons"] - counts["bitwise"]
+    told = f"{differ} of {counts['comparisons']:,} ({counts['schedules']:,} schedules, {counts['steps']:,} steps)"
+    assert f"| {told} |" in README
+    load = results["service_load"]
+    told = f"{load['pushes']:,}, {load['p50_ms']:.0f} ms, {load['p99_ms']:.0f} ms, {len(load['errors'])}"
+    assert f"| {told}, {load['server_rss_mib_at_start']:.0f} to {load['server_rss_mib_at_end']:.0f} MiB |" in README
+    start = results["runtime_startup"]
+    imported = next(each["over_ms"] for each in start["imports"] if each["import"] == "rnnx_runtime")
+    assert f"| {imported:.0f} ms; {start['installed_bytes']['rnnx_runtime'] / 1e6:.2f} MB |" in README
+
+
+def _range(rows: list[dict[str, float]], key: str, digits: int, scale: int = 1) -> str:
+    """The least and the largest value, rounded."""
+    values = [round(row[key], digits) * scale for row in rows]
+    return f"{min(values):.{0 if scale > 1 else digits}f} to {max(values):.{0 if scale > 1 else digits}f}"
+
+
 def test_the_figures_of_doctor_verify_and_bench_are_what_was_measured() -> None:
     results = ROOT / "benchmarks/results"
     doctor = json.loads((results / "doctor_cost.json").read_text())

@@ -55,6 +55,14 @@ class DeviceBackend(Backend, Protocol):
         """
 
 
+@runtime_checkable
+class DescribedBackend(Backend, Protocol):
+    """A backend that has something to say of how it runs."""
+
+    def describe(self) -> dict[str, str | int | None]:
+        """Plain data, such as why a faster way could not be taken."""
+
+
 def open_backend(name: BackendName, model: ModelFile, options: SessionOptions) -> Backend:
     """Open a checked model on a backend.
 

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.backends import Backend, DeviceBackend
+from rnnx_runtime.backends import Backend, DescribedBackend, DeviceBackend
 from rnnx_runtime.call_gate import CallGate
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
@@ -131,6 +131,11 @@ class Session:
     def stream(self, snapshot: Snapshot | None = None, *, any_weights: bool = False) -> Stream:
         """One conversation on this session, from zeros or from a snapshot; arguments and errors as `Stream`."""
         return Stream(self, snapshot, any_weights=any_weights)
+
+    def describe(self) -> dict[str, str | int | None]:
+        """Where it runs and what the backend says of how, such as why it captures no CUDA graphs, as plain data."""
+        said = self._backend.describe() if isinstance(self._backend, DescribedBackend) else {}
+        return {"backend": self.backend, "device": self.device, **said}
 
     def close(self) -> None:
         """Free the backend once the calls in flight are done; closing twice is harmless, and both wait.

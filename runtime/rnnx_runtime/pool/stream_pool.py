@@ -163,7 +163,7 @@ class StreamPool:
                 "source": spec.source.file,
                 "weights_sha256": spec.source.weights_sha256,
             },
-            "device": session.device,
+            **session.describe(),
             "streams": metrics.streams,
             "capacity": metrics.capacity,
             "queue_depth": metrics.queue_depth,

@@ -303,6 +303,16 @@ def test_a_model_behind_linked_folders_and_files_gives_the_same_result(
             assert session.spec.hidden_size == 8
 
 
+def test_a_name_that_is_not_text_is_refused(lstm: Path, tmp_path: Path) -> None:
+    def rename(model: ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "TIME"
+
+    path = tmp_path / "forged.onnx"
+    path.write_bytes(sealed(forged(lstm.read_bytes(), rename).replace(b"TIME", b"\xff\xfeME")))
+    with pytest.raises(ContractError, match=r"inputs and outputs of .*forged\.onnx: got a name that is not UTF-8"):
+        rnnx_runtime.load(path, "ort-cpu")
+
+
 _OPEN_EACH = """
 import pathlib, resource, sys
 import rnnx_runtime

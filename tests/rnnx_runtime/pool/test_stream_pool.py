@@ -1,3 +1,4 @@
+import json
 import re
 import threading
 import time
@@ -425,6 +426,15 @@ def test_it_counts_what_happened(make_pool: MakePool) -> None:
     assert [found.wait_s.count, found.latency_s.count] == [2, 2]
 
 
+def test_a_latency_above_all_bounds_is_none_for_a_health_endpoint(make_pool: MakePool) -> None:
+    pool, _backend = make_pool()
+    pool.open().push(frame(1))
+    pool._counters.latency_s.observe(1000.0)
+    found = pool.describe()
+    assert found["p50_latency_s"] is not None
+    assert found["p99_latency_s"] is None
+
+
 def test_a_health_endpoint_sees_what_the_pool_does(make_pool: MakePool) -> None:
     clock = ManualClock()
     pool, _backend = make_pool(clock=clock, max_queue=7, max_streams=3)
@@ -441,6 +451,8 @@ def test_a_health_endpoint_sees_what_the_pool_does(make_pool: MakePool) -> None:
         "source": "fake.pt",
         "weights_sha256": "ab" * 32,
     }
+    assert found["backend"] == pool._worker.model.session.backend
+    json.dumps(found, allow_nan=False)
     assert (found["device"], found["streams"], found["capacity"], found["max_queue"]) == ("fake", 1, 3, 7)
     assert (found["pushes"], found["queue_depth"], found["mean_batch"], found["uptime_s"]) == (1, 0, 1.0, 12.5)
     assert re.fullmatch("<StreamPool: serving, 1 of 3 streams>", repr(pool))

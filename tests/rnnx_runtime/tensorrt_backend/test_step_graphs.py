@@ -20,7 +20,10 @@ def _steps(session: Any, count: int, batch: int = 1, state: Any = None) -> Any:
 
 
 def _said(session: Any) -> Any:
-    return session._backend.describe()
+    said = session.describe()
+    assert said.pop("device") == session.device
+    del said["backend"]
+    return said
 
 
 def _launches(bench: Any) -> int:
