@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import rnnx
-from rnnx_runtime import PoolStream, Push, Session, StreamPool
+from rnnx_runtime import CompletionQueue, PoolStream, Push, Session, StreamPool
 
 Array = NDArray[Any]
 
@@ -104,9 +104,10 @@ class PooledPushes:
         self._closing = ExitStack()
         self._streams: list[PoolStream] = [self._closing.enter_context(pool.open()) for _ in frames]
 
-    def submits(self) -> list[Callable[[], Push]]:
-        """A call for each stream that submits its frame."""
-        return [partial(stream.submit, frame) for stream, frame in zip(self._streams, self._frames, strict=True)]
+    def submits(self, into: CompletionQueue | None = None) -> list[Callable[..., Push]]:
+        """A call for each stream that submits its frame, to end in a queue if one is given."""
+        pairs = zip(self._streams, self._frames, strict=True)
+        return [partial(stream.submit, frame, into=into) for stream, frame in pairs]
 
     def client(self, share: Sequence[int], rounds: int) -> None:
         """Keep a push of every stream of a share under way: take its result, and submit its next frame at once."""

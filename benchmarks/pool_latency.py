@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
@@ -24,10 +23,7 @@ from rounds import write_result
 
 from rnnx.cli.render import print_table
 from rnnx.timing.other_work import watch_other_work, work_from_text
-from rnnx_runtime import PoolOptions, PoolOverloaded, Push, StreamPool, load
-
-Made = tuple[float, float, Push]
-"""When a push was due, when it was submitted, and the push."""
+from rnnx_runtime import CompletionQueue, PoolOptions, PoolOverloaded, Push, StreamPool, load
 
 BATCH = 64
 MAX_QUEUE = 8 * BATCH
@@ -139,13 +135,15 @@ def _peak(pooled: PooledPushes, streams: int) -> float:
 
 def _offer(pooled: PooledPushes, per_s: float) -> Offered:
     """Offer pushes at a rate for some time, and wait for those that were taken."""
-    offered, made = Offered(per_s=per_s), SimpleQueue[Made | None]()
+    offered, queue = Offered(per_s=per_s), CompletionQueue()
     before = pooled.pool.metrics()
-    collector = Thread(target=_collect, args=(made, offered))
+    collector = Thread(target=_collect, args=(queue, offered))
     collector.start()
     start = time.perf_counter()
-    _generate(pooled.submits(), offered, start, made)
-    made.put(None)
+    taken = _generate(pooled.submits(queue), offered, start)
+    while len(offered.latencies) < taken:
+        time.sleep(TICK_S)
+    queue.close()
     collector.join()
     offered.seconds = time.perf_counter() - start
     after = pooled.pool.metrics()
@@ -157,28 +155,31 @@ def _generate(
     submits: Sequence[Callable[[], Push]],
     offered: Offered,
     start: float,
-    made: "SimpleQueue[Made | None]",
-) -> None:
-    """Submit each push when it is due, or at once when that is past."""
+) -> int:
+    """Submit each push when it is due, or at once when that is past; gives how many were taken."""
+    taken = 0
     gaps = np.random.default_rng(0).exponential(1 / offered.per_s, int(offered.per_s * SECONDS))
     for index, due in enumerate((start + np.cumsum(gaps)).tolist()):
         while (now := time.perf_counter()) < due:
             time.sleep(TICK_S)
         if now > start + SECONDS:
-            return
+            break
         try:
-            made.put((due, now, submits[index % len(submits)]()))
+            submits[index % len(submits)](tag=(due, now))
+            taken += 1
         except PoolOverloaded:
             offered.refused += 1
+    return taken
 
 
-def _collect(made: "SimpleQueue[Made | None]", offered: Offered) -> None:
-    while (item := made.get()) is not None:
-        due, called, push = item
-        push.result()
-        now = time.perf_counter()
-        offered.latencies.append(now - due)
-        offered.taken.append(now - called)
+def _collect(queue: CompletionQueue, offered: Offered) -> None:
+    while pushes := queue.take():
+        for push in pushes:
+            push.result()
+            now = time.perf_counter()
+            due, called = push.tag
+            offered.taken.append(now - called)
+            offered.latencies.append(now - due)
 
 
 if __name__ == "__main__":

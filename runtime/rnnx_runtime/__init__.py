@@ -35,9 +35,9 @@ from rnnx_runtime.state import State
 from rnnx_runtime.stream import Stream
 
 if TYPE_CHECKING:
-    from rnnx_runtime.pool import PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
+    from rnnx_runtime.pool import CompletionQueue, PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
 
-_OF_POOL = ("PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool")
+_OF_POOL = ("CompletionQueue", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool")
 """Names imported on first use: the pool is a third of what `import rnnx_runtime` would cost."""
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "BackendError",
     "BackendName",
     "BackendUnavailable",
+    "CompletionQueue",
     "Contract",
     "ContractError",
     "DeadlineExceeded",

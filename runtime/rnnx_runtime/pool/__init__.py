@@ -1,9 +1,18 @@
 """A pool of streams on one model: continuous batching at the cell."""
 
+from rnnx_runtime.pool.completions import CompletionQueue
 from rnnx_runtime.pool.metrics import HistogramSnapshot, PoolMetrics
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.requests import Push
 from rnnx_runtime.pool.stream_pool import StreamPool
 from rnnx_runtime.pool.streams import PoolStream
 
-__all__ = ["HistogramSnapshot", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool"]
+__all__ = [
+    "CompletionQueue",
+    "HistogramSnapshot",
+    "PoolMetrics",
+    "PoolOptions",
+    "PoolStream",
+    "Push",
+    "StreamPool",
+]

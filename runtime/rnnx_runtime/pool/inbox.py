@@ -1,10 +1,15 @@
 """Where requests come in from many threads and go out to one."""
 
+import time
 from collections import deque
+from math import inf
 from threading import Lock
 
 from rnnx_runtime.errors import PoolOverloaded, RnnxError
 from rnnx_runtime.pool.requests import Call, Request, own_copy
+
+_YIELD_S = 1e-6
+"""A sleep this short lasts as long as waking a thread does; one of zero seconds would take the interpreter back."""
 
 
 class Inbox:
@@ -21,7 +26,10 @@ class Inbox:
         """Pushes refused because the pool was full."""
         self.refusal: RnnxError | None = None
         """Why nothing more is taken, once that is so."""
-        self._limit = limit
+        self.limit = limit
+        """Pushes that may wait."""
+        self.yields_from = inf
+        """The time from which on the reader wants the interpreter; infinity while it waits."""
         self._requests: deque[Request] = deque()
         self._bell = Lock()
         self._bell.acquire()
@@ -38,19 +46,34 @@ class Inbox:
         with self.lock:
             if self.refusal is not None:
                 raise own_copy(self.refusal)
-            if self.pushes >= self._limit:
+            if self.pushes >= self.limit:
                 self.refused += 1
-                raise PoolOverloaded(
-                    "pool",
-                    got=f"{self.pushes} pushes waiting",
-                    expected=f"fewer than {self._limit} (PoolOptions.max_queue)",
-                    remedy="push less often, or run another pool",
-                )
+                raise self._overloaded()
             self.pushes += 1
             self._requests.append(push)
             if self._wakes_at and len(self._requests) >= self._wakes_at:
                 self._wakes_at = 0
                 self._bell.release()
+
+    def refuse_if_full(self, now: float) -> None:
+        """Raise as `put_push` does, where there is no room; a caller who goes on at once lets the reader go first."""
+        with self.lock:
+            if self.refusal is not None:
+                raise own_copy(self.refusal)
+            if self.pushes < self.limit:
+                return
+            self.refused += 1
+        if now > self.yields_from:
+            time.sleep(_YIELD_S)
+        raise self._overloaded()
+
+    def _overloaded(self) -> PoolOverloaded:
+        return PoolOverloaded(
+            "pool",
+            got=f"{self.limit} pushes waiting",
+            expected=f"fewer than {self.limit} (PoolOptions.max_queue)",
+            remedy="push less often, or run another pool",
+        )
 
     def put_call(self, call: Call) -> None:
         """Queue a call and wake the reader.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.errors import DeadlineExceeded, ForkedError, PushCancelled, RnnxError
+from rnnx_runtime.pool.completions import CompletionQueue
 
 Array = NDArray[Any]
 
@@ -46,6 +47,7 @@ class Request:
     def __init__(self, seat: Seat | None, lock: Any, future: Any = None) -> None:
         self.seat = seat
         self.future = future
+        """An event loop's future, or the completion queue to end in."""
         self.phase = WAITING
         self.error: BaseException | None = None
         self.is_settled = False
@@ -110,11 +112,13 @@ class Push(Request):
     A push is all or nothing: when it fails or is cancelled, the stream's state is what it was before.
     """
 
-    __slots__ = ("block", "clock", "deadline", "frames", "row", "saved", "started", "timeout_s", "x", "y")
+    __slots__ = ("block", "clock", "deadline", "frames", "row", "saved", "started", "tag", "timeout_s", "x", "y")
 
     def __init__(self, seat: Seat, lock: Any, x: Array, future: Any = None) -> None:
         Request.__init__(self, seat, lock, future)
         self.x = x
+        self.tag: Any = None
+        """What the caller gave to know the push by."""
         self.frames = 0
         """Frames of a chunk; 0 for a single frame."""
         self.started = 0
@@ -190,6 +194,8 @@ class Push(Request):
             if not self.fail(error):
                 return False
         self.settle()
+        if type(self.future) is CompletionQueue:
+            self.future.put([self])
         return True
 
     def late(self) -> DeadlineExceeded:

@@ -229,12 +229,18 @@ class StreamPool:
 
     # For the streams
 
-    def submit(self, seat: Seat, x: Array, timeout_s: float | None, future: Any = None) -> Push:
+    def refuse_push(self) -> None:
+        """Refuse a push that there is no room for, before anything is made of it; raises as `submit`."""
+        self._check_process()
+        self._inbox.refuse_if_full(self._clock())
+
+    def submit(self, seat: Seat, x: Array, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
         """Queue a push of checked frames, which must not change any more."""
         self._check_process()
         if seat.is_leaving or seat.is_closed:
             raise closed_stream(seat)
         push = Push(seat, self._inbox.lock, x, future)
+        push.tag = tag
         push.frames = len(x) if x.ndim == 2 else 0
         push.queued_at = seat.last_used = now = self._clock()
         if timeout_s is not None:
@@ -276,6 +282,11 @@ class StreamPool:
             seat.is_closed = True
             self._seats.discard(seat)
         self._slots.release(seat.slot)
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where the streams' requests go in."""
+        return self._inbox
 
     @property
     def lock(self) -> Any:

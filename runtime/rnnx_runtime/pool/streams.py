@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rnnx_runtime.array_views import array_from_view
 from rnnx_runtime.errors import InputError
+from rnnx_runtime.pool.completions import CompletionQueue
 from rnnx_runtime.pool.requests import Call, Push, Seat
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 from rnnx_runtime.state import State
@@ -29,6 +30,7 @@ class Conversation:
     def __init__(self, pool: "StreamPool", seat: Seat) -> None:
         self._pool = pool
         self._seat = seat
+        self._inbox = pool.inbox
         self._frame = (pool.spec.input_size,)
         self._rejects = pool.options.nan == "reject"
 
@@ -42,7 +44,10 @@ class Conversation:
         self._pool.close_seat(self._seat)
 
     def checked(self, x: Any) -> Array:
-        """A copy of x that the caller cannot change, checked as `push` says."""
+        """A copy of x that the caller cannot change, checked as `push` says, where there is room for it."""
+        inbox = self._inbox
+        if inbox.pushes >= inbox.limit:
+            self._pool.refuse_push()
         if not (type(x) is np.ndarray and x.dtype is _FLOAT32 and x.shape == self._frame):
             x = self._frames_of(x)
         elif self._rejects:
@@ -126,9 +131,18 @@ class PoolStream(Conversation):
         """
         return self._pool.submit(self._seat, self.checked(x), timeout_s).result()
 
-    def submit(self, x: Any, *, timeout_s: float | None = None) -> Push:
-        """Push without waiting: `submit(x).result()` is `push(x)`; errors of the input and the queue come at once."""
-        return self._pool.submit(self._seat, self.checked(x), timeout_s)
+    def submit(
+        self, x: Any, *, timeout_s: float | None = None, into: CompletionQueue | None = None, tag: Any = None
+    ) -> Push:
+        """Push without waiting: `submit(x).result()` is `push(x)`; errors of the input and the queue come at once.
+
+        Args:
+            x: as of `push`.
+            timeout_s: as of `push`.
+            into: a queue to put the push into once it is settled, for a thread that serves many streams.
+            tag: anything to know the push by when it comes out of there, as `push.tag`.
+        """
+        return self._pool.submit(self._seat, self.checked(x), timeout_s, into, tag)
 
     @property
     def state(self) -> State:

@@ -50,6 +50,10 @@ class Waiting:
         known = self._row_s.get(key)
         self._row_s[key] = seconds / rows if known is None else known + _MEMORY * (seconds / rows - known)
 
+    def step_s(self, rows: int) -> float:
+        """How long a step of so many rows takes; 0 where none was seen."""
+        return rows * self._row_s.get(rows.bit_length(), 0.0)
+
     def _average(self, gap: float) -> None:
         self._gap_s = gap if self._gap_s == inf else self._gap_s + _MEMORY * (gap - self._gap_s)
 

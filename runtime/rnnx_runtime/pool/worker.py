@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from threading import Thread
 from typing import Any
 
@@ -202,7 +203,9 @@ class Worker:
 
     def _wait(self, count: int, timeout_s: float | None) -> float:
         self._deliver_finished()
+        self._inbox.yields_from = inf
         self._inbox.wait(count, timeout_s)
+        self._inbox.yields_from = 0.0
         return self._clock()
 
     def _wait_for_first(self) -> float:
@@ -265,12 +268,14 @@ class Worker:
             self._started = started = self._clock()
         # Callers who wake up before want the interpreter while this thread needs it: tell them once the step runs.
         self._deliver_finished()
+        self._inbox.yields_from = self._clock() + self._waiting.step_s(len(pushes) * batch.frames)
         try:
             y, state = self.model.run(batch.x, state)
         except Exception as error:  # whatever a backend raises belongs to the callers, and the pool lives on
             self._fail_step(pushes, error)
             return
         ended = self._clock()
+        self._inbox.yields_from = 0.0
         phases = self._commit(batch)
         if self._is_retired:
             return
