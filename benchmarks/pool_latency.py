@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,8 @@ SHARES = (0.5, 0.7, 0.9, 1.5)
 SECONDS = 2.0
 PEAK_SECONDS = 0.5
 ROUNDS = 5
-TICK_S = 100e-6
-"""How long the generator sleeps when nothing is due; a busy wait would hold the interpreter."""
+EVERY = 16
+"""Pushes after which a client that is behind looks for results, too."""
 COLUMNS = {
     "streams": "streams",
     "share": ">offered",
@@ -137,14 +136,10 @@ def _offer(pooled: PooledPushes, per_s: float) -> Offered:
     """Offer pushes at a rate for some time, and wait for those that were taken."""
     offered, queue = Offered(per_s=per_s), CompletionQueue()
     before = pooled.pool.metrics()
-    collector = Thread(target=_collect, args=(queue, offered))
-    collector.start()
     start = time.perf_counter()
-    taken = _generate(pooled.submits(queue), offered, start)
+    taken = _generate(pooled.submits(queue), queue, offered, start)
     while len(offered.latencies) < taken:
-        time.sleep(TICK_S)
-    queue.close()
-    collector.join()
+        _collect(queue.take(), offered)
     offered.seconds = time.perf_counter() - start
     after = pooled.pool.metrics()
     offered.batch = (after.pushes - before.pushes) / (after.steps - before.steps)
@@ -152,18 +147,18 @@ def _offer(pooled: PooledPushes, per_s: float) -> Offered:
 
 
 def _generate(
-    submits: Sequence[Callable[[], Push]],
-    offered: Offered,
-    start: float,
+    submits: Sequence[Callable[..., Push]], queue: CompletionQueue, offered: Offered, start: float
 ) -> int:
-    """Submit each push when it is due, or at once when that is past; gives how many were taken."""
-    taken = 0
+    """Submit each push when it is due, or at once when that is past, and take results meanwhile; how many were taken."""
     gaps = np.random.default_rng(0).exponential(1 / offered.per_s, int(offered.per_s * SECONDS))
+    taken = 0
     for index, due in enumerate((start + np.cumsum(gaps)).tolist()):
         while (now := time.perf_counter()) < due:
-            time.sleep(TICK_S)
+            _collect(queue.take(due - now), offered)
         if now > start + SECONDS:
             break
+        if not index % EVERY:
+            _collect(queue.take(0), offered)
         try:
             submits[index % len(submits)](tag=(due, now))
             taken += 1
@@ -172,14 +167,13 @@ def _generate(
     return taken
 
 
-def _collect(queue: CompletionQueue, offered: Offered) -> None:
-    while pushes := queue.take():
-        for push in pushes:
-            push.result()
-            now = time.perf_counter()
-            due, called = push.tag
-            offered.taken.append(now - called)
-            offered.latencies.append(now - due)
+def _collect(pushes: Sequence[Push], offered: Offered) -> None:
+    for push in pushes:
+        push.result()
+        now = time.perf_counter()
+        due, called = push.tag
+        offered.taken.append(now - called)
+        offered.latencies.append(now - due)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,11 @@
 """Where requests come in from many threads and go out to one."""
 
-import time
 from collections import deque
-from math import inf
 from threading import Lock
 
 from rnnx_runtime.errors import PoolOverloaded, RnnxError
 from rnnx_runtime.pool.requests import Call, Request, own_copy
-
-_YIELD_S = 1e-6
-"""A sleep this short lasts as long as waking a thread does; one of zero seconds would take the interpreter back."""
-
+from rnnx_runtime.pool.right_of_way import RightOfWay
 
 class Inbox:
     """A bounded queue that wakes its reader when as much is there as the reader waits for.
@@ -18,7 +13,7 @@ class Inbox:
     `lock` is the pool's one lock: requests change their phase under it, too.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, plenty: int | None = None) -> None:
         self.lock = Lock()
         self.pushes = 0
         """Pushes that are accepted and not settled yet."""
@@ -28,8 +23,9 @@ class Inbox:
         """Why nothing more is taken, once that is so."""
         self.limit = limit
         """Pushes that may wait."""
-        self.yields_from = inf
-        """The time from which on the reader wants the interpreter; infinity while it waits."""
+        self.right_of_way = RightOfWay()
+        self._plenty = limit if plenty is None else plenty
+        """So many pushes give the reader enough to do: more of them do not hurry."""
         self._requests: deque[Request] = deque()
         self._bell = Lock()
         self._bell.acquire()
@@ -54,6 +50,8 @@ class Inbox:
             if self._wakes_at and len(self._requests) >= self._wakes_at:
                 self._wakes_at = 0
                 self._bell.release()
+        if self.pushes > self._plenty and push.queued_at > self.right_of_way.wanted_from:
+            self.right_of_way.give()
 
     def refuse_if_full(self, now: float) -> None:
         """Raise as `put_push` does, where there is no room; a caller who goes on at once lets the reader go first."""
@@ -63,8 +61,8 @@ class Inbox:
             if self.pushes < self.limit:
                 return
             self.refused += 1
-        if now > self.yields_from:
-            time.sleep(_YIELD_S)
+        if now > self.right_of_way.wanted_from:
+            self.right_of_way.give()
         raise self._overloaded()
 
     def _overloaded(self) -> PoolOverloaded:

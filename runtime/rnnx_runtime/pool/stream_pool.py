@@ -51,7 +51,7 @@ class StreamPool:
         self._clock = clock
         self._pid = os.getpid()
         model = BatchedModel(session)
-        self._inbox = Inbox(options.max_queue)
+        self._inbox = Inbox(options.max_queue, plenty=2 * options.max_batch)
         self._slots = Slots(session.spec, options.max_streams)
         self._seats: set[Seat] = set()
         self._counters = Counters()

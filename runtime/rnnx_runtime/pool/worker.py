@@ -30,6 +30,9 @@ Evicted = Callable[[str, Array, Array | None], None]
 _SPLIT_FROM = 32
 """Streams from which on a step takes half of them: rows of a batch of 16 cost nearly what those of a larger one do."""
 
+_SURE = 0.8
+"""The share of a step's expected time in which it will hardly be over."""
+
 _LOG = logging.getLogger("rnnx_runtime.pool")
 
 
@@ -203,9 +206,10 @@ class Worker:
 
     def _wait(self, count: int, timeout_s: float | None) -> float:
         self._deliver_finished()
-        self._inbox.yields_from = inf
+        right_of_way = self._inbox.right_of_way
+        right_of_way.pass_on(inf)
         self._inbox.wait(count, timeout_s)
-        self._inbox.yields_from = 0.0
+        right_of_way.wanted_from = 0.0
         return self._clock()
 
     def _wait_for_first(self) -> float:
@@ -268,14 +272,14 @@ class Worker:
             self._started = started = self._clock()
         # Callers who wake up before want the interpreter while this thread needs it: tell them once the step runs.
         self._deliver_finished()
-        self._inbox.yields_from = self._clock() + self._waiting.step_s(len(pushes) * batch.frames)
+        self._inbox.right_of_way.pass_on(self._clock() + _SURE * self._waiting.step_s(len(pushes) * batch.frames))
         try:
             y, state = self.model.run(batch.x, state)
         except Exception as error:  # whatever a backend raises belongs to the callers, and the pool lives on
             self._fail_step(pushes, error)
             return
         ended = self._clock()
-        self._inbox.yields_from = 0.0
+        self._inbox.right_of_way.wanted_from = 0.0
         phases = self._commit(batch)
         if self._is_retired:
             return
