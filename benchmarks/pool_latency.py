@@ -146,10 +146,8 @@ def _offer(pooled: PooledPushes, per_s: float) -> Offered:
     return offered
 
 
-def _generate(
-    submits: Sequence[Callable[..., Push]], queue: CompletionQueue, offered: Offered, start: float
-) -> int:
-    """Submit each push when it is due, or at once when that is past, and take results meanwhile; how many were taken."""
+def _generate(submits: Sequence[Callable[..., Push]], queue: CompletionQueue, offered: Offered, start: float) -> int:
+    """Submit each push when it is due, or at once when that is past; take results meanwhile, and say how many come."""
     gaps = np.random.default_rng(0).exponential(1 / offered.per_s, int(offered.per_s * SECONDS))
     taken = 0
     for index, due in enumerate((start + np.cumsum(gaps)).tolist()):

@@ -7,6 +7,7 @@ from rnnx_runtime.errors import PoolOverloaded, RnnxError
 from rnnx_runtime.pool.requests import Call, Request, own_copy
 from rnnx_runtime.pool.right_of_way import RightOfWay
 
+
 class Inbox:
     """A bounded queue that wakes its reader when as much is there as the reader waits for.
 

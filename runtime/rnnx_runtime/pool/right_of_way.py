@@ -16,8 +16,8 @@ class RightOfWay:
     """Lets the pool's thread have the interpreter first.
 
     CPython gives a thread that waits for the interpreter its turn after 5 ms, and NumPy lets go of it several times
-    between two steps. A caller who pushes without a pause would so hold up the very steps that it waits for. `wanted_from`
-    is the time from which on the pool's thread wants the interpreter.
+    between two steps. A caller who pushes without a pause would so hold up the very steps that it waits for.
+    `wanted_from` is the time from which on the pool's thread wants the interpreter.
     """
 
     def __init__(self) -> None:

@@ -139,3 +139,41 @@ def test_pushes_that_come_as_a_wait_runs_out_ring_no_later_wait() -> None:
     start = time.monotonic()
     inbox.wait(1, 0.02)
     assert time.monotonic() - start > 0.015
+
+
+def test_a_caller_stands_back_only_for_a_reader_that_has_plenty_and_wants_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inbox, given = Inbox(9, plenty=2), list[int]()
+    monkeypatch.setattr(inbox.right_of_way, "give", lambda: given.append(inbox.pushes))
+
+    def put(queued_at: float) -> None:
+        asked = push(inbox)
+        asked.queued_at = queued_at
+        inbox.put_push(asked)
+
+    inbox.right_of_way.wanted_from = 5.0
+    put(6.0)
+    put(6.0)
+    assert given == []  # not plenty yet
+    put(4.0)
+    assert given == []  # the reader's step is not over yet
+    put(6.0)
+    assert given == [4]
+
+
+def test_a_full_inbox_refuses_before_a_push_is_made_and_lets_the_reader_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inbox, given = Inbox(1), list[int]()
+    monkeypatch.setattr(inbox.right_of_way, "give", lambda: given.append(1))
+    inbox.refuse_if_full(0.0)  # there is room
+    inbox.put_push(push(inbox))
+    inbox.right_of_way.wanted_from = 5.0
+    for now in (4.0, 6.0):
+        with pytest.raises(PoolOverloaded, match="1 pushes waiting"):
+            inbox.refuse_if_full(now)
+    assert (len(given), inbox.refused, inbox.pushes) == (1, 2, 1)
+    inbox.refusal = closed()
+    with pytest.raises(PoolClosedError):
+        inbox.refuse_if_full(6.0)
