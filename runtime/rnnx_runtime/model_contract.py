@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rnnx_runtime.contract import CellKind, Source, TensorSpec
 
@@ -29,6 +30,31 @@ class StatePair:
     output: str
 
 
+DecoderForm = Literal["step", "unrolled", "loop"]
+TokenFeed = Literal["argmax", "teacher"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderPart:
+    """How an autoregressive decoder is written, and which of the model's inputs and outputs play which part.
+
+    `token` names the input of tokens, None where the graph starts from `start_token` itself; `logits` and `tokens`
+    name outputs, None where a form has none. `steps` and `feed` are None for a step, whose caller feeds it. A row ends
+    at `end_token`, and is `pad_token` after it.
+    """
+
+    form: DecoderForm
+    feed: TokenFeed | None
+    steps: int | None
+    token: str | None
+    logits: str | None
+    tokens: str | None
+    context: tuple[str, ...]
+    start_token: int | None
+    end_token: int | None
+    pad_token: int | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelContract:
     """What an exported model computes.
@@ -36,7 +62,7 @@ class ModelContract:
     A dim of an input is a size or a symbol; equal symbols are equal sizes. `B` is the batch, `T` the time of the
     sequence, further ones are named by the exporter. A dim of an output may also be an expression of these, such as
     `"(T - 3)//2 + 1"`. `lengths` names the inputs that hold sequence lengths, in 1..T. States that are left out are
-    zeros.
+    zeros. `decoder` is set for an autoregressive decoder alone.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -48,3 +74,4 @@ class ModelContract:
     source: Source
     versions: Mapping[str, str] = field(default_factory=dict)
     golden_sha256: str = ""
+    decoder: DecoderPart | None = None
