@@ -4,7 +4,8 @@ RnnxError (rnnx_runtime)
 ├── CheckpointError      a checkpoint is missing, unreadable, unsafe, or not of recurrent layers
 │   └── WeightsError     a recurrent layer's tensors contradict each other or hold NaN or Inf
 ├── OptionError          an option has a value that this model or this version cannot take
-├── ExportError          the graph was refused by a checker or by ONNX Runtime
+├── ExportError          the model cannot be exported, or its graph was refused by a checker or by ONNX Runtime
+│   └── FrozenDimError   the model fixes a batch or a time at its example's size
 ├── EngineError          TensorRT refused or failed to build the engine
 ├── GoldenError          a golden file is missing, damaged, or of another model
 ├── ReportError          an earlier report is missing, damaged, of another kind or schema, or another model's
@@ -30,7 +31,11 @@ class OptionError(RnnxError):
 
 
 class ExportError(RnnxError):
-    """The graph was refused by a checker or by ONNX Runtime."""
+    """The model cannot be exported, or its graph was refused by a checker or by ONNX Runtime."""
+
+
+class FrozenDimError(ExportError):
+    """The model fixes a batch or a time at its example's size."""
 
 
 class EngineError(RnnxError):

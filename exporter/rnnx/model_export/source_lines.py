@@ -1,0 +1,44 @@
+"""The line of the model's own source that something came from."""
+
+import sysconfig
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+import rnnx
+import rnnx_runtime
+
+_FOREIGN = tuple(str(Path(package.__path__[0]).resolve()) + "/" for package in (torch, rnnx, rnnx_runtime))
+_STANDARD = sysconfig.get_paths()["stdlib"] + "/"
+
+
+def model_line(frames: Iterable[traceback.FrameSummary]) -> str:
+    """The innermost line that is neither PyTorch's, rnnx's nor Python's own, as `file.py, line 12: code`."""
+    own = [frame for frame in frames if _is_own(frame.filename)]
+    if not own:
+        return "a line that is not in the model's source"
+    return f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line or '(no source)'}"
+
+
+def model_line_of(error: BaseException) -> str:
+    """The innermost line of the model that an error came through."""
+    return model_line(below_trace(traceback.extract_tb(error.__traceback__)))
+
+
+def below_trace(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """The frames inside of the innermost frame of rnnx's own, that is the model's part of a call."""
+    kept: list[traceback.FrameSummary] = []
+    for frame in frames:
+        if frame.name == "run_model" and frame.filename.startswith(_FOREIGN):
+            kept = []
+        kept.append(frame)
+    return kept
+
+
+def _is_own(filename: str) -> bool:
+    path = str(Path(filename).resolve())
+    if filename.startswith("<"):
+        return False
+    return not path.startswith(_FOREIGN) and not (path.startswith(_STANDARD) and "site-packages" not in path)

@@ -1,0 +1,161 @@
+"""A whole model as an exported program, its recurrent layers opaque and every axis of its inputs free that can be."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.fx.experimental._config as fx_config
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from rnnx.errors import ExportError
+from rnnx.model_export.layer_states import LiftedState
+from rnnx.model_export.opaque_layers import OpaqueLayers, opaque
+from rnnx.model_export.packing import traced_packing
+from rnnx.model_export.signature import CallSignature, named_outputs
+from rnnx.model_export.source_lines import model_line_of
+from rnnx.model_export.specializations import Specialization, recorded_specializations
+from rnnx_runtime.errors import RnnxError
+
+_LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """A traced model: the program, its output names, how often each layer was called, what was fixed, and notes."""
+
+    program: ExportedProgram
+    outputs: tuple[str, ...]
+    calls: dict[str, int]
+    specializations: tuple[Specialization, ...]
+    notes: tuple[str, ...]
+
+
+class TracedModel(nn.Module):
+    """A module of flat tensor arguments and results around the model."""
+
+    def __init__(self, model: nn.Module, run_model: Callable[[Sequence[Tensor]], tuple[Tensor, ...]]) -> None:
+        super().__init__()
+        self.model = model
+        self._run_model = run_model
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The model's results and then its lifted states."""
+        return self._run_model(tensors)
+
+
+def trace_model(
+    module: nn.Module,
+    signature: CallSignature,
+    tensors: Sequence[Tensor],
+    free: Sequence[Sequence[bool]],
+    *,
+    output_names: Sequence[str] | None,
+    lifted: tuple[LiftedState, ...],
+) -> Trace:
+    """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
+
+    Raises:
+        ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
+    """
+    layers, names = OpaqueLayers(module, lifted), list[str]()
+    count = len(signature.names)
+
+    def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        layers.calls.clear()
+        layers.given = _by_layer(lifted, values[count:])
+        results = named_outputs(signature.call(module, values[:count]), output_names)
+        names[:] = [*results, *(pair.output for state in lifted for pair in state.pairs)]
+        return (*results.values(), *(value for state in lifted for value in layers.last[state.layer]))
+
+    with quiet_torch(), opaque(layers), traced_packing() as packing, recorded_specializations() as fixed:
+        try:
+            program = _exported(TracedModel(module, run_model), tensors, free)
+        except RnnxError:
+            raise
+        except Exception as error:
+            raise _refusal(module, error) from error
+    _refuse_kept_state(module, program)
+    return Trace(
+        program=program,
+        outputs=tuple(names),
+        calls=dict(layers.calls),
+        specializations=tuple(fixed),
+        notes=tuple(dict.fromkeys(packing.notes)),
+    )
+
+
+@contextmanager
+def quiet_torch() -> Iterator[None]:
+    """No warnings and no logs of torch and onnxscript inside the block: they speak of their own insides."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> ExportedProgram:
+    shapes = tuple(tuple(Dim.AUTO if own else Dim.STATIC for own in axes) for axes in free)
+    # A size of one in the example is no promise that it stays one
+    with torch.no_grad(), fx_config.patch(backed_size_oblivious=True):
+        return torch.export.export(model.eval(), tuple(tensors), dynamic_shapes=(shapes,), strict=False)
+
+
+def _by_layer(lifted: tuple[LiftedState, ...], values: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
+    found, place = {}, 0
+    for state in lifted:
+        found[state.layer] = tuple(values[place : place + len(state.pairs)])
+        place += len(state.pairs)
+    return found
+
+
+def _refusal(module: nn.Module, error: Exception) -> ExportError:
+    line, subject = model_line_of(error), type(module).__name__
+    if isinstance(error, GuardOnDataDependentSymNode) or "data-dependent" in str(error):
+        return ExportError(
+            f"{subject}, {line}",
+            got="control flow or a size that depends on the values of a tensor",
+            expected="the same operations for all values",
+            remedy="choose between tensors with torch.where or a mask, and keep lengths a tensor "
+            "(no if, .item(), .tolist(), int() or bool() of it)",
+        )
+    return ExportError(
+        f"{subject}, {line}",
+        got=_first_line(error),
+        expected="a model that torch.export can trace",
+        remedy="write this line with tensor operations alone, or leave it out of forward",
+    )
+
+
+def _refuse_kept_state(module: nn.Module, program: ExportedProgram) -> None:
+    changed = sorted(program.graph_signature.buffers_to_mutate.values())
+    if changed:
+        raise kept_state(type(module).__name__, changed[0].removeprefix("model."))
+
+
+def kept_state(subject: str, name: str) -> ExportError:
+    """The refusal of a model that carries something from one call to the next in itself."""
+    return ExportError(
+        f"{subject}.{name}",
+        got="a tensor that forward changes and reads in the next call",
+        expected="state as a value",
+        remedy="take it as an argument of forward and return the new one, or leave it to stateful=True "
+        "where it is a recurrent layer's own",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text: Any = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:300]
