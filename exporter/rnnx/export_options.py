@@ -5,7 +5,7 @@ from typing import get_args
 
 from rnnx.errors import OptionError
 from rnnx.recurrence import RecurrentModule
-from rnnx_runtime.contract import Form
+from rnnx_runtime.contract import Form, Nonlinearity
 
 OPSETS = range(17, 24)
 """Opset versions an export may declare; the first is the default, for the most runtimes read it.
@@ -22,13 +22,14 @@ class ExportOptions:
     `module` is the key prefix of the layer or cell, needed when a checkpoint has several. `form` is, left out,
     `encoder` for a layer and `step` for a cell. `steps` belongs to the unrolled form; `batch_first`, `lengths` and
     `state_inputs=False` to encoders. `batch_first=None` takes a module's own, and False for a checkpoint, which does
-    not say.
+    not say; `nonlinearity=None`, of a plain RNN, takes a module's own, and tanh for a checkpoint.
     """
 
     module: str | None = None
     form: Form | None = None
     steps: int | None = None
     batch_first: bool | None = None
+    nonlinearity: Nonlinearity | None = None
     state_inputs: bool = True
     lengths: bool = False
     opset: int | None = None
@@ -38,13 +39,13 @@ def form_of(module: RecurrentModule, options: ExportOptions) -> Form:
     """The form to export a module in, after every option was checked against it and the others.
 
     Raises:
-        OptionError: the module is of a kind that is not exported, or an option does not fit it.
+        OptionError: an option does not fit the module or another option.
     """
-    _refuse_unsupported(module)
     form = options.form or ("step" if module.is_cell else "encoder")
     _check_form(module, form)
     _check_steps(form, options)
     _check_encoder_options(form, options)
+    _check_nonlinearity(module, options)
     return form
 
 
@@ -58,23 +59,6 @@ def opset_of(options: ExportOptions) -> int:
     if type(opset) is not int or opset not in OPSETS:
         raise _refused("--opset", opset, f"{OPSETS[0]} to {OPSETS[-1]}", f"leave it out for {OPSETS[0]}")
     return opset
-
-
-def _refuse_unsupported(module: RecurrentModule) -> None:
-    if module.kind == "rnn":
-        raise OptionError(
-            f"module {module.shown_prefix}",
-            got=module.type_name,
-            expected="an LSTM or a GRU",
-            remedy="choose another with --module",
-        )
-    if module.projection_size != module.hidden_size:
-        raise OptionError(
-            f"module {module.shown_prefix}",
-            got=f"proj_size={module.projection_size}",
-            expected="an LSTM without projection",
-            remedy="ONNX's LSTM has no projection; this version exports none",
-        )
 
 
 def _check_form(module: RecurrentModule, form: Form) -> None:
@@ -107,6 +91,14 @@ def _check_encoder_options(form: Form, options: ExportOptions) -> None:
     ):
         if given and form != "encoder":
             raise _refused(name, f"it for form {form}", "an encoder", f"leave {name} out")
+
+
+def _check_nonlinearity(module: RecurrentModule, options: ExportOptions) -> None:
+    option, given = "--nonlinearity", options.nonlinearity
+    if given is not None and given not in get_args(Nonlinearity):
+        raise _refused(option, repr(given), " | ".join(get_args(Nonlinearity)), "choose the one it was trained with")
+    if given is not None and module.kind != "rnn":
+        raise _refused(option, f"it for {module.type_name}", "an nn.RNN or nn.RNNCell", f"leave {option} out")
 
 
 def _refused(option: str, got: object, expected: str, remedy: str) -> OptionError:

@@ -14,15 +14,14 @@ from rnnx.errors import CheckpointError, OptionError
 from rnnx.export_checks import check_graph, check_load, check_onnx
 from rnnx.export_options import ExportOptions, form_of, opset_of
 from rnnx.extras import require
+from rnnx.formulations.choice import formulation_name, formulation_named
 from rnnx.golden import golden_bytes, golden_path
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
-from rnnx_runtime.contract import Contract, Form, Source
+from rnnx_runtime.contract import Contract, Form, Nonlinearity, Source
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from rnnx.formulations.graph import Formulation
 
 PRECISION = "float32"
 
@@ -43,7 +42,7 @@ class ExportReport:
 def export(
     source: "str | os.PathLike[str] | nn.Module", path: str | os.PathLike[str], options: ExportOptions | None = None
 ) -> ExportReport:
-    """Export one trained `nn.LSTM`, `nn.GRU`, `nn.LSTMCell` or `nn.GRUCell` to ONNX.
+    """Export one trained `nn.LSTM`, `nn.GRU`, `nn.RNN` or cell of theirs to ONNX.
 
     Args:
         source: a checkpoint's path, or a module (the layer itself, or a module that contains it).
@@ -54,7 +53,7 @@ def export(
     Raises:
         CheckpointError: the source cannot be read, or has no recurrent layer.
         WeightsError: its tensors contradict each other or hold NaN or Inf.
-        OptionError: an option does not fit the module; `nn.RNN` and `proj_size` are refused by name.
+        OptionError: an option does not fit the module.
         ExportError: a checker or ONNX Runtime refused the graph.
         OutputError: the files could not be written.
         MissingExtraError: a package of `rnnx[export]` is not installed.
@@ -70,7 +69,8 @@ def export(
     for package in ("onnx", "spox"):
         require(package, extra="export", purpose="exporting to ONNX")
     weights = read_weights(checkpoint, module)
-    contract = _contract(checkpoint, weights, form, opset, options, _batch_first(source, module, options))
+    layer = _layer(source, module)
+    contract = _contract(checkpoint, weights, form, opset, options, layer)
     del checkpoint  # and with it the file's mapped pages
 
     from rnnx.onnx_writer import write_onnx
@@ -79,7 +79,7 @@ def export(
     contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
     with staged(target) as stage:
         (stage / golden_path(target).name).write_bytes(golden)
-        nodes = write_onnx(stage / target.name, _formulation(contract.form)[1], contract, weights, opset)
+        nodes = write_onnx(stage / target.name, formulation_named(contract.formulation), contract, weights, opset)
         del weights  # the checks hold the model in memory once more
         checks = tuple(check(stage / target.name) for check in (check_onnx, check_load, check_graph))
         size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
@@ -108,21 +108,29 @@ def _checkpoint(source: "str | os.PathLike[str] | nn.Module") -> Checkpoint:
     return TorchCheckpoint(type(source).__name__, state)
 
 
-def _batch_first(source: object, module: RecurrentModule, options: ExportOptions) -> bool:
-    if options.batch_first is not None or module.is_cell or isinstance(source, str | os.PathLike):
-        return bool(options.batch_first)
-    layer: Any = source
+def _layer(source: Any, module: RecurrentModule) -> Any:
+    """The live layer, which knows what tensors do not say; None of a checkpoint."""
+    layer = None if isinstance(source, str | os.PathLike) else source
     for name in filter(None, module.prefix.split(".")):
         layer = getattr(layer, name, None)
-    return bool(getattr(layer, "batch_first", False))
+    return layer
+
+
+def _batch_first(layer: Any, module: RecurrentModule, options: ExportOptions) -> bool:
+    own = False if module.is_cell else getattr(layer, "batch_first", False)
+    return bool(own if options.batch_first is None else options.batch_first)
+
+
+def _nonlinearity(layer: Any, module: RecurrentModule, options: ExportOptions) -> Nonlinearity | None:
+    if module.kind != "rnn":
+        return None
+    return options.nonlinearity or getattr(layer, "nonlinearity", None) or "tanh"
 
 
 def _contract(
-    checkpoint: Checkpoint, weights: RecurrentWeights, form: Form, opset: int, options: ExportOptions, batch_first: bool
+    checkpoint: Checkpoint, weights: RecurrentWeights, form: Form, opset: int, options: ExportOptions, layer: Any
 ) -> Contract:
     module = weights.module
-    if module.kind == "rnn":
-        raise AssertionError("an RNN was refused before its weights were read")
     return Contract(
         form=form,
         cell=module.kind,
@@ -132,11 +140,12 @@ def _contract(
         layers=module.layers,
         directions=module.directions,
         steps=options.steps,
-        batch_first=batch_first,
+        batch_first=_batch_first(layer, module, options),
+        nonlinearity=_nonlinearity(layer, module, options),
         state_inputs=options.state_inputs,
         lengths=options.lengths,
         precision=PRECISION,
-        formulation=_formulation(form)[0],
+        formulation=formulation_name(module, form),
         source=Source(file=checkpoint.name, module=module.prefix, weights_sha256=weights.sha256),
         versions={**_package_versions(), "opset": str(opset)},
     )
@@ -145,10 +154,3 @@ def _contract(
 @functools.cache
 def _package_versions() -> dict[str, str]:
     return {package: version(package) for package in ("rnnx", "onnx", "spox")}
-
-
-def _formulation(form: Form) -> tuple[str, "Formulation"]:
-    from rnnx.formulations import fused, step, unrolled
-
-    module = {"encoder": fused, "step": step, "unrolled": unrolled}[form]
-    return module.NAME, module.build

@@ -106,14 +106,6 @@ def _tensor(value: Any) -> GraphTensor:
 
 def _contract(weights: RecurrentWeights, checkpoint: str, *, batch_first: bool) -> Contract:
     module = weights.module
-    if module.kind == "rnn" or module.projection_size != module.hidden_size:
-        got = module.type_name if module.kind == "rnn" else f"proj_size={module.projection_size}"
-        raise OptionError(
-            f"module {module.shown_prefix}",
-            got=got,
-            expected="an LSTM or a GRU without projection",
-            remedy="choose another with --module",
-        )
     return Contract(
         form="step" if module.is_cell else "encoder",
         cell=module.kind,
@@ -128,6 +120,7 @@ def _contract(weights: RecurrentWeights, checkpoint: str, *, batch_first: bool) 
         lengths=not module.is_cell,
         precision="float32",
         formulation=FORMULATION,
+        nonlinearity="tanh" if module.kind == "rnn" else None,
         source=Source(file=checkpoint, module=module.prefix, weights_sha256=weights.sha256),
     )
 

@@ -66,8 +66,7 @@ def json_from_inspection(inspection: CheckpointInspection | ModelInspection) -> 
 
 
 def _tensor_count(module: RecurrentModule) -> int:
-    projected = module.projection_size != module.hidden_size
-    return module.layers * module.directions * (2 + 2 * module.bias + projected)
+    return module.layers * module.directions * (2 + 2 * module.bias + module.is_projected)
 
 
 def _onnx(model: OnnxFile) -> ModelInspection:
@@ -106,9 +105,12 @@ def _plan(plan: PlanFile) -> ModelInspection:
 
 def _contract_rows(contract: Contract) -> tuple[tuple[str, str], ...]:
     sizes = f"input {contract.input_size}, hidden {contract.hidden_size}"
+    if contract.projection_size != contract.hidden_size:
+        sizes += f" (h {contract.projection_size})"
+    kind = contract.cell.upper() if contract.nonlinearity is None else f"RNN ({contract.nonlinearity})"
     stack = f"{contract.layers} layers, {contract.directions} directions"
     return (
-        ("model", f"{contract.cell.upper()} {contract.form}: {sizes}, {stack}"),
+        ("model", f"{kind} {contract.form}: {sizes}, {stack}"),
         ("formulation", f"{contract.formulation}, {contract.precision}"),
         *(("input", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.inputs),
         *(("output", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.outputs),

@@ -43,15 +43,22 @@ class RecurrentModule:
         return f"nn.{self.kind.upper()}{'Cell' if self.is_cell else ''}"
 
     @property
+    def is_projected(self) -> bool:
+        """Whether `h` is a projection, narrower than `c`: an LSTM with `proj_size`."""
+        return self.projection_size != self.hidden_size
+
+    @property
     def shown_prefix(self) -> str:
         """The key prefix as text, `(root)` where there is none."""
         return self.prefix or "(root)"
 
     def keys(self, layer: int, direction: int) -> dict[str, str]:
-        """The checkpoint's keys of one layer and direction by name: `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""
+        """The checkpoint's keys of one layer and direction by name: `weight_ih`, `weight_hh`, and more."""
         suffix = "" if self.is_cell else _suffix(layer, direction)
         lead = f"{self.prefix}." if self.prefix else ""
-        names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
+        names = ["weight_ih", "weight_hh"]
+        names += ["bias_ih", "bias_hh"] if self.bias else []
+        names += ["weight_hr"] if self.is_projected else []
         return {name: f"{lead}{name}{suffix}" for name in names}
 
 

@@ -1,9 +1,9 @@
 """The recurrences in plain NumPy, in any precision: the oracle where PyTorch is not installed.
 
-Formulas as PyTorch states them: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html and `GRU.html`.
+Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html, `GRU.html` and `RNN.html`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,14 @@ def evaluate(
     time, batch = sequence.shape[:2]
     lengths = np.asarray(feeds.get("lengths", np.full(batch, time)))
     rows = contract.layers * contract.directions
-    h0, c0 = (_first_state(feeds, name, (rows, batch, contract.hidden_size), dtype) for name in ("h0", "c0"))
+    widths = {"h0": contract.projection_size, "c0": contract.hidden_size}
+    h0, c0 = (_first_state(feeds, name, (rows, batch, width), dtype) for name, width in widths.items())
     hn, cn = np.empty_like(h0), np.empty_like(c0)
     for layer, directions in enumerate(weights.directions):
         halves = []
         for direction, own in enumerate(directions):
             row = layer * contract.directions + direction
-            run = _run_direction(own, contract.cell, sequence, h0[row], c0[row], lengths, reverse=direction == 1)
+            run = _run_direction(own, contract, sequence, h0[row], c0[row], lengths, reverse=direction == 1)
             half, hn[row], cn[row] = run
             halves.append(half)
         sequence = np.concatenate(halves, axis=-1)
@@ -56,20 +57,39 @@ def _named(contract: Contract, sequence: Array, hn: Array, cn: Array) -> dict[st
 
 
 def _run_direction(
-    weights: DirectionWeights, cell: str, x: Array, h: Array, c: Array, lengths: Array, *, reverse: bool
+    weights: DirectionWeights, contract: Contract, x: Array, h: Array, c: Array, lengths: Array, *, reverse: bool
 ) -> tuple[Array, Array, Array]:
     """One layer in one direction over `x (T, B, I)`; rows past their length keep their state and give zeros."""
     time, batch = x.shape[:2]
     output = np.zeros((time, batch, h.shape[-1]), x.dtype)
     inputs = _affine(x, weights.w_ih, weights.b_ih)
     w_hh = weights.w_hh.astype(x.dtype, copy=False)
+    next_state = _stepper(weights, contract)
     for t in reversed(range(time)) if reverse else range(time):
         recurrent = _affine(h, w_hh, weights.b_hh)
-        next_h, next_c = _lstm(inputs[t], recurrent, c) if cell == "lstm" else (_gru(inputs[t], recurrent, h), c)
+        next_h, next_c = next_state(inputs[t], recurrent, h, c)
         valid = (t < lengths)[:, np.newaxis]
         h, c = np.where(valid, next_h, h), np.where(valid, next_c, c)
         output[t] = np.where(valid, h, 0)
     return output, h, c
+
+
+def _stepper(weights: DirectionWeights, contract: Contract) -> Callable[..., tuple[Array, Array]]:
+    """The next h and c of a cell from the input's and the state's sums and the last h and c."""
+    projection = weights.w_hr
+    if contract.cell == "gru":
+        return lambda inputs, recurrent, h, c: (_gru(inputs, recurrent, h), c)
+    if contract.cell == "rnn":
+        activation = _relu if contract.nonlinearity == "relu" else np.tanh
+        return lambda inputs, recurrent, h, c: (activation(inputs + recurrent), c)
+    if projection is None:
+        return lambda inputs, recurrent, h, c: _lstm(inputs, recurrent, c)
+
+    def projected(inputs: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Array]:
+        h, c = _lstm(inputs, recurrent, c)
+        return _affine(h, projection, None), c
+
+    return projected
 
 
 def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -94,6 +114,11 @@ def _gru(inputs: Array, recurrent: Array, h: Array) -> Array:
     r, z = gates[:, :hidden], gates[:, hidden:]
     n = np.tanh(inputs[:, 2 * hidden :] + r * recurrent[:, 2 * hidden :])
     result: Array = (1 - z) * n + z * h
+    return result
+
+
+def _relu(x: Array) -> Array:
+    result: Array = np.maximum(x, 0)
     return result
 
 

@@ -1,6 +1,6 @@
 """PyTorch's own modules with a checkpoint's weights: the truth in float64, and the rows `pytorch-cpu`, `pytorch-cuda`.
 
-https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html, `GRU.html`, `LSTMCell.html`, `GRUCell.html`.
+https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html, `GRU.html`, `RNN.html` and their cells' pages.
 """
 
 import contextlib
@@ -154,9 +154,11 @@ def _module(torch: Any, weights: RecurrentWeights, contract: Contract, precision
     """The layer or cell; made without memory first, so that no random initialisation moves the caller's seed."""
     own = dataclasses.replace(weights.module, prefix="")
     build = getattr(torch.nn, own.type_name.removeprefix("nn."))
-    stack = {} if own.is_cell else {"num_layers": own.layers, "bidirectional": own.directions == 2}
+    stack: dict[str, Any] = {} if contract.nonlinearity is None else {"nonlinearity": contract.nonlinearity}
     if not own.is_cell:
-        stack["batch_first"] = contract.batch_first
+        stack |= {"num_layers": own.layers, "bidirectional": own.directions == 2, "batch_first": contract.batch_first}
+    if own.is_projected:
+        stack["proj_size"] = own.projection_size
     with torch.device("meta"):
         module = build(own.input_size, own.hidden_size, bias=own.bias, dtype=getattr(torch, precision), **stack)
     module.load_state_dict(_state_dict(torch, weights, precision), assign=True)
@@ -165,7 +167,7 @@ def _module(torch: Any, weights: RecurrentWeights, contract: Contract, precision
 
 def _state_dict(torch: Any, weights: RecurrentWeights, precision: Precision) -> dict[str, Any]:
     own = dataclasses.replace(weights.module, prefix="")
-    fields = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh"}
+    fields = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh", "weight_hr": "w_hr"}
     return {
         key: torch.from_numpy(getattr(values, fields[name]).astype(precision))
         for layer, directions in enumerate(weights.directions)

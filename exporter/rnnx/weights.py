@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
-ONNX_GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+ONNX_GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 """For each gate of ONNX its place in PyTorch: ONNX i, o, f, c from i, f, g, o; ONNX z, r, h from r, z, n.
 
 https://onnx.ai/onnx/operators/onnx__LSTM.html and https://onnx.ai/onnx/operators/onnx__GRU.html give ONNX's order,
@@ -27,13 +27,15 @@ https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html and `GRU.html`
 class DirectionWeights:
     """One layer in one direction, gates in PyTorch's order (LSTM i, f, g, o; GRU r, z, n), G gates, float32.
 
-    `w_ih (G·H, I)`, `w_hh (G·H, H)`, `b_ih (G·H)`, `b_hh (G·H)`; both biases are None for a module without bias.
+    `w_ih (G·H, I)`, `w_hh (G·H, P)`, `b_ih (G·H)`, `b_hh (G·H)`; both biases are None for a module without bias.
+    `w_hr (P, H)` projects an LSTM's h; None without projection, where P = H.
     """
 
     w_ih: Array
     w_hh: Array
     b_ih: Array | None
     b_hh: Array | None
+    w_hr: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ def surveyed(checkpoint: Checkpoint) -> Survey:
         checkpoint.name,
         got=_some_keys(checkpoint),
         expected="keys of a recurrent layer such as 'weight_ih_l0'",
-        remedy="give the checkpoint that holds the nn.LSTM or nn.GRU, without weight norm",
+        remedy="give the checkpoint that holds the nn.LSTM, nn.GRU or nn.RNN, without weight norm",
     )
 
 
@@ -114,7 +116,11 @@ def _direction(
         digest.update(array.data)
         values[name] = array
     return DirectionWeights(
-        w_ih=values["weight_ih"], w_hh=values["weight_hh"], b_ih=values.get("bias_ih"), b_hh=values.get("bias_hh")
+        w_ih=values["weight_ih"],
+        w_hh=values["weight_hh"],
+        b_ih=values.get("bias_ih"),
+        b_hh=values.get("bias_hh"),
+        w_hr=values.get("weight_hr"),
     )
 
 

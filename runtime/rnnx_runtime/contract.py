@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 from rnnx_runtime.errors import ContractError
 
 Form = Literal["encoder", "step", "unrolled"]
-CellKind = Literal["lstm", "gru"]
+CellKind = Literal["lstm", "gru", "rnn"]
+Nonlinearity = Literal["tanh", "relu"]
 Dim = str | int
 
-SCHEMA = 1
+SCHEMA = 2
 
 LARGEST_SIZE = 2**31 - 1
 """No dim is larger: kernels count in 32 bits."""
@@ -44,9 +45,9 @@ class Source:
 class Contract:
     """What an exported model computes.
 
-    `projection_size` is the width of `h` (equal to `hidden_size` without projection); `steps` is set for the unrolled
-    form alone. T is time, B is batch; `batch_first` swaps them in `x` and `output` only. `golden_sha256` pins the
-    golden file that was exported with the model.
+    `projection_size` is the width of `h` (equal to `hidden_size` without projection); `nonlinearity` is set for a plain
+    RNN and `steps` for the unrolled form, each for that alone. T is time, B is batch; `batch_first` swaps them in `x`
+    and `output` only. `golden_sha256` pins the golden file that was exported with the model.
     """
 
     form: Form
@@ -65,6 +66,7 @@ class Contract:
     source: Source
     versions: Mapping[str, str] = field(default_factory=dict)
     golden_sha256: str = ""
+    nonlinearity: Nonlinearity | None = None
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -150,6 +152,7 @@ def _check_values(contract: Contract, subject: str) -> None:
         "cell": contract.cell in get_args(CellKind),
         **{key: is_size(getattr(contract, key)) for key in ("input_size", "hidden_size", "projection_size", "layers")},
         "directions": contract.directions in (1, 2) and type(contract.directions) is int,
+        "nonlinearity": _is_nonlinearity(contract.nonlinearity, contract.cell),
         "steps": is_size(contract.steps) if unrolled else contract.steps is None,
         **{key: type(getattr(contract, key)) is bool for key in ("batch_first", "state_inputs", "lengths")},
         **{key: isinstance(getattr(contract, key), str) for key in ("precision", "formulation", "golden_sha256")},
@@ -160,6 +163,10 @@ def _check_values(contract: Contract, subject: str) -> None:
     for key, holds in rules.items():
         if not holds:
             raise _malformed(subject, f"{key} = {short_repr(getattr(contract, key))}", f"a valid {key}")
+
+
+def _is_nonlinearity(value: object, cell: str) -> bool:
+    return value in get_args(Nonlinearity) if cell == "rnn" else value is None
 
 
 def _malformed(subject: str, got: str, expected: str) -> ContractError:

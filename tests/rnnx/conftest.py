@@ -26,7 +26,7 @@ def torch_values(
 ) -> dict[str, Array]:
     """PyTorch's outputs by the contract's names, computed in `dtype`; the module is float32 before and after."""
     x, *first = (torch.from_numpy(feeds[name]).to(dtype) for name in ("x", "h0", "c0") if name in feeds)
-    state: Any = None if not first else first[0] if contract.cell == "gru" else tuple(first)
+    state: Any = None if not first else tuple(first) if contract.cell == "lstm" else first[0]
     module.to(dtype)
     try:
         with torch.no_grad():

@@ -19,6 +19,11 @@ from rnnx.cli.render import byte_size, print_json, print_table
 )
 @click.option("--steps", type=int, metavar="N", help="Steps of the unrolled form.")
 @click.option("--batch-first", is_flag=True, help="x and output are (B, T, ...); a checkpoint does not say.")
+@click.option(
+    "--nonlinearity",
+    type=click.Choice(["tanh", "relu"]),
+    help="Of a plain RNN, tanh (default) or relu; a checkpoint does not say.",
+)
 @click.option("--state-inputs/--no-state-inputs", default=True, help="Initial states as inputs (default) or zeros.")
 @click.option("--lengths", is_flag=True, help="Add the input lengths (B), equal to PyTorch's packed sequences.")
 @click.option("--opset", type=int, metavar="N", help="ONNX opset, 17 (default) to 23.")
@@ -30,12 +35,13 @@ def command(
     form: str | None,
     steps: int | None,
     batch_first: bool,
+    nonlinearity: str | None,
     state_inputs: bool,
     lengths: bool,
     opset: int | None,
     as_json: bool,
 ) -> None:
-    """Export a trained LSTM or GRU from SOURCE, a .safetensors or .pt checkpoint, to ONNX.
+    """Export a trained LSTM, GRU or RNN from SOURCE, a .safetensors or .pt checkpoint, to ONNX.
 
     Beside OUTPUT lies its golden file, with which `rnnx verify` works on a host without PyTorch.
     """
@@ -47,6 +53,7 @@ def command(
         form=form,  # type: ignore[arg-type] # click.Choice has checked it
         steps=steps,
         batch_first=batch_first,
+        nonlinearity=nonlinearity,  # type: ignore[arg-type] # click.Choice has checked it
         state_inputs=state_inputs,
         lengths=lengths,
         opset=opset,

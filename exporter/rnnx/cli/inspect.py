@@ -32,7 +32,7 @@ def command(path: Path, as_json: bool) -> None:
 
 
 def _row(module: "RecurrentModule") -> tuple[object, ...]:
-    projected = module.projection_size != module.hidden_size
+    projected = module.is_projected
     hidden = f"{module.hidden_size} (h {module.projection_size})" if projected else module.hidden_size
     sizes = (module.input_size, hidden, module.layers, module.directions)
     bias = "yes" if module.bias else "no"

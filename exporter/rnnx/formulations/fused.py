@@ -1,6 +1,6 @@
-"""Encoders as one ONNX `LSTM` or `GRU` node a layer.
+"""Encoders as one ONNX `LSTM`, `GRU` or `RNN` node a layer.
 
-https://onnx.ai/onnx/operators/onnx__LSTM.html, https://onnx.ai/onnx/operators/onnx__GRU.html. Never `layout=1`: ONNX
+https://onnx.ai/onnx/operators/onnx__LSTM.html, `onnx__GRU.html`, `onnx__RNN.html`. Never `layout=1`: ONNX
 Runtime refuses it and TensorRT takes the batch for the time; a batch-first model is transposed inside the graph.
 """
 
@@ -47,6 +47,14 @@ def _recurrence(
     size = contract.hidden_size
     if contract.cell == "lstm":
         return tuple(graph.op.lstm(sequence, *parameters, lengths, h, c, direction=direction, hidden_size=size))
+    if contract.cell == "rnn":
+        kind = {"tanh": "Tanh", "relu": "Relu"}[contract.nonlinearity or "tanh"]
+        activations = [kind] * contract.directions
+        return tuple(
+            graph.op.rnn(
+                sequence, *parameters, lengths, h, activations=activations, direction=direction, hidden_size=size
+            )
+        )
     return tuple(
         # PyTorch applies the reset gate after the recurrent product; ONNX's default is before it.
         graph.op.gru(sequence, *parameters, lengths, h, direction=direction, hidden_size=size, linear_before_reset=1)

@@ -1,12 +1,13 @@
 """One step of a cell as Gemm or MatMul and element-wise gates, shared by the step and the unrolled form.
 
-Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html and `GRUCell.html`.
+Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html, `GRUCell.html` and `RNNCell.html`.
 """
 
 import numpy as np
 from spox import Var
 
 from rnnx.formulations.graph import Array, GraphBuilder
+from rnnx_runtime.contract import Nonlinearity
 
 _LSTM_SIGMOIDS_FIRST = (0, 1, 3, 2)
 """PyTorch's i, f, g, o with the three sigmoid gates side by side, so that one Sigmoid serves them: i, f, o, g."""
@@ -39,4 +40,10 @@ def gru_state(graph: GraphBuilder, inputs: Var, recurrent: Var, h: Var, hidden: 
     r, z = op.split(op.sigmoid(op.add(gates_x, gates_h)), graph.ints(hidden, hidden), outputs_count=2, axis=-1)
     n = op.tanh(op.add(candidate_x, op.mul(r, candidate_h)))
     result: Var = op.add(n, op.mul(z, op.sub(h, n)))
+    return result
+
+
+def rnn_state(graph: GraphBuilder, sums: Var, nonlinearity: Nonlinearity | None) -> Var:
+    """The next h of a plain RNN from its sum `(…, H)`."""
+    result: Var = graph.op.relu(sums) if nonlinearity == "relu" else graph.op.tanh(sums)
     return result

@@ -51,6 +51,14 @@ class GraphBuilder:
         return self._constants[values]
 
 
+def zero_state(graph: GraphBuilder, x: Var, batch_axis: int, width: int) -> Var:
+    """A state of zeros, `(B, width)`, for the rows of x: what PyTorch starts from where none is given."""
+    op = graph.op
+    rows = op.shape(x, start=batch_axis, end=batch_axis + 1)
+    result: Var = op.constant_of_shape(op.concat([rows, graph.ints(width)], axis=0), value=np.zeros(1, np.float32))
+    return result
+
+
 class Formulation(Protocol):
     """One way to write a contract's recurrence as a graph: the outputs by name from the inputs by name."""
 

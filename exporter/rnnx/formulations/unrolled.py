@@ -6,7 +6,7 @@ The state keeps a leading axis of one inside the graph, so that outputs join alo
 
 from spox import Var
 
-from rnnx.formulations.gates import gru_state, lstm_rows, lstm_state
+from rnnx.formulations.gates import gru_state, lstm_rows, lstm_state, rnn_state
 from rnnx.formulations.graph import Array, GraphBuilder
 from rnnx.formulations.step import summed_bias
 from rnnx.weights import RecurrentWeights
@@ -19,7 +19,7 @@ def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, in
     """The unrolled decoder's graph: `output (N, B, H)`, `hn` and `cn (B, H)` from `x (N, B, I)`, `h0` and `c0`."""
     op, hidden, steps = graph.op, contract.hidden_size, contract.steps or 1
     ((own,),) = weights.directions
-    lstm = contract.cell == "lstm"
+    lstm, gru = contract.cell == "lstm", contract.cell == "gru"
 
     def rows(array: Array) -> Array:
         return lstm_rows(array) if lstm else array
@@ -33,9 +33,9 @@ def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, in
     recurrent_bias = None
     if own.b_ih is not None and own.b_hh is not None:
         input_bias, b_hh = own.b_ih, own.b_hh
-        bias = graph.weight("B_ih", input_bias.shape, lambda: rows(summed_bias(own)) if lstm else input_bias)
+        bias = graph.weight("B_ih", input_bias.shape, lambda: input_bias if gru else rows(summed_bias(own)))
         projected = op.add(projected, bias)
-        recurrent_bias = None if lstm else graph.weight("B_hh", b_hh.shape, lambda: b_hh)
+        recurrent_bias = graph.weight("B_hh", b_hh.shape, lambda: b_hh) if gru else None
 
     h = op.unsqueeze(inputs["h0"], graph.ints(0))
     c = op.unsqueeze(inputs["c0"], graph.ints(0)) if lstm else h
@@ -44,6 +44,8 @@ def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, in
         recurrent = op.matmul(h, recurrent_weight)
         if lstm:
             h, c = lstm_state(graph, op.add(inputs_now, recurrent), c, hidden)
+        elif not gru:
+            h = rnn_state(graph, op.add(inputs_now, recurrent), contract.nonlinearity)
         else:
             recurrent = recurrent if recurrent_bias is None else op.add(recurrent, recurrent_bias)
             h = gru_state(graph, inputs_now, recurrent, h, hidden)

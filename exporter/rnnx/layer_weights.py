@@ -1,0 +1,83 @@
+"""A live recurrent layer or cell as a formulation needs it: its weights as its next call would use them, its contract.
+
+A parametrization (weight norm, spectral norm, a pruning mask) is resolved to the value that it gives, which is what
+`forward` multiplies with and not what the state dict holds:
+https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.parametrizations.weight_norm.html.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from rnnx.checkpoint import TorchCheckpoint
+from rnnx.formulations.choice import formulation_name
+from rnnx.recurrence import RecurrentModule
+from rnnx.weights import RecurrentWeights, choose_module, read_weights
+from rnnx_runtime.contract import Contract, Form, Source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_CELL_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+PRECISION = "float32"
+
+
+def weights_from_layer(layer: "nn.Module", name: str) -> RecurrentWeights:
+    """The effective float32 weights of an `nn.LSTM`, `nn.GRU`, `nn.RNN` or cell; `name` is its place in its model.
+
+    Raises:
+        WeightsError: a value is NaN, infinite or too large for float32.
+        CheckpointError: the weights are on the meta device and have no values.
+    """
+    checkpoint = _checkpoint(layer, name)
+    return read_weights(checkpoint, choose_module(checkpoint, name))
+
+
+def module_of_layer(layer: "nn.Module", name: str) -> RecurrentModule:
+    """The layer's kind and sizes."""
+    return choose_module(_checkpoint(layer, name), name)
+
+
+def contract_of_layer(layer: "nn.Module", name: str, *, state_inputs: bool, lengths: bool) -> Contract:
+    """The contract of the layer alone, an encoder's or a step's, for a formulation to build its graph from.
+
+    Its source has no SHA-256: no weights were read.
+    """
+    module = module_of_layer(layer, name)
+    form: Form = "step" if module.is_cell else "encoder"
+    return Contract(
+        form=form,
+        cell=module.kind,
+        nonlinearity=nonlinearity_of(layer),
+        input_size=module.input_size,
+        hidden_size=module.hidden_size,
+        projection_size=module.projection_size,
+        layers=module.layers,
+        directions=module.directions,
+        steps=None,
+        batch_first=bool(getattr(layer, "batch_first", False)),
+        state_inputs=state_inputs,
+        lengths=lengths,
+        precision=PRECISION,
+        formulation=formulation_name(module, form),
+        source=Source(file=type(layer).__name__, module=name, weights_sha256=""),
+    )
+
+
+def nonlinearity_of(layer: "nn.Module") -> Any:
+    """`tanh` or `relu` of an `nn.RNN` or `nn.RNNCell`; None of the others."""
+    return getattr(layer, "nonlinearity", None)
+
+
+def _checkpoint(layer: "nn.Module", name: str) -> TorchCheckpoint:
+    _refresh(layer)
+    values = {key: getattr(layer, key) for key in getattr(layer, "_flat_weights_names", _CELL_WEIGHTS)}
+    lead = f"{name}." if name else ""
+    held = {f"{lead}{key}": value for key, value in values.items() if value is not None}
+    return TorchCheckpoint(type(layer).__name__, held)
+
+
+def _refresh(layer: "nn.Module") -> None:
+    """Let the hooks of torch.nn.utils (weight norm of old, pruning) set the weights as they do before each call."""
+    for hook in layer._forward_pre_hooks.values():
+        if type(hook).__module__.startswith("torch.nn.utils."):
+            hook(layer, ())
