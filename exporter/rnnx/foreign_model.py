@@ -9,7 +9,7 @@ from rnnx.errors import CheckpointError, OptionError
 from rnnx.extras import require
 from rnnx.graph_precision import precision_of
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract, Form, Source, TensorSpec
+from rnnx_runtime.contract import Contract, Form, Nonlinearity, Source, TensorSpec
 from rnnx_runtime.errors import FileDamagedError
 from rnnx_runtime.model_file import OnnxFile
 
@@ -58,7 +58,7 @@ def read_foreign_model(
     """
     proto = parse_onnx(path, data)
     inputs, outputs = _signature(proto)
-    contract = _contract(weights, checkpoint, batch_first=batch_first)
+    contract = _contract(weights, checkpoint, batch_first=batch_first, nonlinearity=_nonlinearity(proto.graph.node))
     mapped = _mapped(path, names, contract, inputs, outputs)
     compared = [mapped[spec.name] for spec in contract.outputs if spec.name in mapped]
     contract = _completed(contract, mapped, inputs, path, precision_of(proto, compared))
@@ -104,7 +104,18 @@ def _tensor(value: Any) -> GraphTensor:
     return dtype, tuple(dims)
 
 
-def _contract(weights: RecurrentWeights, checkpoint: str, *, batch_first: bool) -> Contract:
+def _nonlinearity(nodes: Iterable[Any]) -> Nonlinearity:
+    """What a plain RNN's graph applies, which no checkpoint says: ReLU where it has one and no tanh."""
+    applied: set[str] = set()
+    for node in nodes:
+        named = [name for own in node.attribute if own.name == "activations" for name in own.strings]
+        applied |= {node.op_type, *(name.decode() for name in named)}
+        for inner in (own.g.node for own in node.attribute if own.HasField("g")):
+            applied.add("Relu" if _nonlinearity(inner) == "relu" else "")
+    return "relu" if "Relu" in applied and "Tanh" not in applied else "tanh"
+
+
+def _contract(weights: RecurrentWeights, checkpoint: str, *, batch_first: bool, nonlinearity: Nonlinearity) -> Contract:
     module = weights.module
     return Contract(
         form="step" if module.is_cell else "encoder",
@@ -120,7 +131,7 @@ def _contract(weights: RecurrentWeights, checkpoint: str, *, batch_first: bool) 
         lengths=not module.is_cell,
         precision="float32",
         formulation=FORMULATION,
-        nonlinearity="tanh" if module.kind == "rnn" else None,
+        nonlinearity=nonlinearity if module.kind == "rnn" else None,
         source=Source(file=checkpoint, module=module.prefix, weights_sha256=weights.sha256),
     )
 

@@ -162,7 +162,12 @@ def _module(torch: Any, weights: RecurrentWeights, contract: Contract, precision
     with torch.device("meta"):
         module = build(own.input_size, own.hidden_size, bias=own.bias, dtype=getattr(torch, precision), **stack)
     module.load_state_dict(_state_dict(torch, weights, precision), assign=True)
-    return module.eval().requires_grad_(False)
+    module.eval().requires_grad_(False)
+    if own.is_projected:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # once a process: that oneDNN has no projection and another kernel runs
+            module(torch.zeros(1, 1, own.input_size, dtype=getattr(torch, precision)))
+    return module
 
 
 def _state_dict(torch: Any, weights: RecurrentWeights, precision: Precision) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rnnx import ExportOptions
 from rnnx.errors import CheckpointError, ExportError, MissingExtraError, OptionError, OutputError, WeightsError
 from rnnx.golden import read_golden
 from rnnx_runtime import BackendError, RnnxError
+from rnnx_runtime.contract import Nonlinearity
 
 SEED = 20272
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
@@ -263,24 +264,6 @@ def test_what_is_no_checkpoint_is_refused(
             id="int8",
         ),
         pytest.param(
-            nn.RNN(3, 5).state_dict(),
-            OptionError,
-            "module (root): got nn.RNN, expected an LSTM or a GRU; choose another with --module",
-            id="rnn",
-        ),
-        pytest.param(
-            nn.RNNCell(3, 5).state_dict(),
-            OptionError,
-            "module (root): got nn.RNNCell, expected an LSTM or",
-            id="rnn-cell",
-        ),
-        pytest.param(
-            nn.LSTM(3, 5, proj_size=2).state_dict(),
-            OptionError,
-            "module (root): got proj_size=2, expected an LSTM without projection; ONNX's LSTM has no projection; this",
-            id="projection",
-        ),
-        pytest.param(
             nn.ModuleDict({"a": nn.LSTM(2, 3), "b": nn.GRU(2, 3)}).state_dict(),
             OptionError,
             "--module for model.pt: got none, expected one of a (nn.LSTM), b (nn.GRU); choose one with --module",
@@ -468,6 +451,43 @@ def test_a_missing_package_names_the_pip_command(
     assert refusal(MissingExtraError, source, out) == (
         f"{purpose}: got no package {package}, expected it installed; pip install 'rnnx[export]'"
     )
+
+
+@pytest.mark.parametrize("nonlinearity", [None, "tanh", "relu"])
+def test_a_plain_rnns_checkpoint_takes_the_nonlinearity_that_is_said(
+    tmp_path: Path, nonlinearity: Nonlinearity | None
+) -> None:
+    source = save(nn.RNN(3, 5, nonlinearity="relu").state_dict(), tmp_path / "source.safetensors")
+    report = rnnx.export(source, tmp_path / "model.onnx", ExportOptions(nonlinearity=nonlinearity))
+    assert report.contract.nonlinearity == (nonlinearity or "tanh")
+
+
+def test_a_plain_rnn_in_a_module_says_its_own_nonlinearity(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.RNN(3, 5, nonlinearity="relu"))
+    assert rnnx.export(model, tmp_path / "model.onnx").contract.nonlinearity == "relu"
+
+
+@pytest.mark.parametrize(
+    ("module", "nonlinearity", "message"),
+    [
+        pytest.param(
+            nn.GRU(3, 5),
+            "relu",
+            "--nonlinearity: got it for nn.GRU, expected an nn.RNN or nn.RNNCell; leave --nonlinearity out",
+            id="gru",
+        ),
+        pytest.param(
+            nn.RNN(3, 5),
+            "sigmoid",
+            "--nonlinearity: got 'sigmoid', expected tanh | relu; choose the one it was trained with",
+            id="sigmoid",
+        ),
+    ],
+)
+def test_a_nonlinearity_that_does_not_fit_is_refused(
+    out: Path, module: nn.Module, nonlinearity: str, message: str
+) -> None:
+    assert refusal(OptionError, module, out, nonlinearity=nonlinearity) == message
 
 
 @pytest.mark.parametrize("package", ["onnx", "spox"])

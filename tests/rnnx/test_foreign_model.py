@@ -261,15 +261,20 @@ def test_another_rank_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "source",
-    [nn.LSTM(5, 8, proj_size=3), nn.RNN(5, 8)],
-    ids=["projection", "rnn"],
+    ("source", "nonlinearity"),
+    [
+        pytest.param(nn.LSTM(5, 8, proj_size=3), None, id="projection"),
+        pytest.param(nn.RNN(5, 8), "tanh", id="rnn-tanh"),
+        pytest.param(nn.RNN(5, 8, 2, nonlinearity="relu"), "relu", id="rnn-relu"),
+        pytest.param(nn.RNNCell(5, 8), "tanh", id="cell-tanh"),
+        pytest.param(nn.RNNCell(5, 8, nonlinearity="relu"), "relu", id="cell-relu"),
+    ],
 )
-def test_a_module_that_cannot_be_verified_is_refused_by_name(tmp_path: Path, source: nn.Module) -> None:
-    path, names = _foreign(tmp_path, nn.GRU(5, 8))
-    save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    with pytest.raises(OptionError, match="expected an LSTM or a GRU without projection"):
-        _read(path, names)
+def test_the_graph_says_a_plain_rnns_nonlinearity(tmp_path: Path, source: nn.Module, nonlinearity: str | None) -> None:
+    path, names = _foreign(tmp_path, source, nonlinearity=nonlinearity)
+    model = _read(path, names)
+    assert model.file.contract.nonlinearity == nonlinearity
+    assert model.file.contract.projection_size == (3 if nonlinearity is None else 8)
 
 
 def test_unrolled_steps_that_are_not_fixed_are_refused(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_checkpoint_without_a_recurrent_layer_lists_its_keys(tmp_path: Path) -
         inspect(tmp_path / "model.pt")
     assert str(caught.value) == (
         "model.pt: got only the keys weight, bias, expected keys of a recurrent layer such as 'weight_ih_l0'; "
-        "give the checkpoint that holds the nn.LSTM or nn.GRU, without weight norm"
+        "give the checkpoint that holds the nn.LSTM, nn.GRU or nn.RNN, without weight norm"
     )
 
 

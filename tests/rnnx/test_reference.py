@@ -20,8 +20,8 @@ from rnnx_runtime import Contract
 Array = NDArray[Any]
 
 SEED = 20268
-LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU}
-CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}
+LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
 VARIANTS = [
     pytest.param(
         *values, id=f"{values[0]}-{values[1]}-{'bi' if values[2] else 'uni'}-{'bias' if values[3] else 'plain'}"
@@ -80,7 +80,7 @@ def test_a_cell_equals_pytorch_in_float64(tmp_path: Path, cell: str, bias: bool,
     contract = contract_of(module, tmp_path, form="unrolled" if steps else "step", steps=steps)
     weights, feeds = weights_of(module), random_feeds(contract, steps or 1, 3, SEED)
     module.double()
-    state: Any = tensor(feeds["h0"]) if cell == "gru" else (tensor(feeds["h0"]), tensor(feeds["c0"]))
+    state: Any = (tensor(feeds["h0"]), tensor(feeds["c0"])) if cell == "lstm" else tensor(feeds["h0"])
     outputs = []
     with torch.no_grad():
         for now in tensor(feeds["x"]) if steps else tensor(feeds["x"])[None]:
@@ -119,3 +119,25 @@ def test_large_gate_sums_saturate_without_a_warning(tmp_path: Path) -> None:
     contract, weights = contract_of(module, tmp_path), weights_of(module)
     values = evaluate(weights, contract, random_feeds(contract, 4, 2, SEED))
     assert all(np.isfinite(value).all() for value in values.values())
+
+
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["uni", "bi"])
+def test_a_projection_narrows_h_and_not_c(tmp_path: Path, bidirectional: bool) -> None:
+    torch.manual_seed(SEED)
+    module = nn.LSTM(3, 5, 2, proj_size=2, bidirectional=bidirectional)
+    contract, weights = contract_of(module, tmp_path), weights_of(module)
+    feeds = random_feeds(contract, 4, 3, SEED)
+    with torch.no_grad():
+        output, (h, c) = module.double()(tensor(feeds["x"]), (tensor(feeds["h0"]), tensor(feeds["c0"])))
+    assert h.shape[-1] < c.shape[-1]
+    assert_equal(evaluate(weights, contract, feeds), output=output, hn=h, cn=c)
+
+
+def test_a_plain_rnn_applies_its_own_nonlinearity(tmp_path: Path) -> None:
+    torch.manual_seed(SEED)
+    module = nn.RNN(3, 5, nonlinearity="relu")
+    contract, weights = contract_of(module, tmp_path), weights_of(module)
+    feeds = random_feeds(contract, 4, 3, SEED)
+    with torch.no_grad():
+        output, h = module.double()(tensor(feeds["x"]), tensor(feeds["h0"]))
+    assert_equal(evaluate(weights, contract, feeds), output=output, hn=h)

@@ -50,6 +50,10 @@ FORMS = {
     "lstm-step": (lambda: nn.LSTMCell(3, 4), {}),
     "gru-step": (lambda: nn.GRUCell(3, 4), {}),
     "lstm-unrolled": (lambda: nn.LSTMCell(3, 4), {"form": "unrolled", "steps": 6}),
+    "lstm-projected": (lambda: nn.LSTM(3, 4, 2, proj_size=2, bidirectional=True), {"lengths": True}),
+    "rnn-relu": (lambda: nn.RNN(3, 4, 2, nonlinearity="relu"), {}),
+    "rnn-relu-step": (lambda: nn.RNNCell(3, 4, nonlinearity="relu"), {}),
+    "rnn-unrolled": (lambda: nn.RNNCell(3, 4), {"form": "unrolled", "steps": 6}),
     "gru-unrolled": (lambda: nn.GRUCell(3, 4), {"form": "unrolled", "steps": 6}),
 }
 

@@ -105,7 +105,7 @@ def test_a_checkpoint_without_a_recurrent_layer_lists_its_keys() -> None:
         choose_module(checkpoint_of(nn.Linear(2, 3)), None)
     assert str(caught.value) == (
         "model.pt: got only the keys weight, bias, expected keys of a recurrent layer such as 'weight_ih_l0'; "
-        "give the checkpoint that holds the nn.LSTM or nn.GRU, without weight norm"
+        "give the checkpoint that holds the nn.LSTM, nn.GRU or nn.RNN, without weight norm"
     )
     many = nn.Sequential(*[nn.Linear(2, 2) for _ in range(10)])
     with pytest.raises(CheckpointError, match=r"only the keys 0\.weight, .*, 3\.bias and 12 more, expected"):

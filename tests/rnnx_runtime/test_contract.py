@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnx_runtime import Contract, ContractError, TensorSpec
-from rnnx_runtime.contract import LARGEST_SIZE, Source, contract_from_json, json_from_contract
+from rnnx_runtime.contract import LARGEST_SIZE, Nonlinearity, Source, contract_from_json, json_from_contract
 
 sizes = st.integers(1, LARGEST_SIZE)
 texts = st.text(max_size=20)
@@ -143,7 +143,8 @@ def test_one_changed_value_gives_a_contract_or_a_contract_error(drawn: Contract,
     [
         ("form", "decoder"),
         ("form", ["encoder"]),
-        ("cell", "rnn"),
+        ("cell", "elman"),
+        ("nonlinearity", "tanh"),
         ("input_size", 0),
         ("input_size", 2.0),
         ("input_size", LARGEST_SIZE + 1),
@@ -214,10 +215,11 @@ def without(key: str) -> Callable[[dict[str, Any]], object]:
         pytest.param(lambda values: {**values, "extra": 1}, "extra", id="key-unknown"),
         pytest.param(lambda values: {**values, "source": None}, "mapping", id="source-null"),
         pytest.param(lambda values: {**values, "source": {"file": "a"}}, "module", id="source-incomplete"),
-        pytest.param(lambda values: {**values, "schema": 2}, "schema 2", id="schema-newer"),
+        pytest.param(lambda values: {**values, "schema": 3}, "schema 3", id="schema-newer"),
+        pytest.param(lambda values: {**values, "schema": 1}, "schema 1", id="schema-older"),
         pytest.param(without("schema"), "schema None", id="schema-missing"),
         pytest.param(lambda values: {**values, "schema": True}, "schema True", id="schema-true"),
-        pytest.param(lambda values: {**values, "schema": 1.0}, r"schema 1\.0", id="schema-fraction"),
+        pytest.param(lambda values: {**values, "schema": 2.0}, r"schema 2\.0", id="schema-fraction"),
         pytest.param(lambda values: [values], "got list", id="no-object"),
     ],
 )
@@ -232,6 +234,19 @@ def test_another_schema_says_which_version_to_use(contract: Contract) -> None:
     with pytest.raises(ContractError) as caught:
         contract_from_json({**json_from_contract(contract), "schema": 9}, "model.onnx")
     assert str(caught.value) == (
-        "contract of model.onnx: got schema 9, expected schema 1; export the model again with this version of rnnx, "
+        "contract of model.onnx: got schema 9, expected schema 2; export the model again with this version of rnnx, "
         "or install the version that wrote it"
     )
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_a_plain_rnn_says_its_nonlinearity(contract: Contract, nonlinearity: Nonlinearity) -> None:
+    rnn = dataclasses.replace(contract, cell="rnn", nonlinearity=nonlinearity)
+    assert contract_from_json(json_from_contract(rnn), "model.onnx") == rnn
+
+
+@pytest.mark.parametrize("nonlinearity", [None, "sigmoid", ["tanh"], True])
+def test_a_plain_rnn_of_no_known_nonlinearity_is_refused(contract: Contract, nonlinearity: object) -> None:
+    values = {**json_from_contract(contract), "cell": "rnn", "nonlinearity": nonlinearity}
+    with pytest.raises(ContractError, match=r"got nonlinearity = .*, expected a valid nonlinearity"):
+        contract_from_json(values, "model.onnx")

@@ -47,8 +47,8 @@ class Variant(NamedTuple):
 
     def module(self) -> nn.Module:
         torch.manual_seed(SEED)
-        kind: Any = {"lstm": nn.LSTM, "gru": nn.GRU}[self.cell]
-        return kind(  # type: ignore[no-any-return] # one of the two
+        kind: Any = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[self.cell]
+        return kind(  # type: ignore[no-any-return] # one of the three
             3, 5, self.layers, bias=self.bias, batch_first=self.batch_first, bidirectional=self.bidirectional
         )
 
@@ -61,6 +61,10 @@ EVERY = [
     for values in product(
         ("lstm", "gru"), (1, 2, 3), (False, True), (True, False), (False, True), (True, False), (False, True)
     )
+]
+EVERY += [
+    Variant("rnn", *values)
+    for values in product((1, 2), (False, True), (True, False), (False, True), (True, False), (False, True))
 ]
 
 
@@ -96,7 +100,7 @@ def test_an_encoder_is_as_close_to_the_truth_as_pytorch(
             assert_as_close_as_torch(run(session, feeds), truth, single, contract)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["uni", "bi"])
 def test_output_is_zero_past_each_length(tmp_path: Path, cell: str, bidirectional: bool) -> None:
     variant = Variant(cell, 2, bidirectional, True, False, True, True)
@@ -109,7 +113,7 @@ def test_output_is_zero_past_each_length(tmp_path: Path, cell: str, bidirectiona
     assert output[:2, 1].all()
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_full_lengths_equal_no_lengths(tmp_path: Path, cell: str) -> None:
     variant = Variant(cell, 2, True, True, False, True, True)
     rnnx.export(variant.module(), tmp_path / "lengths.onnx", variant.options())
@@ -128,6 +132,11 @@ def graph_of(report: ExportReport) -> onnx.GraphProto:
     return onnx.load(report.path).graph
 
 
+OWN_ATTRIBUTES: dict[str, dict[str, object]] = {
+    "lstm": {"input_forget": 0},
+    "gru": {"linear_before_reset": 1},
+    "rnn": {},
+}
 FULLEST = [v for v in EVERY if v.bias and v.batch_first and v.state_inputs and v.lengths]
 
 
@@ -140,8 +149,10 @@ def test_the_graph_is_one_plain_recurrence_a_layer(tmp_path: Path, variant: Vari
         "hidden_size": 5,
         "layout": 0,
         "direction": b"bidirectional" if variant.bidirectional else b"forward",
-        "linear_before_reset" if variant.cell == "gru" else "input_forget": int(variant.cell == "gru"),
+        **OWN_ATTRIBUTES[variant.cell],
     }
+    if variant.cell == "rnn":
+        expected["activations"] = [b"Tanh"] * (2 if variant.bidirectional else 1)
     assert attributes == [expected] * variant.layers
     assert "Identity" not in report.nodes
     assert report.nodes[variant.cell.upper()] == variant.layers
@@ -158,3 +169,16 @@ def test_a_module_without_bias_has_no_bias_in_the_graph(tmp_path: Path) -> None:
     variant = Variant("gru", 2, True, False, False, True, False)
     report = rnnx.export(variant.module(), tmp_path / "model.onnx", variant.options())
     assert sorted(tensor.name for tensor in graph_of(report).initializer) == ["R_l0", "R_l1", "W_l0", "W_l1"]
+
+
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["uni", "bi"])
+def test_a_relu_is_the_activation_of_each_direction(
+    tmp_path: Path, torch_outputs: TorchOutputs, bidirectional: bool
+) -> None:
+    torch.manual_seed(SEED)
+    module = nn.RNN(3, 5, 2, nonlinearity="relu", bidirectional=bidirectional)
+    contract = rnnx.export(module, tmp_path / "model.onnx").contract
+    feeds = random_feeds(contract, 7, 3, SEED)
+    truth, single = (torch_outputs(module, contract, feeds, dtype) for dtype in (torch.float64, torch.float32))
+    with rnnx_runtime.load(tmp_path / "model.onnx") as session:
+        assert_as_close_as_torch(run(session, feeds), truth, single, contract)

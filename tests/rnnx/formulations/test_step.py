@@ -5,21 +5,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import spox
 import torch
 from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 import rnnx
 import rnnx_runtime
 from rnnx.cases import random_feeds
-from rnnx.formulations.step import summed_bias
+from rnnx.formulations.graph import GraphBuilder
+from rnnx.formulations.step import build, summed_bias
+from rnnx.layer_weights import contract_of_layer, weights_from_layer
 from rnnx.weights import DirectionWeights
 from rnnx_runtime import State
 
 Array = NDArray[Any]
 
 SEED = 20264
-CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}
+CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
 CELL_AND_BIAS = [
     pytest.param(cell, bias, id=f"{cell}-{'bias' if bias else 'plain'}") for cell, bias in product(CELLS, (True, False))
 ]
@@ -76,3 +80,30 @@ def test_biases_are_summed_without_losing_bits() -> None:
     summed = summed_bias(DirectionWeights(w_ih=b_ih, w_hh=b_hh, b_ih=b_ih, b_hh=b_hh))
     assert summed.dtype == np.float32
     np.testing.assert_array_equal(summed, (b_ih.astype(np.float64) + b_hh).astype(np.float32))
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_a_plain_rnns_step_applies_its_nonlinearity(tmp_path: Path, nonlinearity: str) -> None:
+    torch.manual_seed(SEED)
+    module = nn.RNNCell(3, 5, nonlinearity=nonlinearity)
+    rnnx.export(module, tmp_path / "model.onnx")
+    x = np.random.default_rng(SEED).standard_normal((4, 3), np.float32)
+    with rnnx_runtime.load(tmp_path / "model.onnx") as session, torch.no_grad():
+        np.testing.assert_allclose(session.step(x)[0], module(torch.from_numpy(x)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_state_that_is_no_input_is_zeros(cell: str) -> None:
+    torch.manual_seed(SEED)
+    module = CELLS[cell](3, 5)
+    contract = contract_of_layer(module, "", state_inputs=False, lengths=False)
+    graph, x = GraphBuilder(), spox.argument(spox.Tensor(np.float32, ("B", 3)))
+    outputs = build(graph, contract, weights_from_layer(module, ""), {"x": x})
+    model = spox.build({"x": x, **graph.placeholders}, outputs)
+    feeds = {weight.name: np.ascontiguousarray(weight.make()) for weight in graph.weights}
+    feeds["x"] = np.random.default_rng(SEED).standard_normal((4, 3), np.float32)
+    values = ReferenceEvaluator(model).run(None, feeds)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(feeds["x"]))
+    for actual, own in zip(values, expected if isinstance(expected, tuple) else (expected,), strict=True):
+        np.testing.assert_allclose(actual, own, rtol=0, atol=1e-6)

@@ -17,7 +17,7 @@ from rnnx_runtime import InputError, State
 Array = NDArray[Any]
 
 SEED = 20265
-CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}
+CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -90,7 +90,7 @@ def test_a_decoder_takes_exactly_its_steps(tmp_path: Path) -> None:
         session.run(np.ones((3, 1, 3), np.float32))
 
 
-@pytest.mark.parametrize(("cell", "products"), [("lstm", 1 + 4), ("gru", 1 + 4)])
+@pytest.mark.parametrize(("cell", "products"), [("lstm", 1 + 4), ("gru", 1 + 4), ("rnn", 1 + 4)])
 def test_the_input_projection_is_one_product_for_all_steps(tmp_path: Path, cell: str, products: int) -> None:
     report = rnnx.export(CELLS[cell](3, 5), tmp_path / "model.onnx", ExportOptions(form="unrolled", steps=4))
     assert report.nodes["MatMul"] == products
