@@ -36,7 +36,7 @@ def write_onnx(
     values: dict[str, Any] = json_from_contract(contract)
     inside = graph.weights
     if size > PROTOBUF_LIMIT:
-        values["external_data"] = _move_weights_out(model, graph.weights, path)
+        values["external_data"] = move_weights_out(model, graph.weights, path)
         inside = []
     helper.set_model_props(model, {"rnnx": json.dumps({**values, SEAL_KEY: BLANK})})
     with path.open("wb") as file:
@@ -80,7 +80,7 @@ def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(spec.name, _ELEMENT_TYPES[spec.dtype], list(spec.dims))
 
 
-def _move_weights_out(model: onnx.ModelProto, weights: list[Weight], path: Path) -> dict[str, str]:
+def move_weights_out(model: onnx.ModelProto, weights: list[Weight], path: Path) -> dict[str, str]:
     """Write the weights to `<path>.data`; returns the file's name and SHA-256 for the contract."""
     digest, offset, name = hashlib.sha256(), 0, f"{path.name}.data"
     with path.with_name(name).open("wb") as file:

@@ -90,7 +90,6 @@ def input_shapes(program: ExportedProgram, names: Sequence[str]) -> dict[str, tu
 
 def output_values(program: ExportedProgram) -> list[Tensor]:
     """The traced results, which have shapes and dtypes and no values."""
-    (output,) = [node for node in program.graph.nodes if node.op == "output"]
     by_name: dict[str, Any] = {node.name: node for node in program.graph.nodes}
     return [by_name[str(name)].meta["val"] for name in program.graph_signature.user_outputs]
 

@@ -1,0 +1,57 @@
+"""The example run in PyTorch before anything is traced: its own error comes first, and what it shows of the layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rnnx.errors import ExportError
+from rnnx.model_export.layer_states import LayerCall, recorded_calls
+from rnnx.model_export.signature import CallSignature, named_outputs
+from rnnx.model_export.source_lines import model_line_of
+from rnnx_runtime.errors import RnnxError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleRun:
+    """The names of the model's results, and the calls of each recurrent layer."""
+
+    outputs: tuple[str, ...]
+    calls: dict[str, list[LayerCall]]
+
+
+def run_example(
+    module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], output_names: Sequence[str] | None
+) -> ExampleRun:
+    """Run the model on its example as it is.
+
+    Raises:
+        ExportError: the model fails on it; says how and in which line.
+        OptionError: `output_names` do not fit.
+    """
+    with torch.no_grad(), recorded_calls(module) as calls:
+        try:
+            result = signature.call(module, tensors)
+        except RnnxError:
+            raise
+        except Exception as error:
+            raise _refusal(module, error) from error
+    return ExampleRun(outputs=tuple(named_outputs(result, output_names)), calls=calls)
+
+
+def _refusal(module: nn.Module, error: Exception) -> ExportError:
+    lines = str(error).strip().splitlines() or ["no message"]
+    text = f"{type(error).__name__}: {lines[0]}"[:300]
+    expected, remedy = "inputs that the model itself runs on", "call the model on them in PyTorch first"
+    if "CPU int64 tensor" in text:
+        expected = "lengths as an int64 tensor on the CPU, as pack_padded_sequence wants them"
+        remedy = "give lengths.to('cpu', torch.int64) in the example, or write that in forward"
+    elif "greater than 0" in text:
+        expected, remedy = "lengths of 1 at least", "leave empty sequences out of the example, and of the batch later"
+    return ExportError(
+        f"example inputs of {type(module).__name__}",
+        got=f"{text} (at {model_line_of(error)})",
+        expected=expected,
+        remedy=remedy,
+    )

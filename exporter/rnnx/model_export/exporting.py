@@ -1,0 +1,226 @@
+"""From any model with recurrent layers in it to a checked .onnx with its contract and golden file."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnnx.artifacts import staged
+from rnnx.errors import OptionError
+from rnnx.extras import require
+from rnnx.golden import golden_path
+from rnnx.layer_weights import PRECISION
+from rnnx.model_export.data_paths import lengths_inputs, state_pairs
+from rnnx.model_export.dims import DimNames, free_axes, input_shapes, name_dims, output_values
+from rnnx.model_export.eager import EagerModel
+from rnnx.model_export.example_run import run_example
+from rnnx.model_export.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
+from rnnx.model_export.layer_states import LiftedState, lifted_states, recurrent_layers
+from rnnx.model_export.model_checks import check_example, check_model
+from rnnx.model_export.model_writing import name_values, write_model
+from rnnx.model_export.packing import PADDED_NOTE
+from rnnx.model_export.preparation import as_float32, fixed_weights, preserved, unwrapped
+from rnnx.model_export.recurrence_nodes import RecurrenceNode, recurrence_nodes
+from rnnx.model_export.signature import CallSignature, named_as, read_signature
+from rnnx.model_export.splicing import splice_recurrences
+from rnnx.model_export.tracing import Trace, trace_model
+from rnnx.model_export.translation import model_opset_of, onnx_from_program
+from rnnx.model_golden import model_golden_bytes
+from rnnx.model_options import ModelOptions
+from rnnx_runtime.contract import Source, TensorSpec
+from rnnx_runtime.model_contract import ModelContract, StatePair
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelExportReport:
+    """What was written: both files, the contract, nodes by operator, the checks that ran, and what to know of it."""
+
+    path: Path
+    golden: Path
+    contract: ModelContract
+    nodes: dict[str, int]
+    bytes: int
+    checks: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """The model in float32 with its signature, its example's tensors by name, its lifted states and notes."""
+
+    module: nn.Module
+    signature: CallSignature
+    tensors: Mapping[str, Tensor]
+    lifted: tuple[LiftedState, ...]
+    notes: tuple[str, ...]
+
+
+def export_model(
+    module: nn.Module,
+    example_inputs: tuple[Any, ...] | Mapping[str, Any],
+    path: str | os.PathLike[str],
+    options: ModelOptions | None = None,
+) -> ModelExportReport:
+    """Export a trained model with recurrent layers in it to ONNX, batch and time free.
+
+    Args:
+        module: the model, in evaluation mode; it is left as it was.
+        example_inputs: what it is called with: a tuple, or a dict by parameter name.
+        path: the .onnx to write; `<name>.golden.npz` is written beside it, and `<name>.onnx.data` for weights above
+            2 GiB. Files appear whole or not at all.
+        options: see `ModelOptions`.
+
+    Raises:
+        OptionError: an option or the example does not fit the model.
+        ExportError: the model fails on the example, cannot be traced, or a checker refused the graph.
+        FrozenDimError: the model fixes its batch or time; names the input, the axis and the model's line.
+        WeightsError: a recurrent layer's weights are NaN or infinite.
+        OutputError: the files could not be written.
+        MissingExtraError: a package of `rnnx[export]` is not installed.
+    """
+    options, target = options or ModelOptions(), Path(path)
+    if target.suffix != ".onnx":
+        raise OptionError(
+            "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
+        )
+    opset = model_opset_of(options.opset)
+    for package in ("onnx", "onnxscript", "spox"):
+        require(package, extra="export", purpose="exporting a whole model")
+    subject = _subject(unwrapped(module), example_inputs, options)
+    with preserved(subject.module), fixed_weights(subject.module):
+        trace, recurrences = _traced(subject, options)
+    contract, names = _contract(subject, trace, recurrences, options, opset)
+    model = onnx_from_program(trace.program, opset)
+    name_values(model, contract.inputs, contract.outputs)
+    contract = replace(contract, recurrent=splice_recurrences(model, subject.module))
+    eager = EagerModel(subject.module, subject.signature, output_names=options.output_names, lifted=subject.lifted)
+    with preserved(subject.module):
+        golden = model_golden_bytes(eager, contract, subject.tensors)
+    contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
+    with staged(target) as stage:
+        (stage / golden_path(target).name).write_bytes(golden)
+        nodes = write_model(stage / target.name, model, contract)
+        with preserved(subject.module):
+            checks = (
+                *check_model(stage / target.name),
+                check_example(stage / target.name, eager, subject.tensors, cut=PADDED_NOTE in trace.notes),
+            )
+        size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
+    return ModelExportReport(
+        path=target,
+        golden=golden_path(target),
+        contract=contract,
+        nodes=nodes,
+        bytes=size,
+        checks=checks,
+        notes=(*subject.notes, *trace.notes, *names.notes),
+    )
+
+
+def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _Subject:
+    signature, tensors = read_signature(module, example_inputs)
+    signature = named_as(signature, options.input_names)
+    with preserved(module):
+        run = run_example(module, signature, tensors, options.output_names)
+    lifted = lifted_states(module, run.calls, {*signature.names, *run.outputs}) if options.stateful else ()
+    _check_lengths(signature, options)
+    module, notes = as_float32(module)
+    named = dict(zip(signature.names, map(_exported_dtype, tensors), strict=True))
+    states = {
+        pair.input: torch.zeros(shape)
+        for state in lifted
+        for pair, shape in zip(state.pairs, state.shapes, strict=True)
+    }
+    return _Subject(module=module, signature=signature, tensors=named | states, lifted=lifted, notes=notes)
+
+
+def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[RecurrenceNode]]:
+    names, tensors = list(subject.tensors), list(subject.tensors.values())
+    trace = trace_model(
+        subject.module,
+        subject.signature,
+        tensors,
+        free_axes(names, tensors, options),
+        output_names=options.output_names,
+        lifted=subject.lifted,
+    )
+    recurrences = list(recurrence_nodes(trace.program))
+    kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
+    if not options.static:
+        refuse_frozen_dims(trace, names, recurrences, kinds)
+    refuse_no_recurrence(trace, type(subject.module).__name__)
+    return trace, recurrences
+
+
+def _contract(
+    subject: _Subject, trace: Trace, recurrences: Sequence[RecurrenceNode], options: ModelOptions, opset: int
+) -> tuple[ModelContract, DimNames]:
+    shapes = input_shapes(trace.program, list(subject.tensors))
+    names = name_dims(trace.program, shapes, recurrences, options)
+    lifted = tuple(pair for state in subject.lifted for pair in state.pairs)
+    found = lengths_inputs(trace.program, list(shapes), recurrences)
+    contract = ModelContract(
+        inputs=tuple(
+            TensorSpec(name=name, dtype=_dtype_name(subject.tensors[name]), dims=names.dims(shape))
+            for name, shape in shapes.items()
+        ),
+        outputs=tuple(
+            TensorSpec(name=name, dtype=_dtype_name(value), dims=names.dims(value.shape))
+            for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
+        ),
+        states=_joined(lifted, state_pairs(trace.program, list(shapes), trace.outputs, recurrences)),
+        lengths=tuple(dict.fromkeys((*found, *options.lengths))),
+        recurrent=(),
+        precision=PRECISION,
+        source=Source(file=type(subject.module).__name__, module="", weights_sha256=_weights_sha256(subject.module)),
+        versions={**_package_versions(), "opset": str(opset)},
+    )
+    return contract, names
+
+
+def _joined(lifted: tuple[StatePair, ...], found: tuple[StatePair, ...]) -> tuple[StatePair, ...]:
+    named = {pair.input for pair in lifted}
+    return (*lifted, *(pair for pair in found if pair.input not in named))
+
+
+def _check_lengths(signature: CallSignature, options: ModelOptions) -> None:
+    unknown = [name for name in options.lengths if name not in signature.names]
+    if unknown:
+        raise OptionError(
+            "lengths", got=repr(unknown[0]), expected=f"one of {', '.join(signature.names)}", remedy="name an input"
+        )
+
+
+def _exported_dtype(tensor: Tensor) -> Tensor:
+    """An example's tensor as the graph takes it: float32, int64 or bool, on the CPU."""
+    if tensor.is_floating_point():
+        return tensor.detach().to("cpu", torch.float32)
+    return tensor.cpu() if tensor.dtype == torch.bool else tensor.to("cpu", torch.int64)
+
+
+def _dtype_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _weights_sha256(module: nn.Module) -> str:
+    """A SHA-256 over every parameter and buffer: name, shape and values."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor):
+            array = np.ascontiguousarray(value.detach().cpu().numpy())
+            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            digest.update(array.tobytes() if array.ndim == 0 else array.data.cast("B") if array.size else b"")
+    return digest.hexdigest()
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    return {package: version(package) for package in ("rnnx", "torch", "onnx", "onnxscript", "spox")}
