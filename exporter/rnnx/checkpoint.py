@@ -1,19 +1,19 @@
 """Reading tensors out of a checkpoint without running any code that is in it."""
 
-import pickle
-import re
-import warnings
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnx.errors import CheckpointError
 from rnnx.extras import require
+from rnnx.torch_pickle import flat_tensors, loaded_pickle, not_a_checkpoint
+
+if TYPE_CHECKING:
+    import torch
 
 Array = NDArray[Any]
 
@@ -40,8 +40,17 @@ class Checkpoint(Protocol):
         """The values of one tensor, as float64 where it was float64 and as float32 otherwise."""
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Open a `.safetensors` file, or a `.pt`, `.pth`, `.ckpt` or `.bin` file written by `torch.save`.
+class TensorCheckpoint(Checkpoint, Protocol):
+    """A checkpoint whose tensors torch can have as they are, for a module to load."""
+
+    def tensor(self, key: str) -> "torch.Tensor":
+        """The values of one tensor in its own dtype, on the CPU."""
+
+
+def open_checkpoint(path: Path) -> TensorCheckpoint:
+    """Open a `.safetensors` file, or a `.pt`, `.pth`, `.ckpt`, `.bin` or `.pt2` file of torch's.
+
+    Of TorchScript and of exported programs, which are told by what is in them, the state alone is read.
 
     Raises:
         CheckpointError: missing, of another suffix, unreadable, or a pickle that would execute code.
@@ -53,12 +62,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
     match path.suffix:
         case ".safetensors":
             return SafetensorsCheckpoint(path)
-        case ".pt" | ".pth" | ".ckpt" | ".bin":
-            return TorchCheckpoint(path.name, _flat_tensors(_load_pickle(path), path))
+        case ".pt" | ".pth" | ".ckpt" | ".bin" | ".pt2":
+            return _open_torch(path)
     raise CheckpointError(
         str(path),
         got=f"suffix {path.suffix!r}",
-        expected=".safetensors, .pt, .pth, .ckpt or .bin",
+        expected=".safetensors, .pt, .pth, .ckpt, .bin or .pt2",
         remedy="save the state dict in one of these formats",
     )
 
@@ -68,7 +77,7 @@ class SafetensorsCheckpoint:
 
     def __init__(self, path: Path) -> None:
         safetensors = require("safetensors", extra="export", purpose=f"reading {path.name}")
-        self.name = path.name
+        self.name, self._path = path.name, path
         try:
             self._file = safetensors.safe_open(path, framework="numpy")
             slices = {key: self._file.get_slice(key) for key in self._file.keys()}  # noqa: SIM118 - not a dict
@@ -89,6 +98,14 @@ class SafetensorsCheckpoint:
             require("ml_dtypes", extra="export", purpose=f"reading bfloat16 from {self.name}")
         values: Array = self._file.get_tensor(key)
         return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
+
+    def tensor(self, key: str) -> "torch.Tensor":
+        """The values of one tensor, as `TensorCheckpoint.tensor`."""
+        require("torch", extra="export", purpose=f"reading {self.name}")
+        safetensors = require("safetensors", extra="export", purpose=f"reading {self.name}")
+        with safetensors.safe_open(self._path, framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(key)
+        return tensor
 
 
 class TorchCheckpoint:
@@ -119,87 +136,21 @@ class TorchCheckpoint:
         values: Array = (value if self.tensors[key].dtype == "float64" else value.float()).numpy()
         return values
 
+    def tensor(self, key: str) -> "torch.Tensor":
+        """The values of one tensor, as `TensorCheckpoint.tensor`."""
+        tensor: torch.Tensor = self._tensors[key].detach().cpu()
+        return tensor
 
-def _load_pickle(path: Path) -> Any:
-    torch = require("torch", extra="export", purpose=f"reading {path.name}")
+
+def _open_torch(path: Path) -> TensorCheckpoint:
+    from rnnx.exported_program_archive import is_exported_program, open_exported_program
+    from rnnx.torchscript_archive import is_torchscript, open_torchscript
+
     try:
-        if _is_torchscript(path):
-            raise _not_a_checkpoint(path, "a TorchScript archive", "save module.state_dict() instead of the script")
+        if is_torchscript(path):
+            return open_torchscript(path)
+        if is_exported_program(path):
+            return open_exported_program(path)
     except OSError as error:
-        raise _not_a_checkpoint(path, error.strerror or str(error), "make the file readable") from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about files that are refused below, or that load all the same
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except pickle.UnpicklingError as error:
-        if not _is_pickle(path):
-            raise _not_a_checkpoint(path, "neither a zip nor a pickle") from None
-        raise CheckpointError(
-            str(path),
-            got=f"a pickle that needs more than tensors ({_unpickler_reason(error)})",
-            expected="tensors in plain containers, loadable without executing code",
-            remedy="save model.state_dict(), best as safetensors",
-        ) from None
-    except Exception as error:  # the unpickler lets through whatever a damaged byte leads to
-        reason = _first_line(error) if _is_pickle(path) else "neither a zip nor a pickle"
-        raise _not_a_checkpoint(path, reason) from None
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Whether a file is a zip with TorchScript's code in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return False  # damaged, which torch says better
-
-
-def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) in (b"PK", *(b"\x80" + bytes([protocol]) for protocol in range(6)))
-
-
-def _not_a_checkpoint(path: Path, reason: str, remedy: str = "save or copy the checkpoint again") -> CheckpointError:
-    return CheckpointError(str(path), got=reason, expected="a whole file written by torch.save", remedy=remedy)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
-
-
-def _unpickler_reason(error: Exception) -> str:
-    """The one telling sentence of torch's page of advice, such as `Unsupported global: GLOBAL posix.system`."""
-    telling = r"(?:WeightsUnpickler error:|Trying to load)\s*(.+?)(?: was not an allowed| whose module|\.? Please|\n|$)"
-    found = re.search(telling, str(error))
-    return found.group(1) if found else _first_line(error)
-
-
-def _flat_tensors(value: Any, path: Path) -> dict[str, Any]:
-    """Every tensor in nested dicts, lists and tuples under its dotted path."""
-    tensors: dict[str, Any] = {}
-    try:
-        for key, tensor in _walk(value, ""):
-            if key in tensors:
-                raise _not_a_checkpoint(path, f"two tensors under the path {key!r}")
-            tensors[key] = tensor
-    except RecursionError:
-        raise _not_a_checkpoint(path, "containers nested without end") from None
-    return tensors
-
-
-def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if hasattr(value, "detach"):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _walk(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _walk(inner, f"{path}.{index}" if path else str(index))
+        raise not_a_checkpoint(path, error.strerror or str(error), "make the file readable") from None
+    return TorchCheckpoint(path.name, flat_tensors(loaded_pickle(path), path))

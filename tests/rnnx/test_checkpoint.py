@@ -115,12 +115,23 @@ def test_two_tensors_under_one_path_are_refused(tmp_path: Path) -> None:
     assert "got two tensors under the path 'a.b'" in refusal(tmp_path / "model.pt")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_torchscript_archive_is_refused_by_name(tmp_path: Path) -> None:
-    torch.jit.save(torch.jit.script(nn.Linear(1, 1)), tmp_path / "model.pt")
-    message = refusal(tmp_path / "model.pt")
-    assert "got a TorchScript archive" in message
-    assert message.endswith("save module.state_dict() instead of the script")
+@pytest.mark.parametrize("saver", SAVERS)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.bfloat16, torch.float64], ids=str)
+def test_a_module_gets_a_tensor_in_its_own_dtype(tmp_path: Path, saver: str, dtype: torch.dtype) -> None:
+    suffix, save = SAVERS[saver]
+    value = torch.tensor([[1, 0], [2**24 + 1, 3]]).to(dtype)
+    save({"a": value}, tmp_path / f"model.{suffix}")
+    found = open_checkpoint(tmp_path / f"model.{suffix}").tensor("a")
+    assert found.dtype == dtype
+    assert torch.equal(found, value)
+
+
+def test_containers_that_share_their_parts_without_end_are_refused(tmp_path: Path) -> None:
+    value: dict[str, Any] = {}
+    for _ in range(40):
+        value = {"a": value, "b": value}
+    torch.save(value, tmp_path / "model.pt")
+    assert "got containers of more than 1,000,000 values" in refusal(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("name", ["gone.pt", "gone.safetensors", "gone"])
@@ -132,7 +143,7 @@ def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
 def test_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"data")
     assert refusal(tmp_path / name) == (
-        f"{tmp_path / name}: got suffix {Path(name).suffix!r}, expected .safetensors, .pt, .pth, .ckpt or .bin; "
+        f"{tmp_path / name}: got suffix {Path(name).suffix!r}, expected .safetensors, .pt, .pth, .ckpt, .bin or .pt2; "
         "save the state dict in one of these formats"
     )
 
