@@ -3,6 +3,7 @@
 RnnxError (rnnx_runtime)
 ├── CheckpointError      a checkpoint is missing, unreadable, unsafe, or not of recurrent layers
 │   └── WeightsError     a recurrent layer's tensors contradict each other or hold NaN or Inf
+├── FactoryError         the function that was to give the model is missing, fails, or gives none
 ├── OptionError          an option has a value that this model or this version cannot take
 ├── ExportError          the model cannot be exported, or its graph was refused by a checker or by ONNX Runtime
 │   └── FrozenDimError   the model fixes a batch or a time at its example's size
@@ -24,6 +25,10 @@ class CheckpointError(RnnxError):
 
 class WeightsError(CheckpointError):
     """A recurrent layer's tensors contradict each other or hold NaN or Inf."""
+
+
+class FactoryError(RnnxError):
+    """The function that was to give the model is missing, fails, or gives none."""
 
 
 class OptionError(RnnxError):

@@ -1,0 +1,208 @@
+"""Loading a checkpoint into a module: whole or not at all, whatever wrote it around the state dict."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rnnx.checkpoint import TensorCheckpoint
+from rnnx.errors import CheckpointError
+from rnnx.extras import require
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""Parts of a key that DataParallel and AveragedModel, torch.compile, FSDP and activation checkpointing put in."""
+
+_USUAL_PLACES = ("", "state_dict", "model_state_dict", "model")
+"""Where a training script keeps its state dict, and PyTorch Lightning its own."""
+
+_COUNTERS = ("num_batches_tracked", "n_averaged")
+"""Counts of training that no result depends on: of a batch norm, and of an average of weights."""
+
+_MOST_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedState:
+    """What was loaded: how many tensors, and the prefix that they have in the checkpoint, empty for none."""
+
+    tensors: int
+    prefix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Slot:
+    """A module's tensor, under its key; `needed` unless the state dict leaves it out."""
+
+    key: str
+    tensor: "torch.Tensor"
+    needed: bool
+
+
+def load_state(module: "nn.Module", checkpoint: TensorCheckpoint) -> LoadedState:
+    """Load every tensor of a module's state dict, or none.
+
+    A wrapper around the state dict (`state_dict`, `model`, a Lightning module's attribute) and in its keys (`module.`,
+    `_orig_mod.`) is looked through. Tied weights may stand under one of their keys alone.
+
+    Raises:
+        CheckpointError: tensors are missing, unexpected or of another shape, lists the first ten of each; two parts of
+            the checkpoint fit; or tied weights differ.
+    """
+    slots = _by_plain_key({slot.key: slot for slot in _slots(module, checkpoint.name)})
+    keys = _by_plain_key({key: key for key in checkpoint.tensors})
+    prefix = _chosen_prefix(module, checkpoint, slots, keys)
+    found = {plain: keys[_joined(prefix, plain)] for plain in slots if _joined(prefix, plain) in keys}
+    _refuse_misfit(module, checkpoint, slots, keys, prefix, found)
+    values = {plain: checkpoint.tensor(key) for plain, key in found.items()}
+    _refuse_untied(module, checkpoint, slots, values)
+    _copy(module, slots, values)
+    return LoadedState(tensors=len(found), prefix=prefix)
+
+
+def _slots(module: "nn.Module", source: str) -> Iterable[_Slot]:
+    """The state dict's tensors, and buffers that are not part of it: TorchScript saves those too."""
+    lazy = require("torch.nn.parameter", extra="export", purpose=f"loading {source}").is_lazy
+    state = {key: value for key, value in module.state_dict(keep_vars=True).items() if hasattr(value, "detach")}
+    for key, value in state.items():
+        if lazy(value):
+            raise CheckpointError(
+                f"{type(module).__name__}.{key}",
+                got="a lazy parameter, which has no shape yet",
+                expected="a module of known sizes",
+                remedy="run the module once on an example in the factory",
+            )
+        yield _Slot(key=key, tensor=value, needed=key.rpartition(".")[2] not in _COUNTERS)
+    for key, value in module.named_buffers(remove_duplicate=False):
+        if key not in state:
+            yield _Slot(key=key, tensor=value, needed=False)
+
+
+def _by_plain_key(named: Mapping[str, Any]) -> dict[str, Any]:
+    """The values under their keys without the parts that wrappers put in; as they are where two would be one."""
+    plain = {".".join(part for part in key.split(".") if part not in _WRAPPERS): value for key, value in named.items()}
+    return plain if len(plain) == len(named) else dict(named)
+
+
+def _chosen_prefix(
+    module: "nn.Module", checkpoint: TensorCheckpoint, slots: Mapping[str, _Slot], keys: Mapping[str, str]
+) -> str:
+    """The prefix under which the whole module is found, else the one under which the most of it is."""
+    counts: Counter[str] = Counter()
+    fitting: Counter[str] = Counter()
+    for key in keys:
+        parts = key.split(".")
+        for cut in range(len(parts)):
+            slot = slots.get(".".join(parts[cut:]))
+            if slot is not None and slot.needed:
+                prefix = ".".join(parts[:cut])
+                counts[prefix] += 1
+                fitting[prefix] += checkpoint.tensors[keys[key]].shape == tuple(slot.tensor.shape)
+    if not counts:
+        return ""
+    ordered = sorted(counts, key=lambda prefix: (-fitting[prefix], -counts[prefix], len(prefix)))
+    equal = [prefix for prefix in ordered if fitting[prefix] == fitting[ordered[0]] == counts[ordered[0]]]
+    usual = [prefix for prefix in equal if prefix in _USUAL_PLACES]
+    if len(equal) > 1 and len(usual) != 1 and "" not in equal:
+        raise CheckpointError(
+            f"{checkpoint.name} for {type(module).__name__}",
+            got=f"the module's tensors under {' and under '.join(map(repr, sorted(equal)[:_MOST_SHOWN]))}",
+            expected="them once",
+            remedy="save the state dict that is meant in a file of its own",
+        )
+    return "" if "" in equal else (usual or ordered)[0]
+
+
+def _refuse_misfit(
+    module: "nn.Module",
+    checkpoint: TensorCheckpoint,
+    slots: Mapping[str, _Slot],
+    keys: Mapping[str, str],
+    prefix: str,
+    found: Mapping[str, str],
+) -> None:
+    tied = {_place(slots[plain].tensor) for plain in found}
+    missing = [
+        slot.key
+        for plain, slot in slots.items()
+        if slot.needed and plain not in found and _place(slot.tensor) not in tied
+    ]
+    below = {key: own for key, own in keys.items() if not prefix or key.startswith(f"{prefix}.")}
+    own = {_joined(prefix, plain) for plain in slots}
+    unexpected = [key for plain, key in below.items() if plain not in own and plain.rpartition(".")[2] not in _COUNTERS]
+    wrong = [
+        f"{key} {got} for {expected}"
+        for plain, key in found.items()
+        if (got := _shown(checkpoint.tensors[key])) and not _fits(checkpoint.tensors[key], slots[plain].tensor)
+        if (expected := f"{tuple(slots[plain].tensor.shape)} {_dtype(slots[plain].tensor)}")
+    ]
+    parts = (("missing", missing), ("unexpected", unexpected), ("of another shape or kind", wrong))
+    if any(names for _, names in parts):
+        raise CheckpointError(
+            f"{checkpoint.name} for {type(module).__name__}",
+            got="; ".join(f"{len(names)} {what} ({_first(names)})" for what, names in parts if names),
+            expected=f"the module's {len(slots)} tensors",
+            remedy="give the checkpoint that was saved from this module, or build the module that it was saved from",
+        )
+
+
+def _refuse_untied(
+    module: "nn.Module", checkpoint: TensorCheckpoint, slots: Mapping[str, _Slot], values: Mapping[str, "torch.Tensor"]
+) -> None:
+    """Refuse two values for what is one tensor in the module, of which the last would win."""
+    first: dict[Any, str] = {}
+    for plain, value in values.items():
+        other = first.setdefault(_place(slots[plain].tensor), plain)
+        if other != plain and not value.equal(values[other].to(value.dtype)):
+            raise CheckpointError(
+                f"{checkpoint.name} for {type(module).__name__}",
+                got=f"different values for {slots[other].key} and {slots[plain].key}",
+                expected="equal ones, for the module ties them",
+                remedy="give the checkpoint of the tied model, or build the module without the tie",
+            )
+
+
+def _copy(module: "nn.Module", slots: Mapping[str, _Slot], values: Mapping[str, "torch.Tensor"]) -> None:
+    """Copy into the module's own tensors; on the meta device there are none, so that the checkpoint's become it."""
+    no_grad = require("torch", extra="export", purpose="loading a checkpoint").no_grad
+    state = module.state_dict(keep_vars=True)
+    chosen = {slots[plain].key: value for plain, value in values.items()}
+    meta = any(slots[plain].tensor.is_meta for plain in values)
+    module.load_state_dict({key: value for key, value in chosen.items() if key in state}, strict=False, assign=meta)
+    with no_grad():
+        for plain, value in values.items():
+            if slots[plain].key not in state:
+                slots[plain].tensor.copy_(value)
+
+
+def _place(tensor: "torch.Tensor") -> object:
+    """What two keys of one tensor share; tensors without values share nothing."""
+    if tensor.is_meta or not tensor.numel():
+        return id(tensor)
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
+
+
+def _fits(info: Any, tensor: "torch.Tensor") -> bool:
+    """Whether the shape is the same, and numbers are not cut off: floats fit floats, integers integers and floats."""
+    is_float = "float" in info.dtype
+    return info.shape == tuple(tensor.shape) and (tensor.is_floating_point() or not is_float or tensor.is_complex())
+
+
+def _shown(info: Any) -> str:
+    return f"{info.shape} {info.dtype}"
+
+
+def _dtype(tensor: "torch.Tensor") -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _first(names: list[str]) -> str:
+    rest = len(names) - _MOST_SHOWN
+    return ", ".join(names[:_MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _joined(prefix: str, key: str) -> str:
+    return f"{prefix}.{key}" if prefix else key
