@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from g2p.dictionary import END, LETTERS, PAD, PHONEMES, START
 
@@ -49,12 +50,17 @@ class Speller(nn.Module):
             return memory, (_side_by_side(hn), _side_by_side(cn))
         return memory, _side_by_side(last)
 
-    def score(self, outputs: Tensor, memory: Tensor) -> Tensor:
+    def score(self, outputs: Tensor, memory: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Scores `(N, B, phonemes)` of cell outputs `(N, B, 2H)` attending to memory `(T, B, 2H)`.
 
-        Global attention with the "general" score of Luong, Pham and Manning (2015), equations 5, 7 and 8.
+        Global attention with the "general" score of Luong, Pham and Manning (2015), equations 5, 7 and 8; with lengths
+        `(B,)` only to each word's own letters.
         """
-        weights = torch.softmax(torch.einsum("nbh,tbh->nbt", self.query(outputs), memory), dim=-1)
+        relevance = torch.einsum("nbh,tbh->nbt", self.query(outputs), memory)
+        if lengths is not None:
+            padding = torch.arange(memory.shape[0]) >= lengths[:, None]
+            relevance = relevance.masked_fill(padding, float("-inf"))
+        weights = torch.softmax(relevance, dim=-1)
         context = torch.einsum("nbt,tbh->nbh", weights, memory)
         attentional = torch.tanh(self.combine(torch.cat([context, outputs], dim=-1)))
         scores: Tensor = self.head(self.drop(attentional))
@@ -73,6 +79,39 @@ class Speller(nn.Module):
             steps.append(previous)
         rows = torch.stack(steps, dim=1).tolist()
         return [tuple(row[: row.index(END)] if END in row else row) for row in rows]
+
+
+class SpellerEncoder(nn.Module):
+    """A speller's encoder alone, for words of any lengths side by side."""
+
+    def __init__(self, speller: Speller) -> None:
+        super().__init__()
+        self.speller = speller
+
+    def forward(self, letters: Tensor, lengths: Tensor) -> tuple[Tensor | tuple[Tensor, Tensor], Tensor]:
+        """The decoder's first state, each part `(B, 2H)`, and the memory `(T, B, 2H)` of letters `(T, B)`."""
+        packed = pack_padded_sequence(self.speller.letters(letters), lengths, enforce_sorted=False)
+        memory, last = self.speller.encoder(packed)
+        memory, _ = pad_packed_sequence(memory, total_length=letters.shape[0])
+        if isinstance(last, tuple):
+            return (_side_by_side(last[0]), _side_by_side(last[1])), memory
+        return _side_by_side(last), memory
+
+
+class SpellerStep(nn.Module):
+    """A speller's decoder alone, one phoneme at a time."""
+
+    def __init__(self, speller: Speller) -> None:
+        super().__init__()
+        self.speller = speller
+
+    def forward(
+        self, token: Tensor, state: Tensor | tuple[Tensor, Tensor], memory: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+        """Scores `(B, phonemes)` of what follows `token (B,)`, and the state after it."""
+        state = self.speller.decoder(self.speller.phonemes(token), state)
+        output = state[0] if isinstance(state, tuple) else state
+        return self.speller.score(output[None], memory, lengths)[0], state
 
 
 def _side_by_side(state: Tensor) -> Tensor:

@@ -46,3 +46,14 @@ def decoder_graph(
         nodes=(*step.once, *nodes.nodes),
         weights=(*step.weights, *nodes.constants.tensors),
     )
+
+
+def graph_of_step(step: StepGraph) -> DecoderGraph:
+    """The step itself."""
+    return DecoderGraph(
+        inputs=step.inputs,
+        outputs=step.outputs,
+        states=step.states,
+        nodes=(*step.once, *step.each),
+        weights=step.weights,
+    )

@@ -10,11 +10,11 @@ from rnnx_runtime.model_contract import DecoderForm, TokenFeed
 class DecoderOptions:
     """Which graph to make of a decoder's step.
 
-    `steps` is N of an unrolled decoder and the trip limit of a loop. `feed` says where an unrolled decoder's tokens come
-    from: its own argmax, or the caller, all N at once (`teacher`). `start_token` becomes part of the graph, which then
-    has no input of tokens. A row ends at `end_token`: its later tokens are `pad_token` (the end token when left out)
-    and its state stays. `allow_large` builds an unrolled graph that the forecast would refuse. `static` and `opset` are
-    those of `ModelOptions`.
+    `steps` is N of an unrolled decoder and the trip limit of a loop. `feed` says where an unrolled decoder's tokens
+    come from: its own argmax, or the caller, all N at once (`teacher`). `start_token` becomes part of the graph, which
+    then has no input of tokens. A row ends at `end_token`: its later tokens are `pad_token` (the end token when left
+    out) and its state stays. `allow_large` builds an unrolled graph that the forecast would refuse. `static` and
+    `opset` are those of `ModelOptions`.
     """
 
     form: DecoderForm = "step"

@@ -1,4 +1,4 @@
-"""A step of greedy decoding as nodes: the step itself, its argmax fed back, and rows that stand still after their end."""
+"""Greedy decoding as nodes: a step, its argmax fed back, and rows that stand still after their end."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from rnnx_runtime.model_contract import DecoderPart
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The names of what goes from step to step: tokens `(B,)`, states, and with an end token `ended` and `lengths`, both `(B,)`.
+    """The names of what goes from step to step: tokens `(B,)`, states, with an end token `ended` and `lengths` `(B,)`.
 
     `lengths` counts a row's tokens before its end.
     """

@@ -47,7 +47,7 @@ def loop_graph(step: StepGraph, part: DecoderPart) -> DecoderGraph:
 
 
 def _carried(step: StepGraph, part: DecoderPart, rows: Rows) -> list[TensorSpec]:
-    """What goes round the loop, in order: the token, the states, with an end token who has ended and how long, tokens."""
+    """What goes round the loop: the token, the states, with an end token who has ended and the lengths, all tokens."""
     batch = step.token.dims
     specs = [TensorSpec(name="token", dtype="int64", dims=batch)]
     specs += [TensorSpec(name=f"state_{i}", dtype=own.dtype, dims=own.dims) for i, own in enumerate(step.state_inputs)]

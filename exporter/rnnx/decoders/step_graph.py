@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, inliner
 from rnnx.decoders.node_copies import values_read
 from rnnx.errors import ExportError
 from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import DecoderPart, ModelContract, StatePair
+from rnnx_runtime.model_contract import ModelContract, StatePair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +83,6 @@ def read_step(model: ModelProto, contract: ModelContract) -> StepGraph:
         weights=tuple(model.graph.initializer),
         once=once,
         each=each,
-    )
-
-
-def step_part(token: str, logits: str, context: Iterable[str], **tokens: int | None) -> DecoderPart:
-    """What a step's contract says of its parts; `tokens` are `start_token`, `end_token` and `pad_token`."""
-    return DecoderPart(
-        form="step", feed=None, steps=None, token=token, logits=logits, tokens=None, context=tuple(context), **tokens
     )
 
 

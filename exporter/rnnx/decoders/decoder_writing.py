@@ -1,0 +1,91 @@
+"""A decoder's graph as a sealed .onnx with its contract, golden file and checks."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from torch import Tensor
+
+from rnnx.artifacts import staged
+from rnnx.decoders.decoder_graph import DecoderGraph
+from rnnx.errors import OptionError
+from rnnx.golden import golden_path
+from rnnx.model_export.model_checks import check_example, check_model
+from rnnx.model_export.model_writing import write_model
+from rnnx.model_golden import model_golden_bytes
+from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.model_contract import ModelContract
+
+_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "int64": TensorProto.INT64,
+    "int32": TensorProto.INT32,
+    "bool": TensorProto.BOOL,
+}
+
+
+class Truth(Protocol):
+    """What PyTorch computes for a contract's inputs by name."""
+
+    def outputs(self, feeds: Mapping[str, NDArray[Any]], dtype: torch.dtype) -> dict[str, NDArray[Any]]:
+        """Every output by name; floats are of `dtype`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderFile:
+    """A written decoder: its files, its contract, nodes by operator, and the checks that ran."""
+
+    path: Path
+    golden: Path
+    contract: ModelContract
+    nodes: dict[str, int]
+    bytes: int
+    checks: tuple[str, ...]
+
+
+def write_decoder(
+    path: Path, graph: DecoderGraph, contract: ModelContract, truth: Truth, tensors: Mapping[str, Tensor]
+) -> DecoderFile:
+    """Write `path` and its golden file, both checked; `tensors` is an example of the graph's inputs.
+
+    The contract's inputs, outputs and states become those of the graph.
+
+    Raises:
+        ExportError: a checker refused the graph, or it gives other values than `truth`.
+        OutputError: the files could not be written.
+    """
+    if path.suffix != ".onnx":
+        raise OptionError(
+            "output", got=str(path), expected="a file name ending in .onnx", remedy="name one, such as decoder.onnx"
+        )
+    contract = replace(contract, inputs=graph.inputs, outputs=graph.outputs, states=graph.states)
+    named = {spec.name: tensors[spec.name] for spec in graph.inputs}
+    golden = model_golden_bytes(truth, contract, named)
+    contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
+    with staged(path) as stage:
+        written = stage / path.name
+        (stage / golden_path(path).name).write_bytes(golden)
+        nodes = write_model(written, ir.from_proto(model_from_graph(graph, int(contract.versions["opset"]))), contract)
+        checks = (*check_model(written), check_example(written, truth, named, cut=False))
+        size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(path).name)
+    return DecoderFile(path=path, golden=golden_path(path), contract=contract, nodes=nodes, bytes=size, checks=checks)
+
+
+def model_from_graph(graph: DecoderGraph, opset: int) -> ModelProto:
+    """The graph as an ONNX model, with no metadata yet."""
+    inputs, outputs = ([_value_info(spec) for spec in specs] for specs in (graph.inputs, graph.outputs))
+    proto = helper.make_graph(list(graph.nodes), "decoder", inputs, outputs, list(graph.weights))
+    imports = [helper.make_opsetid("", opset)]
+    model: ModelProto = helper.make_model(proto, opset_imports=imports)
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
+    return model
+
+
+def _value_info(spec: TensorSpec) -> ValueInfoProto:
+    return helper.make_tensor_value_info(spec.name, _TYPES[spec.dtype], list(spec.dims))

@@ -1,0 +1,120 @@
+"""From a trained decoder to a checked .onnx in one of three forms, with its contract and golden file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnx.decoders.decoder_call import LOGITS
+from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
+from rnnx.decoders.decoder_options import DecoderOptions, check_options
+from rnnx.decoders.decoder_writing import DecoderFile, write_decoder
+from rnnx.decoders.eager_decoder import EagerDecoder
+from rnnx.decoders.forecast import Forecast, check_forecast, forecast
+from rnnx.decoders.loop_decoder import loop_graph
+from rnnx.decoders.step_export import ExportedStep, export_step
+from rnnx.decoders.step_graph import StepGraph
+from rnnx.decoders.unrolled_decoder import unrolled_graph
+from rnnx_runtime.model_contract import DecoderPart, ModelContract
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TOKENS = "tokens"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderExportReport:
+    """What was written: both files, the contract, nodes by operator, what was forecast, checks, and notes."""
+
+    path: Path
+    golden: Path
+    contract: ModelContract
+    nodes: dict[str, int]
+    bytes: int
+    forecast: Forecast | None
+    checks: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def export_decoder(
+    module: "nn.Module",
+    example_inputs: tuple[Any, ...] | Mapping[str, Any],
+    path: str | os.PathLike[str],
+    options: DecoderOptions | None = None,
+) -> DecoderExportReport:
+    """Export an autoregressive decoder as a step, unrolled, or as a loop.
+
+    The unrolled graph and the loop are made of the step's own graph, so all three hold one and the same recurrence.
+
+    Args:
+        module: `forward(token (B,) int64, state, *context) -> (logits (B, V), state)`; the state is a tensor or nested
+            tuples of tensors.
+        example_inputs: what it is called with.
+        path: the .onnx to write; `<name>.golden.npz` is written beside it.
+        options: see `DecoderOptions`.
+
+    Raises:
+        OptionError: an option or the example does not fit, or an unrolled graph would be too large.
+        ExportError: what `rnnx.model_export.exporting.export_model` raises, or a state that changes its shape.
+        OutputError: the files could not be written.
+    """
+    options = options or DecoderOptions()
+    check_options(options)
+    step = export_step(module, example_inputs, options)
+    if options.form == "step":
+        file = write_decoder(Path(path), graph_of_step(step.graph), step.contract, step.eager, step.tensors)
+        return _report(file, step, None)
+    part = decoder_part(step.part, options)
+    expected = forecast(step.graph, part) if options.form == "unrolled" else None
+    if expected is not None:
+        check_forecast(expected, options)
+    graph = decoder_graph_of(step.graph, part)
+    file = write_decoder(
+        Path(path), graph, replace(step.contract, decoder=part), truth_of(step, part), _example(step, part)
+    )
+    return _report(file, step, expected)
+
+
+def decoder_part(step: DecoderPart, options: DecoderOptions) -> DecoderPart:
+    """What the contract of an unrolled or looping decoder says of its parts, from its step's."""
+    teacher = options.feed == "teacher"
+    return replace(
+        step,
+        form=options.form,
+        feed=options.feed,
+        steps=options.steps,
+        token=None if options.start_token is not None else TOKENS if teacher else step.token,
+        tokens=None if teacher else TOKENS,
+        logits=LOGITS if options.form == "unrolled" else None,
+    )
+
+
+def decoder_graph_of(step: StepGraph, part: DecoderPart) -> DecoderGraph:
+    """The graph of an unrolled or looping decoder."""
+    return loop_graph(step, part) if part.form == "loop" else unrolled_graph(step, part)
+
+
+def truth_of(step: ExportedStep, part: DecoderPart) -> EagerDecoder:
+    """What PyTorch decodes for the graph of `part`."""
+    return EagerDecoder(step.eager, part, step.graph.token.name, step.graph.states, step.contract.inputs)
+
+
+def _example(step: ExportedStep, part: DecoderPart) -> dict[str, "Tensor"]:
+    """The step's example, its tokens given N times where all are asked for at once."""
+    token = step.tensors[step.graph.token.name]
+    return {**step.tensors, TOKENS: token.expand(part.steps or 1, -1).contiguous()}
+
+
+def _report(file: DecoderFile, step: ExportedStep, expected: Forecast | None) -> DecoderExportReport:
+    return DecoderExportReport(
+        path=file.path,
+        golden=file.golden,
+        contract=file.contract,
+        nodes=file.nodes,
+        bytes=file.bytes,
+        forecast=expected,
+        checks=file.checks,
+        notes=step.notes,
+    )

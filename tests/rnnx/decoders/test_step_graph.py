@@ -1,0 +1,36 @@
+"""A step's graph taken apart."""
+
+from dataclasses import replace
+
+import pytest
+from tests.rnnx.decoders.small_decoders import HIDDEN, hand_written_step
+
+from rnnx.decoders.step_graph import StepGraph
+from rnnx.errors import ExportError
+from rnnx_runtime.contract import TensorSpec
+
+
+def test_nodes_of_the_context_alone_run_once(step: StepGraph) -> None:
+    assert [node.name for node in step.once] == ["offset"]
+    assert [node.name for node in step.each] == ["embed", "turn", "add", "squash", "project", "shift"]
+
+
+def test_states_and_context_are_told_apart(step: StepGraph) -> None:
+    assert [spec.name for spec in step.state_inputs] == ["state"]
+    assert [spec.name for spec in step.state_outputs] == ["next_state"]
+    assert [spec.name for spec in step.context] == ["bias"]
+
+
+def test_the_batch_axis_of_a_state_is_the_one_of_the_tokens() -> None:
+    step = hand_written_step()
+    assert step.batch_axis(TensorSpec(name="h", dtype="float32", dims=(2, "B", HIDDEN))) == 1
+    with pytest.raises(ExportError, match=r"'h' of the decoder: got \(2, 8\), in which no axis is the batch B"):
+        step.batch_axis(TensorSpec(name="h", dtype="float32", dims=(2, HIDDEN)))
+
+
+def test_a_state_that_changes_its_shape_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rnnx.decoders import step_graph
+
+    first = TensorSpec(name="h", dtype="float32", dims=("B", 4))
+    with pytest.raises(ExportError, match=r"state 'h' of the decoder: got float32 \(B, 5\) from a step"):
+        step_graph._check_pair(first, replace(first, dims=("B", 5)))
