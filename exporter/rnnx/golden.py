@@ -7,6 +7,7 @@
 import hashlib
 import io
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ Array = NDArray[Any]
 LARGEST_GOLDEN = 2**30
 """Bytes; a model of hidden size 4096 has a golden file of a few MiB."""
 
-_WEIGHTS = "weights_sha256"
+WEIGHTS = "weights_sha256"
+"""The key of the digest of the weights that a golden file is of."""
 
 
 def golden_path(model: Path) -> Path:
@@ -39,7 +41,7 @@ def golden_path(model: Path) -> Path:
 
 def golden_bytes(weights: RecurrentWeights, contract: Contract) -> bytes:
     """A golden file's content; the same weights and contract give the same bytes."""
-    arrays: dict[str, Array] = {_WEIGHTS: np.array(contract.source.weights_sha256)}
+    arrays: dict[str, Array] = {WEIGHTS: np.array(contract.source.weights_sha256)}
     # One thread: products this small only wait for each other, and the count of threads would decide the last bit.
     with one_thread():
         arrays |= _case_arrays(weights, contract)
@@ -70,6 +72,18 @@ def read_golden(path: Path, contract: Contract) -> list[CaseTruth]:
     Raises:
         GoldenError: missing, damaged, or made from other weights than the contract's.
     """
+    data, arrays = golden_arrays(path, contract.source.weights_sha256)
+    found = cases_from_arrays(arrays, path, lambda roles: _fits(roles, contract))
+    check_whole(path, data, contract.golden_sha256)
+    return found
+
+
+def golden_arrays(path: Path, weights_sha256: str) -> tuple[bytes, dict[str, Array]]:
+    """A golden file's bytes and its arrays by name, without the digest of the weights.
+
+    Raises:
+        GoldenError: missing, damaged, or made from other weights.
+    """
     try:
         data = read_regular(path, LARGEST_GOLDEN)
         arrays = arrays_from_npz(data)
@@ -81,32 +95,38 @@ def read_golden(path: Path, contract: Contract) -> list[CaseTruth]:
             remedy="copy it along with the model, or verify against the weights with --checkpoint",
         ) from None
     except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from None
+        raise damaged_golden(path, error.strerror or str(error)) from None
     except Exception as error:  # zipfile and NumPy let through whatever a damaged byte leads to
-        raise _damaged(path, str(error)[:200] or type(error).__name__) from None
-    weights = str(arrays.pop(_WEIGHTS, ""))
-    if weights != contract.source.weights_sha256:
+        raise damaged_golden(path, str(error)[:200] or type(error).__name__) from None
+    weights = str(arrays.pop(WEIGHTS, ""))
+    if weights != weights_sha256:
         raise GoldenError(
             str(path),
             got=f"the golden of weights {weights[:12]}…",
-            expected=f"{contract.source.weights_sha256[:12]}…",
+            expected=f"{weights_sha256[:12]}…",
             remedy="the file belongs to another model: copy the right one",
         )
-    found = _cases(arrays, path, contract)
-    if contract.golden_sha256 not in ("", hashlib.sha256(data).hexdigest()):
-        raise _damaged(path, "other bytes than were exported with the model")
-    return found
+    return data, arrays
 
 
-def _cases(arrays: dict[str, Array], path: Path, contract: Contract) -> list[CaseTruth]:
+def check_whole(path: Path, data: bytes, sha256: str) -> None:
+    """Compare a golden file with the digest that its model holds, where it holds one; raises GoldenError."""
+    if sha256 not in ("", hashlib.sha256(data).hexdigest()):
+        raise damaged_golden(path, "other bytes than were exported with the model")
+
+
+def cases_from_arrays(
+    arrays: dict[str, Array], path: Path, fits: Callable[[dict[str, dict[str, Array]]], bool]
+) -> list[CaseTruth]:
+    """The cases that arrays by name hold, each of which `fits` the model; raises GoldenError where one does not."""
     parts: dict[str, dict[str, dict[str, Array]]] = defaultdict(lambda: defaultdict(dict))
     for key, value in arrays.items():
         case, role, name = [*key.split("/"), "", ""][:3]
         parts[case][role][name] = value
-    if not all(_fits(roles, contract) for roles in parts.values()):
-        raise _damaged(path, "arrays that do not fit the model's contract")
+    if not all(fits(roles) for roles in parts.values()):
+        raise damaged_golden(path, "arrays that do not fit the model's contract")
     if not parts:
-        raise _damaged(path, "no cases")
+        raise damaged_golden(path, "no cases")
     return [
         CaseTruth(
             case=Case(name=name, feeds=roles["in"]),
@@ -135,7 +155,8 @@ def _fits(roles: dict[str, dict[str, Array]], contract: Contract) -> bool:
     )
 
 
-def _damaged(path: Path, got: str) -> GoldenError:
+def damaged_golden(path: Path, got: str) -> GoldenError:
+    """The error for a golden file that is not what was written."""
     return GoldenError(
         str(path), got=got, expected="a whole golden file", remedy="copy it anew or export the model again"
     )

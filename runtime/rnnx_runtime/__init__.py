@@ -30,6 +30,9 @@ from rnnx_runtime.errors import (
     StreamEvicted,
 )
 from rnnx_runtime.loading import load
+from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.model_loading import load_model
+from rnnx_runtime.model_session import ModelSession
 from rnnx_runtime.session import Session
 from rnnx_runtime.state import State
 from rnnx_runtime.stream import Stream
@@ -52,6 +55,8 @@ __all__ = [
     "FileDamagedError",
     "ForkedError",
     "InputError",
+    "ModelContract",
+    "ModelSession",
     "PoolClosedError",
     "PoolMetrics",
     "PoolOptions",
@@ -71,6 +76,7 @@ __all__ = [
     "StreamPool",
     "TensorSpec",
     "load",
+    "load_model",
 ]
 
 

@@ -6,17 +6,32 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.cuda import device_name
 from rnnx_runtime.cuda_provider import require_cuda, require_on_cuda
 from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
-from rnnx_runtime.model_file import OnnxFile
+from rnnx_runtime.model_contract import Signature
+from rnnx_runtime.model_file import AnyOnnxFile, WholeOnnxFile
 from rnnx_runtime.onnxruntime_cuda import OnnxRuntimeCudaBackend
 from rnnx_runtime.onnxruntime_failures import failures_named, one_line
 from rnnx_runtime.session_options import GraphOptimization, SessionOptions
 from rnnx_runtime.state import DeviceTensor
 
-_DTYPES = {"tensor(float)": "float32", "tensor(int32)": "int32"}
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+}
+
+SHAPE_OPERATORS = (
+    "Add", "And", "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Greater",
+    "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Range", "ReduceMax", "ReduceProd", "Reshape", "Shape", "Slice",
+    "Squeeze", "Sub", "Unsqueeze", "Where",
+)  # fmt: skip
+"""Operators of shape arithmetic, which ONNX Runtime rightly keeps on the CPU beside a GPU."""
 
 _LEVELS: dict[GraphOptimization, str] = {
     "disabled": "ORT_DISABLE_ALL",
@@ -27,11 +42,10 @@ _LEVELS: dict[GraphOptimization, str] = {
 
 
 class OnnxRuntimeBackend:
-    """One ONNX Runtime session on the CPU."""
+    """One ONNX Runtime session on the CPU, or elsewhere with inputs and outputs in host memory."""
 
-    device = "CPU"
-
-    def __init__(self, session: Any, contract: Contract) -> None:
+    def __init__(self, session: Any, contract: Signature, device: str = "CPU") -> None:
+        self.device = device
         self._session = session
         self._outputs = [spec.name for spec in contract.outputs]
 
@@ -58,9 +72,13 @@ class OnnxRuntimeBackend:
         self._session = None
 
 
-def open_backend(name: str, model: OnnxFile, options: SessionOptions) -> OnnxRuntimeBackend | OnnxRuntimeCudaBackend:
-    """Open an .onnx on `ort-cpu` or `ort-cuda`; raises as `rnnx_runtime.backends.open_backend`."""
-    session, device = open_session(name, model, options)
+def open_backend(name: str, model: AnyOnnxFile, options: SessionOptions) -> OnnxRuntimeBackend | OnnxRuntimeCudaBackend:
+    """Open an .onnx on `ort-cpu` or `ort-cuda`; raises as `rnnx_runtime.backends.open_backend`.
+
+    A whole model's shape arithmetic may stay on the CPU of a GPU, and its states are copied to the host and back.
+    """
+    whole = isinstance(model, WholeOnnxFile)
+    session, device = open_session(name, model, options, cpu_operators=SHAPE_OPERATORS if whole else ())
     try:
         _check_signature(session, model)
     except UnicodeDecodeError:
@@ -70,13 +88,13 @@ def open_backend(name: str, model: OnnxFile, options: SessionOptions) -> OnnxRun
             expected="those of its contract",
             remedy="the graph and its contract disagree: export the model again",
         ) from None
-    if name == "ort-cuda":
+    if name == "ort-cuda" and not isinstance(model, WholeOnnxFile):
         return OnnxRuntimeCudaBackend(session, model.contract, device)
-    return OnnxRuntimeBackend(session, model.contract)
+    return OnnxRuntimeBackend(session, model.contract, device)
 
 
 def open_session(
-    name: str, model: OnnxFile, options: SessionOptions, *, cpu_operators: Iterable[str] = ()
+    name: str, model: AnyOnnxFile, options: SessionOptions, *, cpu_operators: Iterable[str] = ()
 ) -> tuple[Any, str]:
     """An `InferenceSession` on `ort-cpu` or `ort-cuda`, and its device; `cpu_operators` may stay on the CPU of a GPU.
 
@@ -108,7 +126,7 @@ def _library(name: str) -> Any:
         ) from None
 
 
-def _session(onnxruntime: Any, model: OnnxFile, options: SessionOptions, cuda: bool) -> Any:
+def _session(onnxruntime: Any, model: AnyOnnxFile, options: SessionOptions, cuda: bool) -> Any:
     settings = _settings(onnxruntime, options)
     providers: list[Any] = ["CPUExecutionProvider"]
     if cuda:
@@ -137,7 +155,7 @@ def _settings(onnxruntime: Any, options: SessionOptions) -> Any:
     return settings
 
 
-def _check_signature(session: Any, model: OnnxFile) -> None:
+def _check_signature(session: Any, model: AnyOnnxFile) -> None:
     pairs = (
         ("inputs", session.get_inputs(), model.contract.inputs),
         ("outputs", session.get_outputs(), model.contract.outputs),
@@ -147,13 +165,26 @@ def _check_signature(session: Any, model: OnnxFile) -> None:
             TensorSpec(name=value.name, dtype=_DTYPES.get(value.type, value.type), dims=tuple(value.shape))
             for value in found
         )
-        if actual != declared:
+        if not _agree(actual, declared, by_rank=side == "outputs" and isinstance(model, WholeOnnxFile)):
             raise ContractError(
                 f"{side} of {model.path}",
                 got=_listing(actual),
                 expected=_listing(declared),
                 remedy="the graph and its contract disagree: export the model again",
             )
+
+
+def _agree(actual: tuple[TensorSpec, ...], declared: tuple[TensorSpec, ...], *, by_rank: bool) -> bool:
+    """Whether two signatures are the same; `by_rank` leaves open what size stands where a dim is an expression."""
+    if not by_rank:
+        return actual == declared
+    return len(actual) == len(declared) and all(
+        (one.name, one.dtype, len(one.dims)) == (other.name, other.dtype, len(other.dims))
+        and all(
+            a == b or isinstance(b, str) or not isinstance(a, int) for a, b in zip(one.dims, other.dims, strict=True)
+        )
+        for one, other in zip(actual, declared, strict=True)
+    )
 
 
 def _listing(specs: tuple[TensorSpec, ...]) -> str:

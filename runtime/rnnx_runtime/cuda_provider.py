@@ -11,9 +11,10 @@ from typing import Any
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.cuda import device_count
 from rnnx_runtime.errors import BackendUnavailable
+from rnnx_runtime.model_contract import ModelContract
 
 
-def require_cuda(onnxruntime: Any, contract: Contract) -> None:
+def require_cuda(onnxruntime: Any, contract: Contract | ModelContract) -> None:
     """Find out why CUDA cannot work before a session is made, for making one would fall back to CPU without a word."""
     version = onnxruntime.__version__
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -31,7 +32,7 @@ def require_cuda(onnxruntime: Any, contract: Contract) -> None:
         _require_libraries(onnxruntime, contract)
 
 
-def _require_libraries(onnxruntime: Any, contract: Contract) -> None:
+def _require_libraries(onnxruntime: Any, contract: Contract | ModelContract) -> None:
     """Load what the CUDA provider loads; the loader's message names the library that is missing."""
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is not None:
@@ -42,7 +43,7 @@ def _require_libraries(onnxruntime: Any, contract: Contract) -> None:
         # The CUDA provider takes symbols from the shared one, which ONNX Runtime loads first too.
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
-        if contract.form == "encoder":
+        if isinstance(contract, ModelContract) or contract.form == "encoder":
             # The LSTM and GRU kernels are cuDNN's. Newer providers load without it, and then those kernels fail:
             # https://github.com/microsoft/onnxruntime/pull/29252
             ctypes.CDLL("libcudnn.so.9")

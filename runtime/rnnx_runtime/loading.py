@@ -7,7 +7,7 @@ from pathlib import Path
 from rnnx_runtime.backend_policy import default_backend
 from rnnx_runtime.backends import BACKEND_NAMES, Backend, BackendName, open_backend
 from rnnx_runtime.errors import BackendUnavailable
-from rnnx_runtime.model_file import ModelFile, OnnxFile, read_model
+from rnnx_runtime.model_file import ModelFile, OnnxFile, WholeModelFile, WholeOnnxFile, read_model
 from rnnx_runtime.session import Session
 from rnnx_runtime.session_options import GraphOptimization, SessionOptions
 
@@ -46,6 +46,15 @@ def load(
         BackendError: the backend refused the model.
         InputError: an option of `SessionOptions` with a value it cannot have.
     """
+    refuse_unknown_backend(backend)
+    options = SessionOptions(threads=threads, spinning=spinning, arena=arena, graph_optimization=graph_optimization)
+    model = read_model(Path(path))
+    opened, name = opened_backend(model, backend, options, allow_fallback=allow_fallback, stacklevel=3)
+    return Session(model.contract, opened, name)
+
+
+def refuse_unknown_backend(backend: str | None) -> None:
+    """Refuse a name that is no backend's before any file is read; raises BackendUnavailable."""
     if backend is not None and backend not in BACKEND_NAMES:
         raise BackendUnavailable(
             f"backend {backend!r}",
@@ -53,22 +62,36 @@ def load(
             expected=" | ".join(BACKEND_NAMES),
             remedy="choose one of these",
         )
-    options = SessionOptions(threads=threads, spinning=spinning, arena=arena, graph_optimization=graph_optimization)
-    model = read_model(Path(path))
+
+
+def opened_backend(
+    model: ModelFile | WholeModelFile,
+    backend: BackendName | None,
+    options: SessionOptions,
+    *,
+    allow_fallback: bool,
+    stacklevel: int,
+) -> tuple[Backend, BackendName]:
+    """A checked model on the backend that was named, or on the one that `load` says; raises as `load`.
+
+    `stacklevel` says whose call a warning of a fallback is about.
+    """
     name = backend or default_backend(model)
     try:
-        opened = open_backend(name, model, options)
+        return open_backend(name, model, options), name
     except BackendUnavailable as error:
         if not allow_fallback:
             raise
-        opened, name = _on_cpu(name, model, options, error), "ort-cpu"
-        warnings.warn(f"{path} runs on ort-cpu: {error}", RuntimeWarning, stacklevel=2)
-    return Session(model.contract, opened, name)
+        opened = _on_cpu(name, model, options, error)
+        warnings.warn(f"{model.path} runs on ort-cpu: {error}", RuntimeWarning, stacklevel=stacklevel)
+        return opened, "ort-cpu"
 
 
-def _on_cpu(name: BackendName, model: ModelFile, options: SessionOptions, error: BackendUnavailable) -> Backend:
+def _on_cpu(
+    name: BackendName, model: ModelFile | WholeModelFile, options: SessionOptions, error: BackendUnavailable
+) -> Backend:
     """What runs where `ort-cuda` cannot; `error`, which says why, for anything else that cannot."""
-    if not isinstance(model, OnnxFile):
+    if not isinstance(model, OnnxFile | WholeOnnxFile):
         raise BackendUnavailable(
             error.subject,
             got=error.got,

@@ -15,10 +15,11 @@ from typing import Any
 from rnnx_runtime.contract import Contract, contract_from_json
 from rnnx_runtime.errors import ContractError, FileDamagedError
 from rnnx_runtime.external_data import ExternalTensor, external_size, external_tensors, refuse_external
+from rnnx_runtime.model_contract import ModelContract, model_contract_from_json, refuse_whole_model
 from rnnx_runtime.onnx_metadata import metadata_value
 from rnnx_runtime.regular_file import open_regular, read_regular
 from rnnx_runtime.seal import SEAL_KEY, check_seal, is_sealed
-from rnnx_runtime.sidecar import Sidecar, check_plan, read_sidecar
+from rnnx_runtime.sidecar import ModelSidecar, Sidecar, check_plan, read_model_sidecar, read_sidecar
 from rnnx_runtime.strict_json import value_from_json
 
 LARGEST_ONNX = 2**31 - 1
@@ -60,7 +61,34 @@ class PlanFile:
         return self.sidecar.contract
 
 
+@dataclass(frozen=True, kw_only=True)
+class WholeOnnxFile:
+    """A checked .onnx file of a whole model; fields as `OnnxFile`'s."""
+
+    path: Path
+    contract: ModelContract
+    data: bytes
+    external_data: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholePlanFile:
+    """A checked .plan file of a whole model and its sidecar."""
+
+    path: Path
+    sidecar: ModelSidecar
+    data: bytes
+
+    @property
+    def contract(self) -> ModelContract:
+        """The contract of the model in the plan."""
+        return self.sidecar.contract
+
+
 ModelFile = OnnxFile | PlanFile
+WholeModelFile = WholeOnnxFile | WholePlanFile
+AnyOnnxFile = OnnxFile | WholeOnnxFile
+AnyPlanFile = PlanFile | WholePlanFile
 
 
 def read_model(path: Path) -> ModelFile:
@@ -75,13 +103,54 @@ def read_model(path: Path) -> ModelFile:
             return read_onnx(path)
         case ".plan":
             return read_plan(path)
-    raise FileDamagedError(
-        str(path), got=f"suffix {path.suffix!r}", expected=".onnx or .plan", remedy="name the model's file"
-    )
+    raise _unknown_suffix(path)
+
+
+def read_whole_model(path: Path) -> WholeModelFile:
+    """Read a whole model by its suffix; raises as `read_model`."""
+    match path.suffix:
+        case ".onnx":
+            return read_whole_onnx(path)
+        case ".plan":
+            return read_whole_plan(path)
+    raise _unknown_suffix(path)
 
 
 def read_onnx(path: Path) -> OnnxFile:
     """Read and check an .onnx file; raises as `read_model`."""
+    data, values = _sealed_onnx(path)
+    refuse_whole_model(values, str(path))
+    real, external = _weights_file(path, data, values)
+    contract = contract_from_json(values, str(path))
+    return OnnxFile(path=real, contract=contract, data=data, external_data=external)
+
+
+def read_whole_onnx(path: Path) -> WholeOnnxFile:
+    """Read and check an .onnx file of a whole model; raises as `read_model`."""
+    data, values = _sealed_onnx(path)
+    real, external = _weights_file(path, data, values)
+    contract = model_contract_from_json(values, str(path))
+    return WholeOnnxFile(path=real, contract=contract, data=data, external_data=external)
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Read and check a .plan file and its sidecar; raises as `read_model`."""
+    data = _bytes_of(path, LARGEST_PLAN)
+    sidecar = read_sidecar(path)
+    check_plan(sidecar, path, data)
+    return PlanFile(path=path, sidecar=sidecar, data=data)
+
+
+def read_whole_plan(path: Path) -> WholePlanFile:
+    """Read and check a .plan file of a whole model and its sidecar; raises as `read_model`."""
+    data = _bytes_of(path, LARGEST_PLAN)
+    sidecar = read_model_sidecar(path)
+    check_plan(sidecar, path, data)
+    return WholePlanFile(path=path, sidecar=sidecar, data=data)
+
+
+def _sealed_onnx(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """A whole file's bytes, and its contract as JSON data."""
     data = _bytes_of(path, LARGEST_ONNX)
     if not is_sealed(data):
         raise ContractError(
@@ -91,22 +160,18 @@ def read_onnx(path: Path) -> OnnxFile:
             remedy="export it with rnnx export; a truncated copy also looks like this",
         )
     check_seal(data, str(path))
-    values, tensors = _contract_values(data, path), _external_tensors(data, path)
+    return data, _contract_values(data, path)
+
+
+def _weights_file(path: Path, data: bytes, values: dict[str, Any]) -> tuple[Path, Path | None]:
+    """The model's path and that of the weights outside it; the entry that names them is taken out of `values`."""
+    tensors = _external_tensors(data, path)
     entry = values.pop("external_data", None)
-    contract = contract_from_json(values, str(path))
     if entry is None:
         refuse_external(tensors, str(path))
-        return OnnxFile(path=path, contract=contract, data=data, external_data=None)
+        return path, None
     real = path.resolve()
-    return OnnxFile(path=real, contract=contract, data=data, external_data=_external_data(real, entry, tensors))
-
-
-def read_plan(path: Path) -> PlanFile:
-    """Read and check a .plan file and its sidecar; raises as `read_model`."""
-    data = _bytes_of(path, LARGEST_PLAN)
-    sidecar = read_sidecar(path)
-    check_plan(sidecar, path, data)
-    return PlanFile(path=path, sidecar=sidecar, data=data)
+    return real, _external_data(real, entry, tensors)
 
 
 def _bytes_of(path: Path, most: int) -> bytes:
@@ -167,6 +232,12 @@ def _digest_of(file: BufferedReader, size: int) -> str | None:
     """The SHA-256 of a file that has this size; None for another, however large, without reading it."""
     same = os.fstat(file.fileno()).st_size == size
     return hashlib.file_digest(file, "sha256").hexdigest() if same else None
+
+
+def _unknown_suffix(path: Path) -> FileDamagedError:
+    return FileDamagedError(
+        str(path), got=f"suffix {path.suffix!r}", expected=".onnx or .plan", remedy="name the model's file"
+    )
 
 
 def _malformed(path: Path, got: str, expected: str) -> ContractError:

@@ -1,0 +1,135 @@
+"""From a caller's named arrays to a whole model's feeds: every name, dtype, rank and size checked, nothing cast."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx_runtime.array_views import array_from_view
+from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.dim_sizes import shape_from_sizes
+from rnnx_runtime.errors import InputError
+from rnnx_runtime.model_contract import ModelContract
+
+Array = NDArray[Any]
+
+
+class ModelFeeding:
+    """Checks the arguments of `ModelSession.run` against a contract."""
+
+    def __init__(self, contract: ModelContract) -> None:
+        states = {pair.input for pair in contract.states}
+        self._inputs = {spec.name: spec for spec in contract.inputs if spec.name not in states}
+        self._states = {spec.name: spec for spec in contract.inputs if spec.name in states}
+        self._lengths = contract.lengths
+
+    def feeds(self, inputs: Mapping[str, Any], state: Mapping[str, Any] | None) -> dict[str, Array]:
+        """The backend's inputs by name, C-ordered; raises InputError as `ModelSession.run` says."""
+        given = {} if state is None else state
+        self._check_names("inputs", inputs, self._inputs)
+        self._check_names("state", given, self._states)
+        missing = [name for name in self._inputs if name not in inputs]
+        if missing:
+            raise self._unfit_names("inputs", f"no {missing[0]!r}", self._inputs, "give each of them")
+        values = {name: self._input(spec, inputs[name]) for name, spec in self._inputs.items()}
+        values |= {name: _checked_view(given[name], spec) for name, spec in self._states.items() if name in given}
+        sizes = self._sizes(values)
+        for name in self._lengths:
+            _check_lengths(name, values[name], sizes.get("T"))
+        values |= {name: self._zeros(spec, sizes) for name, spec in self._states.items() if name not in given}
+        return {name: np.require(value, requirements=("C", "A")) for name, value in values.items()}
+
+    def _input(self, spec: TensorSpec, value: Any) -> Array:
+        if spec.name not in self._lengths:
+            return _checked_view(value, spec)
+        return _checked_view(_lengths_array(value, spec), spec)
+
+    def _sizes(self, values: Mapping[str, Array]) -> dict[str, int]:
+        """The size of each symbol; two tensors that disagree are named both."""
+        sizes: dict[str, int] = {}
+        first: dict[str, str] = {}
+        specs = self._inputs | self._states
+        for name, value in values.items():
+            for dim, size in zip(specs[name].dims, value.shape, strict=True):
+                if not isinstance(dim, str):
+                    continue
+                if sizes.setdefault(dim, size) != size:
+                    raise InputError(
+                        f"input {name!r}",
+                        got=f"{dim}={size} in {value.shape}",
+                        expected=f"{dim}={sizes[dim]}, as in {first[dim]!r}, for {specs[name].shape}",
+                        remedy="equal names are equal sizes: give both the same",
+                    )
+                first.setdefault(dim, name)
+        return sizes
+
+    def _zeros(self, spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
+        unknown = [dim for dim in spec.dims if isinstance(dim, str) and dim not in sizes]
+        if unknown:
+            raise InputError(
+                f"state {spec.name!r}",
+                got="none",
+                expected=f"{spec.dtype} {spec.shape}",
+                remedy=f"give it: no input says how large {unknown[0]} is",
+            )
+        return np.zeros(shape_from_sizes(spec, sizes), spec.dtype)
+
+    def _check_names(self, what: str, given: Any, known: Mapping[str, TensorSpec]) -> None:
+        if not isinstance(given, Mapping):
+            got, remedy = type(given).__name__, "give a mapping of names to arrays"
+            raise self._unfit_names(what, got, known, remedy)
+        for name in given:
+            if name in known:
+                continue
+            remedy = "leave it out"
+            if name in self._states:
+                remedy = "it is a state: give it in the second argument"
+            elif name in self._inputs:
+                remedy = "it is an input: give it in the first argument"
+            raise self._unfit_names(what, repr(name), known, remedy)
+
+    @staticmethod
+    def _unfit_names(what: str, got: str, known: Mapping[str, TensorSpec], remedy: str) -> InputError:
+        names = ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in known.values())
+        return InputError(what, got=got, expected=names or f"no {what}", remedy=remedy)
+
+
+def _checked_view(value: Any, spec: TensorSpec) -> Array:
+    """The array that a value shows, of the dtype, rank and sizes of its spec, where a symbol is any size but 0."""
+    array = array_from_view(value, f"input {spec.name!r}", f"{spec.dtype} {spec.shape}")
+    if (
+        array.dtype == spec.dtype
+        and array.ndim == len(spec.dims)
+        and all(size == d if isinstance(d, int) else size > 0 for size, d in zip(array.shape, spec.dims, strict=True))
+    ):
+        return array
+    if array.dtype != spec.dtype:
+        remedy = f"cast it with .astype('{spec.dtype}')"
+    elif 0 in array.shape:
+        remedy = "no dim may be empty"
+    else:
+        remedy = "reshape it to the model's contract (session.spec)"
+    raise InputError(
+        f"input {spec.name!r}", got=f"{array.dtype} {array.shape}", expected=f"{spec.dtype} {spec.shape}", remedy=remedy
+    )
+
+
+def _lengths_array(value: Any, spec: TensorSpec) -> Any:
+    """Lengths of any integer type as the model's own; a list will do, for its few numbers are copied in any case."""
+    try:
+        array = np.array(value) if isinstance(value, list) else array_from_view(value, spec.name, spec.shape)
+    except ValueError:  # a ragged list
+        array = np.array(value, object)
+    return array.astype(spec.dtype) if array.dtype.kind in "iu" else array
+
+
+def _check_lengths(name: str, values: Array, time: int | None) -> None:
+    if values.min() >= 1 and (time is None or values.max() <= time):
+        return
+    raise InputError(
+        f"input {name!r}",
+        got=f"values from {values.min()} to {values.max()}",
+        expected="whole numbers from 1" + ("" if time is None else f" to {time}, the time of the sequence"),
+        remedy="PyTorch's packed sequences refuse a zero length too: leave empty rows out",
+    )
