@@ -1,6 +1,7 @@
 """What is wrong, or may go wrong, with an ONNX file, told from its graph alone: no torch, no engine, no GPU."""
 
 import contextlib
+import json
 import math
 import os
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.findings import DoctorReport, Finding
+from rnnx.recurrence import GATES
 from rnnx_runtime.errors import FileDamagedError
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def doctor(path: str | os.PathLike[str]) -> DoctorReport:
     from rnnx.rules.origins import origin_of
 
     model = examined(proto, path.parent)
-    recurrences = _counted(model)
+    recurrences = _counted(model) or _declared(proto)
     if not recurrences:
         raise OptionError(
             str(path),
@@ -108,6 +110,17 @@ def _counted(model: "ExaminedModel") -> dict[str, int]:
         if part.scope.holder is None:
             names += [f"{cell.operator} cell" for cell in written_cells(part.scope)]
     return dict(sorted(Counter(names).items()))
+
+
+def _declared(proto: "ModelProto") -> dict[str, int]:
+    """The cells that rnnx's own contract names; a plain RNN's step looks like any other layer."""
+    texts = [entry.value for entry in proto.metadata_props if entry.key == "rnnx"]
+    try:
+        contract = json.loads(texts[0]) if texts else {}
+    except ValueError:
+        return {}
+    parts = [contract, *contract.get("recurrent", ())] if isinstance(contract, dict) else []
+    return dict(Counter(f"{part['cell'].upper()} cell" for part in parts if part.get("cell") in GATES))
 
 
 def _read(path: Path) -> "ModelProto":

@@ -45,7 +45,7 @@ def snapshot_from_state(h: Array, c: Array | None, contract: Contract) -> bytes:
 
     Args:
         h: float32 `(L·D, P)`.
-        c: float32 `(L·D, H)`; None for GRU.
+        c: float32 `(L·D, H)`; None but for LSTM.
         contract: the model whose state it is.
 
     Raises:
@@ -76,7 +76,7 @@ def state_from_snapshot(
         any_weights: take a snapshot of a model with other weights too, such as one that was trained again.
 
     Returns:
-        h `(L·D, P)` and c `(L·D, H)`, None for GRU; arrays of their own.
+        h `(L·D, P)` and c `(L·D, H)`, None but for LSTM; arrays of their own.
 
     Raises:
         SnapshotError: no snapshot, of another format version, damaged, or of another model.
@@ -96,6 +96,7 @@ def state_from_snapshot(
 
 def _header(contract: Contract) -> dict[str, Any]:
     sizes = {name: getattr(contract, name) for name in _SIZES}
+    sizes |= {"nonlinearity": contract.nonlinearity} if contract.nonlinearity else {}
     return {**sizes, "precision": contract.precision, "weights_sha256": contract.source.weights_sha256}
 
 
@@ -148,7 +149,7 @@ def _parsed(header: bytes) -> dict[str, Any]:
 
 def _check_model(header: dict[str, Any], contract: Contract, any_weights: bool) -> None:
     expected = _header(contract)
-    differing = [name for name in _SIZES if header.get(name) != expected[name]]
+    differing = [name for name in (*_SIZES, "nonlinearity") if header.get(name) != expected.get(name)]
     if differing:
         got, wanted = (", ".join(f"{name} {values.get(name)!r}" for name in differing) for values in (header, expected))
         raise _unfit("snapshot of another model", got, wanted)

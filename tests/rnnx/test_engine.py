@@ -41,6 +41,14 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "gru-step": (lambda: nn.GRUCell(10, 20), {}),
     "lstm-unrolled-1": (lambda: nn.LSTMCell(10, 20, bias=False), {"form": "unrolled", "steps": 1}),
     "lstm-unrolled-8": (lambda: nn.LSTMCell(10, 20), {"form": "unrolled", "steps": 8}),
+    "lstm-projected-2-bi-lengths": (lambda: nn.LSTM(10, 20, 2, bidirectional=True, proj_size=7), {"lengths": True}),
+    "lstm-projected-zeros-batch-first": (
+        lambda: nn.LSTM(10, 20, proj_size=7, batch_first=True),
+        {"state_inputs": False},
+    ),
+    "rnn-relu-2-bi-lengths": (lambda: nn.RNN(10, 20, 2, nonlinearity="relu", bidirectional=True), {"lengths": True}),
+    "rnn-step": (lambda: nn.RNNCell(10, 20), {}),
+    "rnn-unrolled-8": (lambda: nn.RNNCell(10, 20, nonlinearity="relu"), {"form": "unrolled", "steps": 8}),
     "gru-unrolled-8": (lambda: nn.GRUCell(10, 20), {"form": "unrolled", "steps": 8}),
 }
 

@@ -299,3 +299,15 @@ def test_external_data_that_is_absent_leaves_the_rest_to_examine(tmp_path: Path)
     onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="model.data")
     (tmp_path / "model.data").unlink()
     assert doctor(tmp_path / "model.onnx").findings[0].rule == "gru-reset-before"
+
+
+@pytest.mark.parametrize("steps", [None, 3], ids=["step", "unrolled"])
+def test_a_plain_rnns_cell_is_told_by_its_contract(tmp_path: Path, steps: int | None) -> None:
+    options = rnnx.ExportOptions(form="unrolled" if steps else "step", steps=steps)
+    rnnx.export(nn.RNNCell(2, 3), tmp_path / "model.onnx", options)
+    assert doctor(tmp_path / "model.onnx").recurrences == {"RNN cell": 1}
+    model = onnx.load(tmp_path / "model.onnx")
+    model.metadata_props[0].value = "no JSON"
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(OptionError, match="no written-out cell"):
+        doctor(tmp_path / "other.onnx")

@@ -28,7 +28,7 @@ CHANGES: dict[str, Any] = {
     "weight-norm": lambda layer: parametrizations.weight_norm(layer, "weight_hh_l0"),
     "weight-norm-of-old": _old_weight_norm,
     "spectral-norm": lambda layer: parametrizations.spectral_norm(layer, "weight_hh_l0"),
-    "pruned": lambda layer: prune.random_unstructured(layer, "weight_hh_l0", 0.5),
+    "pruned": lambda layer: prune.random_unstructured(layer, "weight_hh_l0", 0.5),  # type: ignore[no-untyped-call]
     "tied": _tied,
 }
 
@@ -36,7 +36,7 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_weights_are_those_that_the_next_call_uses(change: str) -> None:
     torch.manual_seed(SEED)
-    layer = CHANGES[change](nn.GRU(5, 8, 2)).eval()
+    layer: nn.GRU = CHANGES[change](nn.GRU(5, 8, 2)).eval()
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.mul_(1.25)  # what a cached value has not seen
@@ -53,7 +53,7 @@ def test_every_float_becomes_float32(dtype: torch.dtype) -> None:
     ((own,),) = weights_from_layer(layer, "rnn").directions
     assert own.w_hr is not None
     assert {own.w_ih.dtype, own.w_hr.dtype} == {np.dtype(np.float32)}
-    np.testing.assert_array_equal(own.w_hr, layer.weight_hr_l0.detach().float().numpy())
+    np.testing.assert_array_equal(own.w_hr, layer.get_parameter("weight_hr_l0").detach().float().numpy())
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM(5, 8, proj_size=3), nn.RNNCell(5, 8, bias=False)], ids=["lstm", "cell"])
@@ -81,7 +81,7 @@ def test_a_cells_contract_is_a_steps() -> None:
 def test_a_value_that_is_not_a_number_is_refused_by_its_place() -> None:
     layer = nn.GRU(5, 8)
     with torch.no_grad():
-        layer.weight_hh_l0[0, 0] = torch.nan
+        layer.get_parameter("weight_hh_l0")[0, 0] = torch.nan
     with pytest.raises(WeightsError, match=r"key 'encoder.rnn.weight_hh_l0' of GRU: got 1 of 192 values NaN or Inf"):
         weights_from_layer(layer, "encoder.rnn")
 

@@ -62,6 +62,7 @@ def message(data: Any, contract: Contract, **options: Any) -> str:
         pytest.param({"cell": "gru"}, id="gru-2"),
         pytest.param({"form": "step", "layers": 1}, id="lstm-step"),
         pytest.param({"projection_size": 3}, id="lstm-projected"),
+        pytest.param({"cell": "rnn", "nonlinearity": "relu"}, id="rnn"),
         pytest.param({"directions": 2}, id="lstm-bi"),
     ],
 )
@@ -291,3 +292,10 @@ def test_a_snapshot_of_other_weights_is_taken_on_demand_alone(lstm: Contract) ->
         "restore it on the model it was taken from, or with any_weights=True on one that goes on from it"
     )
     np.testing.assert_array_equal(state_from_snapshot(data, trained_again, any_weights=True)[0], h)
+
+
+def test_a_snapshot_of_another_nonlinearity_is_refused(lstm: Contract) -> None:
+    tanh, relu = (replace(lstm, cell="rnn", nonlinearity=name) for name in ("tanh", "relu"))
+    data = snapshot_from_state(np.zeros((tanh.layers, tanh.projection_size), np.float32), None, tanh)
+    with pytest.raises(SnapshotError, match="got nonlinearity 'tanh', expected nonlinearity 'relu'"):
+        state_from_snapshot(data, relu)

@@ -22,6 +22,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "batch-first": {"layers": 2, "batch_first": True},
     "gru": {"layers": 2, "cell": "gru"},
     "lengths": {"layers": 2, "lengths": True},
+    "rnn": {"layers": 2, "cell": "rnn", "nonlinearity": "relu"},
     "projected": {"layers": 2, "projection_size": 3},
     "step": {"form": "step"},
     "gru-step": {"form": "step", "cell": "gru"},

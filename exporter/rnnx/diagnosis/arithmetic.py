@@ -1,7 +1,8 @@
 """One step of a cell in float64, as PyTorch computes it or as a backend that is wrong in a known way does.
 
-Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html and `GRUCell.html`; a GRU whose reset
-gate comes before the recurrent product: https://onnx.ai/onnx/operators/onnx__GRU.html, `linear_before_reset=0`.
+Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html, `GRUCell.html` and `RNNCell.html`;
+a GRU whose reset gate comes before the recurrent product: https://onnx.ai/onnx/operators/onnx__GRU.html,
+`linear_before_reset=0`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,26 +20,32 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class GateWeights:
-    """One layer in one direction by gate, in PyTorch's order: `w_ih (G, H, I)`, `w_hh (G, H, H)`, biases `(G, H)`."""
+    """One layer in one direction by gate, in PyTorch's order: `w_ih (G, H, I)`, `w_hh (G, H, P)`, biases `(G, H)`.
+
+    `w_hr (1, P, H)` projects an LSTM's h; None without projection, where P = H. `nonlinearity` is the function of the
+    candidate, which a plain RNN may have other than tanh.
+    """
 
     w_ih: Array
     w_hh: Array
     b_ih: Array
     b_hh: Array
+    w_hr: Array | None = None
+    nonlinearity: str = "tanh"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic:
     """How a step computes; the defaults are PyTorch's.
 
-    `gate`, `candidate` and `output` name functions of `ACTIVATIONS`: of the gates, of g or n, and of c. `clip` bounds
-    what goes into the gates and the candidate, `cell_clip` the cell state (the state of a GRU), `output_clip` the cell
-    state on its way into its tanh alone.
+    `gate`, `candidate` and `output` name functions of `ACTIVATIONS`: of the gates, of g or n (None: the weights' own
+    nonlinearity), and of c. `clip` bounds what goes into the gates and the candidate, `cell_clip` the cell state (the
+    state of a GRU or an RNN), `output_clip` the cell state on its way into its tanh alone.
     """
 
     reset_before: bool = False
     gate: str = "sigmoid"
-    candidate: str = "tanh"
+    candidate: str | None = None
     output: str = "tanh"
     clip: float = float("inf")
     cell_clip: float = float("inf")
@@ -53,16 +60,24 @@ class Arithmetic:
 PYTORCH = Arithmetic()
 
 
-def gate_weights(weights: DirectionWeights) -> GateWeights:
+def gate_weights(weights: DirectionWeights, nonlinearity: str = "tanh") -> GateWeights:
     """Weights by gate in float64; without bias, zeros."""
-    hidden = weights.w_hh.shape[1]
+    w_hr = weights.w_hr
+    hidden = weights.w_hh.shape[1] if w_hr is None else w_hr.shape[1]
 
     def by_gate(array: Array) -> Array:
         return array.astype(np.float64).reshape(-1, hidden, *array.shape[1:])
 
     none = np.zeros(weights.w_hh.shape[0])
     b_ih, b_hh = (none if bias is None else bias for bias in (weights.b_ih, weights.b_hh))
-    return GateWeights(w_ih=by_gate(weights.w_ih), w_hh=by_gate(weights.w_hh), b_ih=by_gate(b_ih), b_hh=by_gate(b_hh))
+    return GateWeights(
+        w_ih=by_gate(weights.w_ih),
+        w_hh=by_gate(weights.w_hh),
+        b_ih=by_gate(b_ih),
+        b_hh=by_gate(b_hh),
+        w_hr=None if w_hr is None else w_hr.astype(np.float64)[np.newaxis],
+        nonlinearity=nonlinearity,
+    )
 
 
 def product(x: Array, weight: Array) -> Array:
@@ -80,11 +95,15 @@ def input_sums(weights: GateWeights, x: Array, arithmetic: Arithmetic = PYTORCH)
 def next_state(
     weights: GateWeights, inputs: Array, h: Array, c: Array, arithmetic: Arithmetic = PYTORCH
 ) -> tuple[Array, Array]:
-    """The state after one step from the input's sums `(B, G, H)` and the state `(B, H)`; a GRU's c is as it was."""
+    """The state after one step from the input's sums `(B, G, H)` and h `(B, P)`, c `(B, H)`; c is an LSTM's."""
     recurrent = _rounded_product("states", h, weights.w_hh, arithmetic) + weights.b_hh
-    if weights.w_hh.shape[0] == 4:
-        return _lstm(inputs + recurrent, c, arithmetic)
-    return _gru(weights, inputs, recurrent, h, arithmetic), c
+    match weights.w_hh.shape[0]:
+        case 1:
+            return _rnn(weights, inputs + recurrent, arithmetic), c
+        case 3:
+            return _gru(weights, inputs, recurrent, h, arithmetic), c
+    h, c = _lstm(inputs + recurrent, c, arithmetic)
+    return h if weights.w_hr is None else _rounded_product("states", h, weights.w_hr, arithmetic)[:, 0], c
 
 
 def _rounded_product(operand: Operand, x: Array, weight: Array, how: Arithmetic) -> Array:
@@ -102,7 +121,7 @@ def _lstm(sums: Array, c: Array, how: Arithmetic) -> tuple[Array, Array]:
     sums = np.clip(how.rounded("gates", sums), -how.clip, how.clip)
     gate = ACTIVATIONS[how.gate]
     i, f, o = (how.rounded("gates", gate(sums[:, place])) for place in (0, 1, 3))
-    candidate = how.rounded("gates", ACTIVATIONS[how.candidate](sums[:, 2]))
+    candidate = how.rounded("gates", ACTIVATIONS[how.candidate or "tanh"](sums[:, 2]))
     c = how.rounded("cell", f * how.rounded("carried", c) + i * candidate)
     c = np.clip(c, -how.cell_clip, how.cell_clip)
     seen = np.clip(c, -how.output_clip, how.output_clip)
@@ -117,8 +136,15 @@ def _gru(weights: GateWeights, inputs: Array, recurrent: Array, h: Array, how: A
         last = inputs[:, 2] + product(r * h, weights.w_hh[2:])[:, 0] + weights.b_hh[2]
     else:
         last = inputs[:, 2] + r * recurrent[:, 2]
-    n = how.rounded("gates", ACTIVATIONS[how.candidate](np.clip(how.rounded("gates", last), -how.clip, how.clip)))
+    candidate = ACTIVATIONS[how.candidate or "tanh"]
+    n = how.rounded("gates", candidate(np.clip(how.rounded("gates", last), -how.clip, how.clip)))
     result = how.rounded("cell", (1 - z) * n + z * how.rounded("carried", h))
+    return np.clip(result, -how.cell_clip, how.cell_clip)
+
+
+def _rnn(weights: GateWeights, sums: Array, how: Arithmetic) -> Array:
+    sums = np.clip(how.rounded("gates", sums[:, 0]), -how.clip, how.clip)
+    result = how.rounded("cell", ACTIVATIONS[how.candidate or weights.nonlinearity](sums))
     return np.clip(result, -how.cell_clip, how.cell_clip)
 
 

@@ -147,7 +147,7 @@ def _misstepped(suspect: Suspect) -> _Named | None:
     stack = suspect.stack
     if stack is None:
         return None
-    faults = chain(step_faults(suspect.contract.cell, suspect.contract.directions), clip_faults(suspect))
+    faults = chain(step_faults(suspect.contract), clip_faults(suspect))
     if suspect.faulty:
         fitting = (_lifted(suspect, stack, fault, suspect.faulty) for fault in faults if _fits(suspect, stack, fault))
         return _held(suspect, _first(suspect, fitting))

@@ -58,19 +58,22 @@ class _Solved:
 def rows_needed(weights: GateWeights) -> int:
     """How many rows to observe for a fit that leaves enough of them to contradict it."""
     columns: int = weights.w_ih.shape[2] + weights.w_hh.shape[2] + 2
-    return 2 * columns + 16
+    seen = 2 if weights.nonlinearity == "relu" else 1  # about every other row is below zero, where it shows nothing
+    return seen * (2 * columns + 16)
 
 
 def wrong_units(weights: GateWeights, steps: CellSteps, limits: tuple[float, float]) -> tuple[int, ...]:
-    """The hidden units whose next state is wrong in some row."""
+    """The hidden units whose next state is wrong in some row; a projected h mixes the units, so c alone tells them."""
     h, c = steps.error(weights)
-    beyond = (h > limits[0]).any(axis=0) | (c > limits[1]).any(axis=0)
+    beyond = (c > limits[1]).any(axis=0)
+    if weights.w_hr is None:
+        beyond |= (h > limits[0]).any(axis=0)
     return tuple(int(unit) for unit in np.flatnonzero(beyond))
 
 
 def fit_gate(weights: GateWeights, steps: CellSteps, limits: tuple[float, float], unit: int) -> GateFit | None:
     """The gate whose weights alone explain a unit, with the least residual; None where no gate alone does."""
-    solve = _lstm_gates if weights.w_hh.shape[0] == 4 else _gru_gates
+    solve = {4: _lstm_gates, 3: _gru_gates, 1: _rnn_sum}[weights.w_hh.shape[0]]
     fits = []
     with np.errstate(all="ignore"):  # a wrong guess divides by zero and takes logarithms of negative numbers
         for gate, solved in solve(weights, steps, limits, unit):
@@ -86,8 +89,13 @@ def _lstm_gates(
     inputs, recurrent = _sums(weights, steps, unit)
     sums = inputs + recurrent
     i, f, o = (sigmoid(sums[:, gate]) for gate in (0, 1, 3))
-    g, c, next_h = np.tanh(sums[:, 2]), steps.c[:, unit].astype(np.float64), steps.next_h[:, unit].astype(np.float64)
-    right_c = f * c + i * g
+    g, c = np.tanh(sums[:, 2]), steps.c[:, unit].astype(np.float64)
+    if weights.w_hr is not None:
+        if steps.next_c is not None:
+            next_c = steps.next_c[:, unit].astype(np.float64)
+            yield from _gates_of_c((i, f, g), sums, c, next_c, np.ones_like(c))
+        return
+    next_h, right_c = steps.next_h[:, unit].astype(np.float64), f * c + i * g
     if steps.next_c is None:
         next_c, seen_by = np.arctanh(next_h / o), o * (1 - np.square(next_h / o))
         only_o = True
@@ -98,11 +106,32 @@ def _lstm_gates(
         value = next_h / np.tanh(right_c)
         yield 3, _solved_sigmoid(value, sums[:, 3], np.abs(np.tanh(right_c)))
     if steps.next_c is None or bool((np.abs(o * np.tanh(next_c) - next_h) <= 2 * limits[0]).all()):
-        yield 0, _solved_sigmoid((next_c - f * c) / g, sums[:, 0], np.abs(g) * seen_by)
-        yield 1, _solved_sigmoid((next_c - i * g) / c, sums[:, 1], np.abs(c) * seen_by)
-        value = (next_c - f * c) / i
-        slope = i * (1 - np.square(value)) * seen_by
-        yield 2, _Solved(off=np.arctanh(value) - sums[:, 2], steepness=slope, seen_by=i * seen_by)
+        yield from _gates_of_c((i, f, g), sums, c, next_c, seen_by)
+
+
+def _gates_of_c(
+    gates: tuple[Array, Array, Array], sums: Array, c: Array, next_c: Array, seen_by: Array
+) -> Iterator[tuple[int, _Solved]]:
+    """The gates that the cell state shows: i, f and g."""
+    i, f, g = gates
+    yield 0, _solved_sigmoid((next_c - f * c) / g, sums[:, 0], np.abs(g) * seen_by)
+    yield 1, _solved_sigmoid((next_c - i * g) / c, sums[:, 1], np.abs(c) * seen_by)
+    value = (next_c - f * c) / i
+    slope = i * (1 - np.square(value)) * seen_by
+    yield 2, _Solved(off=np.arctanh(value) - sums[:, 2], steepness=slope, seen_by=i * seen_by)
+
+
+def _rnn_sum(
+    weights: GateWeights, steps: CellSteps, limits: tuple[float, float], unit: int
+) -> Iterator[tuple[int, _Solved]]:
+    """A plain RNN's h is one function of one sum; a ReLU shows the sum where it is positive."""
+    inputs, recurrent = _sums(weights, steps, unit)
+    seen, right = steps.next_h[:, unit].astype(np.float64), (inputs + recurrent)[:, 0]
+    if weights.nonlinearity == "relu":
+        positive = (seen > 0).astype(np.float64)
+        yield 0, _Solved(off=seen - right, steepness=positive, seen_by=positive)
+    else:
+        yield 0, _Solved(off=np.arctanh(seen) - right, steepness=1 - np.square(seen), seen_by=np.ones_like(seen))
 
 
 def _gru_gates(
@@ -177,4 +206,4 @@ def _by_part(weights: GateWeights, delta: Array, *, gated: bool) -> dict[str, Ar
 
 def letter(weights: GateWeights, gate: int) -> str:
     """PyTorch's letter of a gate."""
-    return GATE_LETTERS["lstm" if weights.w_hh.shape[0] == 4 else "gru"][gate]
+    return GATE_LETTERS[{4: "lstm", 3: "gru", 1: "rnn"}[weights.w_hh.shape[0]]][gate]

@@ -79,7 +79,8 @@ def rounding_fault(stack: Stack, rounding: Rounding) -> Fault:
     """A model that rounds at every place."""
     rounded: dict[Place, GateWeights] = {}
     for place, own in stack.items():
-        matrices = {name: rounding.of_weight(getattr(own, name)) for name in ("w_ih", "w_hh")}
+        names = ("w_ih", "w_hh") if own.w_hr is None else ("w_ih", "w_hh", "w_hr")
+        matrices: dict[str, Any] = {name: rounding.of_weight(getattr(own, name)) for name in names}
         rounded[place] = own if rounding.pairs_saturate else replace(own, **matrices)
     return Fault(stack=rounded, arithmetic=dict.fromkeys(stack, Arithmetic(rounding=rounding)))
 

@@ -49,10 +49,10 @@ class Fault:
 SOUND = Fault()
 
 
-def stack_of(weights: RecurrentWeights) -> Stack:
-    """The weights of every place in float64."""
+def stack_of(weights: RecurrentWeights, contract: Contract) -> Stack:
+    """The weights of every place in float64, with the nonlinearity that only the contract knows."""
     return {
-        (layer, direction): gate_weights(own)
+        (layer, direction): gate_weights(own, contract.nonlinearity or "tanh")
         for layer, directions in enumerate(weights.directions)
         for direction, own in enumerate(directions)
     }
@@ -67,11 +67,13 @@ def simulate(stack: Stack, contract: Contract, feeds: Feeds, fault: Fault = SOUN
     sequence = x[np.newaxis] if contract.form == "step" else x.swapaxes(0, 1) if contract.batch_first else x
     time, batch = sequence.shape[:2]
     lengths = np.asarray(feeds.get("lengths", np.full(batch, time)))
-    shape = (contract.layers * contract.directions, batch, contract.hidden_size)
+    rows = contract.layers * contract.directions
+    shapes = {"h0": (rows, batch, contract.projection_size), "c0": (rows, batch, contract.hidden_size)}
     h0, c0 = (
-        feeds[name].astype(np.float64).reshape(shape) if name in feeds else np.zeros(shape) for name in ("h0", "c0")
+        feeds[name].astype(np.float64).reshape(shape) if name in feeds else np.zeros(shape)
+        for name, shape in shapes.items()
     )
-    hn, cn = np.empty(shape), np.empty(shape)
+    hn, cn = np.empty_like(h0), np.empty_like(c0)
     for layer in range(contract.layers):
         wiring = fault.wiring if fault.wiring.layers is None or layer in fault.wiring.layers else Wiring()
         halves = []

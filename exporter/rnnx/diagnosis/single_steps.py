@@ -5,7 +5,7 @@ is judged by itself, whatever the cells below it do wrong.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class CellSteps:
-    """One step of one cell over N rows: `x (N, I)`, `h`, `c`, `next_h` and, where it is seen, `next_c (N, H)`."""
+    """One step of one cell over N rows: `x (N, I)`, `h`, `c`, `next_h (N, P)`, `next_c (N, H)` where it is seen."""
 
     x: Array
     h: Array
@@ -31,9 +31,9 @@ class CellSteps:
     next_c: Array | None
 
     def error(self, weights: GateWeights, how: Arithmetic = PYTORCH) -> tuple[Array, Array]:
-        """How far the seen states are from those of `weights`, h and c `(N, H)`; zeros for a c that is not seen."""
+        """How far the seen states are from those of `weights`, h `(N, P)` and c `(N, H)`; zeros for a c not seen."""
         h, c = next_state(weights, input_sums(weights, self.x, how), self.h, self.c, how)
-        return np.abs(self.next_h - h), np.zeros_like(h) if self.next_c is None else np.abs(self.next_c - c)
+        return np.abs(self.next_h - h), np.zeros_like(c) if self.next_c is None else np.abs(self.next_c - c)
 
 
 def observe_steps(
@@ -47,7 +47,8 @@ def observe_steps(
     places = contract.layers * contract.directions
     h = chance.uniform(-1, 1, (places, rows, contract.projection_size)).astype(np.float32)
     # away from zero, so that what a forget gate does to c is seen
-    c = (chance.uniform(0.5, 1, h.shape) * chance.choice([-1, 1], h.shape)).astype(np.float32)
+    shape = (places, rows, contract.hidden_size)
+    c = (chance.uniform(0.5, 1, shape) * chance.choice([-1, 1], shape)).astype(np.float32)
     if not contract.state_inputs:
         h, c = np.zeros_like(h), np.zeros_like(c)
     answer = prober.ask_rows(feeds_of(contract, x, h, c))
@@ -60,7 +61,7 @@ def observe_steps(
 
 
 def feeds_of(contract: Contract, x: Array, h: Array, c: Array) -> dict[str, Array]:
-    """The contract's inputs from `x (T, B, I)` and the states `(L·D, B, H)`; every row has the full time."""
+    """The contract's inputs from `x (T, B, I)` and the states `(L·D, B, P)`, `(L·D, B, H)`; rows have the full time."""
     time, batch = x.shape[:2]
     cell = contract.form != "encoder"
     values = {
@@ -74,7 +75,10 @@ def feeds_of(contract: Contract, x: Array, h: Array, c: Array) -> dict[str, Arra
 
 def rounding_limits(contract: Contract, precision: str, weights: GateWeights, steps: CellSteps) -> tuple[float, float]:
     """The largest errors of the next h and c that are rounding, by the precision's tolerance for one step."""
-    single = GateWeights(**{name: value.astype(np.float32) for name, value in vars(weights).items()})
+    arrays: dict[str, Any] = {
+        name: value.astype(np.float32) for name, value in vars(weights).items() if isinstance(value, np.ndarray)
+    }
+    single = replace(weights, **arrays)
     exact = next_state(weights, input_sums(weights, steps.x.astype(np.float64)), steps.h, steps.c)
     x, h, c = (value.astype(np.float32) for value in (steps.x, steps.h, steps.c))
     rounded = next_state(single, input_sums(single, x), h, c)
@@ -111,9 +115,11 @@ def _seen_states(contract: Contract, values: Mapping[str, Array]) -> tuple[dict[
     places, rows = contract.layers * contract.directions, range(contract.layers * contract.directions)
     if contract.form == "unrolled" and contract.steps != 1:
         return ({0: values["output"][0]} if "output" in values else {}), {}
-    lead = (places, -1, contract.hidden_size)
-    h = dict(zip(rows, values["hn"].reshape(lead), strict=True)) if "hn" in values else {}
-    c = dict(zip(rows, values["cn"].reshape(lead), strict=True)) if "cn" in values else {}
+    widths = {"hn": contract.projection_size, "cn": contract.hidden_size}
+    h, c = (
+        dict(zip(rows, values[name].reshape(places, -1, width), strict=True)) if name in values else {}
+        for name, width in widths.items()
+    )
     if not h and "output" in values:
         output = values["output"][:, 0] if contract.batch_first else values["output"][0]
         halves = np.split(output, contract.directions, axis=-1)
@@ -129,9 +135,10 @@ def _with_second_steps(
     That is possible for the lowest layer, and for every layer of a stack without a backward direction.
     """
     contract = prober.contract
-    zeros = np.zeros((contract.layers * contract.directions, len(first), contract.hidden_size), np.float32)
-    both = prober.ask_rows(feeds_of(contract, np.stack([first, second]), zeros, zeros))
-    last = prober.ask_rows(feeds_of(contract, second[np.newaxis], zeros, zeros))
+    lead = (contract.layers * contract.directions, len(first))
+    zeros = [np.zeros((*lead, width), np.float32) for width in (contract.projection_size, contract.hidden_size)]
+    both = prober.ask_rows(feeds_of(contract, np.stack([first, second]), *zeros))
+    last = prober.ask_rows(feeds_of(contract, second[np.newaxis], *zeros))
     if not (both and last and {"hn", "cn"} >= {spec.name for spec in contract.outputs} - {"output"}):
         return found
     after, c_after = _seen_states(contract, both.values)

@@ -18,7 +18,7 @@ _FEW_ROWS = 4
 
 def last_states(suspect: Suspect) -> Iterator[Hypothesis]:
     """hn and cn exchanged, or their rows in another order; needs the truth alone."""
-    if suspect.contract.cell == "lstm":
+    if _can_be_swapped(suspect):
         yield Hypothesis(
             cause="states-swapped", detail="hn holds the cell state and cn the hidden state", predict=_exchanged
         )
@@ -44,7 +44,7 @@ def first_states(suspect: Suspect) -> Iterator[Hypothesis]:
 def _feedings(suspect: Suspect) -> Iterator[tuple[str, str, Callable[[Feeds], Feeds]]]:
     contract = suspect.contract
     names = ("h0", "c0") if contract.cell == "lstm" else ("h0",)
-    if contract.cell == "lstm":
+    if _can_be_swapped(suspect):
         yield "states-swapped", "h0 is taken for c0 and c0 for h0", _swapped
     for chosen in (names, *((name,) for name in names if len(names) > 1)):
         yield "state-ignored", " and ".join(chosen), _zeroed(chosen, None)
@@ -68,6 +68,12 @@ def _orders(rows: int, directions: int) -> Iterator[tuple[int, ...]]:
     yield from found
     if rows > 1:
         yield (0,) * rows  # the first layer's state for every layer
+
+
+def _can_be_swapped(suspect: Suspect) -> bool:
+    """Whether there is a c of h's width, which with a projection it has not."""
+    contract = suspect.contract
+    return contract.cell == "lstm" and contract.projection_size == contract.hidden_size
 
 
 def _swapped(feeds: Feeds) -> Feeds:

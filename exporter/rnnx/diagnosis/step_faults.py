@@ -3,17 +3,21 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 
 from rnnx.diagnosis.arithmetic import ACTIVATIONS, PYTORCH, Arithmetic, GateWeights
 from rnnx.diagnosis.simulation import Place, Stack
 from rnnx.weights import ONNX_GATE_ORDER
+from rnnx_runtime.contract import Contract
 
-GATE_LETTERS = {"lstm": "ifgo", "gru": "rzn"}
-"""PyTorch's gates in their order."""
+GATE_LETTERS = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
+"""PyTorch's gates in their order; a plain RNN has the one sum that becomes h."""
 
 PARTS = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
+
+_KEYS = {**PARTS, "w_hr": "weight_hr"}
 
 Edit = Callable[[Stack, Place], GateWeights]
 """A cell's weights as a fault leaves them."""
@@ -30,8 +34,9 @@ class StepFault:
     gate: str | None = None
 
 
-def step_faults(cell: str, directions: int) -> Iterator[StepFault]:
+def step_faults(contract: Contract) -> Iterator[StepFault]:
     """Every known fault of a step, from the specific to the general."""
+    cell = contract.cell
     yield from _gate_orders(cell)
     if cell == "gru":
         yield StepFault(
@@ -40,17 +45,17 @@ def step_faults(cell: str, directions: int) -> Iterator[StepFault]:
             arithmetic=Arithmetic(reset_before=True),
             gate="n",
         )
-    else:
+    if cell == "lstm":
         detail = "f is 1 - i, so that f's own weights are not used"
         yield StepFault(cause="input-forget", detail=detail, edit=_changed(_coupled), gate="f")
     yield from _biases()
-    if directions == 2:
+    if contract.directions == 2:
         yield StepFault(cause="directions-swapped", detail="each has the other's weights", edit=_other_direction)
         yield StepFault(cause="directions-swapped", detail="both have the forward weights", edit=_always(0))
         yield StepFault(cause="directions-swapped", detail="both have the backward weights", edit=_always(1))
     yield from _transposes()
-    yield from _activations(cell)
-    yield from _whole_matrices()
+    yield from _nonlinearities(contract.nonlinearity or "tanh") if cell == "rnn" else _activations(cell)
+    yield from _whole_matrices(projected=contract.projection_size != contract.hidden_size)
 
 
 def _gate_orders(cell: str) -> Iterator[StepFault]:
@@ -117,7 +122,14 @@ def _activations(cell: str) -> Iterator[StepFault]:
             yield StepFault(cause="wrong-activation", detail=detail, arithmetic=Arithmetic(gate=name))
 
 
-def _whole_matrices() -> Iterator[StepFault]:
+def _nonlinearities(own: str) -> Iterator[StepFault]:
+    for name in ACTIVATIONS:
+        if name != own:
+            detail = f"{name} in place of {own}"
+            yield StepFault(cause="wrong-activation", detail=detail, arithmetic=Arithmetic(candidate=name))
+
+
+def _whole_matrices(*, projected: bool) -> Iterator[StepFault]:
     """Edits of a weight that are the same in all its gates; a fault in one gate is found by its pre-activations."""
     edits: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "all zeros": np.zeros_like,
@@ -130,7 +142,7 @@ def _whole_matrices() -> Iterator[StepFault]:
         "rows in reverse order within each gate": lambda weight: weight[:, ::-1],
     }
     for detail, change in edits.items():
-        for parts in (("w_ih",), ("w_hh",), ("w_ih", "w_hh")):
+        for parts in (("w_ih",), ("w_hh",), ("w_ih", "w_hh"), *((("w_hr",),) if projected else ())):
             yield StepFault(
                 cause="weight-fault", detail=f"{_named(parts)}: {detail}", edit=_changed(_with(parts, change))
             )
@@ -149,7 +161,11 @@ def _transposed(parts: Sequence[str]) -> Callable[[GateWeights], GateWeights]:
 
 
 def _with(parts: Sequence[str], change: Callable[[np.ndarray], np.ndarray]) -> Callable[[GateWeights], GateWeights]:
-    return lambda own: replace(own, **{name: change(getattr(own, name)) for name in parts})
+    def changed(own: GateWeights) -> GateWeights:
+        values: dict[str, Any] = {name: change(getattr(own, name)) for name in parts}
+        return replace(own, **values)
+
+    return changed
 
 
 def _changed(change: Callable[[GateWeights], GateWeights]) -> Edit:
@@ -174,4 +190,4 @@ def _always(direction: int) -> Edit:
 
 
 def _named(parts: Sequence[str]) -> str:
-    return "all weights and biases" if len(parts) == len(PARTS) else " and ".join(PARTS[name] for name in parts)
+    return "all weights and biases" if len(parts) == len(PARTS) else " and ".join(_KEYS[name] for name in parts)

@@ -100,7 +100,7 @@ def read_suspect(
         prober=prober,
         row=row,
         observations=observe(prober, row, truth),
-        stack=stack_of(weights) if weights else None,
+        stack=stack_of(weights, prober.contract) if weights else None,
         module=weights.module if weights else None,
         model=model,
     )

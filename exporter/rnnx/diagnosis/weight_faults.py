@@ -87,7 +87,7 @@ def repaired(weights: GateWeights, fits: Sequence[GateFit]) -> GateWeights:
         for name, delta in fit.by_part.items():
             row = np.where(_is_sure(fit, name), delta, 0)
             parts[name][fit.gate, fit.unit] += row if parts[name].ndim == 3 else row[0]
-    return GateWeights(**parts)
+    return replace(weights, **parts)
 
 
 def described(weights: GateWeights, fits: Sequence[GateFit], keys: Mapping[str, str]) -> str:

@@ -23,7 +23,7 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
             if is_onnx(node, "Loop"):
                 yield from _loop(part.scope, node, _body(model, node))
             elif is_onnx(node, "Scan"):
-                yield from _scan(node, _steps(_body(model, node)))
+                yield _scan(node, _body(model, node))
 
 
 def _body(model: ExaminedModel, node: NodeProto) -> ExaminedScope:
@@ -101,13 +101,22 @@ def _fixed_steps(scope: Scope, node: NodeProto) -> Iterator[Finding]:
         )
 
 
-def _scan(node: NodeProto, steps: tuple[str, ...]) -> Iterator[Finding]:
-    body = f"its body is one {steps[0]} step" if steps else "its body is a recurrence of its own"
-    yield Finding(
+def _scan(node: NodeProto, body: ExaminedScope) -> Finding:
+    steps, projected = _steps(body), _projects(body.scope)
+    does = f"its body is one {steps[0]} step" if steps else "its body is a recurrence of its own"
+    does += " with a projection" * projected
+    faster = "nothing for TensorRT; for ONNX Runtime a fused node is faster"
+    return Finding(
         rule="scan",
         severity="info",
         node=shown(node),
-        message=f"{body}: TensorRT runs it as fast as a fused node (2 launches a step), ONNX Runtime runs the body "
+        message=f"{does}: TensorRT runs it as fast as a fused node (2 launches a step), ONNX Runtime runs the body "
         "node by node, and float32 rounding differs from the fused kernel's",
-        fix="nothing for TensorRT; for ONNX Runtime a fused node is faster",
+        fix="nothing: no ONNX operator has a projection" if projected else faster,
     )
+
+
+def _projects(body: Scope) -> bool:
+    """Whether an LSTM's h goes through a product within its own step."""
+    states = [name for cell in written_cells(body) if cell.operator == "LSTM" for name in cell.node.output]
+    return any(is_onnx(node, "MatMul", "Gemm") for name in states for node in body.readers.get(name, ()))

@@ -12,7 +12,7 @@ from rnnx_runtime.state import DeviceTensor, State
 
 Array = NDArray[Any]
 
-_KEPT = ("cell", "input_size", "hidden_size", "projection_size", "layers", "directions")
+_KEPT = ("cell", "nonlinearity", "input_size", "hidden_size", "projection_size", "layers", "directions")
 """What a new version of a model must share with the old one, for the streams' states to go on."""
 
 

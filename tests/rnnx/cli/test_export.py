@@ -191,3 +191,11 @@ def test_an_interrupt_leaves_the_old_model_and_nothing_else(cell: Path) -> None:
     assert process.returncode == 130
     assert out == b""
     assert {path: path.read_bytes() for path in cell.parent.iterdir()} == before
+
+
+def test_a_plain_rnns_nonlinearity_is_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file(nn.RNN(3, 5, nonlinearity="relu").state_dict(), tmp_path / "rnn.safetensors")
+    target = tmp_path / "model.onnx"
+    assert export(monkeypatch, tmp_path / "rnn.safetensors", "-o", target, "--nonlinearity", "relu") == 0
+    with rnnx_runtime.load(target) as session:
+        assert session.spec.nonlinearity == "relu"

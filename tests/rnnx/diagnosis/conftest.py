@@ -12,12 +12,12 @@ from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import SOUND, Fault, Stack, simulate, stack_of
 from rnnx.diagnosis.suspect import Suspect, read_suspect
 from rnnx.parity import ParityRow, compare
-from rnnx.recurrence import RecurrentModule
+from rnnx.recurrence import GATES, RecurrentModule
 from rnnx.reference import evaluate
 from rnnx.truth import CaseTruth
 from rnnx.weights import DirectionWeights, RecurrentWeights
 from rnnx_runtime import Contract
-from rnnx_runtime.contract import CellKind, Form, Source, TensorSpec
+from rnnx_runtime.contract import CellKind, Form, Nonlinearity, Source, TensorSpec
 from rnnx_runtime.errors import BackendError
 
 Array = NDArray[Any]
@@ -36,7 +36,7 @@ class Model:
 
     @property
     def stack(self) -> Stack:
-        return stack_of(self.weights)
+        return stack_of(self.weights, self.contract)
 
     def compute(self, fault: Fault = SOUND) -> Compute:
         """The model's outputs with a fault, as a backend computes them."""
@@ -62,19 +62,22 @@ def model(
     lengths: bool = False,
     batch_first: bool = False,
     state_inputs: bool = True,
+    projection: int = HIDDEN,
+    nonlinearity: Nonlinearity | None = None,
     seed: int = 0,
 ) -> Model:
     """A model with weights uniform in ±1/√H, as PyTorch's own are before training."""
     chance = np.random.default_rng(seed)
-    gates = 4 if cell == "lstm" else 3
+    rows = GATES[cell] * HIDDEN
 
     def direction(width: int) -> DirectionWeights:
-        shapes = ((gates * HIDDEN, width), (gates * HIDDEN, HIDDEN), (gates * HIDDEN,), (gates * HIDDEN,))
+        shapes = ((rows, width), (rows, projection), (rows,), (rows,), (projection, HIDDEN))
         values = [chance.uniform(-1, 1, shape).astype(np.float32) / np.float32(HIDDEN**0.5) for shape in shapes]
-        return DirectionWeights(w_ih=values[0], w_hh=values[1], b_ih=values[2], b_hh=values[3])
+        w_ih, w_hh, b_ih, b_hh, w_hr = values
+        return DirectionWeights(w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, w_hr=None if projection == HIDDEN else w_hr)
 
     stack = tuple(
-        tuple(direction(INPUT if layer == 0 else directions * HIDDEN) for _ in range(directions))
+        tuple(direction(INPUT if layer == 0 else directions * projection) for _ in range(directions))
         for layer in range(layers)
     )
     module = RecurrentModule(
@@ -83,7 +86,7 @@ def model(
         is_cell=form != "encoder",
         input_size=INPUT,
         hidden_size=HIDDEN,
-        projection_size=HIDDEN,
+        projection_size=projection,
         layers=layers,
         directions=directions,
         bias=True,
@@ -93,9 +96,10 @@ def model(
     contract = Contract(
         form=form,
         cell=cell,
+        nonlinearity=(nonlinearity or "tanh") if cell == "rnn" else None,
         input_size=INPUT,
         hidden_size=HIDDEN,
-        projection_size=HIDDEN,
+        projection_size=projection,
         layers=layers,
         directions=directions,
         steps=4 if form == "unrolled" else None,

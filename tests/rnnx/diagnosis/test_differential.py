@@ -263,3 +263,60 @@ def test_a_row_of_no_failure_has_nothing_to_name() -> None:
     row = ParityRow(backend="ort-cpu", status="fail", precision="float32")
     found = diagnose(FakeBackend(made.compute()), row, truth, made.contract, made.weights, outputs=specs)
     assert found.cause is None
+
+
+RNN, RELU = model("rnn", 2), model("rnn", 2, nonlinearity="relu")
+PROJECTED = model("lstm", 2, 2, lengths=True, projection=4)
+
+
+@pytest.mark.parametrize(
+    ("made", "candidate", "says"),
+    [
+        pytest.param(RNN, "relu", "relu in place of tanh", id="tanh"),
+        pytest.param(RELU, "tanh", "tanh in place of relu", id="relu"),
+    ],
+)
+def test_a_plain_rnns_nonlinearity_is_named(made: Model, candidate: str, says: str) -> None:
+    found = _diagnosed(made, made.compute(Fault(arithmetic=dict.fromkeys(made.stack, Arithmetic(candidate=candidate)))))
+    assert found.cause == "wrong-activation"
+    assert says in found.summary
+
+
+def test_a_projection_of_another_order_is_named() -> None:
+    own = PROJECTED.stack[1, 0]
+    assert own.w_hr is not None
+    wrong = replace(own, w_hr=own.w_hr[:, ::-1])
+    found = _diagnosed(PROJECTED, PROJECTED.compute(Fault(stack={(1, 0): wrong})))
+    assert found.cause == "weight-fault"
+    assert "weight_hr: rows in reverse order" in found.summary
+    assert found.location is not None
+    assert (found.location.layer, found.location.direction) == (1, "forward")
+
+
+@pytest.mark.parametrize(
+    ("made", "cause"),
+    [
+        pytest.param(PROJECTED, "gate-order", id="projected-gates"),
+        pytest.param(PROJECTED, "bias-dropped", id="projected-bias"),
+        pytest.param(RNN, "bias-dropped", id="rnn-bias"),
+    ],
+)
+def test_a_fault_of_every_kinds_weights_is_named(made: Model, cause: str) -> None:
+    own = made.stack[0, 0]
+    order = [0, 2, 1, 3]
+    wrong = (
+        replace(own, w_ih=own.w_ih[order], w_hh=own.w_hh[order], b_ih=own.b_ih[order], b_hh=own.b_hh[order])
+        if cause == "gate-order"
+        else replace(own, b_ih=0 * own.b_ih)
+    )
+    assert _diagnosed(made, made.compute(Fault(stack={(0, 0): wrong}))).cause == cause
+
+
+@pytest.mark.parametrize("made", [RNN, RELU, PROJECTED, model("lstm", projection=4, state_inputs=False)])
+def test_what_no_cause_explains_is_located_in_every_kind(made: Model) -> None:
+    def compute(feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        return {name: value + np.cos(7 * value) / 9 for name, value in made.compute()(feeds).items()}
+
+    found = _diagnosed(made, compute)
+    assert found.cause is None
+    assert found.location is not None

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import Fault
 from rnnx.diagnosis.single_steps import CellSteps, observe_steps, rounding_limits
 from rnnx.diagnosis.weight_faults import described, repaired
+from rnnx.recurrence import GATES
 
 KEYS = {"w_ih": "weight_ih_l0", "w_hh": "weight_hh_l0", "b_ih": "bias_ih_l0", "b_hh": "bias_hh_l0"}
 MODELS = {
@@ -17,12 +19,16 @@ MODELS = {
     "gru": model("gru"),
     "lstm-unrolled": model("lstm", form="unrolled"),
     "gru-step": model("gru", form="step"),
+    "rnn": model("rnn"),
+    "rnn-relu-step": model("rnn", form="step", nonlinearity="relu"),
 }
+SEVERAL_GATES = [name for name, made in MODELS.items() if made.contract.cell != "rnn"]
+PROJECTED = model("lstm", projection=4)
 
 
 def _broken(made: Model, change: Callable[[GateWeights], None]) -> GateWeights:
     own = made.stack[0, 0]
-    copy = GateWeights(**{name: value.copy() for name, value in vars(own).items()})
+    copy = deepcopy(own)
     change(copy)
     return copy
 
@@ -37,7 +43,7 @@ def _seen(made: Model, wrong: GateWeights) -> tuple[CellSteps, tuple[float, floa
 CASES = [
     (name, gate, part)
     for name, made in MODELS.items()
-    for gate in range(4 if made.contract.cell == "lstm" else 3)
+    for gate in range(GATES[made.contract.cell])
     for part in ("w_ih", "w_hh")
 ]
 
@@ -104,7 +110,7 @@ def test_a_grus_candidate_tells_its_biases_apart() -> None:
     assert described(own, [fit], KEYS).startswith("bias_hh_l0, gate n, row 13")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SEVERAL_GATES)
 def test_two_gates_wrong_at_once_are_not_one(name: str) -> None:
     made = MODELS[name]
 
@@ -114,3 +120,21 @@ def test_two_gates_wrong_at_once_are_not_one(name: str) -> None:
 
     steps, limits = _seen(made, _broken(made, both))
     assert fit_gate(made.stack[0, 0], steps, limits, 2) is None
+
+
+@pytest.mark.parametrize("gate", [0, 1, 2])
+def test_the_cell_state_tells_the_gates_of_a_projected_lstm(gate: int) -> None:
+    own = PROJECTED.stack[0, 0]
+    wrong = _broken(PROJECTED, lambda copy: copy.w_hh.__setitem__((gate, 2, 3), 0.9))
+    steps, limits = _seen(PROJECTED, wrong)
+    assert wrong_units(own, steps, limits) == (2,)
+    fit = fit_gate(own, steps, limits, 2)
+    assert fit is not None
+    assert (fit.gate, fit.unit) == (gate, 2)
+    np.testing.assert_allclose(repaired(own, [fit]).w_hh, wrong.w_hh, atol=1e-4)
+
+
+def test_what_only_a_projected_h_shows_is_no_units_fault() -> None:
+    wrong = _broken(PROJECTED, lambda copy: copy.w_hh.__setitem__((3, 2, 3), 0.9))
+    steps, limits = _seen(PROJECTED, wrong)
+    assert wrong_units(PROJECTED.stack[0, 0], steps, limits) == ()

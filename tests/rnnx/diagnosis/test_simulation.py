@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ MODELS = {
     "gru-zero-start": model("gru", 2, state_inputs=False),
     "lstm-step": model("lstm", form="step"),
     "gru-unrolled": model("gru", form="unrolled"),
+    "lstm-projected-2-bi-lengths": model("lstm", 2, 2, lengths=True, projection=4),
+    "rnn-2-bi": model("rnn", 2, 2),
+    "rnn-relu-unrolled": model("rnn", form="unrolled", nonlinearity="relu"),
 }
 
 
@@ -30,6 +34,9 @@ def test_without_a_fault_it_is_the_reference(made: Model) -> None:
         np.testing.assert_allclose(simulate(made.stack, made.contract, feeds)[name], value, atol=1e-12)
 
 
+CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
+
+
 def _own(module: nn.Module) -> DirectionWeights:
     values = {key: value.detach().numpy() for key, value in module.named_parameters()}
     return DirectionWeights(
@@ -37,10 +44,10 @@ def _own(module: nn.Module) -> DirectionWeights:
     )
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_step_is_pytorchs(cell: CellKind) -> None:
     torch.manual_seed(0)
-    module = (nn.LSTMCell if cell == "lstm" else nn.GRUCell)(4, 3)
+    module = CELLS[cell](4, 3)
     x, h, c = torch.randn(2, 4), torch.randn(2, 3), torch.randn(2, 3)
     weights = gate_weights(_own(module))
     got = next_state(weights, input_sums(weights, x.double().numpy()), h.numpy(), c.numpy())

@@ -62,7 +62,7 @@ def test_a_trap_is_named(name: str, cause: str, says: str) -> None:
     weights, contract = _weights(trap), trap.contract
     dtype = "float64" if name == "float64" else "float32"
     outputs = [replace(spec, dtype=dtype) for spec in contract.outputs]
-    truth = _truth(stack_of(weights), contract)
+    truth = _truth(stack_of(weights, contract), contract)
     file = OnnxFile(path=Path("trap.onnx"), contract=contract, data=trap.model.SerializeToString(), external_data=None)
     candidate = NetworkCandidate(file, contract, flavor="tensorrt-rtx")
     row = compare(candidate, truth, contract, "float32", outputs=outputs)

@@ -104,6 +104,7 @@ def test_a_stream_of_steps_equals_the_whole_sequence(tmp_path: Path) -> None:
             np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
     assert state is not None
     assert state.c is not None
+    assert last.c is not None
     np.testing.assert_allclose(state.c, last.c, rtol=0, atol=1e-6)
 
 

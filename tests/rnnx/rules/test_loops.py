@@ -100,3 +100,14 @@ def test_a_scan_is_told_with_what_it_holds(told: Told) -> None:
     (found,) = told(text, *RULES)
     assert (found.rule, found.severity, found.node) == ("scan", "info", "Scan 'steps'")
     assert "one LSTM step" in found.message
+
+
+def test_a_scan_with_a_projection_has_no_fused_node(told: Told) -> None:
+    body = LSTM_STEP + "\n    p2 = MatMul (h2, r)"
+    text = f"""g (float[T,B,5] x, float[32,5] w, float[32] b, float[8,4] r, float[B,4] h0, float[B,8] c0)
+        => (float[B,4] hn) {{
+        [steps] hn, cn = Scan (h0, c0, x) <num_scan_inputs = 1, body = body
+            (float[B,4] h, float[B,8] c, float[B,5] xt) => (float[B,4] p2, float[B,8] c2) {{ {body} }}> }}"""
+    (found,) = told(text, *RULES)
+    assert "one LSTM step with a projection" in found.message
+    assert found.fix == "nothing: no ONNX operator has a projection"
