@@ -6,6 +6,7 @@ from typing import Any
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from rnnx.model_export.opaque_layers import DOMAIN
 from rnnx.model_export.recurrence_nodes import RecurrenceNode
 from rnnx_runtime.model_contract import StatePair
 
@@ -21,10 +22,13 @@ _SHAPING = frozenset((
 
 def lengths_inputs(program: ExportedProgram, names: Sequence[str], recurrences: Sequence[RecurrenceNode]) -> list[str]:
     """The inputs that reach a recurrent layer as its lengths."""
-    by_node = dict(zip(program.graph_signature.user_inputs, names, strict=True))
     given: list[Any] = [own.node.args[0][3] for own in recurrences]  # type: ignore[index, union-attr]
-    found = {node.name for own in given if isinstance(own, Node) for node in _origins(own, None)}
-    return [name for node, name in by_node.items() if node in found]
+    return _reached(program, names, [node for node in given if isinstance(node, Node)])
+
+
+def state_inputs(program: ExportedProgram, names: Sequence[str], recurrences: Sequence[RecurrenceNode]) -> list[str]:
+    """The inputs that reach a recurrent layer as its h0 or c0."""
+    return _reached(program, names, [node for own in recurrences for node in own.states])
 
 
 def state_pairs(
@@ -37,28 +41,50 @@ def state_pairs(
     calls = {own.node: own for own in recurrences}
     pairs: dict[str, str] = {}
     for node, output in by_output.items():
-        for origin in _origins(nodes[node], calls):
+        for origin in _states_before(nodes[node], calls):
             name = by_input.get(origin.name)
-            if name is not None and name not in pairs and _alike(origin, nodes[node]) and origin is not nodes[node]:
+            if name is not None and name not in pairs and _alike(origin, nodes[node]):
                 pairs[name] = output
                 break
     return tuple(StatePair(input=name, output=output) for name, output in pairs.items())
 
 
-def _origins(node: Node, calls: dict[Node, RecurrenceNode] | None) -> Iterator[Node]:
-    """The placeholders that a value consists of, through shaping alone; with `calls` through a layer's states too."""
+def _reached(program: ExportedProgram, names: Sequence[str], nodes: Sequence[Node]) -> list[str]:
+    by_node = dict(zip(program.graph_signature.user_inputs, names, strict=True))
+    found = {origin.name for node in nodes for origin in _sources(node) if origin.op == "placeholder"}
+    return [name for node, name in by_node.items() if node in found]
+
+
+def _states_before(node: Node, calls: dict[Node, RecurrenceNode]) -> Iterator[Node]:
+    """The placeholders that a result's state had before one or more calls of layers, one after another."""
+    waiting, seen = [node], set[Node]()
+    while waiting:
+        for source in _sources(waiting.pop(0)):
+            if source in seen or _name(source) != "getitem" or source.args[0] not in calls:
+                continue
+            seen.add(source)
+            before = _state_before(source, calls[source.args[0]])
+            waiting += before
+            yield from (origin for state in before for origin in _sources(state) if origin.op == "placeholder")
+
+
+def _sources(node: Node) -> Iterator[Node]:
+    """Where the parts of a value come from: the first nodes on the way back that do more than move values."""
     seen, waiting = set[Node](), [node]
     while waiting:
         own = waiting.pop(0)
         if own in seen:
             continue
         seen.add(own)
-        if own.op == "placeholder":
-            yield own
-        elif _name(own) == "getitem" and own.args[0] in (calls or ()):
-            waiting += _state_before(own, (calls or {})[own.args[0]])  # type: ignore[index]
-        elif _name(own) in _SHAPING:
+        moves = _name(own) in _SHAPING and not (_name(own) == "getitem" and _is_call(own.args[0]))
+        if moves:
             waiting += own.all_input_nodes
+        else:
+            yield own
+
+
+def _is_call(node: Any) -> bool:
+    return isinstance(node, Node) and node.kwargs.get("domain") == DOMAIN
 
 
 def _state_before(getter: Node, call: RecurrenceNode) -> list[Node]:

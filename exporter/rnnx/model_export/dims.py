@@ -114,11 +114,37 @@ def _by_order(size: Size, ordered: list[sympy.Symbol]) -> list[sympy.Symbol]:
     return [symbol for symbol in ordered if symbol in symbols]
 
 
+def axes_to_fix(
+    program: ExportedProgram,
+    inputs: Mapping[str, Sequence[Size]],
+    recurrences: Sequence[RecurrenceNode],
+    states: Sequence[str],
+) -> set[tuple[str, int]]:
+    """The free axes, by input and place, that no batch and no time can be, for the model wants one size there.
+
+    A trace that takes a size of one for any size leaves an axis that must be one a range of 1 to 2 in place of a
+    number. And a state of several layers that `forward` takes apart (`h[0]`, `h[1]`) has as many as it takes.
+    """
+    sizes = [size for own in recurrences for size in (own.batch, own.time) if size is not None]
+    moving = {symbol for size in sizes for symbol in expression_of(size).free_symbols}
+    return {
+        (name, axis)
+        for name, shape in inputs.items()
+        for axis, size in enumerate(shape)
+        if isinstance(expression_of(size), sympy.Symbol) and expression_of(size) not in moving
+        if name in states or expression_of(size) in _bounded(program)
+    }
+
+
+def _bounded(program: ExportedProgram) -> set[Any]:
+    return {symbol for symbol, bounds in program.range_constraints.items() if bounds.upper <= 2}
+
+
 def _range_notes(program: ExportedProgram, names: Mapping[sympy.Symbol, str]) -> tuple[str, ...]:
     """What the model itself says about a dim's range, such as by a branch on it; small lower ends say nothing."""
     notes = []
     for symbol, bounds in program.range_constraints.items():
-        if symbol in names and bounds.upper < 2**31:
+        if symbol in names and 2 < bounds.upper < 2**31:
             notes.append(
                 f"{names[symbol]} is at most {bounds.upper}: the model takes another way above, which is not exported"
             )

@@ -1,6 +1,6 @@
 """The model as PyTorch runs it, nothing patched: the truth that an export is held against."""
 
-import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from rnnx.model_export.layer_states import LiftedState, recurrent_layers
+from rnnx.model_export.preparation import copied
 from rnnx.model_export.signature import CallSignature, named_outputs
 
 Array = NDArray[Any]
@@ -45,14 +46,16 @@ class EagerModel:
             _default_dtype(dtype),
             _Promoted(dtype),
             given_states(module, self._lifted, tensors) as last,
+            warnings.catch_warnings(),
         ):
+            warnings.simplefilter("ignore")
             result = self._signature.call(module, [tensors[name] for name in self._signature.names])
             found = named_outputs(result, self._output_names) | last
         return {name: np.array(value.detach().cpu().numpy()) for name, value in found.items()}
 
     def _module(self, dtype: torch.dtype) -> nn.Module:
         if dtype not in self._modules:
-            self._modules[dtype] = copy.deepcopy(self._modules[torch.float32]).to(dtype)
+            self._modules[dtype] = copied(self._modules[torch.float32]).to(dtype)
         return self._modules[dtype]
 
 

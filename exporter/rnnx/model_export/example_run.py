@@ -1,5 +1,6 @@
 """The example run in PyTorch before anything is traced: its own error comes first, and what it shows of the layers."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,8 @@ def run_example(
         ExportError: the model fails on it; says how and in which line.
         OptionError: `output_names` do not fit.
     """
-    with torch.no_grad(), recorded_calls(module) as calls:
+    with torch.no_grad(), recorded_calls(module) as calls, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what PyTorch advises does not concern the export
         try:
             result = signature.call(module, tensors)
         except RnnxError:

@@ -18,8 +18,8 @@ from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.golden import golden_path
 from rnnx.layer_weights import PRECISION
-from rnnx.model_export.data_paths import lengths_inputs, state_pairs
-from rnnx.model_export.dims import DimNames, free_axes, input_shapes, name_dims, output_values
+from rnnx.model_export.data_paths import lengths_inputs, state_inputs, state_pairs
+from rnnx.model_export.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.model_export.eager import EagerModel
 from rnnx.model_export.example_run import run_example
 from rnnx.model_export.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
@@ -54,11 +54,12 @@ class ModelExportReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """The model in float32 with its signature, its example's tensors by name, its lifted states and notes."""
+    """The model in float32 with its signature, its example's tensors by name, its results' names, its lifted states."""
 
     module: nn.Module
     signature: CallSignature
     tensors: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
     lifted: tuple[LiftedState, ...]
     notes: tuple[str, ...]
 
@@ -101,7 +102,7 @@ def export_model(
     model = onnx_from_program(trace.program, opset)
     name_values(model, contract.inputs, contract.outputs)
     contract = replace(contract, recurrent=splice_recurrences(model, subject.module))
-    eager = EagerModel(subject.module, subject.signature, output_names=options.output_names, lifted=subject.lifted)
+    eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
     with preserved(subject.module):
         golden = model_golden_bytes(eager, contract, subject.tensors)
     contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
@@ -130,7 +131,8 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
     signature = named_as(signature, options.input_names)
     with preserved(module):
         run = run_example(module, signature, tensors, options.output_names)
-    lifted = lifted_states(module, run.calls, {*signature.names, *run.outputs}) if options.stateful else ()
+    outputs = tuple(f"{name}_out" if name in signature.names else name for name in run.outputs)
+    lifted = lifted_states(module, run.calls, {*signature.names, *outputs}) if options.stateful else ()
     _check_lengths(signature, options)
     module, notes = as_float32(module)
     named = dict(zip(signature.names, map(_exported_dtype, tensors), strict=True))
@@ -139,25 +141,42 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
         for state in lifted
         for pair, shape in zip(state.pairs, state.shapes, strict=True)
     }
-    return _Subject(module=module, signature=signature, tensors=named | states, lifted=lifted, notes=notes)
+    return _Subject(
+        module=module, signature=signature, tensors=named | states, outputs=outputs, lifted=lifted, notes=notes
+    )
 
 
 def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[RecurrenceNode]]:
     names, tensors = list(subject.tensors), list(subject.tensors.values())
-    trace = trace_model(
-        subject.module,
-        subject.signature,
-        tensors,
-        free_axes(names, tensors, options),
-        output_names=options.output_names,
-        lifted=subject.lifted,
-    )
-    recurrences = list(recurrence_nodes(trace.program))
+    free = free_axes(names, tensors, options)
+
+    def trace(free: tuple[tuple[bool, ...], ...]) -> Trace:
+        return trace_model(
+            subject.module,
+            subject.signature,
+            tensors,
+            free,
+            output_names=subject.outputs,
+            lifted=subject.lifted,
+        )
+
+    found = trace(free)
+    recurrences = list(recurrence_nodes(found.program))
+    states = state_inputs(found.program, names, recurrences)
+    fixed = axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
+    if fixed:
+        found = trace(
+            tuple(
+                tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
+                for name, axes in zip(names, free, strict=True)
+            )
+        )
+    recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
-        refuse_frozen_dims(trace, names, recurrences, kinds)
-    refuse_no_recurrence(trace, type(subject.module).__name__)
-    return trace, recurrences
+        refuse_frozen_dims(found, names, recurrences, kinds)
+    refuse_no_recurrence(found, type(subject.module).__name__)
+    return found, recurrences
 
 
 def _contract(

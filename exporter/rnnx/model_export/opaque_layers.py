@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -134,12 +134,13 @@ def _node(
 ) -> list[Tensor]:
     """One node: `output` for a layer, `hn`, and `cn` for LSTM, from x, h0, c0 and lengths."""
     batch = x.shape[0 if batch_first else 1]
-    check_width(x, layer.input_size)
-    for value in state or ():
-        torch._check(value.shape[-2] == batch)
+    check_sizes(x, [*x.shape[:-1], layer.input_size])
+    shapes = _shapes(layer, x, batch)
+    if state is not None:
+        for value, shape in zip(state, shapes[-len(state) :], strict=True):
+            check_sizes(value, shape)
     if lengths is not None:
         torch._check(lengths.shape[0] == batch)
-    shapes = _shapes(layer, x, batch)
     padding = [None] * (2 - len(state or ()))
     attributes = {"layer": name, "batch_first": int(batch_first), "batched": int(batched)}
     return list(
@@ -154,9 +155,12 @@ def _node(
     )
 
 
-def check_width(x: Tensor, width: int) -> None:
-    """Fix the last axis of x at a layer's input size."""
-    torch._check(x.shape[-1] == width)
+def check_sizes(value: Tensor, shape: Sequence[int]) -> None:
+    """Tell the trace that a tensor has a layer's sizes: numbers fix an axis, other axes are equal to one another."""
+    for size, own in zip(value.shape, shape, strict=True):
+        if isinstance(size, torch.SymInt) and not isinstance(own, torch.SymInt):
+            int(size)  # a check would leave a size of one a range of 1 to 2
+        torch._check(size == own)
 
 
 def _shapes(layer: Any, x: Tensor, batch: int) -> list[list[int]]:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rnnx.errors import ExportError, OptionError
 
@@ -48,7 +48,13 @@ def as_float32(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     if not dtypes and all(own.device.type == "cpu" for own in tensors):
         return module, ()
     notes = (f"parameters of {', '.join(dtypes)}: exported in float32, inputs and outputs too",) if dtypes else ()
-    return copy.deepcopy(module).to(device="cpu", dtype=torch.float32), notes
+    return copied(module).to(device="cpu", dtype=torch.float32), notes
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy; a weight that a hook computed is copied as a value, for PyTorch copies no tensor with a history."""
+    computed = [value for own in module.modules() for value in _tensors_in(vars(own)) if not value.is_leaf]
+    return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
 
 
 @contextmanager
@@ -88,6 +94,13 @@ def plain_tensors(module: nn.Module) -> dict[str, Any]:
         for key, value in vars(own).items()
         if isinstance(value, torch.Tensor)
     }
+
+
+def _tensors_in(attributes: dict[str, Any]) -> Iterator[Tensor]:
+    for value in attributes.values():
+        for inner in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(inner, Tensor):
+                yield inner
 
 
 def _copied(value: Any) -> Any:

@@ -15,7 +15,7 @@ _SOURCE = re.compile(r"\[(\d+)\]\.size\(\)\[(\d+)\]$")
 
 _LOOP = re.compile(r"\bfor\b.*\bin\b|\bwhile\b|\bunbind\b|\bchunk\b|\bsplit\b|\btolist\b")
 
-_WEIGHT_CHECKS = ("check_width", "meta_mm", "meta_bmm", "meta_conv", "meta_addmm", "conv1d", "conv2d", "layer_norm")
+_WEIGHT_CHECKS = ("check_sizes", "meta_mm", "meta_bmm", "meta_conv", "meta_addmm", "conv1d", "conv2d", "layer_norm")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,7 @@ def _splice(graph: ir.Graph, node: ir.Node, call: _Call, label: str) -> None:
     inner.remove(list(inner))
     graph.insert_before(node, nodes)
     for old, new in zip(node.outputs, results, strict=True):
-        new.name = old.name
+        new.name, new.type, new.shape = old.name, old.type, old.shape
         ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     graph.remove(node, safe=True)
 
@@ -118,8 +118,8 @@ def _initializer(graph: ir.Graph, name: str, weight: Weight) -> ir.Value:
 
 
 def _prefix(nodes: list[ir.Node], lead: str) -> None:
-    for node in _nested(nodes):
-        node.name = f"{lead}{node.name}"
+    for index, node in enumerate(_nested(nodes)):
+        node.name = f"{lead}{node.name or f'{node.op_type}_{index}'}"
         bodies = [own.as_graph() for own in node.attributes.values() if own.type == ir.AttributeType.GRAPH]
         for value in (*node.outputs, *(value for body in bodies for value in body.inputs)):
             value.name = f"{lead}{value.name}"

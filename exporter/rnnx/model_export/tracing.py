@@ -108,9 +108,19 @@ def quiet_torch() -> Iterator[None]:
 
 def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> ExportedProgram:
     shapes = tuple(tuple(Dim.AUTO if own else Dim.STATIC for own in axes) for axes in free)
-    # A size of one in the example is no promise that it stays one
-    with torch.no_grad(), fx_config.patch(backed_size_oblivious=True):
-        return torch.export.export(model.eval(), tuple(tensors), dynamic_shapes=(shapes,), strict=False)
+
+    def export(*, any_size: bool) -> ExportedProgram:
+        with torch.no_grad(), fx_config.patch(backed_size_oblivious=any_size):
+            return torch.export.export(model.eval(), tuple(tensors), dynamic_shapes=(shapes,), strict=False)
+
+    if not any(size == 1 for tensor in tensors for size in tensor.shape):
+        return export(any_size=False)
+    try:
+        return export(any_size=True)  # a size of one in the example is no promise that it stays one
+    except RuntimeError as error:
+        if "must match the size" not in str(error):
+            raise
+        return export(any_size=False)  # but where an axis is broadcast it must
 
 
 def _by_layer(lifted: tuple[LiftedState, ...], values: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
