@@ -41,6 +41,10 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "lstm-step": (lambda: nn.LSTMCell(5, 8), {}),
     "gru-step": (lambda: nn.GRUCell(5, 8), {}),
     "lstm-unrolled": (lambda: nn.LSTMCell(5, 8), {"form": "unrolled", "steps": 4}),
+    "lstm-projected-2-bi-lengths": (lambda: nn.LSTM(5, 8, 2, bidirectional=True, proj_size=3), {"lengths": True}),
+    "rnn-2-bi": (lambda: nn.RNN(5, 8, 2, bidirectional=True), {}),
+    "rnn-step": (lambda: nn.RNNCell(5, 8), {}),
+    "rnn-unrolled": (lambda: nn.RNNCell(5, 8), {"form": "unrolled", "steps": 4}),
     "gru-unrolled": (lambda: nn.GRUCell(5, 8), {"form": "unrolled", "steps": 4}),
 }
 
@@ -81,6 +85,14 @@ def test_every_form_passes(tmp_path: Path, build: Callable[[], nn.Module], optio
     assert all(report.checks)
     assert all(report.drift)
     assert all(0 < output.max_error < 2e-6 and output.ratio is not None for output in row.outputs)
+
+
+def test_a_relus_unbounded_values_pass_by_their_own_size(tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    model, checkpoint = _export(tmp_path, nn.RNN(5, 8, 2, bidirectional=True), nonlinearity="relu")
+    report = verify(model, VerifyOptions(checkpoint=checkpoint, latency=False, require=("ort-cpu",)))
+    assert report
+    assert all(report.checks)
 
 
 def test_pytorchs_own_error_is_the_yardstick(lstm: tuple[Path, Path]) -> None:
