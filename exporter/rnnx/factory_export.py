@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx.checkpoint import open_checkpoint
 from rnnx.checkpoint_fit import load_state
 from rnnx.errors import OptionError
-from rnnx.example_inputs import described_inputs, own_example_inputs
+from rnnx.example_inputs import DescribedInputs, described_inputs, own_example_inputs
 from rnnx.factories import MadeModel, make_model
 from rnnx.model_options import ModelOptions
 
@@ -34,6 +34,17 @@ class FactoryOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreparedModel:
+    """A model that is loaded, in evaluation mode and with an example, whose dims and lengths `options` know."""
+
+    module: "nn.Module"
+    example_inputs: tuple[Any, ...] | Mapping[str, Any]
+    options: ModelOptions
+    weights: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FactoryExportReport:
     """The export's report, where the weights came from, and what was done to the module before."""
 
@@ -52,28 +63,43 @@ def export_factory(source: str, path: Path, options: FactoryOptions | None = Non
         options: see `FactoryOptions`.
 
     Raises:
+        as `prepare_model`, and then as `export_model`.
+    """
+    prepared = prepare_model(source, options or FactoryOptions())
+
+    from rnnx.model_export.exporting import export_model  # here, for it imports torch
+
+    report = export_model(prepared.module, prepared.example_inputs, path, prepared.options)
+    return FactoryExportReport(model=report, source=source, weights=prepared.weights, notes=prepared.notes)
+
+
+def prepare_model(source: str, options: FactoryOptions) -> PreparedModel:
+    """Make a factory's model, load its checkpoint, and find an example to call it with.
+
+    Raises:
         FactoryError: the factory is missing, raises, or returns no module.
         CheckpointError: the checkpoint cannot be read, or does not fit the module.
         OptionError: there is no example, or a description is not one.
-        and whatever `export_model` raises.
+        MissingExtraError: torch is not installed.
     """
-    options = options or FactoryOptions()
     described = described_inputs(options.inputs)  # first: the factory may take long
     made = make_model(source)
     weights = _load(made.module, options.checkpoint)
-    notes = _evaluation_mode(made.module)
-    model_options = options.model
-    if described.inputs and not model_options.static:
-        model_options = replace(
-            model_options,
-            dims={**described.dims, **model_options.dims},
-            lengths=(*described.lengths, *model_options.lengths),
-        )
-    examples = described.tensors() if described.inputs else _own_examples(source, made)
-    from rnnx.model_export.exporting import export_model  # here, for it imports torch
+    return PreparedModel(
+        module=made.module,
+        example_inputs=described.tensors() if described.inputs else _own_examples(source, made),
+        options=_with_dims(options.model, described),
+        weights=weights,
+        notes=_evaluation_mode(made.module),
+    )
 
-    report = export_model(made.module, examples, path, model_options)
-    return FactoryExportReport(model=report, source=source, weights=weights, notes=notes)
+
+def _with_dims(options: ModelOptions, described: DescribedInputs) -> ModelOptions:
+    """The options with the dims and lengths of the described inputs; a static export has no names of dims."""
+    lengths = tuple(dict.fromkeys((*described.lengths, *options.lengths)))
+    if options.static:
+        return replace(options, lengths=lengths)
+    return replace(options, dims={**described.dims, **options.dims}, lengths=lengths)
 
 
 def _load(module: "nn.Module", checkpoint: Path | None) -> str:

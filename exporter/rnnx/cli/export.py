@@ -46,7 +46,7 @@ _FOR_MODELS = ("checkpoint", "inputs", "stateful", "static", "output_names")
 @click.option("--stateful", is_flag=True, help="The model's recurrent states as inputs and outputs, for streaming.")
 @click.option("--static", is_flag=True, help="Fix every dim of the model at the example's size.")
 @click.option("--output-names", metavar="NAME,NAME", help="Names of the model's outputs, in their order.")
-@click.option("--opset", type=int, metavar="N", help="ONNX opset to 23; from 17 for a layer, from 18 for a model.")
+@click.option("--opset", type=int, metavar="N", help="ONNX opset; default: 17 for a layer, 20 for a model.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def command(ctx: click.Context, /, source: str, output: Path, as_json: bool, **options: Any) -> None:

@@ -1,0 +1,147 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from rnnx.cli import group
+from rnnx.errors import CheckpointError, FactoryError, OptionError
+from rnnx.factories import importable, make_model
+from rnnx_runtime.errors import RnnxError
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+INPUTS = ("--input", "tokens:int64:B,T:0..10", "--input", "lengths:int64:B")
+
+
+@pytest.fixture(autouse=True)
+def in_the_fixtures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FIXTURES)
+
+
+def export(*arguments: object) -> Result:
+    return CliRunner().invoke(group, ["export", *map(str, arguments)])
+
+
+def refusal(*arguments: object) -> RnnxError:
+    result = export(*arguments)
+    assert isinstance(result.exception, RnnxError)
+    assert result.stdout == ""
+    return result.exception
+
+
+def test_a_factory_becomes_a_model_and_a_table(tmp_path: Path) -> None:
+    result = export("factories.taggers:make_tagger", *INPUTS, "-o", tmp_path / "model.onnx")
+    assert result.exit_code == 0, result.output
+    rows = [line.split(maxsplit=1) for line in result.stdout.splitlines()[1:] if line.strip()]
+    assert [row[0] for row in rows].count("input") == 2
+    shown = {name: value.strip() for name, value in rows if name not in ("input", "check")}
+    assert shown["source"] == "factories.taggers:make_tagger · Tagger"
+    assert shown["weights"] == "as the factory left them"
+    assert shown["output"] == "output float32 (B, T, 4)"
+    assert shown["recurrent"] == "encoder nn.LSTM 5 → 8, 1 layer, both directions: fused"
+    assert shown["lengths"] == "lengths"
+    assert shown["note"].startswith("put into evaluation mode")
+    assert shown["golden"] == str(tmp_path / "model.golden.npz")
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.golden.npz"}
+
+
+def test_the_report_is_json_on_request_whatever_the_factory_prints(tmp_path: Path) -> None:
+    flags = ("--stateful", "--output-names", "scores, frames", "--opset", 21, "--json")
+    result = export("factories.taggers:make_scorer", "-o", tmp_path / "model.onnx", *flags)
+    assert result.exit_code == 0, result.output
+    assert "building the scorer" in result.stderr
+    report = json.loads(result.stdout)
+    assert report["path"] == str(tmp_path / "model.onnx")
+    assert report["source"] == "factories.taggers:make_scorer"
+    assert report["contract"]["states"] == [{"input": "h0", "output": "hn"}]
+    assert [spec["name"] for spec in report["contract"]["outputs"]] == ["scores", "frames", "hn"]
+    assert report["contract"]["versions"]["opset"] == "21"
+    assert report["bytes"] == (tmp_path / "model.onnx").stat().st_size
+
+
+def test_a_static_export_is_of_the_examples_sizes(tmp_path: Path) -> None:
+    result = export("factories.taggers:scorer", "--static", "-o", tmp_path / "model.onnx")
+    assert "x float32 (3, 19, 5)" in result.stdout
+
+
+def test_a_checkpoint_is_loaded(tmp_path: Path) -> None:
+    with importable(FIXTURES):
+        module = make_model("factories.taggers:make_tagger").module
+    torch.save({"model": module.state_dict()}, tmp_path / "best.pt")
+    arguments = ("factories.taggers:make_tagger", *INPUTS, "--checkpoint", tmp_path / "best.pt")
+    result = export(*arguments, "-o", tmp_path / "model.onnx")
+    assert "11 tensors of best.pt, under 'model'" in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--module", "--form", "--steps", "--nonlinearity"])
+def test_a_layers_option_with_a_value_is_refused_for_a_factory(tmp_path: Path, option: str) -> None:
+    value = {"--form": "step", "--nonlinearity": "tanh"}.get(option, "3")
+    error = refusal("factories.taggers:scorer", option, value, "-o", tmp_path / "model.onnx")
+    assert str(error) == (f"{option}: got it for a model's factory, expected it for a checkpoint; leave {option} out")
+
+
+@pytest.mark.parametrize("option", ["--batch-first", "--state-inputs", "--no-state-inputs", "--lengths"])
+def test_a_layers_flag_is_refused_for_a_factory(tmp_path: Path, option: str) -> None:
+    assert "got it for a model's factory" in str(
+        refusal("factories.taggers:scorer", option, "-o", tmp_path / "model.onnx")
+    )
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--checkpoint", "best.pt"),
+        ("--input", "x:float32:B"),
+        ("--stateful",),
+        ("--static",),
+        ("--output-names", "a"),
+    ],
+    ids=lambda flags: flags[0],
+)
+def test_a_models_option_is_refused_for_a_checkpoint(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    torch.save(torch.nn.GRU(2, 3).state_dict(), tmp_path / "best.pt")
+    error = refusal(tmp_path / "best.pt", *flags, "-o", tmp_path / "model.onnx")
+    assert str(error) == (
+        f"{flags[0]}: got it for a checkpoint, expected it for package.module:factory; leave {flags[0]} out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (("factories.taggers:make_taggr",), FactoryError),
+        (("factories.tagers:make",), FactoryError),
+        (("factories.taggers:raises",), FactoryError),
+        (("factories.taggers:gives_nothing",), FactoryError),
+        (("factories.taggers:make_tagger",), OptionError),
+        (("factories.taggers:make_tagger", "--input", "tokens"), OptionError),
+        (("factories.taggers:scorer", "--checkpoint", "gone.pt"), CheckpointError),
+        (("factories.taggers:scorer", "--output-names", "only_one"), OptionError),
+        (("factories.taggers:scorer", "--opset", "3"), OptionError),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_wrong_call_writes_nothing(tmp_path: Path, arguments: tuple[str, ...], kind: type[RnnxError]) -> None:
+    assert type(refusal(*arguments, "-o", tmp_path / "model.onnx")) is kind
+    assert list(tmp_path.iterdir()) == []
+    assert str(FIXTURES) not in sys.path
+
+
+def test_the_folder_a_command_runs_in_is_importable_and_an_error_is_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "own_model.py").write_text("from torch import nn\n\ndef make():\n    raise KeyError('vocabulary')\n")
+    rnnx = Path(sys.executable).parent / "rnnx"
+    arguments = (rnnx, "export", "own_model:make", "-o", "model.onnx")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "rnnx: factory own_model:make: got KeyError: 'vocabulary' from calling it "
+        f"({tmp_path / 'own_model.py'}, line 4: raise KeyError('vocabulary')), "
+        "expected a factory that returns a model; "
+        "mend this line; python -c 'import own_model; own_model.make()' shows the whole traceback\n"
+    )
