@@ -22,7 +22,7 @@ _SHAPING = frozenset((
 
 def lengths_inputs(program: ExportedProgram, names: Sequence[str], recurrences: Sequence[RecurrenceNode]) -> list[str]:
     """The inputs that reach a recurrent layer as its lengths."""
-    given: list[Any] = [own.node.args[0][3] for own in recurrences]  # type: ignore[index, union-attr]
+    given: list[Any] = [own.node.args[0][3] for own in recurrences]  # type: ignore[index]
     return _reached(program, names, [node for node in given if isinstance(node, Node)])
 
 
@@ -60,10 +60,10 @@ def _states_before(node: Node, calls: dict[Node, RecurrenceNode]) -> Iterator[No
     waiting, seen = [node], set[Node]()
     while waiting:
         for source in _sources(waiting.pop(0)):
-            if source in seen or _name(source) != "getitem" or source.args[0] not in calls:
+            if source in seen or _name(source) != "getitem" or source.all_input_nodes[0] not in calls:
                 continue
             seen.add(source)
-            before = _state_before(source, calls[source.args[0]])
+            before = _state_before(source, calls[source.all_input_nodes[0]])
             waiting += before
             yield from (origin for state in before for origin in _sources(state) if origin.op == "placeholder")
 

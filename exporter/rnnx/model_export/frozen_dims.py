@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rnnx.errors import ExportError, FrozenDimError
+from rnnx.model_export.dims import expression_of
 from rnnx.model_export.opaque_layers import looped_cell
 from rnnx.model_export.recurrence_nodes import RecurrenceNode
 from rnnx.model_export.specializations import Specialization
@@ -29,8 +30,8 @@ def refuse_frozen_dims(
         raise _written_out(loops[0], names)
     for own in recurrences:
         for role, size in (("batch", own.batch), ("time", own.time)):
-            if isinstance(size, int):
-                _refuse_frozen(role, size, own, fixed, names)
+            if size is not None and expression_of(size).is_Integer:
+                _refuse_frozen(role, int(expression_of(size)), own, fixed, names)
 
 
 def refuse_no_recurrence(trace: Trace, subject: str) -> None:
@@ -51,7 +52,7 @@ def _refuse_frozen(
     if not suspects:
         return
     first = next((one for one in suspects if one.is_loop), suspects[0])
-    shown = "nn.unflatten or -1 in view and reshape, x.size(...) in place of a number, slices up to x.size(...)"
+    shown = "-1 or x.size(...) in place of a number, and slices up to x.size(...)"
     remedy = "let nn.LSTM or tensor operations go over it instead of Python" if first.is_loop else f"write {shown}"
     raise FrozenDimError(
         f"{_place(first, names)}, the {role} of layer {own.layer!r}",

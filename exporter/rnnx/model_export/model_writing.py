@@ -100,7 +100,7 @@ def _weight(name: str, tensor: Any) -> Weight:
 
 def _memory(tensor: Any) -> object:
     """Where a PyTorch tensor's values lie, or None for other ones."""
-    raw = getattr(tensor, "raw", None)
+    raw: Any = getattr(tensor, "raw", None)
     return (raw.data_ptr(), raw.stride(), raw.shape) if hasattr(raw, "data_ptr") else None
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnx.errors import ExportError
 from rnnx.model_export.layer_states import LiftedState, recurrent_layers
-from rnnx.model_export.packing import PackedRows, rows_of
+from rnnx.model_export.packing import PackedRows, check_equal, rows_of
 
 DOMAIN, OPERATOR = "rnnx", "Recurrence"
 
@@ -140,9 +140,9 @@ def _node(
         for value, shape in zip(state, shapes[-len(state) :], strict=True):
             check_sizes(value, shape)
     if lengths is not None:
-        torch._check(lengths.shape[0] == batch)
+        check_equal(lengths.shape[0], batch)
     padding = [None] * (2 - len(state or ()))
-    attributes = {"layer": name, "batch_first": int(batch_first), "batched": int(batched)}
+    attributes: dict[str, Any] = {"layer": name, "batch_first": int(batch_first), "batched": int(batched)}
     return list(
         torch.onnx.ops.symbolic_multi_out(
             f"{DOMAIN}::{OPERATOR}",
@@ -155,12 +155,18 @@ def _node(
     )
 
 
-def check_sizes(value: Tensor, shape: Sequence[int]) -> None:
+def check_sizes(value: Tensor, shape: Sequence[Any]) -> None:
     """Tell the trace that a tensor has a layer's sizes: numbers fix an axis, other axes are equal to one another."""
     for size, own in zip(value.shape, shape, strict=True):
-        if isinstance(size, torch.SymInt) and not isinstance(own, torch.SymInt):
-            int(size)  # a check would leave a size of one a range of 1 to 2
-        torch._check(size == own)
+        if not isinstance(own, torch.SymInt):
+            fix_size(size)
+        check_equal(size, own)
+
+
+def fix_size(size: Any) -> None:
+    """Fix an axis at the example's size, which a layer's weights want; a check would leave one of size 1 a range."""
+    if isinstance(size, torch.SymInt):
+        int(size)
 
 
 def _shapes(layer: Any, x: Tensor, batch: int) -> list[list[int]]:

@@ -71,7 +71,7 @@ def rows_of(sequence: PackedSequence) -> PackedRows:
         )
     if sequence.data is rows.data:
         return rows
-    padded = sequence.data.unflatten(0, rows.padded.shape[:2])
+    padded = torch.unflatten(sequence.data, 0, rows.padded.shape[:2])
     return PackedRows(padded, rows.lengths, batch_first=rows.batch_first, zero_past_end=False)
 
 
@@ -87,7 +87,7 @@ class Packing:
         """The padded tensor and its lengths. `enforce_sorted` is a promise here, which nothing depends on."""
         counts = lengths if isinstance(lengths, Tensor) else torch.tensor(lengths)
         batch = padded.shape[0 if batch_first else 1]
-        torch._check(counts.shape[0] == batch)
+        check_equal(counts.shape[0], batch)
         rows = PackedRows(padded, counts.to(torch.int32), batch_first=batch_first, zero_past_end=False)
         if enforce_sorted:
             return rows.packed()
@@ -99,7 +99,7 @@ class Packing:
         sequence: PackedSequence,
         batch_first: bool = False,
         padding_value: float = 0.0,
-        total_length: int | None = None,
+        total_length: Any = None,
     ) -> tuple[Tensor, Tensor]:
         """The padded tensor with `padding_value` past each end, as long as its input or `total_length`."""
         rows = rows_of(sequence)
@@ -182,6 +182,11 @@ _STAND_INS: dict[str, Any] = {
     "unpack_sequence": _unpack_sequence,
     "unpad_sequence": _unpad_sequence,
 }
+
+
+def check_equal(size: Any, other: Any) -> None:
+    """Tell the trace that two sizes are one."""
+    torch._check(size == other)  # type: ignore[no-untyped-call]
 
 
 def _defaults(name: str) -> Any:

@@ -37,7 +37,8 @@ def unwrapped(module: Any) -> nn.Module:
         module = module.module if isinstance(module, _WRAPPERS) else module._orig_mod
     for name, own in module.named_modules():
         _refuse_unexportable(name or type(module).__name__, own)
-    return module
+    unwrapped_module: nn.Module = module
+    return unwrapped_module
 
 
 def as_float32(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:

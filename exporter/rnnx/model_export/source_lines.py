@@ -2,7 +2,7 @@
 
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,10 +16,16 @@ _STANDARD = sysconfig.get_paths()["stdlib"] + "/"
 
 def model_line(frames: Iterable[traceback.FrameSummary]) -> str:
     """The innermost line that is neither PyTorch's, rnnx's nor Python's own, as `file.py, line 12: code`."""
-    own = [frame for frame in frames if _is_own(frame.filename)]
-    if not own:
+    found = list(frames)
+    place = last_own_frame(found)
+    if place < 0:
         return "a line that is not in the model's source"
-    return f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line or '(no source)'}"
+    return f"{found[place].filename}, line {found[place].lineno}: {found[place].line or '(no source)'}"
+
+
+def last_own_frame(frames: Sequence[traceback.FrameSummary]) -> int:
+    """The place of the innermost frame of the model's own source, -1 where there is none."""
+    return max((place for place, frame in enumerate(frames) if _is_own(frame.filename)), default=-1)
 
 
 def model_line_of(error: BaseException) -> str:

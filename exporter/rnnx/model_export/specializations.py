@@ -9,13 +9,15 @@ from typing import Any
 
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from rnnx.model_export.source_lines import below_trace, model_line
+from rnnx.model_export.source_lines import below_trace, last_own_frame, model_line
 
 _SOURCE = re.compile(r"\[(\d+)\]\.size\(\)\[(\d+)\]$")
 
 _LOOP = re.compile(r"\bfor\b.*\bin\b|\bwhile\b|\bunbind\b|\bchunk\b|\bsplit\b|\btolist\b")
 
-_WEIGHT_CHECKS = ("check_sizes", "meta_mm", "meta_bmm", "meta_conv", "meta_addmm", "conv1d", "conv2d", "layer_norm")
+_WEIGHT_CHECKS = frozenset(("fix_size", "meta_mm", "meta_bmm", "meta_addmm", "meta_conv", "linear", "conv1d", "conv2d"))
+
+_LAYER = re.compile(r"torch/nn/modules/(?!module\.py|container\.py)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +37,14 @@ class Specialization:
     @property
     def is_loop(self) -> bool:
         """Whether that line goes over the axis in Python."""
-        return bool(_LOOP.search(self.line.rpartition(": ")[2] if ": " in self.line else ""))
+        place = last_own_frame(self.frames)
+        return place >= 0 and bool(_LOOP.search(self.frames[place].line or ""))
 
     @property
     def is_weights(self) -> bool:
         """Whether the axis was fixed by a weight's shape, as every feature axis is."""
-        return any(frame.name in _WEIGHT_CHECKS or "torch/nn/modules/" in frame.filename for frame in self.frames)
+        inner = self.frames[last_own_frame(self.frames) + 1 :]
+        return any(frame.name in _WEIGHT_CHECKS or _LAYER.search(frame.filename) for frame in inner)
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def recorded_specializations() -> Iterator[list[Specialization]]:
             found.extend(_specializations(self, symbol, int(target)))
         return original(self, symbol, target, *args, **kwargs)
 
-    ShapeEnv._set_replacement = watch  # type: ignore[method-assign]
+    ShapeEnv._set_replacement = watch  # type: ignore[method-assign, assignment]
     try:
         yield found
     finally:

@@ -1,9 +1,10 @@
 """A whole model as an exported program, its recurrent layers opaque and every axis of its inputs free that can be."""
 
+import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,13 @@ def trace_model(
         names[:] = [*results, *(pair.output for state in lifted for pair in state.pairs)]
         return (*results.values(), *(value for state in lifted for value in layers.last[state.layer]))
 
-    with quiet_torch(), opaque(layers), traced_packing() as packing, recorded_specializations() as fixed:
+    with (
+        quiet_torch(),
+        contextlib.redirect_stderr(io.StringIO()),  # where torch.export prints the graph of a failed trace
+        opaque(layers),
+        traced_packing() as packing,
+        recorded_specializations() as fixed,
+    ):
         try:
             program = _exported(TracedModel(module, run_model), tensors, free)
         except RnnxError:
@@ -90,7 +97,7 @@ def trace_model(
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
     """No warnings and no logs of torch and onnxscript inside the block: they speak of their own insides."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
@@ -110,7 +117,7 @@ def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequ
     shapes = tuple(tuple(Dim.AUTO if own else Dim.STATIC for own in axes) for axes in free)
 
     def export(*, any_size: bool) -> ExportedProgram:
-        with torch.no_grad(), fx_config.patch(backed_size_oblivious=any_size):
+        with torch.no_grad(), fx_config.patch(backed_size_oblivious=any_size):  # type: ignore[attr-defined]
             return torch.export.export(model.eval(), tuple(tensors), dynamic_shapes=(shapes,), strict=False)
 
     if not any(size == 1 for tensor in tensors for size in tensor.shape):
