@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.errors import OptionError
-from rnnx.profiles import check_profiles, default_profile
+from rnnx.profiles import check_profiles
 from rnnx.tensorrt_library import TensorRTLibrary
 from rnnx_runtime.contract import Contract
+from rnnx_runtime.model_contract import ModelContract
 from rnnx_runtime.sidecar import Flavor, Profile
 
 OPTIMIZATION_LEVELS = range(6)
@@ -33,8 +34,10 @@ class EngineOptions:
     timing_cache: Path | None = None
 
 
-def completed(options: EngineOptions, library: TensorRTLibrary, contract: Contract) -> EngineOptions:
-    """The options with default profiles filled in, after all of them were checked.
+def completed(
+    options: EngineOptions, library: TensorRTLibrary, contract: Contract | ModelContract, default: Profile
+) -> EngineOptions:
+    """The options, with the `default` profile where none is given, after all of them were checked.
 
     Raises:
         OptionError: one does not fit the library or the model.
@@ -48,7 +51,7 @@ def completed(options: EngineOptions, library: TensorRTLibrary, contract: Contra
     _check_size("--optimization-level", options.optimization_level, lambda n: n in OPTIMIZATION_LEVELS, "0 to 5")
     return replace(
         options,
-        profiles=options.profiles or (default_profile(contract),),
+        profiles=options.profiles or (default,),
         targets=tuple(dict.fromkeys(options.targets)),
     )
 

@@ -41,11 +41,12 @@ class CaseSource:
 def model_sizes(source: CaseSource) -> list[dict[str, int]]:
     """The sizes of the cases: 1, 2 and odd ones, a little more than the example's, and the example's own.
 
-    Other dims than B and T go around the example's size: one less, the same, one more.
+    Other dims than B and T go around the example's size, one less, the same, one more, and are 1 in one case.
     """
     own = source.sizes
     pairs = [*SIZES, (own.get("T", 1) + 3, 2), (own.get("T", 1), own.get("B", 1))]
     found = [_at(own, time, batch, shift) for (time, batch), shift in zip(pairs, (0, 1, -1, 1, 0), strict=True)]
+    found += [{dim: size if dim in ("T", "B") else 1 for dim, size in own.items()}]
     return [dict(pair) for pair in dict.fromkeys(tuple(sizes.items()) for sizes in found)]
 
 

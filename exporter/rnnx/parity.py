@@ -7,11 +7,13 @@ from rnnx.candidates import Candidate, runs_the_model
 from rnnx.cases import Array
 from rnnx.checks.results import Status
 from rnnx.closeness import NOTHING_COMPARED, Closeness, closeness, problem_of, worst_of
+from rnnx.comparable import comparable
 from rnnx.limits import limit_of
 from rnnx.tolerances import tolerance_for
 from rnnx.truth import CaseTruth
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import RnnxError
+from rnnx_runtime.model_contract import ModelContract
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ class ParityReport:
 def compare(
     candidate: Candidate,
     truth: Sequence[CaseTruth],
-    contract: Contract,
+    contract: Contract | ModelContract,
     precision: str,
     *,
     outputs: Sequence[TensorSpec] | None = None,
@@ -161,7 +163,11 @@ def _reason(results: Sequence[CaseParity]) -> str:
 
 
 def _case_parity(
-    candidate: Candidate, entry: CaseTruth, contract: Contract, precision: str, specs: Sequence[TensorSpec]
+    candidate: Candidate,
+    entry: CaseTruth,
+    contract: Contract | ModelContract,
+    precision: str,
+    specs: Sequence[TensorSpec],
 ) -> Iterator[CaseParity]:
     values: dict[str, Array] = {}
     failure = ""
@@ -170,13 +176,16 @@ def _case_parity(
     except RnnxError as error:
         failure = str(error)
     for spec in specs:
-        problem = failure or problem_of(values.get(spec.name), entry.truth[spec.name], spec)
+        value, truth = values.get(spec.name), entry.truth[spec.name]
+        if isinstance(contract, ModelContract) and value is not None:
+            value, truth = comparable(value, truth), comparable(truth, truth)
+        problem = failure or problem_of(value, truth, spec)
         yield CaseParity(
             case=entry.case.name,
             output=spec.name,
             float32_error=entry.float32_error[spec.name],
             limit=limit_of(entry, spec.name, contract, precision),
-            closeness=None if problem else closeness(values[spec.name], entry.truth[spec.name]),
+            closeness=None if problem or value is None else closeness(value, truth),
             problem=problem,
         )
 

@@ -6,8 +6,9 @@ from typing import Any
 from rnnx.build_messages import BuildMessages
 from rnnx.errors import EngineError
 from rnnx.tensorrt_library import TensorRTLibrary
-from rnnx_runtime.contract import Contract, TensorSpec
-from rnnx_runtime.model_file import OnnxFile
+from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.model_contract import ModelContract, Signature
+from rnnx_runtime.model_file import AnyOnnxFile
 
 _DTYPES = {
     "FLOAT": "float32",
@@ -23,7 +24,7 @@ _DTYPES = {
 
 
 def parse_network(
-    library: TensorRTLibrary, network: Any, logger: Any, model: OnnxFile, messages: BuildMessages
+    library: TensorRTLibrary, network: Any, logger: Any, model: AnyOnnxFile, messages: BuildMessages
 ) -> None:
     """Fill an empty network from a model.
 
@@ -40,8 +41,11 @@ def parse_network(
         del parser  # it must go before its network
 
 
-def check_network(network: Any, contract: Contract, subject: str) -> None:
+def check_network(network: Any, contract: Signature, subject: str) -> None:
     """Compare a parsed network's inputs and outputs with a contract; `subject` names the file.
+
+    Of a whole model's outputs only name, dtype and rank: TensorRT may know a size that the contract has an expression
+    for, and need not know one that the contract has.
 
     Raises:
         EngineError: a name, dtype or dim differs.
@@ -49,7 +53,8 @@ def check_network(network: Any, contract: Contract, subject: str) -> None:
     inputs = (network.get_input(i) for i in range(network.num_inputs))
     outputs = (network.get_output(i) for i in range(network.num_outputs))
     for role, tensors, specs in (("input", inputs, contract.inputs), ("output", outputs, contract.outputs)):
-        got, expected = [_parsed_text(tensor) for tensor in tensors], [_declared_text(spec) for spec in specs]
+        by_rank = role == "output" and isinstance(contract, ModelContract)
+        got, expected = [_parsed_text(own, by_rank) for own in tensors], [_declared_text(own, by_rank) for own in specs]
         if got != expected:
             raise EngineError(
                 f"{subject}, its {role}s in TensorRT",
@@ -65,7 +70,7 @@ def loop_count(trt: Any, network: Any) -> int:
     return kinds.count(trt.LayerType.TRIP_LIMIT)
 
 
-def _parser_error(library: TensorRTLibrary, parser: Any, model: OnnxFile, messages: BuildMessages) -> EngineError:
+def _parser_error(library: TensorRTLibrary, parser: Any, model: AnyOnnxFile, messages: BuildMessages) -> EngineError:
     subject, expected = str(model.path), f"a graph that {library.name} can read"
     if not parser.num_errors:
         return messages.error(subject, expected)
@@ -79,13 +84,13 @@ def _parser_error(library: TensorRTLibrary, parser: Any, model: OnnxFile, messag
     )
 
 
-def _parsed_text(tensor: Any) -> str:
-    dims = ", ".join("?" if size < 0 else str(size) for size in tuple(tensor.shape))
+def _parsed_text(tensor: Any, by_rank: bool) -> str:
+    dims = ", ".join("?" if size < 0 or by_rank else str(size) for size in tuple(tensor.shape))
     return f"{tensor.name} {_DTYPES.get(tensor.dtype.name, tensor.dtype.name)} ({dims})"
 
 
-def _declared_text(spec: TensorSpec) -> str:
-    dims = ", ".join("?" if isinstance(dim, str) else str(dim) for dim in spec.dims)
+def _declared_text(spec: TensorSpec, by_rank: bool) -> str:
+    dims = ", ".join("?" if isinstance(dim, str) or by_rank else str(dim) for dim in spec.dims)
     return f"{spec.name} {spec.dtype} ({dims})"
 
 

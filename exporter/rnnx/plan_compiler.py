@@ -13,8 +13,8 @@ from rnnx.errors import OptionError
 from rnnx.parsed_network import check_network, loop_count, parse_network
 from rnnx.profiles import shapes_from_profile, text_from_profile
 from rnnx.tensorrt_library import TensorRTLibrary
-from rnnx_runtime.contract import Contract
-from rnnx_runtime.model_file import OnnxFile
+from rnnx_runtime.model_contract import Signature
+from rnnx_runtime.model_file import AnyOnnxFile
 from rnnx_runtime.sidecar import Profile
 
 
@@ -30,7 +30,11 @@ class CompiledPlan:
 
 
 def compile_plan(
-    library: TensorRTLibrary, model: OnnxFile, options: EngineOptions, listener: PhaseListener | None, cancelled: Event
+    library: TensorRTLibrary,
+    model: AnyOnnxFile,
+    options: EngineOptions,
+    listener: PhaseListener | None,
+    cancelled: Event,
 ) -> CompiledPlan:
     """Build a plan; the options are complete and checked.
 
@@ -59,7 +63,7 @@ def compile_plan(
 
 
 def _config(
-    library: TensorRTLibrary, builder: Any, options: EngineOptions, messages: BuildMessages, contract: Contract
+    library: TensorRTLibrary, builder: Any, options: EngineOptions, messages: BuildMessages, contract: Signature
 ) -> Any:
     trt, config = library.trt, builder.create_builder_config()
     if not options.tf32:
@@ -77,7 +81,7 @@ def _config(
 
 
 def _add_profiles(
-    builder: Any, config: Any, profiles: Iterable[Profile], contract: Contract, messages: BuildMessages
+    builder: Any, config: Any, profiles: Iterable[Profile], contract: Signature, messages: BuildMessages
 ) -> None:
     for profile in profiles:
         native = builder.create_optimization_profile()

@@ -4,11 +4,15 @@ import re
 from collections.abc import Iterable, Mapping
 
 from rnnx.errors import OptionError
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.model_contract import Signature
 from rnnx_runtime.sidecar import Profile, Range
 
 DEFAULT_RANGES = {"B": Range(min=1, opt=8, max=64), "T": Range(min=1, opt=64, max=512)}
 """What a dim may be when no profile is given: single requests up to a service's usual batch and sequence."""
+
+OTHER_RANGE = Range(min=1, opt=16, max=256)
+"""The same of a whole model's further dims, of which their names say nothing."""
 
 LARGEST_SIZE = 2**31 - 1
 """TensorRT's dims are read as int32 in most of its kernels."""
@@ -40,17 +44,22 @@ def text_from_profile(profile: Profile) -> str:
     return ",".join(f"{dim}={sizes.min}:{sizes.opt}:{sizes.max}" for dim, sizes in profile.items())
 
 
-def symbolic_dims(contract: Contract) -> tuple[str, ...]:
-    """The dims of a model whose size is free: B, and T for an encoder."""
+def symbolic_dims(contract: Signature) -> tuple[str, ...]:
+    """The dims of a model whose size is free: B, T for an encoder, and those that a whole model names."""
     return tuple(sorted({dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str)}))
 
 
-def default_profile(contract: Contract) -> Profile:
+def default_profile(contract: Signature) -> Profile:
     """The profile of a model when none is given."""
-    return {dim: DEFAULT_RANGES[dim] for dim in symbolic_dims(contract)}
+    return {dim: default_range(dim) for dim in symbolic_dims(contract)}
 
 
-def check_profiles(profiles: Iterable[Profile], contract: Contract) -> None:
+def default_range(dim: str) -> Range:
+    """The sizes of a dim when no profile is given."""
+    return DEFAULT_RANGES.get(dim, OTHER_RANGE)
+
+
+def check_profiles(profiles: Iterable[Profile], contract: Signature) -> None:
     """Refuse profiles that do not give every symbolic dim of the model, and nothing else, a range in order.
 
     Raises:
@@ -96,7 +105,7 @@ def _check_dims(profile: Profile, dims: tuple[str, ...], subject: str) -> None:
             raise OptionError(subject, got=f"an unknown dim {dim!r}", expected=expected, remedy=f"leave {dim} out")
     for dim in dims:
         if dim not in profile:
-            remedy = f"add {dim}=MIN:OPT:MAX, such as {text_from_profile({dim: DEFAULT_RANGES[dim]})}"
+            remedy = f"add {dim}=MIN:OPT:MAX, such as {text_from_profile({dim: default_range(dim)})}"
             raise OptionError(subject, got=f"no range for {dim}", expected=expected, remedy=remedy)
 
 

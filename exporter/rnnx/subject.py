@@ -13,7 +13,7 @@ from rnnx.foreign_model import ForeignModel, parse_onnx, read_foreign_model
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights, surveyed
 from rnnx_runtime import BackendName, BackendUnavailable, Contract, ContractError, FileDamagedError, TensorSpec
-from rnnx_runtime.model_file import OnnxFile, PlanFile, read_onnx, read_plan
+from rnnx_runtime.model_file import AnyOnnxFile, AnyPlanFile, OnnxFile, PlanFile, read_onnx, read_plan
 from rnnx_runtime.seal import is_sealed
 
 
@@ -209,22 +209,27 @@ def _engine_of(model: OnnxFile, path: Path) -> PlanFile:
     if path.suffix != ".plan":
         raise OptionError("--engine", got=path.name, expected="a .plan", remedy="build one with rnnx build-engine")
     engine = read_plan(path)
+    check_engine(engine, model)
+    return engine
+
+
+def check_engine(engine: AnyPlanFile, model: AnyOnnxFile) -> None:
+    """Refuse an engine that was built from another model, with EngineError."""
     actual = hashlib.sha256(model.data).hexdigest()
     if engine.sidecar.onnx_sha256 != actual:
         raise EngineError(
-            f"engine {path.name}",
+            f"engine {engine.path.name}",
             got=f"one built from an ONNX with sha256 {engine.sidecar.onnx_sha256[:12]}…",
             expected=f"{actual[:12]}…, which is {model.path.name}",
             remedy="build the engine again from this model, or give the model it was built from",
         )
     if engine.contract != model.contract:
         raise EngineError(
-            f"sidecar of {path.name}",
+            f"sidecar of {engine.path.name}",
             got="another contract than its model's",
             expected=f"the contract in {model.path.name}",
             remedy="the sidecar was edited: build the engine again",
         )
-    return engine
 
 
 def _weights_of(contract: Contract, path: Path) -> RecurrentWeights:

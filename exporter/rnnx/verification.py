@@ -14,6 +14,7 @@ from rnnx.checks.truth_source import source_from_weights
 from rnnx.findings import Finding
 from rnnx.fingerprint import take_fingerprint
 from rnnx.golden import golden_path, read_golden
+from rnnx.model_verification import verify_model
 from rnnx.parity import ParityReport
 from rnnx.progress import ProgressListener, Silence, stage
 from rnnx.reports.baseline import read_baseline, refuse_other_model
@@ -26,6 +27,7 @@ from rnnx.timing.side_by_side import time_rows
 from rnnx.tolerances import tolerance_for
 from rnnx.verification_report import VerificationReport
 from rnnx.verify_options import VerifyOptions, latency_sizes, row_names
+from rnnx_runtime.model_file import holds_whole_model
 
 MOST_TIMED_STEPS = 20_000
 """Steps, over all rows of the batch, up to which the shape of the latency is a case too: float64 takes long beyond."""
@@ -34,7 +36,9 @@ MOST_TIMED_STEPS = 20_000
 def verify(
     model: str | os.PathLike[str], options: VerifyOptions | None = None, *, listener: ProgressListener | None = None
 ) -> VerificationReport:
-    """Compare every backend's `output`, `hn` and `cn` with the float64 truth, and time the backends side by side.
+    """Compare every backend's outputs and states with the float64 truth, and time the backends side by side.
+
+    A whole model is held to its golden file.
 
     Args:
         model: an .onnx that rnnx exported, or one of any exporter together with a checkpoint.
@@ -52,6 +56,8 @@ def verify(
     """
     start = time.perf_counter()
     options, listener = options or VerifyOptions(), listener or Silence()
+    if holds_whole_model(Path(model)):
+        return verify_model(Path(model), options, listener)
     subject = read_subject(Path(model), options.sources)
     baseline = _baseline(subject, options)
     report = _verified(subject, options, listener, start)

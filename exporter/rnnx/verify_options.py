@@ -69,12 +69,7 @@ def row_names(subject: Subject, options: VerifyOptions) -> tuple[str, ...]:
     Raises:
         OptionError: an unknown row or matrix, fewer than one thread, no time for a case.
     """
-    for name in (*options.backends, *options.require):
-        if name not in ROW_NAMES:
-            raise OptionError("backend", got=repr(name), expected=" | ".join(ROW_NAMES), remedy="choose one of these")
-    if options.matrix not in MATRIX_NAMES:
-        expected = " | ".join(MATRIX_NAMES)
-        raise OptionError("matrix", got=repr(options.matrix), expected=expected, remedy="choose one of these")
+    check_options(options)
     if subject.weights is None and options.matrix != "quick":
         raise OptionError(
             "matrix",
@@ -82,14 +77,28 @@ def row_names(subject: Subject, options: VerifyOptions) -> tuple[str, ...]:
             expected="the weights, for the golden file has cases of its own and no others",
             remedy="give them with --checkpoint, or leave --matrix out",
         )
+    wanted = {*(options.backends or subject.rows()), *options.require}
+    return tuple(name for name in ROW_NAMES if name in wanted)
+
+
+def check_options(options: VerifyOptions) -> None:
+    """Refuse what is wrong whatever the model is.
+
+    Raises:
+        OptionError: an unknown row or matrix, fewer than one thread, no time for a case.
+    """
+    for name in (*options.backends, *options.require):
+        if name not in ROW_NAMES:
+            raise OptionError("backend", got=repr(name), expected=" | ".join(ROW_NAMES), remedy="choose one of these")
+    if options.matrix not in MATRIX_NAMES:
+        expected = " | ".join(MATRIX_NAMES)
+        raise OptionError("matrix", got=repr(options.matrix), expected=expected, remedy="choose one of these")
     if not 1 <= options.threads <= MOST_THREADS:
         expected = f"1 to {MOST_THREADS}"
         raise OptionError("threads", got=str(options.threads), expected=expected, remedy="leave it out for 1")
     if not 0 < options.case_timeout_s <= LONGEST_CASE_S:
         got, expected = f"{options.case_timeout_s:g} s", f"more than 0 s and at most {LONGEST_CASE_S:g} s"
         raise OptionError("case timeout", got=got, expected=expected, remedy="leave it out for 300 s")
-    wanted = {*(options.backends or subject.rows()), *options.require}
-    return tuple(name for name in ROW_NAMES if name in wanted)
 
 
 def latency_sizes(contract: Contract, options: VerifyOptions) -> dict[str, int]:

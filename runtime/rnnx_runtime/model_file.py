@@ -15,11 +15,24 @@ from typing import Any
 from rnnx_runtime.contract import Contract, contract_from_json
 from rnnx_runtime.errors import ContractError, FileDamagedError
 from rnnx_runtime.external_data import ExternalTensor, external_size, external_tensors, refuse_external
-from rnnx_runtime.model_contract import ModelContract, model_contract_from_json, refuse_whole_model
+from rnnx_runtime.model_contract import (
+    ModelContract,
+    is_whole_model,
+    model_contract_from_json,
+    refuse_whole_model,
+)
 from rnnx_runtime.onnx_metadata import metadata_value
 from rnnx_runtime.regular_file import open_regular, read_regular
 from rnnx_runtime.seal import SEAL_KEY, check_seal, is_sealed
-from rnnx_runtime.sidecar import ModelSidecar, Sidecar, check_plan, read_model_sidecar, read_sidecar
+from rnnx_runtime.sidecar import (
+    LARGEST_SIDECAR,
+    ModelSidecar,
+    Sidecar,
+    check_plan,
+    read_model_sidecar,
+    read_sidecar,
+    sidecar_path,
+)
 from rnnx_runtime.strict_json import value_from_json
 
 LARGEST_ONNX = 2**31 - 1
@@ -114,6 +127,20 @@ def read_whole_model(path: Path) -> WholeModelFile:
         case ".plan":
             return read_whole_plan(path)
     raise _unknown_suffix(path)
+
+
+def holds_whole_model(path: Path) -> bool:
+    """Whether an .onnx or a .plan says that it is of a whole model; False for a file that says nothing, or is none.
+
+    Nothing is checked: whoever reads the file says what is wrong with it.
+    """
+    try:
+        if path.suffix == ".plan":
+            values = value_from_json(read_regular(sidecar_path(path), LARGEST_SIDECAR))
+            return is_whole_model(values.get("contract")) if isinstance(values, dict) else False
+        return is_whole_model(value_from_json(metadata_value(read_regular(path, LARGEST_ONNX), "rnnx")))
+    except (OSError, ValueError):
+        return False
 
 
 def read_onnx(path: Path) -> OnnxFile:

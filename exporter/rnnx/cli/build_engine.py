@@ -12,6 +12,8 @@ from rnnx.cli.render import byte_size, print_json, print_table
 
 if TYPE_CHECKING:
     from rnnx.engine import EngineReport
+    from rnnx_runtime.contract import Contract
+    from rnnx_runtime.model_contract import ModelContract
 
 
 @click.command("build-engine", short_help="ONNX to a TensorRT engine.")
@@ -70,6 +72,14 @@ def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool
         print_table(str(report.path), ("", ""), _rows(report))
 
 
+def _form(contract: "Contract | ModelContract") -> str:
+    from rnnx_runtime.model_contract import ModelContract
+
+    if not isinstance(contract, ModelContract):
+        return f"{contract.form}, {contract.formulation}"
+    return ", ".join(["whole model", *(f"{part.name} {part.formulation}" for part in contract.recurrent)])
+
+
 def _rows(report: "EngineReport") -> list[tuple[str, object]]:
     from rnnx.profiles import text_from_profile
 
@@ -77,7 +87,7 @@ def _rows(report: "EngineReport") -> list[tuple[str, object]]:
     origin = " (default; choose with --profile)" if report.default_profiles else ""
     return [
         ("library", f"{sidecar.flavor} {sidecar.version}, {report.chosen}"),
-        ("form", f"{sidecar.contract.form}, {sidecar.contract.formulation}"),
+        ("form", _form(sidecar.contract)),
         ("network", f"layers: {report.layers}, loops: {report.loops}"),
         *(("profile", text_from_profile(profile) + origin) for profile in sidecar.profiles),
         ("target", ", ".join(sidecar.targets)),

@@ -1,0 +1,71 @@
+"""A contract as rows for people, of a layer or of a whole model."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
+from rnnx_runtime.model_contract import DecoderPart, ModelContract, RecurrentPart, Signature, json_from_model_contract
+
+Row = tuple[str, str]
+
+
+def contract_data(contract: Contract | ModelContract) -> dict[str, Any]:
+    """The contract as plain JSON data."""
+    return json_from_contract(contract) if isinstance(contract, Contract) else json_from_model_contract(contract)
+
+
+def contract_rows(contract: Contract | ModelContract) -> tuple[Row, ...]:
+    """The contract's facts as (name, value)."""
+    head = _layer_rows(contract) if isinstance(contract, Contract) else tuple(_model_rows(contract))
+    return (
+        *head,
+        *_tensor_rows(contract),
+        ("source", f"{contract.source.file} · {contract.source.module or '(root)'}"),
+        ("weights", f"sha256 {contract.source.weights_sha256[:12]}…"),
+    )
+
+
+def _layer_rows(contract: Contract) -> tuple[Row, ...]:
+    kind = contract.cell.upper() if contract.nonlinearity is None else f"RNN ({contract.nonlinearity})"
+    return (
+        ("model", f"{kind} {contract.form}: {_sizes(contract)}"),
+        ("formulation", f"{contract.formulation}, {contract.precision}"),
+    )
+
+
+def _model_rows(contract: ModelContract) -> Iterator[Row]:
+    yield "model", f"whole model, {contract.precision}"
+    for part in contract.recurrent:
+        kind = f"{part.cell.upper()}{' cell' if part.is_cell else ''}"
+        yield "recurrent", f"{part.name}: {kind}, {_sizes(part)}, {part.formulation}"
+    for pair in contract.states:
+        yield "state", f"{pair.input} → {pair.output}"
+    if contract.lengths:
+        yield "lengths", ", ".join(contract.lengths)
+    if contract.decoder:
+        yield "decoder", _decoder(contract.decoder)
+
+
+def _decoder(part: DecoderPart) -> str:
+    texts: list[str] = [part.form]
+    texts += [f"{part.steps} steps"] if part.steps else []
+    texts += [f"feeding {'its own argmax' if part.feed == 'argmax' else 'given tokens'}"] if part.feed else []
+    tokens = {"start": part.start_token, "end": part.end_token, "pad": part.pad_token}
+    return ", ".join([*texts, *(f"{name} token {token}" for name, token in tokens.items() if token is not None)])
+
+
+def _sizes(own: Contract | RecurrentPart) -> str:
+    sizes = f"input {own.input_size}, hidden {own.hidden_size}"
+    if own.projection_size != own.hidden_size:
+        sizes += f" (h {own.projection_size})"
+    return f"{sizes}, {own.layers} layers, {own.directions} directions"
+
+
+def _tensor_rows(contract: Signature) -> Iterator[Row]:
+    for name, specs in (("input", contract.inputs), ("output", contract.outputs)):
+        for spec in specs:
+            yield name, _tensor(spec)
+
+
+def _tensor(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.dtype} {spec.shape}"
