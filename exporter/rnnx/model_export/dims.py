@@ -64,19 +64,27 @@ def name_dims(
     recurrences: Sequence[RecurrenceNode],
     options: ModelOptions,
 ) -> DimNames:
-    """Names for all symbols of the inputs: those that `dims` gives, then B, T, and D1, D2 in the inputs' order."""
+    """Names for all symbols: those that `dims` gives, then B, T, and D1, D2 in the inputs' order.
+
+    An output has a symbol of its own where its size depends on values, such as on how many elements of a mask are true.
+
+    Raises:
+        OptionError: `dims` names an axis that the model fixes.
+    """
+    outputs = [size for value in output_values(program) for size in value.shape]
     names: dict[sympy.Symbol, str] = {}
     for name, dims in options.dims.items():
         for size, own in zip(inputs[name], dims, strict=True):
-            if own is not None and isinstance(expression_of(size), sympy.Symbol):
-                names[expression_of(size)] = own
+            if own is not None and not options.static:
+                names[_named_symbol(name, own, size)] = own
     ordered = _symbols(inputs)
     for name, sizes in (("B", [own.batch for own in recurrences]), ("T", [own.time for own in recurrences])):
         candidates = [symbol for size in sizes if size is not None for symbol in _by_order(size, ordered)]
         chosen = next((symbol for symbol in candidates if symbol not in names), None)
         if chosen is not None and name not in names.values():
             names[chosen] = name
-    rest = [symbol for symbol in ordered if symbol not in names]
+    made = sorted({own for size in outputs for own in expression_of(size).free_symbols} - {*ordered}, key=str)
+    rest = [symbol for symbol in (*ordered, *made) if symbol not in names]
     names |= {symbol: f"D{index}" for index, symbol in enumerate(rest, start=1)}
     return DimNames(names=names, notes=_range_notes(program, names))
 
@@ -134,6 +142,17 @@ def axes_to_fix(
         if isinstance(expression_of(size), sympy.Symbol) and expression_of(size) not in moving
         if name in states or expression_of(size) in _bounded(program)
     }
+
+
+def _named_symbol(name: str, own: str, size: Size) -> Any:
+    if not isinstance(expression_of(size), sympy.Symbol):
+        raise OptionError(
+            "dims",
+            got=f"{own!r} for an axis of {name}",
+            expected=f"None there: the model fixes it at {size}",
+            remedy="name only axes that may vary",
+        )
+    return expression_of(size)
 
 
 def _bounded(program: ExportedProgram) -> set[Any]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from rnnx.errors import ExportError, FrozenDimError
 from rnnx.model_export.dims import expression_of
 from rnnx.model_export.opaque_layers import looped_cell
@@ -29,6 +31,8 @@ def refuse_frozen_dims(
     if loops and not recurrences:
         raise _written_out(loops[0], names)
     for own in recurrences:
+        for loop in loops:
+            _refuse_loop(loop, own, names)
         for role, size in (("batch", own.batch), ("time", own.time)):
             if size is not None and expression_of(size).is_Integer:
                 _refuse_frozen(role, int(expression_of(size)), own, fixed, names)
@@ -45,20 +49,30 @@ def refuse_no_recurrence(trace: Trace, subject: str) -> None:
         )
 
 
+def _refuse_loop(loop: Specialization, own: RecurrenceNode, names: Sequence[str]) -> None:
+    """Refuse a loop over as many rows or steps as a layer's free batch or time has in the example."""
+    for role, size in (("batch", own.batch), ("time", own.time)):
+        if isinstance(size, torch.SymInt) and size.node.hint == loop.size:
+            raise _frozen(role, loop, own, names)
+
+
 def _refuse_frozen(
     role: str, size: int, own: RecurrenceNode, fixed: Sequence[Specialization], names: Sequence[str]
 ) -> None:
     suspects = [one for one in fixed if one.size == size] or [one for one in fixed if size > 1]
     if not suspects:
         return
-    first = next((one for one in suspects if one.is_loop), suspects[0])
+    raise _frozen(role, next((one for one in suspects if one.is_loop), suspects[0]), own, names)
+
+
+def _frozen(role: str, first: Specialization, own: RecurrenceNode, names: Sequence[str]) -> FrozenDimError:
     shown = "-1 or x.size(...) in place of a number, and slices up to x.size(...)"
     remedy = "let nn.LSTM or tensor operations go over it instead of Python" if first.is_loop else f"write {shown}"
-    raise FrozenDimError(
+    return FrozenDimError(
         f"{_place(first, names)}, the {role} of layer {own.layer!r}",
         got=f"a model that fixes it at {first.size}, the example's size: {first.line}",
         expected=f"a {role} that is free",
-        remedy=f"{remedy}, or export with static=True (--static)",
+        remedy=f"{remedy}, or export with static=True (--static) for this size alone",
     )
 
 

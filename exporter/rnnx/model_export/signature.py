@@ -44,7 +44,7 @@ def read_signature(
     """
     args, kwargs = _arguments(example_inputs)
     roots = _parameter_names(module, args, kwargs)
-    paths, structure = pytree.tree_flatten_with_path((args, kwargs))
+    paths, structure = pytree.tree_flatten_with_path((args, kwargs), is_leaf=_is_packed)
     names, places, tensors = [], [], []
     for place, (path, leaf) in enumerate(paths):
         name = "_".join([roots[_key(path[0]), _key(path[1])], *map(_key, path[2:])])
@@ -87,7 +87,7 @@ def named_outputs(result: Any, names: Sequence[str] | None = None) -> dict[str, 
         ExportError: a result that is no tensor.
         OptionError: `names` does not fit.
     """
-    paths, _ = pytree.tree_flatten_with_path(result)
+    paths, _ = pytree.tree_flatten_with_path(result, is_leaf=_is_packed)
     kept = [(path, leaf) for path, leaf in paths if leaf is not None]
     for path, leaf in kept:
         if not isinstance(leaf, Tensor):
@@ -124,6 +124,11 @@ def _parameter_names(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str,
         variadic = own.kind is inspect.Parameter.VAR_POSITIONAL or index >= len(positional)
         names["0", str(index)] = f"*{own.name}_{index}" if variadic else own.name
     return names
+
+
+def _is_packed(value: Any) -> bool:
+    """Whether pytree would take a packed sequence apart, which is a tuple."""
+    return isinstance(value, PackedSequence)
 
 
 def _key(entry: Any) -> str:

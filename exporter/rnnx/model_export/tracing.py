@@ -12,12 +12,14 @@ import torch
 import torch.fx.experimental._config as fx_config
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from rnnx.errors import ExportError
 from rnnx.model_export.layer_states import LiftedState
 from rnnx.model_export.opaque_layers import OpaqueLayers, opaque
 from rnnx.model_export.packing import traced_packing
+from rnnx.model_export.preparation import changed_tensors, plain_tensors
 from rnnx.model_export.signature import CallSignature, named_outputs
 from rnnx.model_export.source_lines import model_line_of
 from rnnx.model_export.specializations import Specialization, recorded_specializations
@@ -64,7 +66,7 @@ def trace_model(
     Raises:
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
-    layers, names = OpaqueLayers(module, lifted), list[str]()
+    layers, names, before = OpaqueLayers(module, lifted), list[str](), plain_tensors(module)
     count = len(signature.names)
 
     def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -87,7 +89,7 @@ def trace_model(
             raise
         except Exception as error:
             raise _refusal(module, error) from error
-    _refuse_kept_state(module, program)
+    _refuse_kept_state(module, program, changed_tensors(module, before))
     return Trace(
         program=program,
         outputs=tuple(names),
@@ -156,13 +158,25 @@ def _refusal(module: nn.Module, error: Exception) -> ExportError:
     )
 
 
-def _refuse_kept_state(module: nn.Module, program: ExportedProgram) -> None:
-    changed = sorted(program.graph_signature.buffers_to_mutate.values())
-    if changed:
-        raise kept_state(type(module).__name__, changed[0].removeprefix("model."))
+def _refuse_kept_state(module: nn.Module, program: ExportedProgram, assigned: Sequence[str]) -> None:
+    """Refuse a buffer that is written in place, and an attribute that is read and then assigned anew."""
+    signature = program.graph_signature
+    written = [signature.inputs_to_buffers.get(name, "") for name in _written_in_place(program)]
+    read = signature.inputs_to_lifted_tensor_constants.values()
+    kept = [*filter(None, written), *(name for name in read if name.removeprefix("model.") in assigned)]
+    if kept:
+        raise _kept_state(type(module).__name__, kept[0].removeprefix("model."))
 
 
-def kept_state(subject: str, name: str) -> ExportError:
+def _written_in_place(program: ExportedProgram) -> Iterator[str]:
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        for argument, value in zip(schema.arguments, node.args, strict=False) if schema is not None else ():
+            if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Node):
+                yield value.name
+
+
+def _kept_state(subject: str, name: str) -> ExportError:
     """The refusal of a model that carries something from one call to the next in itself."""
     return ExportError(
         f"{subject}.{name}",

@@ -55,17 +55,15 @@ def onnx_from_program(program: ExportedProgram, opset: int) -> ir.Model:
 
 
 def _refusal(program: ExportedProgram, error: BaseException) -> ExportError:
-    reasons = []
-    cause: BaseException | None = error
-    while cause is not None:
-        reasons.append(str(cause))
-        cause = cause.__cause__
-    found = re.search(r"Error when translating node %(\w+)", "\n".join(reasons))
-    nodes = [node for node in program.graph.nodes if found and node.name == found[1]]
-    place = f"operator {nodes[0].target} of {_line(nodes[0].meta)}" if nodes else "the traced model"
+    reason = error
+    while reason.__cause__ is not None:
+        reason = reason.__cause__
+    text = str(reason).strip().splitlines()[0][:300]
+    found = re.search(r"op='[^.']*\.(\w+)'", text)
+    nodes = [node for node in program.graph.nodes if found and found[1].strip("_") in str(node.target)]
     return ExportError(
-        place,
-        got=reasons[-1].strip().splitlines()[0][:300],
+        f"operator {nodes[0].target}, {_line(nodes[0].meta)}" if nodes else "the traced model",
+        got=text,
         expected="operators that torch.onnx can write",
         remedy="write this line with other operators",
     )
