@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rnnx.exporter import ExportReport, export
     from rnnx.findings import DoctorReport, Finding
     from rnnx.inspection import inspect
+    from rnnx.model_export.exporting import ModelExportReport
+    from rnnx.model_options import ModelOptions
     from rnnx.parity import ParityReport
     from rnnx.timing.figures import BenchReport, LatencyReport
     from rnnx.verification import verify
@@ -35,6 +37,8 @@ _HOMES = {
     "ExportReport": "rnnx.exporter",
     "Finding": "rnnx.findings",
     "LatencyReport": "rnnx.timing.figures",
+    "ModelExportReport": "rnnx.model_export.exporting",
+    "ModelOptions": "rnnx.model_options",
     "ParityReport": "rnnx.parity",
     "VerificationReport": "rnnx.verification_report",
     "VerifyOptions": "rnnx.verify_options",
@@ -57,6 +61,8 @@ __all__ = [
     "ExportReport",
     "Finding",
     "LatencyReport",
+    "ModelExportReport",
+    "ModelOptions",
     "ParityReport",
     "RnnxError",
     "VerificationReport",

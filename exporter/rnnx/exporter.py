@@ -3,10 +3,11 @@
 import functools
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from rnnx.artifacts import staged
 from rnnx.checkpoint import Checkpoint, TorchCheckpoint, open_checkpoint
@@ -16,12 +17,17 @@ from rnnx.export_options import ExportOptions, form_of, opset_of
 from rnnx.extras import require
 from rnnx.formulations.choice import formulation_name, formulation_named
 from rnnx.golden import golden_bytes, golden_path
+from rnnx.model_options import ModelOptions
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime.contract import Contract, Form, Nonlinearity, Source
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from rnnx.model_export.exporting import ModelExportReport
+
+_Options = TypeVar("_Options", ExportOptions, ModelOptions)
 
 PRECISION = "float32"
 
@@ -39,18 +45,41 @@ class ExportReport:
     checks: tuple[str, ...]
 
 
+@overload
 def export(
     source: "str | os.PathLike[str] | nn.Module", path: str | os.PathLike[str], options: ExportOptions | None = None
-) -> ExportReport:
-    """Export one trained `nn.LSTM`, `nn.GRU`, `nn.RNN` or cell of theirs to ONNX.
+) -> ExportReport: ...
+
+
+@overload
+def export(
+    source: "nn.Module",
+    path: str | os.PathLike[str],
+    options: ModelOptions | None = None,
+    *,
+    example_inputs: tuple[Any, ...] | Mapping[str, Any],
+) -> "ModelExportReport": ...
+
+
+def export(
+    source: "str | os.PathLike[str] | nn.Module",
+    path: str | os.PathLike[str],
+    options: ExportOptions | ModelOptions | None = None,
+    *,
+    example_inputs: tuple[Any, ...] | Mapping[str, Any] | None = None,
+) -> "ExportReport | ModelExportReport":
+    """Export one trained recurrent layer or cell to ONNX, or with `example_inputs` a whole model around some.
 
     Args:
-        source: a checkpoint's path, or a module (the layer itself, or a module that contains it).
+        source: a checkpoint's path, or a module: the layer itself, a module that contains it (the layer alone is
+            exported), or with `example_inputs` any module, which is exported whole.
         path: the .onnx to write; `<name>.golden.npz` is written beside it, and `<name>.onnx.data` for weights above
             2 GiB. Files appear whole or not at all.
-        options: see `ExportOptions`.
+        options: see `ExportOptions`; `ModelOptions` with `example_inputs`.
+        example_inputs: what the whole model is called with: a tuple, or a dict by parameter name.
 
     Raises:
+        FrozenDimError: the whole model fixes its batch or time; names the input, the axis and the model's line.
         CheckpointError: the source cannot be read, or has no recurrent layer.
         WeightsError: its tensors contradict each other or hold NaN or Inf.
         OptionError: an option does not fit the module.
@@ -58,7 +87,39 @@ def export(
         OutputError: the files could not be written.
         MissingExtraError: a package of `rnnx[export]` is not installed.
     """
-    options, target = options or ExportOptions(), Path(path)
+    if example_inputs is not None:
+        from rnnx.model_export.exporting import export_model
+
+        return export_model(_whole(source), example_inputs, path, _fitting(options, ModelOptions))
+    return _export_layer(source, path, _fitting(options, ExportOptions) or ExportOptions())
+
+
+def _whole(source: Any) -> "nn.Module":
+    if isinstance(source, str | os.PathLike):
+        raise OptionError(
+            "example_inputs",
+            got=f"them for the file {Path(source).name}",
+            expected="a module, for a file holds weights and no forward",
+            remedy="build the module, load the weights into it and give it in place of the file",
+        )
+    return cast("nn.Module", source)
+
+
+def _fitting(options: Any, kind: type[_Options]) -> _Options | None:
+    if options is not None and not isinstance(options, kind):
+        raise OptionError(
+            "options",
+            got=type(options).__name__,
+            expected=kind.__name__,
+            remedy="ModelOptions goes with example_inputs, ExportOptions with a layer or a checkpoint",
+        )
+    return options
+
+
+def _export_layer(
+    source: "str | os.PathLike[str] | nn.Module", path: str | os.PathLike[str], options: ExportOptions
+) -> ExportReport:
+    target = Path(path)
     if target.suffix != ".onnx":
         raise OptionError(
             "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
