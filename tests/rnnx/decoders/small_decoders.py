@@ -136,11 +136,11 @@ def hand_written_step() -> StepGraph:
         TensorSpec(name="next_state", dtype="float32", dims=("B", HIDDEN)),
     ]
     kinds = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
-    values = [
+    first, last = (
         [helper.make_tensor_value_info(own.name, kinds[own.dtype], list(own.dims)) for own in group]
         for group in (specs, outputs)
-    ]
-    graph = helper.make_graph(nodes, "step", *values, [table, turn, head])
+    )
+    graph = helper.make_graph(nodes, "step", first, last, [table, turn, head])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     contract = ModelContract(
         inputs=tuple(specs),

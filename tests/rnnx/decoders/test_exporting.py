@@ -1,0 +1,215 @@
+"""Decoders exported in three forms: against PyTorch, against each other, in TensorRT's importer and builder."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.rnnx.decoders.small_decoders import DECODERS, HIDDEN, VOCABULARY, decoder_of, example_of
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from rnnx.decoders.decoder_graph import LENGTHS
+from rnnx.decoders.decoder_options import DecoderOptions
+from rnnx.decoders.exporting import export_decoder
+from rnnx.errors import ExportError, OptionError
+from rnnx_runtime import load_model
+from rnnx_runtime.model_session import ModelSession
+
+Array = NDArray[Any]
+STEPS, END, PAD = 7, 3, 0
+OPTIONS = {
+    "step": DecoderOptions(),
+    "unrolled": DecoderOptions(form="unrolled", steps=STEPS, end_token=END, pad_token=PAD),
+    "loop": DecoderOptions(form="loop", steps=STEPS, end_token=END, pad_token=PAD),
+    "teacher": DecoderOptions(form="unrolled", steps=STEPS, feed="teacher"),
+}
+
+
+@pytest.fixture(scope="module", params=DECODERS)
+def decoder(request: pytest.FixtureRequest) -> nn.Module:
+    return decoder_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def sessions(decoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSession]:
+    folder = tmp_path_factory.mktemp("forms")
+    for name, options in OPTIONS.items():
+        export_decoder(decoder, example_of(decoder), folder / f"{name}.onnx", options)
+    return {name: load_model(folder / f"{name}.onnx", "ort-cpu") for name in OPTIONS}
+
+
+def drawn(decoder: nn.Module, batch: int, seed: int) -> tuple[Any, ...]:
+    """Arguments of a decoder with a state of random values."""
+    torch.manual_seed(seed)
+    token, state, *context = example_of(decoder, batch)
+    token = torch.randint(0, VOCABULARY, token.shape)  # type: ignore[attr-defined] # examples begin with a tensor
+    return token, pytree.tree_map(torch.randn_like, state), *context
+
+
+@torch.no_grad()
+def greedy(decoder: nn.Module, call: tuple[Any, ...]) -> tuple[list[list[int]], list[Array]]:
+    """Rows of tokens up to and without the end, and the states at each row's end, each row decoded alone."""
+    token, state, *context = call
+    batch = len(token)
+    rows, ends = [], []
+    for row in range(batch):
+        now, own = token[row : row + 1], pytree.tree_map(lambda value, row=row: value[..., row : row + 1, :], state)
+        seen = [value[:, row : row + 1] for value in context]
+        tokens: list[int] = []
+        while len(tokens) < STEPS and END not in tokens:
+            logits, own = decoder(now, own, *seen)
+            now = logits.argmax(-1)
+            tokens.append(int(now))
+        rows.append(tokens[: tokens.index(END)] if END in tokens else tokens)
+        ends.append([value.numpy() for value in pytree.tree_leaves(own)])
+    return rows, [np.concatenate(parts, axis=-2) for parts in zip(*ends, strict=True)]
+
+
+def inputs_of(session: ModelSession, call: tuple[Any, ...]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """A call's token and context by name, and its states."""
+    token, state, *context = call
+    part = session.spec.decoder
+    assert part is not None
+    states = [value.numpy() for value in pytree.tree_leaves(state)]
+    names = [pair.input for pair in session.spec.states]
+    feeds = dict(zip(part.context, (value.numpy() for value in context), strict=True))
+    return {part.token or "": token.numpy(), **feeds}, dict(zip(names, states, strict=True))
+
+
+def rows_of(tokens: Array) -> list[list[int]]:
+    return [row[: row.index(END)] if END in row else row for row in tokens.tolist()]
+
+
+@pytest.mark.parametrize("form", ["unrolled", "loop"])
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_decoding_inside_the_graph_equals_pytorch_row_by_row(
+    decoder: nn.Module, sessions: dict[str, ModelSession], form: str, batch: int
+) -> None:
+    for seed in range(3):
+        call = drawn(decoder, batch, seed)
+        expected, states = greedy(decoder, call)
+        outputs, following = sessions[form].run(*inputs_of(sessions[form], call))
+        assert rows_of(outputs["tokens"]) == expected
+        assert outputs[LENGTHS].tolist() == [len(row) for row in expected]
+        for found, own in zip(following.values(), states, strict=True):
+            np.testing.assert_allclose(found, own, atol=2e-5)
+
+
+def test_the_step_fed_by_its_caller_equals_the_loop(decoder: nn.Module, sessions: dict[str, ModelSession]) -> None:
+    call = drawn(decoder, 4, seed=9)
+    inputs, state = inputs_of(sessions["step"], call)
+    expected, _ = sessions["loop"].run(inputs, state)
+    tokens = []
+    for _ in range(STEPS):
+        outputs, state = sessions["step"].run(inputs, state)
+        inputs["token"] = outputs["logits"].argmax(1)
+        tokens.append(inputs["token"])
+    assert rows_of(np.stack(tokens, axis=1)) == rows_of(expected["tokens"])
+
+
+def test_teacher_forcing_gives_pytorchs_logits(decoder: nn.Module, sessions: dict[str, ModelSession]) -> None:
+    token, state, *context = drawn(decoder, 3, seed=4)
+    tokens = torch.randint(0, VOCABULARY, (STEPS, 3))
+    session = sessions["teacher"]
+    inputs, states = inputs_of(session, (tokens, state, *context))
+    outputs, _ = session.run(inputs, states)
+    for index, token in enumerate(tokens):
+        with torch.no_grad():
+            logits, state = decoder(token, state, *context)
+        np.testing.assert_allclose(outputs["logits"][index], logits.numpy(), atol=2e-5)
+
+
+def test_rows_end_at_different_steps(decoder: nn.Module) -> None:
+    """Without which the tests of the end would prove little."""
+    if type(decoder).__name__ == "RnnCell":
+        pytest.skip("this decoder's rows run on; the other three end")
+    lengths = {len(row) for seed in range(3) for row in greedy(decoder, drawn(decoder, 5, seed))[0]}
+    assert len(lengths) > 2
+
+
+def test_the_contract_says_how_the_decoder_is_written(sessions: dict[str, ModelSession]) -> None:
+    parts = {name: session.spec.decoder for name, session in sessions.items()}
+    assert [(own.form, own.feed, own.steps, own.tokens) for own in parts.values() if own] == [
+        ("step", None, None, None),
+        ("unrolled", "argmax", STEPS, "tokens"),
+        ("loop", "argmax", STEPS, "tokens"),
+        ("unrolled", "teacher", STEPS, None),
+    ]
+    assert all(session.spec.recurrent for session in sessions.values())
+
+
+@pytest.mark.tensorrt
+def test_every_form_builds_and_its_parsed_network_agrees(decoder: nn.Module, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    import rnnx
+    from rnnx.tensorrt_network.importer import import_graph
+
+    for name, options in OPTIONS.items():
+        path = tmp_path / f"{name}.onnx"
+        export_decoder(decoder, example_of(decoder), path, options)
+        report = rnnx.build_engine(path, path.with_suffix(".plan"), rnnx.EngineOptions(tf32=False))
+        assert report.bytes > 0
+        source = SimpleNamespace(path=path, data=path.read_bytes(), external_data=None)
+        program = import_graph(source).program
+        with load_model(path, "ort-cpu") as session:
+            call = drawn(decoder, 3, seed=2)
+            if name == "teacher":
+                call = (torch.randint(0, VOCABULARY, (STEPS, 3)), *call[1:])
+            inputs, state = inputs_of(session, call)
+            outputs, following = session.run(inputs, state)
+            parsed = program.run({**inputs, **state})
+            named = {pair.output: following[pair.input] for pair in session.spec.states}
+            for key, value in {**outputs, **named}.items():
+                np.testing.assert_allclose(parsed[key], value, atol=2e-5)
+
+
+class Wrong(nn.Module):
+    """A decoder that gives something else than logits and its state."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.cell, self.how = nn.GRUCell(4, HIDDEN), how
+        self.embedding = nn.Embedding(VOCABULARY, 4)
+
+    def forward(self, token: torch.Tensor, state: torch.Tensor) -> Any:
+        state = self.cell(self.embedding(token), state)
+        return {"no-state": state, "wide-state": (state, torch.cat([state, state], -1)), "flat": (state[0], state)}[
+            self.how
+        ]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("no-state", "results of Wrong: got tensors of shapes"),
+        ("wide-state", r"results of Wrong: got a state \(3, 16\), expected \(3, 8\), as it goes in"),
+        ("flat", "results of Wrong: got tensors of shapes"),
+    ],
+)
+def test_what_is_no_decoder_is_refused(how: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=message):
+        export_decoder(Wrong(how).eval(), (torch.arange(3), torch.zeros(3, HIDDEN)), tmp_path / "step.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        pytest.param((torch.zeros(3), torch.zeros(3, HIDDEN)), "got torch.float32", id="float-token"),
+        pytest.param((torch.zeros(3, 1, dtype=torch.long), torch.zeros(3, HIDDEN)), "int64", id="2d-token"),
+    ],
+)
+def test_a_token_of_another_kind_is_refused(example: tuple[Any, ...], message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=rf"token of the decoder's example: .*{message}"):
+        export_decoder(decoder_of("gru-cell"), example, tmp_path / "step.onnx")
+
+
+def test_too_large_an_unrolled_decoder_leaves_nothing(tmp_path: Path) -> None:
+    decoder = decoder_of("gru-cell")
+    with pytest.raises(OptionError, match="use the form loop"):
+        export_decoder(decoder, example_of(decoder), tmp_path / "u.onnx", DecoderOptions(form="unrolled", steps=3000))
+    assert not list(tmp_path.iterdir())
