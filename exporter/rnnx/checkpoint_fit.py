@@ -22,6 +22,9 @@ _USUAL_PLACES = ("", "state_dict", "model_state_dict", "model")
 _COUNTERS = ("num_batches_tracked", "n_averaged")
 """Counts of training that no result depends on: of a batch norm, and of an average of weights."""
 
+_EXAMPLES = ("example_inputs", "example_input_array")
+"""Attributes that no result depends on either; TorchScript saves them."""
+
 _MOST_SHOWN = 10
 
 
@@ -64,7 +67,7 @@ def load_state(module: "nn.Module", checkpoint: TensorCheckpoint) -> LoadedState
 
 
 def _slots(module: "nn.Module", source: str) -> Iterable[_Slot]:
-    """The state dict's tensors, and buffers that are not part of it: TorchScript saves those too."""
+    """The state dict's tensors; and buffers and attributes that are not part of it, which TorchScript saves too."""
     lazy = require("torch.nn.parameter", extra="export", purpose=f"loading {source}").is_lazy
     state = {key: value for key, value in module.state_dict(keep_vars=True).items() if hasattr(value, "detach")}
     for key, value in state.items():
@@ -76,9 +79,16 @@ def _slots(module: "nn.Module", source: str) -> Iterable[_Slot]:
                 remedy="run the module once on an example in the factory",
             )
         yield _Slot(key=key, tensor=value, needed=key.rpartition(".")[2] not in _COUNTERS)
-    for key, value in module.named_buffers(remove_duplicate=False):
-        if key not in state:
+    for key, value in (*module.named_buffers(remove_duplicate=False), *_attributes(module)):
+        if key not in state and hasattr(value, "detach"):
             yield _Slot(key=key, tensor=value, needed=False)
+
+
+def _attributes(module: "nn.Module") -> Iterable[tuple[str, Any]]:
+    for name, own in module.named_modules():
+        for key, value in vars(own).items():
+            if key not in _EXAMPLES:
+                yield _joined(name, key), value
 
 
 def _by_plain_key(named: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +142,8 @@ def _refuse_misfit(
     ]
     below = {key: own for key, own in keys.items() if not prefix or key.startswith(f"{prefix}.")}
     own = {_joined(prefix, plain) for plain in slots}
-    unexpected = [key for plain, key in below.items() if plain not in own and plain.rpartition(".")[2] not in _COUNTERS]
+    ignored = (*_COUNTERS, *_EXAMPLES)
+    unexpected = [key for plain, key in below.items() if plain not in own and plain.rpartition(".")[2] not in ignored]
     wrong = [
         f"{key} {got} for {expected}"
         for plain, key in found.items()

@@ -149,6 +149,16 @@ def test_a_module_without_values_gets_the_checkpoints_own(tmp_path: Path) -> Non
     assert same(module, trained)
 
 
+def test_a_plain_attribute_is_loaded_where_the_file_has_it_and_an_example_is_not(tmp_path: Path) -> None:
+    module = tagger(SEED + 1)
+    module.encoder_scale = torch.zeros(2)  # as TorchScript saves it, and a state dict does not
+    module.example_input_array = torch.zeros(4)
+    content = {**state(tagger(SEED)), "encoder_scale": torch.ones(2), "example_input_array": torch.ones(5)}
+    loaded(content, tmp_path, module)
+    assert module.encoder_scale.tolist() == [1, 1]
+    assert module.example_input_array.tolist() == [0, 0, 0, 0]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_archive_fits_its_module(tmp_path: Path) -> None:
     trained, module = tagger(SEED), tagger(SEED + 1)
