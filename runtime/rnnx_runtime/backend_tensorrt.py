@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.backend_tensorrt_model import TensorRtModelBackend
+from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda import Stream, StreamTimer
 from rnnx_runtime.cuda_buffers import DeviceBuffer, HostBuffer
 from rnnx_runtime.device_memory import DeviceArray, DeviceMemory
 from rnnx_runtime.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.engine_context import Binding, EngineContext
 from rnnx_runtime.errors import BackendError
-from rnnx_runtime.model_file import PlanFile
+from rnnx_runtime.model_file import AnyPlanFile, PlanFile
 from rnnx_runtime.profile_choice import choose_profile
 from rnnx_runtime.session_options import SessionOptions
 from rnnx_runtime.state import DeviceTensor
@@ -26,12 +27,13 @@ from rnnx_runtime.tensorrt_engine import LoadedEngine, load_engine
 _ITEM_BYTES = 4  # float32 and int32, the only dtypes of a contract
 
 
-def open_backend(name: str, model: PlanFile, options: SessionOptions) -> "TensorRtBackend":
+def open_backend(name: str, model: AnyPlanFile, options: SessionOptions) -> "TensorRtBackend | TensorRtModelBackend":
     """Open a .plan on `tensorrt` or `tensorrt-rtx`; raises as `rnnx_runtime.backends.open_backend`.
 
     `options` are ONNX Runtime's.
     """
-    return TensorRtBackend(load_engine(name, model))
+    loaded = load_engine(name, model)
+    return TensorRtBackend(loaded, model.contract) if isinstance(model, PlanFile) else TensorRtModelBackend(loaded)
 
 
 class _Output(NamedTuple):
@@ -62,9 +64,9 @@ class _Call(NamedTuple):
 class TensorRtBackend:
     """One engine for all threads, a call at a time; states stay in device memory, and steps become CUDA graphs."""
 
-    def __init__(self, loaded: LoadedEngine) -> None:
+    def __init__(self, loaded: LoadedEngine, contract: Contract) -> None:
         self.device = loaded.device
-        self._contract = loaded.contract
+        self._contract = contract
         self._profiles = loaded.profiles
         specs = (*self._contract.inputs, *self._contract.outputs)
         self._on_host = {spec.name for spec in specs if loaded.is_on_host(spec.name)}

@@ -12,11 +12,12 @@ from typing import Any
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda import compute_capability, current_device, device_count, device_name
 from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
-from rnnx_runtime.model_file import PlanFile
+from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.model_file import AnyPlanFile
 from rnnx_runtime.sidecar import Profile
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-_DTYPES = {"FLOAT": "float32", "INT32": "int32"}
+_DTYPES = {"FLOAT": "float32", "INT32": "int32", "INT64": "int64", "BOOL": "bool", "HALF": "float16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class LoadedEngine:
     runtime: Any
     logger: Any
     library: Any
-    contract: Contract
+    contract: Contract | ModelContract
     profiles: tuple[Profile, ...]
     device: str
 
@@ -40,7 +41,7 @@ class LoadedEngine:
         return bool(self.engine.get_tensor_location(name) == host or self.engine.is_shape_inference_io(name))
 
 
-def load_engine(name: str, model: PlanFile) -> LoadedEngine:
+def load_engine(name: str, model: AnyPlanFile) -> LoadedEngine:
     """Load a plan with the library `tensorrt` or `tensorrt-rtx`.
 
     Raises:
@@ -82,7 +83,7 @@ def refusal(action: str, logger: Any, cause: Exception | None = None) -> Backend
     )
 
 
-def _check_flavor(name: str, model: PlanFile) -> None:
+def _check_flavor(name: str, model: AnyPlanFile) -> None:
     flavor = model.sidecar.flavor
     if name != flavor:
         raise BackendUnavailable(
@@ -108,7 +109,7 @@ def _library(name: str) -> Any:
         ) from None
 
 
-def _check_version(name: str, library: Any, model: PlanFile) -> None:
+def _check_version(name: str, library: Any, model: AnyPlanFile) -> None:
     # Plans run on the version that built them alone, unless built otherwise, which rnnx does not do.
     built = model.sidecar.version
     if library.__version__ != built:
@@ -120,7 +121,7 @@ def _check_version(name: str, library: Any, model: PlanFile) -> None:
         )
 
 
-def _check_target(name: str, capability: str, model: PlanFile) -> None:
+def _check_target(name: str, capability: str, model: AnyPlanFile) -> None:
     targets = model.sidecar.targets
     if capability not in targets and "portable" not in targets:
         raise BackendUnavailable(
@@ -148,7 +149,7 @@ def _logger(library: Any) -> Any:
     return Collector()
 
 
-def _deserialize(library: Any, logger: Any, model: PlanFile) -> tuple[Any, Any]:
+def _deserialize(library: Any, logger: Any, model: AnyPlanFile) -> tuple[Any, Any]:
     action = f"loading {model.path.name}"
     try:
         runtime = library.Runtime(logger)
@@ -160,7 +161,7 @@ def _deserialize(library: Any, logger: Any, model: PlanFile) -> tuple[Any, Any]:
     return runtime, engine
 
 
-def _check_signature(library: Any, engine: Any, model: PlanFile) -> None:
+def _check_signature(library: Any, engine: Any, model: AnyPlanFile) -> None:
     mode = library.TensorIOMode
     for side, wanted, declared in (
         ("inputs", mode.INPUT, model.contract.inputs),
@@ -168,8 +169,12 @@ def _check_signature(library: Any, engine: Any, model: PlanFile) -> None:
     ):
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         symbols = {spec.name: spec.dims for spec in declared}
+        # A whole model's output may be of a size that the engine alone, or the contract alone, can tell.
+        open_sizes = wanted == mode.OUTPUT and isinstance(model.contract, ModelContract)
         actual = {
-            name: _spec(engine, name, symbols.get(name, ())) for name in names if engine.get_tensor_mode(name) == wanted
+            name: _spec(engine, name, symbols.get(name, ()), open_sizes=open_sizes)
+            for name in names
+            if engine.get_tensor_mode(name) == wanted
         }
         if actual != {spec.name: spec for spec in declared}:
             raise ContractError(
@@ -180,14 +185,18 @@ def _check_signature(library: Any, engine: Any, model: PlanFile) -> None:
             )
 
 
-def _spec(engine: Any, name: str, declared: tuple[str | int, ...]) -> TensorSpec:
-    """An engine's tensor with its dynamic dims, -1, under the names that the contract gives them."""
+def _spec(engine: Any, name: str, declared: tuple[str | int, ...], *, open_sizes: bool) -> TensorSpec:
+    """An engine's tensor with its dynamic dims, -1, under the names that the contract gives them.
+
+    With `open_sizes` a size of the contract stands where the engine has a dynamic dim, too.
+    """
     dtype = engine.get_tensor_dtype(name).name
     dims: tuple[str | int, ...] = tuple(int(size) for size in engine.get_tensor_shape(name))
     if len(dims) == len(declared):
         # A symbol may be a fixed size in the engine, where all profiles agree on it; the profiles guard it.
         dims = tuple(
-            there if isinstance(there, str) and here != 0 else here for here, there in zip(dims, declared, strict=True)
+            there if (isinstance(there, str) and here != 0) or (open_sizes and here == -1) else here
+            for here, there in zip(dims, declared, strict=True)
         )
     return TensorSpec(name=name, dtype=_DTYPES.get(dtype, dtype.lower()), dims=dims)
 
@@ -196,7 +205,7 @@ def _listing(specs: Iterable[TensorSpec]) -> str:
     return ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in specs) or "none"
 
 
-def _check_profiles(engine: Any, model: PlanFile) -> None:
+def _check_profiles(engine: Any, model: AnyPlanFile) -> None:
     declared = [_profile_shapes(profile, model.contract) for profile in model.sidecar.profiles]
     actual = [
         {
@@ -214,7 +223,7 @@ def _check_profiles(engine: Any, model: PlanFile) -> None:
         )
 
 
-def _profile_shapes(profile: Profile, contract: Contract) -> dict[str, list[tuple[object, ...]]]:
+def _profile_shapes(profile: Profile, contract: Contract | ModelContract) -> dict[str, list[tuple[object, ...]]]:
     """Each input's min, opt and max shape as its profile says."""
     return {
         spec.name: [

@@ -18,7 +18,7 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
             node=shown_with_others(closed),
             message="the initial state is absent or constant: every call starts from it, so a sequence cannot be "
             "streamed in chunks",
-            fix="to stream, export h0 and c0 as inputs (rnnx export does)",
+            fix="to stream, export h0 and c0 as inputs (rnnx export does, a whole model with --stateful)",
         )
     mute = [layer.shown for layer in model.main.layers if not gives_states(layer)]
     if mute:
@@ -28,5 +28,5 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
             node=shown_with_others(mute),
             message="hn or cn is no output of the graph: a call cannot hand its state to the next, and only output can "
             "be verified",
-            fix="to stream, add them to the graph's outputs (rnnx export does)",
+            fix="to stream, add them to the graph's outputs (rnnx export does, a whole model with --stateful)",
         )

@@ -162,15 +162,24 @@ def compile_softmax(layer: Layer) -> Evaluator:
 def compile_normalization(layer: Layer) -> Evaluator:
     """`(x - mean) / √(variance + epsilon) · scale + bias`, mean and variance over axes."""
     axes, epsilon = tuple(axes_of(layer.native.axes)), float(layer.native.epsilon)
-    if layer.native.num_groups != 1:
-        raise layer.unsupported(f"{layer.native.num_groups} groups")
+    groups = int(layer.native.num_groups)
 
     def normalize(x: Array, scale: Array, bias: Array) -> Array:
-        centred = x - x.mean(axis=axes, keepdims=True)
-        variance = np.square(centred).mean(axis=axes, keepdims=True)
-        return np.asarray(centred / np.sqrt(variance + epsilon) * scale + bias, x.dtype)
+        parts = x if groups == 1 else x.reshape(x.shape[0], groups, -1)
+        over = axes if groups == 1 else (2,)  # a group's channels and places are one axis then
+        centred = parts - parts.mean(axis=over, keepdims=True)
+        variance = np.square(centred).mean(axis=over, keepdims=True)
+        whole = (centred / np.sqrt(variance + epsilon)).reshape(x.shape)
+        return np.asarray(whole * _per_channel(scale, x) + _per_channel(bias, x), x.dtype)
 
     return normalize
+
+
+def _per_channel(values: Array, x: Array) -> Array:
+    """A scale or bias that broadcasts to `x`, or one for each group, of which every channel has its group's."""
+    if values.ndim == x.ndim and values.shape[1] not in (1, x.shape[1]):
+        return values.repeat(x.shape[1] // values.shape[1], axis=1)
+    return values
 
 
 def compile_cumulative(layer: Layer) -> Evaluator:

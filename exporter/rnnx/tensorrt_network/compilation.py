@@ -31,6 +31,7 @@ from rnnx.tensorrt_network.indexing import (
 )
 from rnnx.tensorrt_network.layers import Layer, Tensor
 from rnnx.tensorrt_network.loops import compile_loop
+from rnnx.tensorrt_network.resizing import compile_resize
 from rnnx.tensorrt_network.shaping import (
     compile_concatenation,
     compile_constant,
@@ -43,6 +44,7 @@ from rnnx.tensorrt_network.shaping import (
 from rnnx.tensorrt_network.slicing import compile_slice
 from rnnx.tensorrt_network.steps import NOTHING, Step, Values, run_steps, step_from_evaluator
 from rnnx.tensorrt_network.structure import Conditional, Loop, Node
+from rnnx.tensorrt_network.windows import compile_convolution, compile_deconvolution, compile_pooling
 
 
 def _compile_assertion(layer: Layer) -> Evaluator:
@@ -58,13 +60,17 @@ def _compile_assertion(layer: Layer) -> Evaluator:
 
 _ARITHMETIC: dict[str, Callable[[Layer], Evaluator]] = {
     "ACTIVATION": compile_activation,
+    "CONVOLUTION": compile_convolution,
     "CUMULATIVE": compile_cumulative,
+    "DECONVOLUTION": compile_deconvolution,
     "EINSUM": compile_einsum,
     "ELEMENTWISE": compile_elementwise,
     "MATRIX_MULTIPLY": compile_matrix_multiply,
     "NORMALIZATION": compile_normalization,
     "PARAMETRIC_RELU": compile_parametric_relu,
+    "POOLING": compile_pooling,
     "REDUCE": compile_reduce,
+    "RESIZE": compile_resize,
     "SCALE": compile_scale,
     "SOFTMAX": compile_softmax,
     "UNARY": compile_unary,

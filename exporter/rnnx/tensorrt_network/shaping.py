@@ -58,7 +58,10 @@ def compile_unsqueeze(layer: Layer) -> Evaluator:
 
 
 def compile_squeeze(layer: Layer) -> Evaluator:
-    """Without the axes, all of size 1, that the second input names."""
+    """Without the axes, all of size 1, that the second input names; all of that size where there is none."""
+    if len(layer.inputs) == 1:
+        rank = len(layer.outputs[0].shape)
+        return lambda x: x.reshape([size for size in x.shape if size != 1] or [1] * rank)
     axes = _constant_axes(layer)
     return lambda x, _: x.squeeze(axes)
 
