@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnx.checkpoint import open_checkpoint
 from rnnx.checkpoint_fit import load_state
+from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.errors import OptionError
 from rnnx.example_inputs import DescribedInputs, described_inputs, own_example_inputs
 from rnnx.factories import MadeModel, make_model
@@ -16,6 +17,7 @@ from rnnx.model_options import ModelOptions
 if TYPE_CHECKING:
     from torch import nn
 
+    from rnnx.decoders.exporting import DecoderExportReport
     from rnnx.model_export.exporting import ModelExportReport
 
 
@@ -26,11 +28,13 @@ class FactoryOptions:
     `checkpoint` is loaded into the module, which else keeps the weights that the factory left it with. `inputs` are
     descriptions such as `tokens:int64:B,T:0..99` (see `described_inputs`); left out, the example is the factory's or
     the module's own. `model` says how to export; descriptions add the names of their dims and their lengths to it.
+    With `decoder` the module is an autoregressive decoder, exported as that says and not as `model`.
     """
 
     checkpoint: Path | None = None
     inputs: tuple[str, ...] = ()
     model: ModelOptions = field(default_factory=ModelOptions)
+    decoder: DecoderOptions | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class PreparedModel:
 class FactoryExportReport:
     """The export's report, where the weights came from, and what was done to the module before."""
 
-    model: "ModelExportReport"
+    model: "ModelExportReport | DecoderExportReport"
     source: str
     weights: str
     notes: tuple[str, ...]
@@ -59,18 +63,32 @@ def export_factory(source: str, path: Path, options: FactoryOptions | None = Non
 
     Args:
         source: see `make_model`.
-        path: the .onnx to write; see `export_model`.
+        path: the .onnx to write; see `export_model`, and `export_decoder` for a decoder.
         options: see `FactoryOptions`.
 
     Raises:
-        as `prepare_model`, and then as `export_model`.
+        as `prepare_model`, and then as `export_model` or `export_decoder`.
     """
-    prepared = prepare_model(source, options or FactoryOptions())
+    options = options or FactoryOptions()
+    prepared = prepare_model(source, options)
+    return FactoryExportReport(
+        model=_exported(prepared, path, options.decoder),
+        source=source,
+        weights=prepared.weights,
+        notes=prepared.notes,
+    )
 
+
+def _exported(
+    prepared: PreparedModel, path: Path, decoder: DecoderOptions | None
+) -> "ModelExportReport | DecoderExportReport":
+    if decoder is not None:
+        from rnnx.decoders.exporting import export_decoder
+
+        return export_decoder(prepared.module, prepared.example_inputs, path, decoder)
     from rnnx.model_export.exporting import export_model  # here, for it imports torch
 
-    report = export_model(prepared.module, prepared.example_inputs, path, prepared.options)
-    return FactoryExportReport(model=report, source=source, weights=prepared.weights, notes=prepared.notes)
+    return export_model(prepared.module, prepared.example_inputs, path, prepared.options)
 
 
 def prepare_model(source: str, options: FactoryOptions) -> PreparedModel:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rnnx.cli.render import byte_size, print_table
 
 if TYPE_CHECKING:
+    from rnnx.decoders.exporting import DecoderExportReport
     from rnnx.exporter import ExportReport
     from rnnx.factory_export import FactoryExportReport
+    from rnnx.model_export.exporting import ModelExportReport
     from rnnx_runtime.contract import Contract
     from rnnx_runtime.model_contract import ModelContract, RecurrentPart
 
@@ -36,6 +38,7 @@ def print_model_export(report: "FactoryExportReport") -> None:
         ("source", f"{report.source} · {contract.source.file}"),
         ("weights", report.weights),
         ("graph", f"{contract.precision}, opset {contract.versions['opset']}"),
+        *_decoding(model),
         *_tensors(contract),
         *(("recurrent", _recurrent(part)) for part in contract.recurrent),
         *(("state", f"{pair.input} → {pair.output}") for pair in contract.states),
@@ -58,6 +61,16 @@ def json_from_model_export(report: "FactoryExportReport") -> dict[str, Any]:
 def _tensors(contract: "Contract | ModelContract") -> Iterator[tuple[str, str]]:
     yield from (("input", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.inputs)
     yield from (("output", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.outputs)
+
+
+def _decoding(model: "ModelExportReport | DecoderExportReport") -> Iterator[tuple[str, str]]:
+    """How an autoregressive decoder is written, and what building its engine is forecast to cost."""
+    part, expected = model.contract.decoder, getattr(model, "forecast", None)
+    if part is not None:
+        ends = f", a row ends at token {part.end_token}" if part.end_token is not None else ""
+        yield "decoder", f"{part.form}{f', {part.steps} steps, {part.feed}' if part.steps else ''}{ends}"
+    if expected is not None:
+        yield "forecast", f"{expected.build_s:.1f} s to build, plan of {byte_size(expected.plan_bytes)}"
 
 
 def _recurrent(part: "RecurrentPart") -> str:

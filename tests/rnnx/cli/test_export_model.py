@@ -77,9 +77,62 @@ def test_a_checkpoint_is_loaded(tmp_path: Path) -> None:
     assert "11 tensors of best.pt, under 'model'" in result.stdout
 
 
-@pytest.mark.parametrize("option", ["--module", "--form", "--steps", "--nonlinearity"])
+DECODER = ("factories.decoders:Decoder", "--input", "token:int64:B:0..6", "--input", "state:float32:B,8")
+
+
+def test_a_form_makes_the_model_a_decoder(tmp_path: Path) -> None:
+    result = export(*DECODER, "--form", "step", "-o", tmp_path / "model.onnx")
+    assert result.exit_code == 0, result.output
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines()[1:] if line.strip())
+    assert rows["decoder"].strip() == "step"
+    assert rows["state"].strip().startswith("state → ")
+
+
+def test_every_option_of_a_decoder_reaches_the_contract(tmp_path: Path) -> None:
+    tokens = ("--start-token", 1, "--end-token", 2, "--pad-token", 0)
+    result = export(*DECODER, "--form", "loop", "--steps", 9, *tokens, "--json", "-o", tmp_path / "model.onnx")
+    assert result.exit_code == 0, result.output
+    part = json.loads(result.stdout)["contract"]["decoder"]
+    assert (part["form"], part["steps"], part["feed"]) == ("loop", 9, "argmax")
+    assert (part["start_token"], part["end_token"], part["pad_token"]) == (1, 2, 0)
+
+
+def test_an_unrolled_decoder_shows_its_forecast(tmp_path: Path) -> None:
+    form = ("--form", "unrolled", "--steps", 3, "--feed", "teacher", "--allow-large")
+    result = export(*DECODER, *form, "-o", tmp_path / "model.onnx")
+    assert result.exit_code == 0, result.output
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines()[1:] if line.strip())
+    assert rows["decoder"].strip() == "unrolled, 3 steps, teacher"
+    assert "s to build, plan of" in rows["forecast"]
+
+
+def test_a_large_unrolled_decoder_needs_its_flag(tmp_path: Path) -> None:
+    error = refusal(*DECODER, "--form", "unrolled", "--steps", 4000, "-o", tmp_path / "model.onnx")
+    assert "forecast" in error.got
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--form", "encoder"), "--form: got encoder for a model's factory, expected step, unrolled or loop"),
+        (("--steps", 3), "--steps: got it for no --form, expected it for --form step, unrolled or loop"),
+        (("--end-token", 3), "--end-token: got it for no --form"),
+        (("--form", "step", "--stateful"), "--stateful: got it for --form step, expected it for no --form"),
+        (("--form", "step", "--output-names", "a"), "--output-names: got it for --form step"),
+        (("--form", "loop"), "steps: got None, expected a whole number from 1"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_an_option_that_does_not_go_with_the_form_is_refused(
+    tmp_path: Path, flags: tuple[object, ...], message: str
+) -> None:
+    assert message in str(refusal(*DECODER, *flags, "-o", tmp_path / "model.onnx"))
+
+
+@pytest.mark.parametrize("option", ["--module", "--nonlinearity"])
 def test_a_layers_option_with_a_value_is_refused_for_a_factory(tmp_path: Path, option: str) -> None:
-    value = {"--form": "step", "--nonlinearity": "tanh"}.get(option, "3")
+    value = {"--nonlinearity": "tanh"}.get(option, "3")
     error = refusal("factories.taggers:scorer", option, value, "-o", tmp_path / "model.onnx")
     assert str(error) == (f"{option}: got it for a model's factory, expected it for a checkpoint; leave {option} out")
 
@@ -99,10 +152,15 @@ def test_a_layers_flag_is_refused_for_a_factory(tmp_path: Path, option: str) -> 
         ("--stateful",),
         ("--static",),
         ("--output-names", "a"),
+        ("--feed", "argmax"),
+        ("--start-token", "1"),
+        ("--end-token", "1"),
+        ("--pad-token", "1"),
+        ("--allow-large",),
     ],
     ids=lambda flags: flags[0],
 )
-def test_a_models_option_is_refused_for_a_checkpoint(tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_a_factorys_option_is_refused_for_a_checkpoint(tmp_path: Path, flags: tuple[str, ...]) -> None:
     torch.save(torch.nn.GRU(2, 3).state_dict(), tmp_path / "best.pt")
     error = refusal(tmp_path / "best.pt", *flags, "-o", tmp_path / "model.onnx")
     assert str(error) == (

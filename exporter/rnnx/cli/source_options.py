@@ -1,0 +1,73 @@
+"""Options of `rnnx export` that belong to one kind of source, turned into what the library takes."""
+
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from rnnx.errors import OptionError
+from rnnx.export_options import ExportOptions
+from rnnx.factory_export import FactoryOptions
+from rnnx.model_options import ModelOptions
+
+_OF_LAYERS = ("module", "batch_first", "nonlinearity", "state_inputs", "lengths")
+_OF_FACTORIES = ("checkpoint", "inputs", "stateful", "static", "output_names")
+_OF_DECODERS = ("steps", "feed", "start_token", "end_token", "pad_token", "allow_large")
+_NOT_OF_DECODERS = ("stateful", "output_names")
+_OF_LAYERS_TOO = ("form", "steps", "opset")
+
+
+def layer_options(ctx: click.Context) -> ExportOptions:
+    """The options of a layer in a checkpoint.
+
+    Raises:
+        OptionError: an option of a factory was given.
+    """
+    others = (*_OF_FACTORIES, *(name for name in _OF_DECODERS if name not in _OF_LAYERS_TOO))
+    _refuse(ctx, others, "a checkpoint", "package.module:factory")
+    return ExportOptions(**{name: ctx.params[name] for name in (*_OF_LAYERS, *_OF_LAYERS_TOO)})
+
+
+def factory_options(ctx: click.Context) -> FactoryOptions:
+    """The options of a factory's model, which is a decoder where a form was given.
+
+    Raises:
+        OptionError: an option of a layer in a checkpoint was given, or one that does not go with the form.
+    """
+    from rnnx.decoders.decoder_options import DecoderOptions
+
+    _refuse(ctx, _OF_LAYERS, "a model's factory", "a checkpoint")
+    given: dict[str, Any] = ctx.params
+    names = given["output_names"]
+    form, shared = given["form"], {"static": given["static"], "opset": given["opset"]}
+    decoder = None
+    if form is None:
+        _refuse(ctx, _OF_DECODERS, "no --form", "--form step, unrolled or loop")
+    else:
+        _refuse(ctx, _NOT_OF_DECODERS, f"--form {form}", "no --form")
+        if form == "encoder":
+            raise OptionError(
+                "--form",
+                got="encoder for a model's factory",
+                expected="step, unrolled or loop, of a decoder",
+                remedy="leave it out to export the model as it is",
+            )
+        decoder = DecoderOptions(form=form, **shared, **{name: given[name] for name in _OF_DECODERS})
+    return FactoryOptions(
+        checkpoint=given["checkpoint"],
+        inputs=given["inputs"],
+        model=ModelOptions(
+            stateful=given["stateful"],
+            output_names=tuple(name.strip() for name in names.split(",")) if names else None,
+            **shared,
+        ),
+        decoder=decoder,
+    )
+
+
+def _refuse(ctx: click.Context, names: tuple[str, ...], got: str, expected: str) -> None:
+    """Refuse options that were given and do not fit what else was."""
+    for parameter in ctx.command.params:
+        if parameter.name in names and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+            option = parameter.opts[0]
+            raise OptionError(option, got=f"it for {got}", expected=f"it for {expected}", remedy=f"leave {option} out")
