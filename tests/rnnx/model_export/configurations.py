@@ -16,6 +16,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rnnx.model_export.exporting import ModelExportReport, export_model
 from rnnx.model_options import ModelOptions
 
+Kind = Literal["LSTM", "GRU", "RNN"]
+StateUse = Literal["absent", "given", "stateful"]
+"""No state at all; one that `forward` takes; one that the exporter lifts."""
+
+KINDS: tuple[Kind, ...] = ("LSTM", "GRU", "RNN")
+STATE_USES: tuple[StateUse, ...] = ("absent", "given", "stateful")
+
 MOST_TIME = 6
 TOTAL_LENGTH = 8
 """A `total_length` that is a number and no size of an input."""
@@ -45,7 +52,7 @@ class Sizes:
 class Configuration:
     """A layer's constructor options, what is around it, the example's sizes and those to compare at."""
 
-    kind: Literal["LSTM", "GRU", "RNN"]
+    kind: Kind
     input_size: int
     hidden_size: int
     layers: int
@@ -56,7 +63,7 @@ class Configuration:
     nonlinearity: str
     batched: bool
     packing: PackingUse | None
-    state: Literal["absent", "given", "stateful"]
+    state: StateUse
     example: Sizes
     others: tuple[Sizes, ...]
 
@@ -98,9 +105,28 @@ class AroundLayer(nn.Module):
         return self.head(output), *(last if isinstance(last, tuple) else (last,))
 
 
-def configurations() -> st.SearchStrategy[Configuration]:
-    """Any layer in any use that PyTorch itself allows."""
-    return st.composite(_configuration)()
+@st.composite
+def configurations(draw: st.DrawFn, kind: Kind, state: StateUse, *, packed: bool) -> Configuration:
+    """Any layer of a kind in any use of states and of packing that PyTorch itself allows."""
+    hidden = draw(st.integers(1, 6))
+    batched = packed or draw(st.booleans())
+    packing = draw(_packings()) if packed else None
+    return Configuration(
+        kind=kind,
+        input_size=draw(st.integers(1, 5)),
+        hidden_size=hidden,
+        layers=draw(st.integers(1, 3)),
+        bias=draw(st.booleans()),
+        batch_first=draw(st.booleans()),
+        bidirectional=draw(st.booleans()),
+        projection=draw(st.integers(0, hidden - 1)) if kind == "LSTM" else 0,
+        nonlinearity=draw(st.sampled_from(("tanh", "relu"))) if kind == "RNN" else "tanh",
+        batched=batched,
+        packing=packing,
+        state=state,
+        example=draw(_sizes(packing, batched=batched)),
+        others=tuple(draw(st.lists(_sizes(packing, batched=batched), min_size=2, max_size=3))),
+    )
 
 
 def check_configuration(own: Configuration, folder: Path) -> ModelExportReport:
@@ -126,29 +152,6 @@ def check_configuration(own: Configuration, folder: Path) -> ModelExportReport:
             assert all(np.array_equal(one, two) for one, two in zip(lifted, results[1:], strict=False))
             assert len(lifted) == (len(results) - 1 if own.state == "stateful" else 0)
     return report
-
-
-def _configuration(draw: st.DrawFn) -> Configuration:
-    kind: Literal["LSTM", "GRU", "RNN"] = draw(st.sampled_from(("LSTM", "GRU", "RNN")))
-    hidden = draw(st.integers(1, 6))
-    batched = draw(st.booleans() | st.just(True))
-    packing = draw(st.none() | _packings()) if batched else None
-    return Configuration(
-        kind=kind,
-        input_size=draw(st.integers(1, 5)),
-        hidden_size=hidden,
-        layers=draw(st.integers(1, 3)),
-        bias=draw(st.booleans()),
-        batch_first=draw(st.booleans()),
-        bidirectional=draw(st.booleans()),
-        projection=draw(st.just(0) | st.integers(1, hidden - 1)) if kind == "LSTM" and hidden > 1 else 0,
-        nonlinearity=draw(st.sampled_from(("tanh", "relu"))) if kind == "RNN" else "tanh",
-        batched=batched,
-        packing=packing,
-        state=draw(st.sampled_from(("absent", "given", "stateful"))),
-        example=draw(_sizes(packing, batched=batched)),
-        others=tuple(draw(st.lists(_sizes(packing, batched=batched), min_size=2, max_size=3))),
-    )
 
 
 def _packings() -> st.SearchStrategy[PackingUse]:
