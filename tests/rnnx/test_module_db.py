@@ -60,5 +60,8 @@ def test_each_configuration_is_there_in_both_modes(result: dict[str, Any]) -> No
 
 def test_the_published_table_is_what_comes_out(result: dict[str, Any]) -> None:
     published = json.loads((BENCHMARKS / "results" / "module_db.json").read_text())
-    if published["torch"] == result["torch"]:  # another version's list may be another one
-        assert published["table"] == result["table"]
+    if published["torch"] != result["torch"]:
+        pytest.skip(
+            f"the table is of torch {published['torch']}, this is {result['torch']}: its list may be another one"
+        )
+    assert published["table"] == result["table"]
