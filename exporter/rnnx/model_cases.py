@@ -11,7 +11,7 @@ from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.model_contract import ModelContract
 
-SIZES = ((1, 1), (2, 2), (7, 3))
+SIZES = ((1, 1), (2, 2), (3, 1), (7, 3))
 """(T, B) of the cases besides those around the example's own size: few, for a golden file holds them all."""
 
 _ZERO_STATE_SIZES = (5, 3)
@@ -44,8 +44,9 @@ def model_sizes(source: CaseSource) -> list[dict[str, int]]:
     Other dims than B and T go around the example's size, one less, the same, one more, and are 1 in one case.
     """
     own = source.sizes
-    pairs = [*SIZES, (own.get("T", 1) + 3, 2), (own.get("T", 1), own.get("B", 1))]
-    found = [_at(own, time, batch, shift) for (time, batch), shift in zip(pairs, (0, 1, -1, 1, 0), strict=True)]
+    time = own.get("T", 1)
+    pairs = [*SIZES, (time + 3, 2), (time, 1), (time, own.get("B", 1))]
+    found = [_at(own, *pair, shift) for pair, shift in zip(pairs, (0, 1, 0, -1, 1, 0, 0), strict=True)]
     found += [{dim: size if dim in ("T", "B") else 1 for dim, size in own.items()}]
     return [dict(pair) for pair in dict.fromkeys(tuple(sizes.items()) for sizes in found)]
 
@@ -102,12 +103,12 @@ def _drawn(
         values = chance.random(shape) < 0.7
         values[..., :1] = True  # a row without any is NaN in a softmax, in PyTorch too
     elif np.dtype(spec.dtype).kind in "iu":
-        values = chance.integers(example.min(initial=0), example.max(initial=0), shape, endpoint=True)
+        values = chance.integers(example.min(), example.max(), shape, endpoint=True)
     elif spec.name in source.states:
         values = chance.uniform(-1, 1, shape)
     else:
         values = chance.standard_normal(shape, np.float32)
-        values = np.abs(values) if example.size and example.min() >= 0 else values
+        values = np.abs(values) if example.min() >= 0 else values
     return np.asarray(values, spec.dtype)
 
 

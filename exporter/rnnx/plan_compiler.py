@@ -17,6 +17,9 @@ from rnnx_runtime.model_contract import Signature
 from rnnx_runtime.model_file import AnyOnnxFile
 from rnnx_runtime.sidecar import Profile
 
+_INT64 = "has Int64 binding"
+"""Of a warning that asks for what the runtime does: it binds each tensor as the contract says."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledPlan:
@@ -57,7 +60,7 @@ def compile_plan(
         data=memoryview(data),
         layers=network.num_layers,
         loops=loop_count(trt, network),
-        warnings=messages.warnings,
+        warnings=tuple(text for text in messages.warnings if _INT64 not in text),
         timing_cache=bytes(config.get_timing_cache().serialize()) if options.timing_cache else None,
     )
 

@@ -7,12 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.whole_model import CONTRACT
 
 from rnnx_runtime import Contract, ContractError, FileDamagedError
 from rnnx_runtime.seal import BLANK, SEAL_KEY, sealed
-from rnnx_runtime.sidecar import Range, Sidecar, check_plan, read_sidecar, sidecar_path, text_from_sidecar
+from rnnx_runtime.sidecar import (
+    ModelSidecar,
+    Range,
+    Sidecar,
+    check_plan,
+    read_model_sidecar,
+    read_sidecar,
+    sidecar_path,
+    text_from_sidecar,
+)
 
 PLAN = b"ftrt plan bytes"
+RANGE = Range(min=1, opt=2, max=4)
 
 
 @pytest.fixture
@@ -196,3 +207,25 @@ def test_a_plan_that_is_not_the_sidecars_is_refused(plan: Path) -> None:
     assert message.startswith(f"{plan}: got a plan with sha256 ")
     assert f"expected {hashlib.sha256(PLAN).hexdigest()[:12]}…, which its sidecar names; " in message
     assert message.endswith("build the engine again")
+
+
+def test_a_whole_models_sidecar_survives_its_file(plan: Path, sidecar: Sidecar) -> None:
+    facts = {field.name: getattr(sidecar, field.name) for field in dataclasses.fields(sidecar)}
+    whole = ModelSidecar(**{**facts, "contract": CONTRACT, "profiles": ({"B": RANGE, "T": RANGE},)})
+    sidecar_path(plan).write_text(text_from_sidecar(whole), encoding="utf-8")
+    assert read_model_sidecar(plan) == whole
+    with pytest.raises(ContractError, match=r"a whole model.*load_model"):
+        read_sidecar(plan)
+
+
+def test_a_layers_sidecar_is_no_whole_models(plan: Path) -> None:
+    with pytest.raises(ContractError, match=r"encoder.*rnnx_runtime\.load"):
+        read_model_sidecar(plan)
+
+
+def test_profiles_must_be_over_a_whole_models_own_dims(plan: Path, sidecar: Sidecar) -> None:
+    facts = {field.name: getattr(sidecar, field.name) for field in dataclasses.fields(sidecar)}
+    whole = ModelSidecar(**{**facts, "contract": CONTRACT, "profiles": ({"B": RANGE, "D1": RANGE},)})
+    sidecar_path(plan).write_text(text_from_sidecar(whole), encoding="utf-8")
+    with pytest.raises(ContractError, match="profiles"):
+        read_model_sidecar(plan)

@@ -1,0 +1,136 @@
+"""The contract of a whole model as JSON: both ways, and every value that no contract can have."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.whole_model import CONTRACT
+
+from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
+from rnnx_runtime.errors import ContractError
+from rnnx_runtime.model_contract import (
+    DecoderPart,
+    ModelContract,
+    is_whole_model,
+    json_from_model_contract,
+    model_contract_from_json,
+    refuse_whole_model,
+)
+
+DECODER = DecoderPart(
+    form="step",
+    feed=None,
+    steps=None,
+    token="lengths",
+    logits="output",
+    tokens=None,
+    context=("mask",),
+    start_token=1,
+    end_token=2,
+    pad_token=0,
+)
+
+DEFAULTED = ("versions", "golden_sha256")
+"""Keys that may be left out, as in a layer's contract."""
+
+
+def _plain(contract: ModelContract) -> Any:
+    return json.loads(json.dumps(json_from_model_contract(contract)))
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [
+        pytest.param(CONTRACT, id="model"),
+        pytest.param(replace(CONTRACT, decoder=DECODER), id="decoder"),
+        pytest.param(
+            replace(
+                CONTRACT, outputs=(TensorSpec(name="y", dtype="float32", dims=("B", "(T - 3)//2 + 1")),), states=()
+            ),
+            id="expression",
+        ),
+    ],
+)
+def test_a_contract_survives_json(contract: ModelContract) -> None:
+    assert model_contract_from_json(_plain(contract), "a file") == contract
+
+
+def _set(*path: str | int, value: Any) -> Callable[[Any], None]:
+    def change(data: Any) -> None:
+        for key in path[:-1]:
+            data = data[key]
+        data[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        pytest.param(_set("schema", value=99), "schema", id="schema"),
+        pytest.param(_set("schema", value=1.0), "schema", id="schema-float"),
+        pytest.param(_set("inputs", value=[]), "inputs", id="no-inputs"),
+        pytest.param(_set("inputs", 0, "dtype", value="complex64"), "inputs", id="dtype"),
+        pytest.param(_set("inputs", 0, "name", value="a b"), "inputs", id="name"),
+        pytest.param(_set("inputs", 0, "dims", 2, value=0), "inputs", id="size-zero"),
+        pytest.param(_set("inputs", 0, "dims", 2, value=True), "inputs", id="size-bool"),
+        pytest.param(_set("inputs", 0, "dims", 1, value="2*T"), "inputs", id="expression-of-an-input"),
+        pytest.param(_set("inputs", 0, "dims", value=["D"] * 9), "inputs", id="nine-axes"),
+        pytest.param(_set("inputs", 0, "extra", value=1), "keys", id="unknown-key"),
+        pytest.param(_set("outputs", 0, "name", value="x"), "outputs", id="an-input's-name"),
+        pytest.param(_set("outputs", value=[]), "outputs", id="no-outputs"),
+        pytest.param(_set("outputs", 0, "dims", 0, value="x" * 300), "outputs", id="long-expression"),
+        pytest.param(_set("states", 0, "output", value="output"), "states", id="state-of-another-shape"),
+        pytest.param(_set("states", 0, "input", value="nothing"), "states", id="state-of-no-input"),
+        pytest.param(_set("states", value=[{"input": "h0", "output": "hn"}] * 2), "states", id="state-twice"),
+        pytest.param(_set("lengths", value=["x"]), "lengths", id="lengths-of-floats"),
+        pytest.param(_set("lengths", value=["lengths", "lengths"]), "lengths", id="lengths-twice"),
+        pytest.param(_set("lengths", value="lengths"), "keys", id="lengths-as-text"),
+        pytest.param(_set("recurrent", 0, "cell", value="cnn"), "recurrent", id="cell"),
+        pytest.param(_set("recurrent", 0, "directions", value=3), "recurrent", id="directions"),
+        pytest.param(_set("recurrent", 0, "hidden_size", value=-1), "recurrent", id="hidden-size"),
+        pytest.param(_set("precision", value=16), "precision", id="precision"),
+        pytest.param(_set("source", "weights_sha256", value=None), "source", id="weights"),
+        pytest.param(_set("versions", "rnnx", value=1), "versions", id="version"),
+        pytest.param(_set("golden_sha256", value=None), "golden_sha256", id="golden"),
+        pytest.param(_set("decoder", "form", value="beam"), "decoder", id="decoder-form"),
+        pytest.param(_set("decoder", "token", value="output"), "decoder", id="decoder-token"),
+        pytest.param(_set("decoder", "end_token", value=-1), "decoder", id="decoder-end"),
+        pytest.param(_set("decoder", "context", value=["none"]), "decoder", id="decoder-context"),
+        pytest.param(_set("decoder", "steps", value=0), "decoder", id="decoder-steps"),
+    ],
+)
+def test_what_no_contract_holds_is_refused(change: Callable[[Any], None], part: str) -> None:
+    data = _plain(replace(CONTRACT, decoder=DECODER))
+    change(data)
+    with pytest.raises(ContractError, match=part):
+        model_contract_from_json(data, "a file")
+
+
+@pytest.mark.parametrize("data", [None, [], "model", {}, {"form": "model"}], ids=str)
+def test_data_that_is_no_contract_is_refused(data: object) -> None:
+    with pytest.raises(ContractError):
+        model_contract_from_json(data, "a file")
+
+
+@pytest.mark.parametrize("key", sorted(json_from_model_contract(CONTRACT).keys() - {"form", "schema", *DEFAULTED}))
+def test_no_key_may_be_missing(key: str) -> None:
+    data = _plain(CONTRACT)
+    del data[key]
+    with pytest.raises(ContractError, match="keys"):
+        model_contract_from_json(data, "a file")
+
+
+def test_a_layer_and_a_whole_model_name_each_others_way(contract: Contract) -> None:
+    with pytest.raises(ContractError, match=r"encoder.*whole model.*rnnx_runtime\.load$"):
+        model_contract_from_json(json_from_contract(contract), "a file")
+    with pytest.raises(ContractError, match=r"whole model.*load_model"):
+        refuse_whole_model(_plain(CONTRACT), "a file")
+    refuse_whole_model(json_from_contract(contract), "a file")
+    assert [is_whole_model(data) for data in (_plain(CONTRACT), json_from_contract(contract), None)] == [
+        True,
+        False,
+        False,
+    ]
