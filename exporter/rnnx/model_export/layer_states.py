@@ -1,5 +1,6 @@
 """Recurrent layers inside a model, and the states that start from zeros and can be lifted to inputs and outputs."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,9 +89,14 @@ def lifted_states(module: nn.Module, calls: Mapping[str, list[LayerCall]], taken
         )
     alone = len(fresh) == 1 and taken.isdisjoint(("h0", "c0", "hn", "cn"))
     return tuple(
-        _lifted(name, layers[name], own[0].batch, "" if alone else f"{name.replace('.', '_')}_")
-        for name, own in fresh.items()
+        _lifted(name, layers[name], own[0].batch, "" if alone else _prefix(name)) for name, own in fresh.items()
     )
+
+
+def _prefix(name: str) -> str:
+    """A layer's name as the beginning of an input's: `encoder_`, and `layer_0_` for a number of nn.Sequential."""
+    plain = re.sub(r"\W", "_", name)
+    return f"{plain}_" if plain.isidentifier() else f"layer_{plain}_"
 
 
 def _lifted(name: str, layer: Any, batch: int | None, prefix: str) -> LiftedState:

@@ -19,8 +19,8 @@ from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 Array = NDArray[Any]
 
-GUESSES = ("baked-time", "baked-batch")
-"""Rules that guess from a graph alone which sizes were an example's; here the trace knows what the model fixes."""
+GUESSES = ("baked-time", "baked-batch", "lengths-ignored")
+"""Rules that guess from a graph alone what its model does; here the trace knows, and the results are compared."""
 
 EXAMPLE_RATIO = 64.0
 """How many times PyTorch's own float32 error the graph's may be on the example; verify holds it to a tighter bound."""

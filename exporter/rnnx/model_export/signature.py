@@ -1,6 +1,7 @@
 """How a model is called with named tensors, and what its results are called."""
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +48,8 @@ def read_signature(
     paths, structure = pytree.tree_flatten_with_path((args, kwargs), is_leaf=_is_packed)
     names, places, tensors = [], [], []
     for place, (path, leaf) in enumerate(paths):
-        name = "_".join([roots[_key(path[0]), _key(path[1])], *map(_key, path[2:])])
+        inner = re.sub(r"\W", "_", "".join(f"_{_key(entry)}" for entry in path[2:]))
+        name = f"{roots[_key(path[0]), _key(path[1])]}{inner}"
         if isinstance(leaf, Tensor):
             names.append(name)
             places.append(place)
@@ -143,8 +145,8 @@ def _output_name(path: tuple[Any, ...], index: int) -> str:
         return "output"
     if all(isinstance(entry, pytree.SequenceKey) for entry in path):
         return f"output_{index}"
-    keys = "_".join(map(_key, path))
-    return f"output_{keys}" if isinstance(path[0], pytree.SequenceKey) else keys
+    keys = re.sub(r"\W", "_", "_".join(map(_key, path)))
+    return keys if keys.isidentifier() else f"output_{keys}"
 
 
 def _refuse_foreign(name: str, leaf: Any) -> None:
