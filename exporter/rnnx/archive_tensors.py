@@ -93,9 +93,9 @@ class Archive:
         if info is None:
             raise self.damaged(f"no entry {tensor.entry!r} for the tensor {key!r}")
         numbers = (*tensor.shape, *tensor.strides, tensor.offset)
-        whole = all(type(number) is int and number >= 0 for number in numbers)
+        whole = all(type(number) is int and 0 <= number < 2**63 for number in numbers)
         if not whole or len(tensor.shape) != len(tensor.strides):
-            raise self.damaged(f"the tensor {key!r} of shape {tensor.shape} and strides {tensor.strides}")
+            raise self.damaged(f"the tensor {key!r} of sizes or strides that are no whole numbers from 0")
         item = np.dtype(ITEM_DTYPES[tensor.dtype]).itemsize
         if _reach(tensor) * item > info.file_size or math.prod(tensor.shape) * item > self._size:
             raise self.damaged(f"the tensor {key!r} of shape {tensor.shape} in {info.file_size} bytes")

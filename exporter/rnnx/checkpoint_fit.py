@@ -1,6 +1,6 @@
 """Loading a checkpoint into a module: whole or not at all, whatever wrote it around the state dict."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """Parts of a key that DataParallel and AveragedModel, torch.compile, FSDP and activation checkpointing put in."""
 
-_USUAL_PLACES = ("", "state_dict", "model_state_dict", "model")
+_USUAL_PLACES = ("state_dict", "model_state_dict", "model")
 """Where a training script keeps its state dict, and PyTorch Lightning its own."""
 
 _COUNTERS = ("num_batches_tracked", "n_averaged")
@@ -101,29 +101,39 @@ def _chosen_prefix(
     module: "nn.Module", checkpoint: TensorCheckpoint, slots: Mapping[str, _Slot], keys: Mapping[str, str]
 ) -> str:
     """The prefix under which the whole module is found, else the one under which the most of it is."""
-    counts: Counter[str] = Counter()
-    fitting: Counter[str] = Counter()
-    for key in keys:
-        parts = key.split(".")
-        for cut in range(len(parts)):
-            slot = slots.get(".".join(parts[cut:]))
-            if slot is not None and slot.needed:
-                prefix = ".".join(parts[:cut])
-                counts[prefix] += 1
-                fitting[prefix] += checkpoint.tensors[keys[key]].shape == tuple(slot.tensor.shape)
-    if not counts:
-        return ""
-    ordered = sorted(counts, key=lambda prefix: (-fitting[prefix], -counts[prefix], len(prefix)))
-    equal = [prefix for prefix in ordered if fitting[prefix] == fitting[ordered[0]] == counts[ordered[0]]]
-    usual = [prefix for prefix in equal if prefix in _USUAL_PLACES]
-    if len(equal) > 1 and len(usual) != 1 and "" not in equal:
+    there, fitting = _places_by_prefix(checkpoint, slots, keys)
+    needed = {_place(slot.tensor) for slot in slots.values() if slot.needed}
+    whole = [prefix for prefix in there if fitting[prefix] == needed]
+    for usual in ([""], _USUAL_PLACES, whole):
+        chosen = [prefix for prefix in whole if prefix in usual]
+        if len(chosen) == 1:
+            return chosen[0]
+    if whole:
         raise CheckpointError(
             f"{checkpoint.name} for {type(module).__name__}",
-            got=f"the module's tensors under {' and under '.join(map(repr, sorted(equal)[:_MOST_SHOWN]))}",
+            got=f"the module's tensors under {' and under '.join(map(repr, sorted(whole)[:_MOST_SHOWN]))}",
             expected="them once",
             remedy="save the state dict that is meant in a file of its own",
         )
-    return "" if "" in equal else (usual or ordered)[0]
+    return min(there, key=lambda prefix: (-len(fitting[prefix]), -len(there[prefix]), len(prefix)), default="")
+
+
+def _places_by_prefix(
+    checkpoint: TensorCheckpoint, slots: Mapping[str, _Slot], keys: Mapping[str, str]
+) -> tuple[dict[str, set[object]], dict[str, set[object]]]:
+    """By prefix, which needed tensors of the module are there, and which have the right shape; tied ones count once."""
+    there: dict[str, set[object]] = defaultdict(set)
+    fitting: dict[str, set[object]] = defaultdict(set)
+    for plain, key in keys.items():
+        parts = plain.split(".")
+        for cut in range(len(parts)):
+            slot = slots.get(".".join(parts[cut:]))
+            if slot is not None and slot.needed:
+                prefix, place = ".".join(parts[:cut]), _place(slot.tensor)
+                there[prefix].add(place)
+                if checkpoint.tensors[key].shape == tuple(slot.tensor.shape):
+                    fitting[prefix].add(place)
+    return there, fitting
 
 
 def _refuse_misfit(
@@ -212,7 +222,8 @@ def _dtype(tensor: "torch.Tensor") -> str:
 
 def _first(names: list[str]) -> str:
     rest = len(names) - _MOST_SHOWN
-    return ", ".join(names[:_MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    shown = [name if name.isprintable() else repr(name) for name in names[:_MOST_SHOWN]]
+    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _joined(prefix: str, key: str) -> str:

@@ -44,7 +44,8 @@ def importable(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        if str(folder) in sys.path:  # what was imported may have changed the path too
+            sys.path.remove(str(folder))
 
 
 def make_model(source: str) -> MadeModel:
@@ -92,10 +93,18 @@ def _attribute(source: str) -> Any:
         raise _refused(source, f"{name!r} for a module", "a dotted name that Python can import", remedy)
     value: Any = _imported(source, name)
     for part in attribute.split("."):
-        if not hasattr(value, part):
-            raise _refused(source, f"no attribute {part!r}", _offered(value, part), "check the name after the colon")
-        value = getattr(value, part)
+        value = _part(source, value, part)
     return value
+
+
+def _part(source: str, value: Any, part: str) -> Any:
+    try:
+        return getattr(value, part)
+    except AttributeError:
+        remedy = "check the name after the colon"
+        raise _refused(source, f"no attribute {part!r}", _offered(value, part), remedy) from None
+    except (Exception, SystemExit) as error:  # of a module that imports its attributes late
+        raise _raised(source, "importing it", error) from None
 
 
 def _imported(source: str, name: str) -> Any:
@@ -141,14 +150,12 @@ def _needed_arguments(factory: Any) -> list[str]:
 
 
 def _offered(value: Any, wanted: str) -> str:
-    """The names nearest to the wanted one, or the first that are there."""
-    names = [name for name in dir(value) if not name.startswith("_")]
-    near = difflib.get_close_matches(wanted, names, n=3)
-    own = [
-        name for name in names if getattr(getattr(value, name), "__module__", None) == getattr(value, "__name__", "")
-    ]
-    shown = near or own[:_MOST_SHOWN]
-    return f"such as {', '.join(shown)}" if shown else "one that the module has"
+    """The names nearest to the wanted one, or the first that are defined there."""
+    held = {name: own for name, own in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
+    near = difflib.get_close_matches(wanted, held, n=3)
+    home = getattr(value, "__name__", "")
+    shown = near or [name for name, own in held.items() if getattr(own, "__module__", None) == home][:_MOST_SHOWN]
+    return f"such as {', '.join(shown)}" if shown else "one that is there"
 
 
 def _described(value: Any) -> str:

@@ -140,5 +140,7 @@ class _Machine:
             raise PickleDataError(f"items for a {type(container).__name__}")
         if isinstance(container, list):
             container.extend(items)
+        elif any(isinstance(key, tuple) for key in items[::2]):
+            raise PickleDataError("a tuple for a key")  # hashing a nested one may end the process
         elif isinstance(container, dict):
             container.update(zip(items[::2], items[1::2], strict=True))

@@ -219,6 +219,17 @@ def test_two_parts_that_fit_are_refused(tmp_path: Path) -> None:
     assert error.got == "the module's tensors under 'student' and under 'teacher'"
 
 
+def test_of_two_parts_that_miss_as_much_what_is_missing_is_said(tmp_path: Path) -> None:
+    parts = [{key: value for key, value in state(tagger(SEED)).items() if key != "rnn.bias_ih_l0"} for _ in range(2)]
+    error = refusal({"student": parts[0], "teacher": parts[1]}, tmp_path)
+    assert error.got.startswith("1 missing (rnn.bias_ih_l0)")
+
+
+def test_a_key_that_is_no_text_is_shown_on_one_line(tmp_path: Path) -> None:
+    error = refusal({**state(tagger(SEED)), "a\nb\x1b[2J": torch.ones(1)}, tmp_path)
+    assert error.got == r"1 unexpected ('a\nb\x1b[2J')"
+
+
 def test_of_two_parts_the_one_of_the_modules_shapes_is_loaded(tmp_path: Path) -> None:
     content = nn.ModuleDict({"encoder": nn.GRU(2, 3), "decoder": nn.GRU(4, 5)}).state_dict()
     module = nn.GRU(4, 5)

@@ -167,18 +167,23 @@ def entry(config: dict[str, Any]) -> dict[str, Any]:
             id="size-bomb",
         ),
         pytest.param(
+            lambda config: entry(config)["tensor_meta"]["sizes"][0].update(as_int=10**4000),
+            r"got the tensor 'head\.weight' of sizes or strides that are no whole numbers from 0",
+            id="number-bomb",
+        ),
+        pytest.param(
             lambda config: entry(config)["tensor_meta"].update(storage_offset={"as_int": 1}),
             r"got the tensor 'head\.weight' of shape \(3, 16\) in 192 bytes",
             id="offset",
         ),
         pytest.param(
             lambda config: entry(config)["tensor_meta"]["strides"][0].update(as_int=-16),
-            r"got the tensor 'head\.weight' of shape \(3, 16\) and strides \(-16, 1\)",
+            r"got the tensor 'head\.weight' of sizes or strides that are no whole numbers from 0",
             id="negative",
         ),
         pytest.param(
             lambda config: entry(config)["tensor_meta"]["sizes"].append({"as_expr": "s0"}),
-            r"got the tensor 'head\.weight' of shape \(3, 16, None\)",
+            r"got the tensor 'head\.weight' of sizes or strides that are no whole numbers from 0",
             id="symbol",
         ),
         pytest.param(

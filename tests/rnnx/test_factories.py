@@ -139,7 +139,22 @@ def test_a_missing_attribute_lists_similar_ones() -> None:
 
 
 def test_a_missing_attribute_lists_what_the_module_has() -> None:
-    assert "Scorer, Tagger" in refusal("factories.taggers:qqqq").expected
+    assert "such as Tagger, Scorer, make_tagger, " in refusal("factories.taggers:qqqq").expected
+
+
+def test_an_attribute_that_a_module_imports_late_may_fail(tmp_path: Path) -> None:
+    (tmp_path / "late_names.py").write_text("def __getattr__(name):\n    raise RuntimeError(f'no {name} today')\n")
+    with importable(tmp_path):
+        error = refusal("late_names:make")
+    assert error.got.startswith("RuntimeError: no make today from importing it (")
+    assert "late_names.py, line 2" in error.got
+
+
+def test_a_module_may_take_its_folder_off_the_path(tmp_path: Path) -> None:
+    (tmp_path / "own_path.py").write_text("import sys, torch\nsys.path.pop(0)\nmake = torch.nn.GRU(1, 1)\n")
+    with importable(tmp_path):
+        assert isinstance(make_model("own_path:make").module, nn.GRU)
+    assert str(tmp_path) not in sys.path
 
 
 def test_a_module_that_fails_when_it_is_imported_names_its_line() -> None:

@@ -83,6 +83,7 @@ def test_a_payload_does_not_run(tmp_path: Path) -> None:
         pytest.param(b"\x80\x02(cos\nsystem\no.", "the operation OBJ", id="operation"),
         pytest.param(b"\x80\x02h\x05.", "5", id="no-memo"),
         pytest.param(b"\x80\x02}]K\x01s.", "unhashable", id="list-as-a-key"),
+        pytest.param(b"\x80\x02}" + b"N" + b"\x85" * 300_000 + b"K\x01s.", "a tuple for a key", id="deep-key"),
     ],
 )
 def test_damage_is_one_error(data: bytes, reason: str) -> None:
