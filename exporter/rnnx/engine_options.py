@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.errors import OptionError
-from rnnx.profiles import check_profiles
+from rnnx.profiles import check_profiles, default_profile
 from rnnx.tensorrt_library import TensorRTLibrary
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.model_contract import ModelContract
@@ -35,9 +35,9 @@ class EngineOptions:
 
 
 def completed(
-    options: EngineOptions, library: TensorRTLibrary, contract: Contract | ModelContract, default: Profile
+    options: EngineOptions, library: TensorRTLibrary, contract: Contract | ModelContract, default: Profile | None = None
 ) -> EngineOptions:
-    """The options, with the `default` profile where none is given, after all of them were checked.
+    """The options with default profiles filled in, or with `default`, after all of them were checked.
 
     Raises:
         OptionError: one does not fit the library or the model.
@@ -51,7 +51,7 @@ def completed(
     _check_size("--optimization-level", options.optimization_level, lambda n: n in OPTIMIZATION_LEVELS, "0 to 5")
     return replace(
         options,
-        profiles=options.profiles or (default,),
+        profiles=options.profiles or (default or default_profile(contract),),
         targets=tuple(dict.fromkeys(options.targets)),
     )
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from torch.nn.functional import group_norm, instance_norm
 
 from rnnx_runtime.errors import BackendUnavailable
 
@@ -35,17 +37,21 @@ def _floats(*values: float) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """One node from `x`, and whatever else it reads: `weights` are initializers, all else is fed."""
+    """One node from `x`, and whatever else it reads: `weights` are initializers, all else is fed.
+
+    `fixed` is for a node whose channels the importer must know; all sizes are then numbers.
+    """
 
     node: NodeProto
     feeds: Mapping[str, Array]
     weights: Mapping[str, Array]
     opset: int
+    fixed: bool = False
 
     def model(self) -> ModelProto:
         """The graph; the importer wants to know the sizes of what is read as sizes, so only floats have free ones."""
         inputs = [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), _dims(name, value))
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), self._dims(name, value))
             for name, value in self.feeds.items()
         ]
         weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in self.weights.items()]
@@ -54,9 +60,9 @@ class Operator:
         opset = helper.make_opsetid("", self.opset)
         return shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[opset], ir_version=9))
 
-
-def _dims(name: str, value: Array) -> list[int | str]:
-    return [f"{name}{axis}" if value.dtype == np.float32 else size for axis, size in enumerate(value.shape)]
+    def _dims(self, name: str, value: Array) -> list[int | str]:
+        free = value.dtype == np.float32 and not self.fixed
+        return [f"{name}{axis}" if free else size for axis, size in enumerate(value.shape)]
 
 
 def _one(
@@ -70,6 +76,7 @@ def _one(
         feeds={"x": x} | {name: values[name] for name in fed},
         weights={name: value for name, value in values.items() if name not in fed},
         opset=opset,
+        fixed=op == "ConvTranspose",
     )
 
 
@@ -101,7 +108,53 @@ REDUCTIONS = ["Sum", "Prod", "Max", "Min", "Mean", "L1", "L2", "SumSquare", "Log
 
 BATCH_STATISTICS: dict[str, Any] = {name: np.abs(_normal(4)) for name in ("scale", "b", "mean", "var")}
 
+Z, IMAGE = _normal(2, 4, 9), _normal(2, 4, 7, 6)
+
+WINDOWS = {
+    "Conv": _one("Conv", "x", "w", "b", x=Z, w=_normal(3, 4, 3), b=_normal(3)),
+    "Conv-no-bias-strides": _one("Conv", "x", "w", x=Z, w=_normal(3, 4, 3), strides=[2]),
+    "Conv-groups-dilations": _one(
+        "Conv", "x", "w", x=Z, w=_normal(6, 2, 3), group=2, dilations=[2], pads=[2, 1], kernel_shape=[3]
+    ),
+    "Conv-depthwise": _one("Conv", "x", "w", x=Z, w=_normal(4, 1, 3), group=4, pads=[1, 1]),
+    "Conv-same-upper": _one("Conv", "x", "w", x=Z, w=_normal(3, 4, 4), auto_pad="SAME_UPPER", strides=[2]),
+    "Conv-same-lower": _one("Conv", "x", "w", x=Z, w=_normal(3, 4, 4), auto_pad="SAME_LOWER", strides=[2]),
+    "Conv-two-axes": _one(
+        "Conv", "x", "w", "b", x=IMAGE, w=_normal(3, 4, 3, 2), b=_normal(3), pads=[1, 0, 2, 1], strides=[2, 1]
+    ),
+    "ConvTranspose": _one("ConvTranspose", "x", "w", "b", x=Z, w=_normal(4, 3, 3), b=_normal(3), strides=[2]),
+    "ConvTranspose-groups": _one(
+        "ConvTranspose", "x", "w", x=Z, w=_normal(4, 3, 3), group=2, strides=[3], pads=[1, 1], dilations=[2]
+    ),
+    "ConvTranspose-two-axes": _one(
+        "ConvTranspose", "x", "w", x=IMAGE, w=_normal(4, 2, 2, 3), strides=[2, 1], pads=[0, 1, 0, 1]
+    ),
+    "MaxPool": _one("MaxPool", x=Z, kernel_shape=[2], strides=[2]),
+    "MaxPool-pads": _one("MaxPool", x=-np.abs(Z), kernel_shape=[3], strides=[2], pads=[1, 1]),
+    "MaxPool-ceil": _one("MaxPool", x=-np.abs(Z), kernel_shape=[2], strides=[2], ceil_mode=1),
+    "MaxPool-two-axes": _one("MaxPool", x=IMAGE, kernel_shape=[3, 2], strides=[1, 2]),
+    "AveragePool": _one("AveragePool", x=Z, kernel_shape=[3], strides=[2]),
+    "AveragePool-pads": _one("AveragePool", x=Z, kernel_shape=[3], strides=[2], pads=[1, 1]),
+    "AveragePool-counts-pads": _one("AveragePool", x=Z, kernel_shape=[3], pads=[1, 1], count_include_pad=1),
+    "AveragePool-two-axes": _one("AveragePool", x=IMAGE, kernel_shape=[2, 3], strides=[2, 1], pads=[1, 0, 0, 1]),
+    "GlobalAveragePool": _one("GlobalAveragePool", x=IMAGE),
+    "GlobalMaxPool": _one("GlobalMaxPool", x=Z),
+    "Resize-nearest": _one(
+        "Resize", "x", "", "scales", x=IMAGE, scales=_floats(1, 1, 2, 2), mode="nearest",
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+    ),
+    "Resize-linear": _one("Resize", "x", "", "scales", x=IMAGE, scales=_floats(1, 1, 2, 3), mode="linear"),
+    "Resize-linear-corners": _one(
+        "Resize", "x", "", "scales", x=IMAGE, scales=_floats(1, 1, 2, 2), mode="linear",
+        coordinate_transformation_mode="align_corners",
+    ),
+    "InstanceNormalization": _one("InstanceNormalization", "x", "s", "b", x=Z, s=_normal(4), b=_normal(4)),
+    "Squeeze-all": _one("Squeeze", x=_normal(1, 3, 1)),
+}  # fmt: skip
+"""Operators that go over a tensor in windows, and the others of networks around a recurrence."""
+
 OPERATORS = {
+    **WINDOWS,
     **{op: _one(op, x=HALVES, **attributes) for op, attributes in ACTIVATIONS.items()},
     "Clip": _one("Clip", "x", "low", "high", x=HALVES, low=np.float32(-1), high=np.float32(2)),
     "Gelu": _one("Gelu", x=HALVES, opset=20),
@@ -250,13 +303,35 @@ def test_an_operator_gives_what_onnx_runtime_gives(name: str, imported_outputs: 
 @pytest.mark.parametrize(
     ("operator", "kind"),
     [
-        pytest.param(_one("Conv", "x", "b", x=_normal(1, 4, 9), b=_normal(3, 4, 3)), "CONVOLUTION", id="convolution"),
-        pytest.param(_one("MaxPool", x=_normal(1, 2, 8), kernel_shape=[2]), "POOLING", id="pooling"),
+        pytest.param(_one("LRN", x=_normal(1, 4, 5, 5), size=3), "LRN", id="response-normalization"),
+        pytest.param(
+            _one("GridSample", "x", "grid", x=_normal(1, 2, 4, 4), grid=_normal(1, 3, 3, 2), opset=20),
+            "GRID_SAMPLE",
+            id="grid-sample",
+        ),
     ],
 )
 def test_a_layer_that_is_not_evaluated_is_named(operator: Operator, kind: str, imported_outputs: Outputs) -> None:
     with pytest.raises(BackendUnavailable, match=rf"layer 'node' of type {kind}: got a layer of type {kind}"):
         imported_outputs(operator.model(), operator.feeds)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_a_normalization_is_over_each_group(groups: int, network_program: Any) -> None:
+    x, scale, bias = _normal(2, 4, 3, 5), _normal(1, 4, 1, 1), _normal(1, 4, 1, 1)
+
+    def build(trt: Any, network: Any, x: Any) -> Any:
+        weights = [network.add_constant(value.shape, trt.Weights(value)).get_output(0) for value in (scale, bias)]
+        layer = network.add_normalization_v2(x, *weights, 0b1100)
+        layer.num_groups = groups
+        return layer.get_output(0)
+
+    got = network_program(build, x=("FLOAT", x.shape)).run({"x": x})["y0"]
+    gain, offset = (torch.from_numpy(own.ravel()) for own in (scale, bias))
+    expected = group_norm(torch.from_numpy(x), groups, gain, offset)
+    each = instance_norm(torch.from_numpy(x), weight=gain, bias=offset)  # with one group TensorRT leaves the axes alone
+    truth = expected if groups > 1 else each
+    np.testing.assert_allclose(got, truth.numpy(), atol=3e-6)
 
 
 def test_random_values_are_refused(imported_outputs: Outputs) -> None:
