@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rnnx.errors import ExportError
 from rnnx.model_export.layer_states import LayerCall, recorded_calls
+from rnnx.model_export.preparation import changed_tensors, plain_tensors
 from rnnx.model_export.signature import CallSignature, named_outputs
 from rnnx.model_export.source_lines import model_line_of
 from rnnx_runtime.errors import RnnxError
@@ -16,9 +17,10 @@ from rnnx_runtime.errors import RnnxError
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleRun:
-    """The names of the model's results, and the calls of each recurrent layer."""
+    """The names of the model's results, the attributes it set to other tensors, and each recurrent layer's calls."""
 
     outputs: tuple[str, ...]
+    assigned: tuple[str, ...]
     calls: dict[str, list[LayerCall]]
 
 
@@ -31,6 +33,7 @@ def run_example(
         ExportError: the model fails on it; says how and in which line.
         OptionError: `output_names` do not fit.
     """
+    before = plain_tensors(module)
     with torch.no_grad(), recorded_calls(module) as calls, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PyTorch advises does not concern the export
         try:
@@ -39,7 +42,11 @@ def run_example(
             raise
         except Exception as error:
             raise _refusal(module, error) from error
-    return ExampleRun(outputs=tuple(named_outputs(result, output_names)), calls=calls)
+    return ExampleRun(
+        outputs=tuple(named_outputs(result, output_names)),
+        assigned=tuple(changed_tensors(module, before)),
+        calls=calls,
+    )
 
 
 def _refusal(module: nn.Module, error: Exception) -> ExportError:

@@ -54,12 +54,16 @@ class ModelExportReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """The model in float32 with its signature, its example's tensors by name, its results' names, its lifted states."""
+    """The model in float32: its signature, its example's tensors by name, its results' names and its lifted states.
+
+    `assigned` names the attributes that a call sets to other tensors.
+    """
 
     module: nn.Module
     signature: CallSignature
     tensors: Mapping[str, Tensor]
     outputs: tuple[str, ...]
+    assigned: tuple[str, ...]
     lifted: tuple[LiftedState, ...]
     notes: tuple[str, ...]
 
@@ -142,7 +146,13 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
         for pair, shape in zip(state.pairs, state.shapes, strict=True)
     }
     return _Subject(
-        module=module, signature=signature, tensors=named | states, outputs=outputs, lifted=lifted, notes=notes
+        module=module,
+        signature=signature,
+        tensors=named | states,
+        outputs=outputs,
+        assigned=run.assigned,
+        lifted=lifted,
+        notes=notes,
     )
 
 
@@ -158,6 +168,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
             free,
             output_names=subject.outputs,
             lifted=subject.lifted,
+            assigned=subject.assigned,
         )
 
     found = trace(free)

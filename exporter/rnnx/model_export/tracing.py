@@ -19,7 +19,6 @@ from rnnx.errors import ExportError
 from rnnx.model_export.layer_states import LiftedState
 from rnnx.model_export.opaque_layers import OpaqueLayers, opaque
 from rnnx.model_export.packing import traced_packing
-from rnnx.model_export.preparation import changed_tensors, plain_tensors
 from rnnx.model_export.signature import CallSignature, named_outputs
 from rnnx.model_export.source_lines import model_line_of
 from rnnx.model_export.specializations import Specialization, recorded_specializations
@@ -60,13 +59,16 @@ def trace_model(
     *,
     output_names: Sequence[str] | None,
     lifted: tuple[LiftedState, ...],
+    assigned: Sequence[str] = (),
 ) -> Trace:
     """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
+
+    `assigned` names the attributes that a call of the model sets to other tensors.
 
     Raises:
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
-    layers, names, before = OpaqueLayers(module, lifted), list[str](), plain_tensors(module)
+    layers, names = OpaqueLayers(module, lifted), list[str]()
     count = len(signature.names)
 
     def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -89,7 +91,7 @@ def trace_model(
             raise
         except Exception as error:
             raise _refusal(module, error) from error
-    _refuse_kept_state(module, program, changed_tensors(module, before))
+    _refuse_kept_state(module, program, assigned)
     return Trace(
         program=program,
         outputs=tuple(names),
