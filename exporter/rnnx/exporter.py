@@ -17,6 +17,7 @@ from rnnx.export_options import ExportOptions, form_of, opset_of
 from rnnx.extras import require
 from rnnx.formulations.choice import formulation_name, formulation_named
 from rnnx.golden import golden_bytes, golden_path
+from rnnx.layer_weights import effective_tensors
 from rnnx.model_options import ModelOptions
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
@@ -165,8 +166,7 @@ def _checkpoint(source: "str | os.PathLike[str] | nn.Module") -> Checkpoint:
             expected="a checkpoint's path or an nn.Module",
             remedy="load a state dict into its module, or save it to a file",
         )
-    state = {key: value for key, value in source.state_dict().items() if hasattr(value, "detach")}
-    return TorchCheckpoint(type(source).__name__, state)
+    return TorchCheckpoint(type(source).__name__, effective_tensors(source))
 
 
 def _layer(source: Any, module: RecurrentModule) -> Any:

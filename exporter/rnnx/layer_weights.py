@@ -63,17 +63,33 @@ def contract_of_layer(layer: "nn.Module", name: str, *, state_inputs: bool, leng
     )
 
 
+def effective_tensors(model: "nn.Module") -> dict[str, Any]:
+    """A model's named tensors, those of its recurrent layers as the next call would use them."""
+    from torch import nn
+
+    tensors = {key: value for key, value in model.state_dict().items() if hasattr(value, "detach")}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
+            lead = f"{name}." if name else ""
+            tensors = {key: value for key, value in tensors.items() if not key.startswith(lead)}
+            tensors |= _layer_tensors(layer, name)
+    return tensors
+
+
 def nonlinearity_of(layer: "nn.Module") -> Any:
     """`tanh` or `relu` of an `nn.RNN` or `nn.RNNCell`; None of the others."""
     return getattr(layer, "nonlinearity", None)
 
 
 def _checkpoint(layer: "nn.Module", name: str) -> TorchCheckpoint:
+    return TorchCheckpoint(type(layer).__name__, _layer_tensors(layer, name))
+
+
+def _layer_tensors(layer: "nn.Module", name: str) -> dict[str, Any]:
     _refresh(layer)
     values = {key: getattr(layer, key) for key in getattr(layer, "_flat_weights_names", _CELL_WEIGHTS)}
     lead = f"{name}." if name else ""
-    held = {f"{lead}{key}": value for key, value in values.items() if value is not None}
-    return TorchCheckpoint(type(layer).__name__, held)
+    return {f"{lead}{key}": value for key, value in values.items() if value is not None}
 
 
 def _refresh(layer: "nn.Module") -> None:

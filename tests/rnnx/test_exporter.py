@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import rnnx
 import rnnx_runtime
@@ -213,7 +214,7 @@ def changed(**changes: torch.Tensor | None) -> dict[str, torch.Tensor]:
         pytest.param("a.safetensors", b"", "expected a whole safetensors file; save or copy it again", id="empty-st"),
         pytest.param("a.safetensors", b"garbage" * 9, "expected a whole safetensors file", id="garbage-st"),
         pytest.param(
-            "a.h5", b"", "got suffix '.h5', expected .safetensors, .pt, .pth, .ckpt or .bin; save", id="suffix"
+            "a.h5", b"", "got suffix '.h5', expected .safetensors, .pt, .pth, .ckpt, .bin or .pt2; save", id="suffix"
         ),
     ],
 )
@@ -451,6 +452,15 @@ def test_a_missing_package_names_the_pip_command(
     assert refusal(MissingExtraError, source, out) == (
         f"{purpose}: got no package {package}, expected it installed; pip install 'rnnx[export]'"
     )
+
+
+def test_a_live_layers_parametrized_weights_are_what_its_next_call_uses(tmp_path: Path) -> None:
+    model = nn.ModuleDict({"rnn": parametrizations.weight_norm(nn.GRU(3, 5), "weight_hh_l0"), "head": nn.Linear(5, 2)})
+    report = rnnx.export(model, tmp_path / "model.onnx")
+    assert report.module.prefix == "rnn"
+    x = np.random.default_rng(0).standard_normal((4, 2, 3), np.float32)
+    with rnnx_runtime.load(tmp_path / "model.onnx") as session, torch.no_grad():
+        np.testing.assert_allclose(session.run(x)[0], model["rnn"](torch.from_numpy(x))[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("nonlinearity", [None, "tanh", "relu"])

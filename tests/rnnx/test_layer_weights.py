@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from rnnx.errors import CheckpointError, WeightsError
-from rnnx.layer_weights import contract_of_layer, module_of_layer, weights_from_layer
+from rnnx.layer_weights import contract_of_layer, effective_tensors, module_of_layer, weights_from_layer
 
 SEED = 20267
 
@@ -89,3 +89,16 @@ def test_a_value_that_is_not_a_number_is_refused_by_its_place() -> None:
 def test_weights_without_values_are_refused() -> None:
     with pytest.raises(CheckpointError, match="a tensor on the meta device"):
         weights_from_layer(nn.GRU(5, 8, device="meta"), "rnn")
+
+
+@pytest.mark.parametrize("change", ["weight-norm", "weight-norm-of-old", "pruned"])
+def test_a_models_tensors_have_the_layers_own_keys_alone(change: str) -> None:
+    model = nn.ModuleDict({"rnn": CHANGES[change](nn.GRU(5, 8)), "head": nn.Linear(8, 2)})
+    tensors = effective_tensors(model)
+    own = [f"rnn.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    assert sorted(tensors) == sorted([*own, "head.weight", "head.bias"])
+
+
+def test_a_bare_layers_tensors_are_its_own() -> None:
+    layer = nn.LSTM(5, 8, proj_size=3)
+    assert effective_tensors(layer).keys() == layer.state_dict().keys()
