@@ -60,6 +60,7 @@ class TensorRtModelBackend:
                 self._place_input(spec, values[spec.name])
             self._infer_shapes()
             shapes = [self._place_output(spec) for spec in self._outputs]
+            self._upload(values)  # after all room is made: growing a buffer frees memory, which no copy may be using
             self._require(self._context.execute_async_v3(self._stream.handle), "execution")
             for spec, shape in zip(self._outputs, shapes, strict=True):
                 if spec.name not in self._on_host:
@@ -84,14 +85,17 @@ class TensorRtModelBackend:
             self._profile = profile
 
     def _place_input(self, spec: TensorSpec, value: Array) -> None:
-        """Copy an input to where the engine reads it, and say where that is."""
+        """Make room for an input, copy it to page-locked memory, and say where the engine reads it."""
         buffer = self._buffers[spec.name]
         buffer.reserve(value.nbytes)
         np.copyto(buffer.host.view(spec.dtype, value.shape), value, casting="no")
-        if spec.name not in self._on_host:
-            buffer.upload(value.nbytes, self._stream)
         self._require(self._context.set_input_shape(spec.name, value.shape), f"setting {spec.name} to {value.shape}")
         self._bind(spec.name)
+
+    def _upload(self, values: Mapping[str, Array]) -> None:
+        for name, value in values.items():
+            if name not in self._on_host:
+                self._buffers[name].upload(value.nbytes, self._stream)
 
     def _place_output(self, spec: TensorSpec) -> Shape:
         """Room for an output of the shape that the engine inferred."""

@@ -40,9 +40,9 @@ class FakeEngine:
     calls of all contexts, `contexts` those that were made and `alive` those still there.
     """
 
-    def __init__(self, cudart: Any, contract: Contract, profiles: tuple[Profile, ...]) -> None:
+    def __init__(self, cudart: Any, contract: Any, profiles: tuple[Profile, ...]) -> None:
         self.cudart, self.contract, self.profiles = cudart, contract, profiles
-        self.weights = _weights(contract)
+        self.weights = _weights(contract) if isinstance(contract, Contract) else None
         self.specs = {spec.name: spec for spec in (*contract.inputs, *contract.outputs)}
         self.num_io_tensors = len(self.specs)
         self.num_optimization_profiles = len(profiles)
@@ -58,13 +58,15 @@ class FakeEngine:
         weakref.finalize(self, cudart.calls.append, "engine destroyed")
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self.specs)[index]
+        name: str = list(self.specs)[index]
+        return name
 
     def get_tensor_mode(self, name: str) -> str:
         return "INPUT" if name in {spec.name for spec in self.contract.inputs} else "OUTPUT"
 
     def get_tensor_dtype(self, name: str) -> SimpleNamespace:
-        return SimpleNamespace(name={"float32": "FLOAT", "int32": "INT32"}[self.specs[name].dtype])
+        names = {"float32": "FLOAT", "int32": "INT32", "int64": "INT64", "bool": "BOOL"}
+        return SimpleNamespace(name=names[self.specs[name].dtype])
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(-1 if isinstance(dim, str) else dim for dim in self.specs[name].dims)
@@ -80,6 +82,11 @@ class FakeEngine:
 
     def _sizes_in(self, profile: Profile, name: str, bound: str) -> tuple[int, ...]:
         return tuple(getattr(profile[d], bound) if isinstance(d, str) else d for d in self.specs[name].dims)
+
+    def computed(self, feeds: dict[str, Any]) -> dict[str, Any]:
+        """The outputs for these inputs."""
+        assert self.weights is not None
+        return evaluate(self.weights, self.contract, feeds, np.float32)
 
     def create_runtime_config(self) -> Any:
         return FakeSettings()
@@ -149,8 +156,8 @@ class FakeContext:
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         assert self.is_inferred, "shapes are known after infer_shapes"
-        x = self.engine.specs["x"]
-        sizes = dict(zip(x.dims, self.shapes["x"], strict=True))
+        inputs = self.engine.contract.inputs
+        sizes = {d: n for spec in inputs for d, n in zip(spec.dims, self.shapes[spec.name], strict=True)}
         return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in self.engine.specs[name].dims)
 
     def execute_async_v3(self, stream: int) -> bool:
@@ -202,7 +209,7 @@ class _Compute:
         engine = context.engine
         engine.addresses = self._bound
         feeds = {spec.name: context.array(spec.name, self._bound[spec.name]) for spec in engine.contract.inputs}
-        for name, value in evaluate(engine.weights, engine.contract, feeds, np.float32).items():
+        for name, value in engine.computed(feeds).items():
             context.array(name, self._bound[name])[...] = value
 
 
@@ -274,6 +281,7 @@ class Bench:
         state = State(feeds["h0"], feeds.get("c0")) if "h0" in feeds else None
         output, last = session.run(feeds["x"], state, feeds.get("lengths"))
         actual: dict[str, Any] = {"output": output, "hn": last.h, "cn": last.c}
+        assert self.engine.weights is not None
         for name, truth in evaluate(self.engine.weights, self.contract, feeds).items():
             np.testing.assert_allclose(actual[name], truth, atol=1e-5, err_msg=name)
 

@@ -100,7 +100,7 @@ def test_outputs_are_compared_too(bench: Any) -> None:
 
 def test_another_dtype_is_refused(bench: Any) -> None:
     bench.engine.get_tensor_dtype = lambda name: SimpleNamespace(name="HALF")
-    with pytest.raises(ContractError, match=r"got x half \(T, B, 3\)"):
+    with pytest.raises(ContractError, match=r"got x float16 \(T, B, 3\)"):
         bench.load()
 
 
