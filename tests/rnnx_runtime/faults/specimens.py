@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tests.whole_model import EagerAdder, example_of, write_adder
 
 import rnnx_runtime
 from rnnx.golden import read_golden
+from rnnx.model_golden import read_model_golden
 from rnnx_runtime import Contract
+from rnnx_runtime.model_contract import ModelContract
 from rnnx_runtime.model_file import read_plan
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 
@@ -24,7 +27,7 @@ class Specimen:
     reader: str
     files: dict[str, bytes]
     target: str
-    contract: Contract
+    contract: Contract | ModelContract
 
     @property
     def data(self) -> bytes:
@@ -59,10 +62,20 @@ def _plan(specimen: Specimen, folder: Path) -> object:
 
 
 def _golden(specimen: Specimen, folder: Path) -> object:
-    return read_golden(folder / "model.golden.npz", specimen.contract)
+    path, contract = folder / "model.golden.npz", specimen.contract
+    return read_golden(path, contract) if isinstance(contract, Contract) else read_model_golden(path, contract)
+
+
+def _whole_model_results(specimen: Specimen, folder: Path) -> object:
+    """A whole model's contract, outputs and states for its example."""
+    with rnnx_runtime.load_model(folder / "model.onnx", "ort-cpu") as session:
+        inputs = {name: value for name, value in example_of().items() if name != "h0"}
+        found = [*session.run(inputs)]
+        return session.spec, [{name: value.tobytes() for name, value in values.items()} for values in found]
 
 
 def _snapshot(specimen: Specimen, folder: Path) -> object:
+    assert isinstance(specimen.contract, Contract)
     return state_from_snapshot((folder / "snapshot").read_bytes(), specimen.contract)
 
 
@@ -70,6 +83,7 @@ READERS: dict[str, Callable[[Specimen, Path], object]] = {
     "session": _session_results,
     "plan": _plan,
     "golden": _golden,
+    "whole": _whole_model_results,
     "snapshot": _snapshot,
 }
 
@@ -82,6 +96,7 @@ def exported_specimens(folder: Path) -> list[Specimen]:
         *_external(folder / "external"),
         _golden_specimen(folder / "golden"),
         _snapshot_specimen(folder / "snapshot"),
+        *_whole_models(folder / "whole"),
     ]
 
 
@@ -113,6 +128,17 @@ def _golden_specimen(folder: Path) -> Specimen:
     name = "model.golden.npz"
     files = {name: (folder / name).read_bytes()}
     return Specimen(kind="golden.npz", reader="golden", files=files, target=name, contract=contract)
+
+
+def _whole_models(folder: Path) -> list[Specimen]:
+    """A whole model and its golden file."""
+    folder.mkdir()
+    contract = write_adder(folder / "model.onnx", EagerAdder())
+    kinds = {"whole.onnx": ("whole", "model.onnx"), "whole.golden.npz": ("golden", "model.golden.npz")}
+    return [
+        Specimen(kind=kind, reader=reader, files={name: (folder / name).read_bytes()}, target=name, contract=contract)
+        for kind, (reader, name) in kinds.items()
+    ]
 
 
 def _snapshot_specimen(folder: Path) -> Specimen:
