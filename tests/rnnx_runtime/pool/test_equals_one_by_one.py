@@ -9,12 +9,14 @@ from torch import nn
 
 import rnnx
 
-MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...], dict[str, bool], rnnx.ExportOptions]] = {
+MODELS: dict[str, tuple[type[nn.Module], tuple[int, ...], dict[str, int], rnnx.ExportOptions]] = {
     "lstm": (nn.LSTM, (5, 8), {}, rnnx.ExportOptions()),
     "gru-2-batch-first": (nn.GRU, (5, 8, 2), {"batch_first": True}, rnnx.ExportOptions()),
     "lstm-lengths": (nn.LSTM, (5, 8), {}, rnnx.ExportOptions(lengths=True)),
     "lstm-step": (nn.LSTMCell, (5, 8), {}, rnnx.ExportOptions()),
     "gru-step": (nn.GRUCell, (5, 8), {}, rnnx.ExportOptions()),
+    "lstm-2-projected": (nn.LSTM, (5, 8, 2), {"proj_size": 3}, rnnx.ExportOptions()),
+    "rnn": (nn.RNN, (5, 8), {}, rnnx.ExportOptions()),
 }
 
 
