@@ -75,7 +75,7 @@ class Archive:
         info = self.entries.get(entry)
         if info is None:
             raise self.damaged(f"no entry {entry!r}")
-        if info.compress_type != zipfile.ZIP_STORED or not info.compress_size == info.file_size <= self._size:
+        if not info.compress_size == info.file_size <= self._size:
             raise self.damaged(f"the entry {entry!r} compressed or of an untrue size")
         try:
             with zipfile.ZipFile(self.path) as file:

@@ -113,11 +113,12 @@ def prepare_model(source: str, options: FactoryOptions) -> PreparedModel:
 
 
 def _with_dims(options: ModelOptions, described: DescribedInputs) -> ModelOptions:
-    """The options with the dims and lengths of the described inputs; a static export has no names of dims."""
-    lengths = tuple(dict.fromkeys((*described.lengths, *options.lengths)))
-    if options.static:
-        return replace(options, lengths=lengths)
-    return replace(options, dims={**described.dims, **options.dims}, lengths=lengths)
+    """The options with the dims and lengths of the described inputs."""
+    return replace(
+        options,
+        dims={**described.dims, **options.dims},
+        lengths=tuple(dict.fromkeys((*described.lengths, *options.lengths))),
+    )
 
 
 def _load(module: "nn.Module", checkpoint: Path | None) -> str:

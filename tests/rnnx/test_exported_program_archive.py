@@ -32,10 +32,12 @@ class Tagger(nn.Module):
         self.tied = self.head.weight
         self.register_buffer("count", torch.tensor(2**40 + 1))
         self.register_buffer("strided", torch.rand(3, 16).t())
+        self.base = nn.Parameter(torch.arange(20.0))
+        self.register_buffer("tail", self.base.detach()[4:])
 
     def forward(self, x: Tensor) -> Tensor:
         y, _ = self.encoder(x)
-        scores: Tensor = self.head(y) + self.count + (y @ self.strided)
+        scores: Tensor = self.head(y) + self.count + ((y + self.tail + self.base[:16]) @ self.strided)
         return scores
 
 
@@ -99,6 +101,18 @@ def test_a_layer_is_inspected_and_exported(saved: Path, tmp_path: Path) -> None:
 def test_it_is_told_by_its_content_and_not_by_its_name(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(saved.read_bytes())
     assert set(open_checkpoint(tmp_path / "model.pt").tensors) == set(tagger().state_dict())
+
+
+def test_the_weights_of_several_programs_are_under_their_names(saved: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved) as source, zipfile.ZipFile(tmp_path / "model.pt2", "w") as copy:
+        for name in source.namelist():
+            copy.writestr(name, source.read(name))
+        config = source.read("model/data/weights/model_weights_config.json")
+        copy.writestr("model/data/weights/other_weights_config.json", config)
+    keys = set(tagger().state_dict())
+    assert set(open_checkpoint(tmp_path / "model.pt2").tensors) == {
+        f"{model}.{key}" for model in ("model", "other") for key in keys
+    }
 
 
 def earlier(state: Any) -> bytes:

@@ -36,10 +36,11 @@ class Tagger(nn.Module):
         self.register_buffer("scale", torch.rand(16).t())
         self.register_buffer("count", torch.tensor(2**40 + 1))
         self.register_buffer("strided", torch.rand(3, 16).t())
+        self.register_buffer("tail", torch.arange(20.0)[4:])
 
     def forward(self, x: Tensor) -> Tensor:
         y, _ = self.encoder(x)
-        scores: Tensor = self.head(y * self.scale) + self.count
+        scores: Tensor = self.head(y * self.scale + self.tail) + self.count
         return scores
 
 
@@ -181,6 +182,30 @@ def test_a_tensor_that_repeats_its_storage_beyond_the_file_is_refused(tmp_path: 
     module.register_buffer("wide", torch.zeros(1).expand(1000, 1000))
     torch.jit.save(torch.jit.script(module), tmp_path / "model.pt")
     assert "got the tensor 'wide' of shape (1000, 1000) in 4 bytes" in refusal(tmp_path / "model.pt")
+
+
+def test_numbers_of_a_machine_of_the_other_byte_order_are_read(saved: Path, tmp_path: Path) -> None:
+    def change(name: str, data: bytes) -> bytes:
+        if name.endswith("/byteorder"):
+            return b"big"
+        if "/data/" not in name or len(data) == 8:  # the count, an int64
+            return data[::-1] if "/data/" in name else data
+        return np.frombuffer(data, np.uint32).byteswap().tobytes()
+
+    checkpoint = open_checkpoint(rewritten(saved, tmp_path / "model.pt", change))
+    for key, value in tagger().state_dict().items():
+        assert torch.equal(checkpoint.tensor(key), value)
+        np.testing.assert_array_equal(checkpoint.read(key), value.float().numpy())
+
+
+def test_a_tree_that_shares_its_branches_without_end_is_refused(saved: Path, tmp_path: Path) -> None:
+    module = b"c__torch__\nM\n)\x81}"
+    tree = b"\x80\x02" + module + b"bq\x00"
+    for level in range(40):
+        below = bytes([level])
+        tree += module + b"(X\x01\x00\x00\x00ah" + below + b"X\x01\x00\x00\x00bh" + below + b"ubq" + bytes([level + 1])
+    path = rewritten(saved, tmp_path / "m.pt", lambda name, data: tree + b"." if name.endswith("data.pkl") else data)
+    assert "got a module tree of more than 1,000,000 attributes" in refusal(path)
 
 
 def test_a_compressed_entry_is_refused(saved: Path, tmp_path: Path) -> None:
