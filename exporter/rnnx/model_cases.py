@@ -39,15 +39,15 @@ class CaseSource:
 
 
 def model_sizes(source: CaseSource) -> list[dict[str, int]]:
-    """The sizes of the cases: 1, 2 and odd ones, a little more than the example's, and the example's own.
+    """The sizes of the cases besides the example's: 1, 2 and odd ones, a little more time than its own, and one row.
 
     Other dims than B and T go around the example's size, one less, the same, one more, and are 1 in one case.
     """
     own = source.sizes
     time = own.get("T", 1)
-    pairs = [*SIZES, (time + 3, 2), (time, 1), (time, own.get("B", 1))]
-    found = [_at(own, *pair, shift) for pair, shift in zip(pairs, (0, 1, 0, -1, 1, 0, 0), strict=True)]
-    found += [{dim: size if dim in ("T", "B") else 1 for dim, size in own.items()}]
+    pairs = [*SIZES, (time + 3, 2), (time, 1)]
+    found = [_at(own, *pair, shift) for pair, shift in zip(pairs, (0, 1, 0, -1, 1, 0), strict=True)]
+    found += [{dim: size if dim in ("T", "B") else 1 for dim, size in own.items()}] if own.keys() - {"T", "B"} else []
     return [dict(pair) for pair in dict.fromkeys(tuple(sizes.items()) for sizes in found)]
 
 
@@ -100,8 +100,9 @@ def _drawn(
     if spec.name in source.contract.lengths:
         values = _lengths(chance, shape, time or int(example.max()))
     elif spec.dtype == "bool":
-        values = chance.random(shape) < 0.7
+        values = np.atleast_1d(chance.random(shape) < 0.7)
         values[..., :1] = True  # a row without any is NaN in a softmax, in PyTorch too
+        values = values.reshape(shape)
     elif np.dtype(spec.dtype).kind in "iu":
         values = chance.integers(example.min(), example.max(), shape, endpoint=True)
     elif spec.name in source.states:

@@ -168,9 +168,9 @@ def _contract(data: dict[str, Any], subject: str) -> ModelContract:
                 **values,
                 "inputs": _specs(values["inputs"]),
                 "outputs": _specs(values["outputs"]),
-                "states": tuple(StatePair(**own) for own in values["states"]),
-                "lengths": _texts(values["lengths"]),
-                "recurrent": tuple(RecurrentPart(**own) for own in values["recurrent"]),
+                "states": tuple(StatePair(**own) for own in _listed(values["states"])),
+                "lengths": tuple(_listed(values["lengths"])),
+                "recurrent": tuple(RecurrentPart(**own) for own in _listed(values["recurrent"])),
                 "source": Source(**values["source"]),
                 "decoder": None if decoder is None else _decoder(decoder),
             }
@@ -180,17 +180,17 @@ def _contract(data: dict[str, Any], subject: str) -> ModelContract:
 
 
 def _specs(data: Any) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(**{**own, "dims": tuple(own["dims"])}) for own in data)
+    return tuple(TensorSpec(**{**own, "dims": tuple(_listed(own["dims"]))}) for own in _listed(data))
 
 
 def _decoder(data: Any) -> DecoderPart:
-    return DecoderPart(**{**data, "context": _texts(data["context"])})
+    return DecoderPart(**{**data, "context": tuple(_listed(data["context"]))})
 
 
-def _texts(data: Any) -> tuple[Any, ...]:
+def _listed(data: Any) -> list[Any]:
     if not isinstance(data, list):
-        raise TypeError(f"{short_repr(data)} for a list of names")
-    return tuple(data)
+        raise TypeError(f"{short_repr(data)} for a list")
+    return data
 
 
 def _rules(contract: ModelContract) -> dict[str, bool]:

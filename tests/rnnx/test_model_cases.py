@@ -18,7 +18,7 @@ def _source(time: int = 4, batch: int = 2, **changes: Any) -> CaseSource:
 
 def test_sizes_are_one_two_odd_the_examples_and_beyond() -> None:
     found = {(sizes["T"], sizes["B"]) for sizes in model_sizes(_source(time=40, batch=6))}
-    assert found == {(1, 1), (2, 2), (3, 1), (7, 3), (43, 2), (40, 1), (40, 6)}
+    assert found == {(1, 1), (2, 2), (3, 1), (7, 3), (43, 2), (40, 1)}
 
 
 def test_further_dims_go_around_the_examples_size_and_down_to_one() -> None:
@@ -28,6 +28,16 @@ def test_further_dims_go_around_the_examples_size_and_down_to_one() -> None:
     found = model_sizes(CaseSource(contract=contract, example=example))
     assert {sizes["D1"] for sizes in found} == {1, 4, 5, 6}
     assert {"T": 4, "B": 2, "D1": 1} in found
+
+
+def test_a_model_of_fixed_sizes_has_one_case_of_them() -> None:
+    flags = TensorSpec(name="flag", dtype="bool", dims=())
+    scale = TensorSpec(name="scale", dtype="float32", dims=())
+    contract = replace(CONTRACT, inputs=(flags, scale), states=(), lengths=())
+    source = CaseSource(contract=contract, example={"flag": np.array(True), "scale": np.array(2, np.float32)})
+    (case,) = drawn_cases(source, seed=0)
+    assert case.name == "fixed sizes"
+    assert case.feeds["flag"].shape == case.feeds["scale"].shape == ()
 
 
 def test_every_case_fits_the_contract() -> None:

@@ -109,6 +109,32 @@ def test_what_no_contract_holds_is_refused(change: Callable[[Any], None], part: 
         model_contract_from_json(data, "a file")
 
 
+NASTY: list[Any] = [None, True, -1, 1.5, 10**400, float("inf"), [], {}, [5], {"a": 1}, [[[]]], "\ud800", "x" * 1000]
+
+SAME = {
+    ("lengths", "[]"),
+    ("states", "[]"),
+    ("recurrent", "[]"),
+    ("recurrent", "{}"),
+    ("states", "{}"),
+    ("versions", "{}"),
+    ("decoder", "None"),
+}
+"""Nasty values that are right in their place."""
+
+
+@pytest.mark.parametrize("value", NASTY, ids=[repr(value)[:20] for value in NASTY])
+def test_a_nasty_value_anywhere_is_refused_or_is_a_text(value: object) -> None:
+    data = _plain(CONTRACT)
+    for key in data.keys() - {"form", "schema"}:
+        changed = {**data, key: value}
+        if (isinstance(value, str) and key in ("precision", "golden_sha256")) or (key, repr(value)) in SAME:
+            model_contract_from_json(changed, "a file")
+            continue
+        with pytest.raises(ContractError):
+            model_contract_from_json(changed, "a file")
+
+
 @pytest.mark.parametrize("data", [None, [], "model", {}, {"form": "model"}], ids=str)
 def test_data_that_is_no_contract_is_refused(data: object) -> None:
     with pytest.raises(ContractError):
