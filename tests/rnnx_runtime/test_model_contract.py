@@ -111,15 +111,7 @@ def test_what_no_contract_holds_is_refused(change: Callable[[Any], None], part: 
 
 NASTY: list[Any] = [None, True, -1, 1.5, 10**400, float("inf"), [], {}, [5], {"a": 1}, [[[]]], "\ud800", "x" * 1000]
 
-SAME = {
-    ("lengths", "[]"),
-    ("states", "[]"),
-    ("recurrent", "[]"),
-    ("recurrent", "{}"),
-    ("states", "{}"),
-    ("versions", "{}"),
-    ("decoder", "None"),
-}
+SAME = {("lengths", "[]"), ("states", "[]"), ("recurrent", "[]"), ("versions", "{}"), ("decoder", "None")}
 """Nasty values that are right in their place."""
 
 
