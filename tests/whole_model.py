@@ -21,7 +21,8 @@ from rnnx.golden import golden_path
 from rnnx.model_golden import model_golden_bytes
 from rnnx.onnx_stream import write_sealed
 from rnnx_runtime.contract import Source, TensorSpec
-from rnnx_runtime.model_contract import ModelContract, RecurrentPart, StatePair, json_from_model_contract
+from rnnx_runtime.model_contract import ModelContract, RecurrentPart, StatePair
+from rnnx_runtime.model_contract_json import json_from_model_contract
 from rnnx_runtime.seal import BLANK, SEAL_KEY
 
 Array = NDArray[Any]

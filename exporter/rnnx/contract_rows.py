@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
-from rnnx_runtime.model_contract import DecoderPart, ModelContract, RecurrentPart, Signature, json_from_model_contract
+from rnnx_runtime.model_contract import DecoderPart, ModelContract, RecurrentPart, Signature
+from rnnx_runtime.model_contract_json import json_from_model_contract
 
 Row = tuple[str, str]
 

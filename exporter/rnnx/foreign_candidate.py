@@ -7,15 +7,9 @@ import numpy as np
 
 from rnnx.cases import Array, Case
 from rnnx.foreign_model import ForeignModel
-from rnnx_runtime.backend_onnxruntime import open_session
+from rnnx_runtime.backend_onnxruntime import SHAPE_OPERATORS, open_session
 from rnnx_runtime.errors import BackendError
 from rnnx_runtime.session_options import SessionOptions
-
-_SHAPE_OPERATORS = (
-    "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Gather", "Mul", "Range", "Reshape",
-    "Shape", "Slice", "Squeeze", "Sub", "Add", "Unsqueeze", "Where",
-)  # fmt: skip
-"""Operators of shape arithmetic, which ONNX Runtime rightly keeps on the CPU beside a GPU."""
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"} | {
     f"tensor({name})": name for name in ("int32", "int64")
@@ -28,7 +22,7 @@ class ForeignCandidate:
     def __init__(self, name: str, model: ForeignModel, threads: int) -> None:
         """Raises `BackendUnavailable` or `BackendError`, as `open_session`."""
         self._session, self.device = open_session(
-            name, model.file, SessionOptions(threads=threads), cpu_operators=_SHAPE_OPERATORS
+            name, model.file, SessionOptions(threads=threads), cpu_operators=SHAPE_OPERATORS
         )
         self.name = name
         self._names = model.names

@@ -15,12 +15,8 @@ from typing import Any
 from rnnx_runtime.contract import Contract, contract_from_json
 from rnnx_runtime.errors import ContractError, FileDamagedError
 from rnnx_runtime.external_data import ExternalTensor, external_size, external_tensors, refuse_external
-from rnnx_runtime.model_contract import (
-    ModelContract,
-    is_whole_model,
-    model_contract_from_json,
-    refuse_whole_model,
-)
+from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.model_contract_json import is_whole_model, model_contract_from_json, refuse_whole_model
 from rnnx_runtime.onnx_metadata import metadata_value
 from rnnx_runtime.regular_file import open_regular, read_regular
 from rnnx_runtime.seal import SEAL_KEY, check_seal, is_sealed

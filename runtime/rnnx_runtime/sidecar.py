@@ -13,12 +13,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 from rnnx_runtime.contract import LARGEST_SIZE, Contract, contract_from_json, is_schema, is_size, json_from_contract
 from rnnx_runtime.errors import ContractError, FileDamagedError
-from rnnx_runtime.model_contract import (
-    ModelContract,
-    json_from_model_contract,
-    model_contract_from_json,
-    refuse_whole_model,
-)
+from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.model_contract_json import json_from_model_contract, model_contract_from_json, refuse_whole_model
 from rnnx_runtime.regular_file import read_regular
 from rnnx_runtime.seal import BLANK, SEAL_KEY, check_seal, is_sealed, sealed
 from rnnx_runtime.strict_json import value_from_json

@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from torch import nn
 import rnnx
 import rnnx_runtime
 from rnnx_runtime import BackendUnavailable, ContractError, FileDamagedError, load_model
+from rnnx_runtime.backend_onnxruntime import open_session
 from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import json_from_model_contract
+from rnnx_runtime.model_contract_json import json_from_model_contract
 from rnnx_runtime.model_file import holds_whole_model, read_whole_model
 from rnnx_runtime.seal import sealed
 
@@ -55,6 +57,24 @@ def test_what_onnxruntime_refuses_in_a_run_is_a_backend_error(path: Path, monkey
         feeds["x"] = feeds["x"][..., :2]
         with pytest.raises(rnnx_runtime.BackendError, match="ONNX Runtime run"):
             session._backend.run(feeds)
+
+
+def test_shape_arithmetic_may_stay_on_the_cpu_beside_a_gpu(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def opened(name: str, model: Any, options: Any, *, cpu_operators: Any = ()) -> Any:
+        seen.update(name=name, cpu_operators=cpu_operators)
+        return open_session("ort-cpu", model, options)[0], "Fake GPU"
+
+    monkeypatch.setattr("rnnx_runtime.backend_onnxruntime.open_session", opened)
+    inputs = {name: value for name, value in example_of().items() if name != "h0"}
+    with load_model(path, "ort-cuda") as session:
+        outputs, state = session.run(inputs)
+        assert (session.backend, session.device) == ("ort-cuda", "Fake GPU")
+    assert {"Shape", "Gather", "Concat"} <= {*seen["cpu_operators"]}
+    assert not {"MatMul", "Gemm", "Conv", "LSTM", "GRU", "RNN", "Softmax", "Loop", "Scan"} & {*seen["cpu_operators"]}
+    assert isinstance(outputs["output"], np.ndarray)
+    assert isinstance(state["h0"], np.ndarray)
 
 
 def test_load_and_load_model_name_each_other(path: Path, tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ def command(
     """Prove that every backend computes MODEL's output, hn and cn as PyTorch does, and time the backends.
 
     The truth is PyTorch in float64 with the weights of --checkpoint; without it, the golden file beside MODEL, and
-    PyTorch is not needed. A row that cannot run here is skipped with the reason, never run elsewhere. A MODEL that
+    PyTorch is not needed. A whole model has its truth from PyTorch in its golden file, at sizes other than it was
+    exported with. A row that cannot run here is skipped with the reason, never run elsewhere. A MODEL that
     another exporter made needs --checkpoint, and --map where its tensors have other names.
     """
     from rnnx.cli.verification_tables import print_verification

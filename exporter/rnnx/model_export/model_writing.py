@@ -15,7 +15,8 @@ from rnnx.formulations.graph import Weight
 from rnnx.onnx_stream import write_sealed
 from rnnx.onnx_writer import PROTOBUF_LIMIT, move_weights_out
 from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import ModelContract, json_from_model_contract
+from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.model_contract_json import json_from_model_contract
 from rnnx_runtime.seal import BLANK, SEAL_KEY
 
 _SMALL = 1024

@@ -10,9 +10,8 @@ from tests.whole_model import CONTRACT
 
 from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
 from rnnx_runtime.errors import ContractError
-from rnnx_runtime.model_contract import (
-    DecoderPart,
-    ModelContract,
+from rnnx_runtime.model_contract import DecoderPart, ModelContract
+from rnnx_runtime.model_contract_json import (
     is_whole_model,
     json_from_model_contract,
     model_contract_from_json,
