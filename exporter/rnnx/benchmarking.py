@@ -20,6 +20,7 @@ from rnnx.timing.start_up import measure_start_up, start_up_request
 from rnnx.timing.throughput import measure_throughput
 from rnnx.verify_options import VerifyOptions, latency_sizes
 from rnnx_runtime.errors import BackendUnavailable
+from rnnx_runtime.model_file import holds_whole_model
 from rnnx_runtime.seal import is_sealed
 
 TIMED_ROWS = tuple(name for name in ROW_NAMES if name != NETWORK_ROW)
@@ -80,6 +81,7 @@ def bench(
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
     _refuse_foreign(Path(model))
+    _refuse_whole_model(Path(model))
     subject = read_subject(Path(model), sources)
     sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
     if before is not None:
@@ -101,6 +103,16 @@ def _refuse_foreign(model: Path) -> None:
             got=f"{model.name}, which rnnx did not make",
             expected="a model that rnnx export wrote, whole",
             remedy="rnnx verify --map times another exporter's file beside PyTorch",
+        )
+
+
+def _refuse_whole_model(model: Path) -> None:
+    if holds_whole_model(model):
+        raise OptionError(
+            "model",
+            got=f"{model.name}, a whole model",
+            expected="a single layer or cell",
+            remedy="rnnx verify times a whole model, at the shape that --at names",
         )
 
 

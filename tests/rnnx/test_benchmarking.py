@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.whole_model import write_adder
 from torch import nn
 
 import rnnx
@@ -146,3 +147,9 @@ def test_an_option_that_does_not_fit_is_refused(
     with pytest.raises(OptionError, match=message):
         _bench(model, checkpoint=False, **options)
     assert quick == []
+
+
+def test_a_whole_model_is_refused_with_the_command_that_times_it(tmp_path: Path) -> None:
+    write_adder(tmp_path / "model.onnx")
+    with pytest.raises(OptionError, match=r"a whole model.*rnnx verify times"):
+        bench(tmp_path / "model.onnx", BenchOptions(**SHORT))

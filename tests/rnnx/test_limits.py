@@ -2,9 +2,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.whole_model import CONTRACT as WHOLE
+from tests.whole_model import adder_outputs, example_of
 
 from rnnx.cases import Case
-from rnnx.limits import limit_of
+from rnnx.limits import EXACT, limit_of, root_mean_square
 from rnnx.tolerances import TOLERANCES
 from rnnx.truth import CaseTruth
 from rnnx_runtime import Contract
@@ -58,3 +60,49 @@ def test_layers_count_as_steps() -> None:
 
 def test_pytorchs_own_error_lifts_the_limit() -> None:
     assert limit_of(_entry(1, float32_error=1e-3), "hn", CONTRACT, "float32") == pytest.approx(4e-3)
+
+
+def _whole_entry(output: str, value: float, time: int = 4, error: float = 0.0) -> CaseTruth:
+    feeds = example_of(time)
+    truth = {name: np.full_like(own, value) for name, own in adder_outputs(feeds).items()}
+    return CaseTruth(case=Case(name="", feeds=feeds), truth=truth, float32_error={output: error})
+
+
+def test_whole_numbers_of_a_whole_model_are_right_or_wrong() -> None:
+    assert limit_of(_whole_entry("label", 3), "label", WHOLE, "float32") == EXACT < 1
+
+
+def test_a_whole_models_floor_follows_its_steps_and_its_recurrent_layers() -> None:
+    short, long = (limit_of(_whole_entry("output", 1, time), "output", WHOLE, "float32") for time in (4, 16))
+    own = root_mean_square(example_of(4)["x"])
+    assert short == pytest.approx(TOLERANCES["float32"].floor(6, 4, own))
+    assert long == pytest.approx(TOLERANCES["float32"].floor(6, 16, root_mean_square(example_of(16)["x"])))
+    twice = dataclasses.replace(WHOLE, recurrent=WHOLE.recurrent * 2)
+    entry = _whole_entry("output", 1)
+    assert limit_of(entry, "output", twice, "float32") == pytest.approx(2**0.5 * short)
+
+
+def test_a_mask_of_huge_numbers_lifts_no_limit() -> None:
+    plain, masked = (_whole_entry("output", 1) for _ in range(2))
+    masked.truth["output"][0] = -1e9
+    limits = [limit_of(entry, "output", WHOLE, "float32") for entry in (plain, masked)]
+    assert limits[0] == pytest.approx(limits[1])
+
+
+def test_pytorchs_own_error_lifts_a_whole_models_limit_too() -> None:
+    assert limit_of(_whole_entry("hn", 1, error=1e-3), "hn", WHOLE, "float32") == pytest.approx(4e-3)
+
+
+def test_a_time_that_is_fixed_counts_all_the_same() -> None:
+    x, lengths, mask, h0 = WHOLE.inputs
+    fixed = dataclasses.replace(
+        WHOLE,
+        inputs=(
+            dataclasses.replace(x, dims=("B", 16, 3)),
+            lengths,
+            dataclasses.replace(mask, dims=("B", 16)),
+            h0,
+        ),
+    )
+    entry = _whole_entry("output", 1, time=16)
+    assert limit_of(entry, "output", fixed, "float32") == limit_of(entry, "output", WHOLE, "float32")
