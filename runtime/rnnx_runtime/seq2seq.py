@@ -155,7 +155,7 @@ def _wanted(manifest: Seq2SeqManifest, path: Path, way: Way | None) -> dict[str,
             expected=" | ".join(there),
             remedy="choose one of these, or export the pair with its loop or as a whole too",
         )
-    roles = there[way or next(iter(there))]
+    roles = there[way] if way is not None else next(iter(there.values()))
     return {role: piece for role, piece in roles.items() if piece is not None}
 
 

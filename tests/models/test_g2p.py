@@ -11,7 +11,7 @@ import g2p.training
 from g2p.batches import training_batches, words_by_length
 from g2p.dictionary import END, LETTERS, PHONEMES, START, Entry, entries, split_of
 from g2p.evaluate import load
-from g2p.network import Speller
+from g2p.network import MAX_PHONEMES, Speller, SpellerEncoder, SpellerStep
 from g2p.scoring import score
 from g2p.training import Recipe, train
 from rnnx.checkpoint import open_checkpoint
@@ -59,6 +59,28 @@ def test_greedy_decoding_stops_before_end(kind: g2p.network.Kind) -> None:
     spoken = network.pronounce(torch.randint(1, len(LETTERS), (5, 3)))
     assert len(spoken) == 3
     assert all(END not in row and max(row, default=0) < len(PHONEMES) for row in spoken)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoder_and_step_decode_words_of_any_lengths_as_each_alone(kind: g2p.network.Kind) -> None:
+    torch.manual_seed(0)
+    network = Speller(kind, embedding=4, hidden=6, dropout=0.0).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(4.0)
+    letters, lengths = torch.randint(1, len(LETTERS), (7, 4)), torch.tensor([3, 7, 1, 5])
+    encoder, step = SpellerEncoder(network), SpellerStep(network)
+    with torch.no_grad():
+        state, memory = encoder(letters, lengths)
+        token, steps = torch.full((4,), START), []
+        for _ in range(MAX_PHONEMES):
+            scores, state = step(token, state, memory, lengths)
+            token = scores.argmax(-1)
+            steps.append(token)
+    rows = torch.stack(steps, dim=1).tolist()
+    spoken = [tuple(row[: row.index(END)] if END in row else row) for row in rows]
+    alone = [network.pronounce(letters[:length, i : i + 1])[0] for i, length in enumerate(lengths.tolist())]
+    assert spoken == alone
 
 
 def test_score_takes_the_nearest_reference() -> None:

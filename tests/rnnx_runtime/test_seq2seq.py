@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,15 @@ def test_a_row_has_at_most_so_many_tokens(manifest: Path, pair: Pair, way: Way) 
         for wrong in (0, STEPS + 1, True, 2.0):
             with pytest.raises(InputError, match=rf"max_steps: got {wrong}, expected a whole number from 1 to {STEPS}"):
                 model.generate(inputs_of(1, 0), max_steps=wrong)  # type: ignore[arg-type] # what is tested
+
+
+@pytest.mark.parametrize("way", ["whole", "step"])
+def test_many_threads_decode_with_one_pair(manifest: Path, pair: Pair, way: Way) -> None:
+    seeds = list(range(4)) * 8
+    expected = {seed: decoded(pair, *drawn(6, seed)) for seed in set(seeds)}
+    with load_seq2seq(manifest, way=way) as model, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda seed: model.generate(inputs_of(6, seed)), seeds))
+    assert found == [expected[seed] for seed in seeds]
 
 
 def test_left_out_the_way_is_the_first_that_the_pair_has(copied: Path) -> None:

@@ -47,12 +47,14 @@ class StepGraph:
             ExportError: none is.
         """
         size = self.token.dims[0]
+        if isinstance(size, int) and spec.dims[-2:-1] == (size,):  # static: L may be as large, and H too
+            return len(spec.dims) - 2
         if size not in spec.dims:
             raise ExportError(
                 f"{spec.name!r} of the decoder",
                 got=f"{spec.shape}, in which no axis is the batch {size}",
                 expected="a row for each token",
-                remedy="give every state an axis of the batch's size; with static sizes, export it dynamic",
+                remedy="give every state an axis of the batch's size",
             )
         return spec.dims.index(size)
 

@@ -204,3 +204,14 @@ def test_too_large_an_unrolled_decoder_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="use the form loop"):
         export_decoder(decoder, example_of(decoder), tmp_path / "u.onnx", DecoderOptions(form="unrolled", steps=3000))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_static_decoder_has_the_examples_batch(tmp_path: Path) -> None:
+    own = decoder_of("lstm-layer")
+    options = DecoderOptions(form="loop", steps=STEPS, end_token=END, static=True)
+    export_decoder(own, example_of(own, 2), tmp_path / "loop.onnx", options)
+    with load_model(tmp_path / "loop.onnx", "ort-cpu") as session:
+        assert session.spec.inputs[0].dims == (2,)
+        call = drawn(own, 2, seed=1)
+        outputs, _ = session.run(*inputs_of(session, call))
+        assert rows_of(outputs["tokens"]) == greedy(own, call)[0]

@@ -24,6 +24,8 @@ def test_states_and_context_are_told_apart(step: StepGraph) -> None:
 def test_the_batch_axis_of_a_state_is_the_one_of_the_tokens() -> None:
     step = hand_written_step()
     assert step.batch_axis(TensorSpec(name="h", dtype="float32", dims=(2, "B", HIDDEN))) == 1
+    static = replace(step, token=replace(step.token, dims=(3,)))
+    assert static.batch_axis(TensorSpec(name="h", dtype="float32", dims=(3, 3, 3))) == 1
     with pytest.raises(ExportError, match=r"'h' of the decoder: got \(2, 8\), in which no axis is the batch B"):
         step.batch_axis(TensorSpec(name="h", dtype="float32", dims=(2, HIDDEN)))
 
