@@ -44,7 +44,9 @@ def _model_limit(entry: CaseTruth, output: str, contract: ModelContract, precisi
 
 
 def _model_time(contract: ModelContract, feeds: Mapping[str, Array]) -> int:
-    """T, or the larger of the first two axes of an input where the model fixes its time."""
+    """T, a decoder's own steps, or the larger of an input's first two axes where the model fixes its time."""
+    if contract.decoder is not None and contract.decoder.steps:
+        return contract.decoder.steps
     fixed = [size for spec in contract.inputs if len(spec.dims) > 1 for size in feeds[spec.name].shape[:2]]
     return sizes_from_feeds(contract.inputs, feeds).get("T", max(fixed, default=1))
 

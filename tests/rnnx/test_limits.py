@@ -11,6 +11,7 @@ from rnnx.tolerances import TOLERANCES
 from rnnx.truth import CaseTruth
 from rnnx_runtime import Contract
 from rnnx_runtime.contract import Source
+from rnnx_runtime.model_contract import DecoderPart
 
 CONTRACT = Contract(
     form="encoder",
@@ -106,3 +107,21 @@ def test_a_time_that_is_fixed_counts_all_the_same() -> None:
     )
     entry = _whole_entry("output", 1, time=16)
     assert limit_of(entry, "output", fixed, "float32") == limit_of(entry, "output", WHOLE, "float32")
+
+
+def test_a_decoders_own_steps_are_steps() -> None:
+    part = DecoderPart(
+        form="unrolled",
+        feed="argmax",
+        steps=25,
+        token=None,
+        logits="output",
+        tokens=None,
+        context=(),
+        start_token=None,
+        end_token=None,
+        pad_token=None,
+    )
+    decoder = dataclasses.replace(WHOLE, decoder=part)
+    limits = [limit_of(_whole_entry("output", 1, time=1), "output", own, "float32") for own in (WHOLE, decoder)]
+    assert limits[1] == pytest.approx(5 * limits[0])

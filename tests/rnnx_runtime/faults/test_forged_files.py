@@ -102,7 +102,7 @@ NASTY: dict[str, str] = {
 }
 
 
-SAME = {("steps", "null"), ("state_inputs", "true"), ("versions", "{}")}
+SAME = {("steps", "null"), ("nonlinearity", "null"), ("state_inputs", "true"), ("versions", "{}")}
 """Nasty values that are the right ones in their place."""
 
 
