@@ -75,8 +75,9 @@ def test_a_row_has_at_most_so_many_tokens(manifest: Path, pair: Pair, way: Way) 
 def test_many_threads_decode_with_one_pair(manifest: Path, pair: Pair, way: Way) -> None:
     seeds = list(range(4)) * 8
     expected = {seed: decoded(pair, *drawn(6, seed)) for seed in set(seeds)}
+    inputs = {seed: inputs_of(6, seed) for seed in expected}
     with load_seq2seq(manifest, way=way) as model, ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda seed: model.generate(inputs_of(6, seed)), seeds))
+        found = list(threads.map(lambda seed: model.generate(inputs[seed]), seeds))
     assert found == [expected[seed] for seed in seeds]
 
 

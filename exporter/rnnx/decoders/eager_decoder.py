@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from rnnx.decoders.decoder_graph import LENGTHS
 from rnnx.model_export.eager import EagerModel
-from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.model_contract import DecoderPart, StatePair
 
 Array = NDArray[Any]
@@ -19,19 +18,14 @@ class EagerDecoder:
     """A decoder's step called over and over, with the inputs and outputs of the graph that `part` describes."""
 
     def __init__(
-        self,
-        step: EagerModel,
-        part: DecoderPart,
-        token: str,
-        states: tuple[StatePair, ...],
-        specs: tuple[TensorSpec, ...],
+        self, step: EagerModel, part: DecoderPart, token: str, states: tuple[StatePair, ...], axes: Mapping[str, int]
     ) -> None:
-        """`token` names the step's own input of tokens, `specs` are its inputs."""
+        """`token` names the step's own input of tokens, `axes` are the batch's of its states."""
         self._step = step
         self._part = part
         self._token = token
         self._states = states
-        self._dims = {spec.name: spec.dims for spec in specs}
+        self._axes = dict(axes)
 
     def outputs(self, feeds: Mapping[str, Array], dtype: torch.dtype) -> dict[str, Array]:
         """Every output of the contract; floats are of `dtype`."""
@@ -84,12 +78,10 @@ class EagerDecoder:
         if self._part.start_token is None:
             return feeds[self._part.token or ""]
         first = self._states[0].input
-        (batch,) = self._dims[self._token]
-        return np.full(feeds[first].shape[self._dims[first].index(batch)], self._part.start_token, np.int64)
+        return np.full(feeds[first].shape[self._axes[first]], self._part.start_token, np.int64)
 
     def _kept(self, name: str, ended: Array, old: Array, new: Array) -> Array:
-        (batch,) = self._dims[self._token]
-        shape = [-1 if dim == batch else 1 for dim in self._dims[name]]
+        shape = [-1 if axis == self._axes[name] else 1 for axis in range(new.ndim)]
         return np.where(ended.reshape(shape), old.astype(new.dtype), new)
 
     def _named(self, state: dict[str, Array]) -> dict[str, Array]:

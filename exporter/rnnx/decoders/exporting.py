@@ -98,7 +98,8 @@ def decoder_graph_of(step: StepGraph, part: DecoderPart) -> DecoderGraph:
 
 def truth_of(step: ExportedStep, part: DecoderPart) -> EagerDecoder:
     """What PyTorch decodes for the graph of `part`."""
-    return EagerDecoder(step.eager, part, step.graph.token.name, step.graph.states, step.contract.inputs)
+    axes = {spec.name: step.graph.batch_axis(spec) for spec in step.graph.state_inputs}
+    return EagerDecoder(step.eager, part, step.graph.token.name, step.graph.states, axes)
 
 
 def _example(step: ExportedStep, part: DecoderPart) -> dict[str, "Tensor"]:

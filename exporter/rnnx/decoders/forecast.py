@@ -77,5 +77,6 @@ def check_forecast(expected: Forecast, options: DecoderOptions) -> None:
         got=f"a forecast of {expected.nodes} nodes, {expected.build_s:.0f} s to build an engine "
         f"and a plan of {expected.plan_bytes / 2**20:.0f} MiB",
         expected=f"at most {LONGEST_BUILD_S:.0f} s",
-        remedy="use the form loop, which has the nodes of one step, or fewer steps; allow_large=True builds it anyway",
+        remedy="use the form loop, which has the nodes of one step, or fewer steps; to build it anyway give "
+        "allow_large=True (--allow-large)",
     )
