@@ -5,6 +5,7 @@ PyTorch in float64 at `SIZES`, none of which is the example's; the limit of an e
 """
 
 import json
+import re
 import statistics
 import sys
 import time
@@ -50,7 +51,7 @@ def main() -> None:
     module = shape.make(WIDTH)
     trials = []
     for way, export in WAYS[exporter](shape, module):
-        trials.append({"way": way, **_tried(shape, module, export, Path(folder) / f"{exporter}-{way}.onnx")})
+        trials.append({"way": way, **_tried(shape, export, Path(folder) / f"{exporter}-{way}.onnx")})
         if trials[-1]["verdict"] == "right":
             break
     print(json.dumps(min(trials, key=lambda trial: VERDICTS.index(trial["verdict"]))))
@@ -79,14 +80,15 @@ def names_of(inputs: dict[str, Any]) -> list[str]:
     ]
 
 
-def _tried(shape: ModelShape, module: nn.Module, export: Export, path: Path) -> dict[str, Any]:
+def _tried(shape: ModelShape, export: Export, path: Path) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         first = _seconds(export, path)
     except Exception as error:
         return {"verdict": "refused", "detail": _reason(error), "export_s": round(time.perf_counter() - start, 2)}
     again = statistics.median(_seconds(export, path) for _ in range(2))
-    faults = [fault for sizes in SIZES for fault in _faults(shape, module, path, *sizes)]
+    fresh = shape.make(WIDTH)  # the exported one may hold tensors of its trace
+    faults = [fault for sizes in SIZES for fault in _faults(shape, fresh, path, *sizes)]
     return {
         "verdict": "wrong" if faults else "right",
         "detail": "; ".join(faults[:1]),
@@ -126,7 +128,11 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
-    return f"{type(error).__name__}: {lines[0]}"[:300]
+    text = re.sub(
+        r"^\[ONNXRuntimeError\] : \d+ : \w+ : |^Non-zero status code returned while | Status Message:.*", "", lines[0]
+    )
+    text = re.sub(r"Load model from \S+ failed: ?", "does not load: ", text)  # a path says nothing of the model
+    return f"{type(error).__name__}: {text}"[:300]
 
 
 def _rnnx(shape: ModelShape, module: nn.Module) -> Iterator[tuple[str, Export]]:

@@ -94,7 +94,8 @@ def _cell(trial: Row) -> str:
     """The verdict, the seconds of a first export, and the microseconds of a run or what is wrong."""
     seconds = f", {trial['export_s']:.1f} s" if "export_s" in trial else ""
     if trial["verdict"] != "right":
-        return f"{trial['verdict']}{seconds}: {_short(trial['detail'])}"
+        sizes = f" at {trial['wrong_sizes']} of {len(SIZES)} sizes" if "wrong_sizes" in trial else ""
+        return f"{trial['verdict']}{sizes}{seconds}: {_short(trial['detail'])}"
     run = f", {trial['run_us']:.0f} µs" if "run_us" in trial else ""
     return f"right{seconds}{run}"
 

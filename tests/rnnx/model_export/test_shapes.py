@@ -96,12 +96,20 @@ def test_results_equal_pytorchs_at_other_sizes(name: str, exported: Callable[[st
         assert_as_close(results, own.module, own.shape.inputs(batch, time), f"B={batch}, T={time}")
 
 
-@pytest.mark.slow
+@pytest.mark.tensorrt
 @pytest.mark.parametrize("name", SHAPES)
-def test_verification_passes_in_every_row_that_runs_here(name: str, exported: Callable[[str], Exported]) -> None:
+def test_verification_passes_in_onnx_runtime_and_on_tensorrts_network(
+    name: str, exported: Callable[[str], Exported]
+) -> None:
     own = exported(name)
-    report = rnnx.verify(own.report.path, rnnx.VerifyOptions(latency=False, require=("ort-cpu",)))
+    required = ("ort-cpu", "tensorrt-network")
+    report = rnnx.verify(own.report.path, rnnx.VerifyOptions(latency=False, backends=required, require=required))
     assert report, [(row.backend, row.status, row.reason, row.failures) for row in report.parity.rows]
+    assert [row.backend for row in report.parity.rows] == list(required)
+    assert all(row.cases >= 4 for row in report.parity.rows)
+    assert [output.output for output in report.parity.rows[0].outputs] == [
+        spec.name for spec in own.report.contract.outputs
+    ]
 
 
 @pytest.mark.tensorrt
@@ -139,13 +147,24 @@ def test_tied_weights_are_written_once(exported: Callable[[str], Exported]) -> N
     assert own.report.bytes < parameters + 20_000
 
 
-def test_the_language_models_states_go_round(exported: Callable[[str], Exported]) -> None:
-    contract = exported("language-model").report.contract
-    assert [(pair.input, pair.output) for pair in contract.states] == [
-        ("state_0", "output_1"),
-        ("state_1", "output_2"),
-    ]
-    (layer,) = contract.recurrent
+@pytest.mark.parametrize(
+    ("name", "pairs"),
+    [
+        ("cell-stack", [("h", "output_1"), ("c", "output_2")]),
+        ("language-model", [("state_0", "output_1"), ("state_1", "output_2")]),
+        ("denoiser", [("h0", "hn")]),
+        ("translator", []),
+    ],
+)
+def test_states_that_go_round_are_paired(
+    name: str, pairs: list[tuple[str, str]], exported: Callable[[str], Exported]
+) -> None:
+    contract = exported(name).report.contract
+    assert [(pair.input, pair.output) for pair in contract.states] == pairs
+
+
+def test_a_projected_layer_is_written_as_a_scan(exported: Callable[[str], Exported]) -> None:
+    (layer,) = exported("language-model").report.contract.recurrent
     assert (layer.hidden_size, layer.projection_size, layer.formulation) == (16, 8, "scan")
 
 
