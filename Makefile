@@ -11,7 +11,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,cpu,tensorrt-rtx,report,models,bench,service,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export,cpu,tensorrt-rtx,report,models,service,dev]'
 	touch $@
 
 demo: install
@@ -44,6 +44,11 @@ bench: install
 	$(BIN)/python benchmarks/pool_soak.py
 	$(BIN)/python benchmarks/service_load.py
 	$(BIN)/python benchmarks/corrupted_files.py
+	$(BIN)/python benchmarks/module_db.py
+	$(BIN)/python benchmarks/model_configurations.py
+	$(BIN)/python benchmarks/side_by_side.py
+	$(BIN)/python benchmarks/decoder_forecast.py
+	$(BIN)/python benchmarks/g2p_engines.py
 
 train: install
 	PYTHONPATH=models $(BIN)/python models/g2p-lstm/train.py

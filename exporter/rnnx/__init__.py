@@ -12,6 +12,10 @@ from rnnx_runtime.errors import RnnxError
 
 if TYPE_CHECKING:
     from rnnx.benchmarking import BenchOptions, bench
+    from rnnx.decoders.decoder_options import DecoderOptions
+    from rnnx.decoders.exporting import DecoderExportReport, export_decoder
+    from rnnx.decoders.pair_export import Seq2SeqExportReport, export_seq2seq
+    from rnnx.decoders.pair_options import Seq2SeqOptions
     from rnnx.engine import EngineReport, build_engine
     from rnnx.engine_options import EngineOptions
     from rnnx.examination import doctor
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "BenchOptions": "rnnx.benchmarking",
     "BenchReport": "rnnx.timing.figures",
+    "DecoderExportReport": "rnnx.decoders.exporting",
+    "DecoderOptions": "rnnx.decoders.decoder_options",
     "DoctorReport": "rnnx.findings",
     "EngineOptions": "rnnx.engine_options",
     "EngineReport": "rnnx.engine",
@@ -40,12 +46,16 @@ _HOMES = {
     "ModelExportReport": "rnnx.model_export.exporting",
     "ModelOptions": "rnnx.model_options",
     "ParityReport": "rnnx.parity",
+    "Seq2SeqExportReport": "rnnx.decoders.pair_export",
+    "Seq2SeqOptions": "rnnx.decoders.pair_options",
     "VerificationReport": "rnnx.verification_report",
     "VerifyOptions": "rnnx.verify_options",
     "bench": "rnnx.benchmarking",
     "build_engine": "rnnx.engine",
     "doctor": "rnnx.examination",
     "export": "rnnx.exporter",
+    "export_decoder": "rnnx.decoders.exporting",
+    "export_seq2seq": "rnnx.decoders.pair_export",
     "inspect": "rnnx.inspection",
     "verify": "rnnx.verification",
 }
@@ -54,6 +64,8 @@ _HOMES = {
 __all__ = [
     "BenchOptions",
     "BenchReport",
+    "DecoderExportReport",
+    "DecoderOptions",
     "DoctorReport",
     "EngineOptions",
     "EngineReport",
@@ -65,12 +77,16 @@ __all__ = [
     "ModelOptions",
     "ParityReport",
     "RnnxError",
+    "Seq2SeqExportReport",
+    "Seq2SeqOptions",
     "VerificationReport",
     "VerifyOptions",
     "bench",
     "build_engine",
     "doctor",
     "export",
+    "export_decoder",
+    "export_seq2seq",
     "inspect",
     "verify",
 ]

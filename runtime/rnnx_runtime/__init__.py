@@ -39,8 +39,14 @@ from rnnx_runtime.stream import Stream
 
 if TYPE_CHECKING:
     from rnnx_runtime.pool import CompletionQueue, PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
+    from rnnx_runtime.seq2seq import Seq2Seq, load_seq2seq
 
-_OF_POOL = ("CompletionQueue", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool")
+_HOMES = {
+    **dict.fromkeys(
+        ("CompletionQueue", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool"), "rnnx_runtime.pool"
+    ),
+    **dict.fromkeys(("Seq2Seq", "load_seq2seq"), "rnnx_runtime.seq2seq"),
+}
 """Names imported on first use: the pool is a third of what `import rnnx_runtime` would cost."""
 
 __all__ = [
@@ -65,6 +71,7 @@ __all__ = [
     "Push",
     "PushCancelled",
     "RnnxError",
+    "Seq2Seq",
     "Session",
     "SessionClosedError",
     "SnapshotError",
@@ -77,10 +84,11 @@ __all__ = [
     "TensorSpec",
     "load",
     "load_model",
+    "load_seq2seq",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _OF_POOL:
-        return getattr(import_module("rnnx_runtime.pool"), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
