@@ -5,7 +5,7 @@ Laid out as a layer's (`rnnx.golden`); `left_out` says in words at which sizes P
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,9 @@ from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.model_contract import ModelContract
 
 _LEFT_OUT = "left_out"
+
+Draw = Callable[[CaseSource, int], Iterable[Case]]
+"""Draws cases with a seed; another seed gives cases of the same names and sizes."""
 
 _SEEDS = 3
 """How often a case is drawn anew whose integers PyTorch's float32 does not share with its float64."""
@@ -40,6 +43,11 @@ class ModelTruth:
 
     entries: tuple[CaseTruth, ...]
     left_out: tuple[str, ...]
+
+    @property
+    def example(self) -> CaseTruth:
+        """The case that is the export's example."""
+        return next(entry for entry in self.entries if entry.case.name == EXAMPLE)
 
 
 def model_golden_bytes(eager: EagerModel, contract: ModelContract, examples: Mapping[str, Any]) -> bytes:
@@ -68,8 +76,21 @@ def model_golden_bytes(eager: EagerModel, contract: ModelContract, examples: Map
     return buffer.getvalue()
 
 
-def model_truth(eager: EagerModel, contract: ModelContract, examples: Mapping[str, Any]) -> ModelTruth:
-    """The truth of cases around an example; arguments and errors as `model_golden_bytes`."""
+def model_truth(
+    eager: EagerModel,
+    contract: ModelContract,
+    examples: Mapping[str, Any],
+    draw: Draw = drawn_cases,
+    *,
+    on_case: Callable[[], None] = lambda: None,
+) -> ModelTruth:
+    """The truth of an example and of cases around it.
+
+    Args:
+        eager, contract, examples: as of `model_golden_bytes`, which see for errors.
+        draw: the cases besides the example.
+        on_case: is called after each of them.
+    """
     example = {spec.name: np.asarray(examples[spec.name], spec.dtype) for spec in contract.inputs}
     source = CaseSource(contract=contract, example=example)
     own = _truth(eager, contract, Case(name=EXAMPLE, feeds=example))
@@ -81,8 +102,9 @@ def model_truth(eager: EagerModel, contract: ModelContract, examples: Mapping[st
             remedy="give another example, or check the model's weights",
         )
     found, left_out = [own], list[str]()
-    for case in drawn_cases(source, seed=0):
-        entry = _drawn_truth(eager, source, case)
+    for case in draw(source, 0):
+        entry = _drawn_truth(eager, source, case, draw)
+        on_case()
         if isinstance(entry, str):
             left_out.append(f"{case.name}: {entry}")
         else:
@@ -105,11 +127,11 @@ def read_model_golden(path: Path, contract: ModelContract) -> ModelTruth:
     return ModelTruth(entries=tuple(entries), left_out=tuple(str(left_out).splitlines()))
 
 
-def _drawn_truth(eager: EagerModel, source: CaseSource, case: Case) -> CaseTruth | str:
+def _drawn_truth(eager: EagerModel, source: CaseSource, case: Case, draw: Draw) -> CaseTruth | str:
     """The truth of a case, with sorted lengths or drawn anew where it has none as it is; else why it has none."""
     contract, reason, entry = source.contract, "", ""
     for seed in range(_SEEDS):
-        drawn = next(other for other in drawn_cases(source, seed) if other.name == case.name)
+        drawn = next(other for other in draw(source, seed) if other.name == case.name)
         for own in (drawn, with_sorted_lengths(drawn, contract)) if contract.lengths else (drawn,):
             found = _truth(eager, contract, own)
             if isinstance(found, CaseTruth):

@@ -54,8 +54,8 @@ class ModelSubject:
             raise BackendUnavailable(
                 f"backend {row}",
                 got="a whole model, whose module is not in its file",
-                expected="a single layer with its checkpoint",
-                remedy="leave the row out: the golden file holds what PyTorch gave at the export",
+                expected="the module beside it",
+                remedy="name its factory with --model; the golden file holds what PyTorch gave at the export",
             )
         if row == NETWORK_ROW:
             from rnnx.tensorrt_network.candidate import NetworkCandidate
@@ -65,7 +65,9 @@ class ModelSubject:
         return ModelCandidate(cast(BackendName, row), path, threads)
 
     def precision(self, row: str) -> str:
-        """The precision a row computes in: an engine perhaps in TF32, else as the model says."""
+        """The precision a row computes in: PyTorch in float32, an engine perhaps in TF32, else as the model says."""
+        if row in PYTORCH_ROWS:
+            return "float32"
         if self.engine and row in ENGINE_ROWS and self.engine.sidecar.tf32:
             return "tf32"
         return self.contract.precision
@@ -101,6 +103,7 @@ def read_model_subject(path: Path, options: VerifyOptions) -> tuple[ModelSubject
     """
     _refuse_layer_options(options)
     model = read_whole_onnx(path)
+    _refuse_loops(model.contract, options)
     subject = ModelSubject(model=model, engine=None if options.engine is None else _engine(model, Path(options.engine)))
     return subject, read_model_golden(golden_path(path), model.contract)
 
@@ -114,12 +117,11 @@ def _engine(model: WholeOnnxFile, path: Path) -> WholePlanFile:
 
 
 def _refuse_layer_options(options: VerifyOptions) -> None:
+    _refuse_without_module(options)
     given = {
-        "--checkpoint": options.checkpoint is not None,
         "--module": options.module is not None,
         "--map": bool(options.names),
         "--batch-first": options.batch_first,
-        "--matrix": options.matrix != "quick",
     }
     for option, value in given.items():
         if value:
@@ -127,5 +129,30 @@ def _refuse_layer_options(options: VerifyOptions) -> None:
                 option,
                 got="it for a whole model",
                 expected="a single layer",
-                remedy=f"leave {option} out: a whole model is held to its golden file, PyTorch's at the export",
+                remedy=f"leave {option} out: a whole model's own contract says it",
             )
+
+
+def _refuse_without_module(options: VerifyOptions) -> None:
+    """Refuse what needs the model's code: neither weights alone nor a golden file give the truth of other inputs."""
+    given = {"--checkpoint": options.checkpoint is not None, "--matrix": options.matrix != "quick"}
+    for option, value in given.items():
+        if value and options.model is None:
+            raise OptionError(
+                option,
+                got="it for a whole model, whose code is not in its file",
+                expected="the module's factory too",
+                remedy=f"add --model package.module:factory, or leave {option} out to verify with the golden file",
+            )
+
+
+def _refuse_loops(contract: ModelContract, options: VerifyOptions) -> None:
+    """Refuse the module of a decoder in a form whose truth is a loop around it."""
+    if options.model is not None and contract.decoder is not None and contract.decoder.form != "step":
+        raise OptionError(
+            "--model",
+            got=f"it for a decoder in form {contract.decoder.form}",
+            expected="a model, or a decoder's step",
+            remedy="leave it out: the golden file holds what PyTorch decoded; export the decoder with --form step to "
+            "verify and time its module",
+        )

@@ -1,19 +1,22 @@
-"""Verifying a whole model: every backend's outputs and states against PyTorch's float64 in its golden file."""
+"""Verifying a whole model: every backend's outputs and states against PyTorch's float64.
+
+That is in the model's golden file; where its module is given it is computed anew, and PyTorch is a row too.
+"""
 
 import contextlib
-import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rnnx.candidates import NETWORK_ROW, ROW_NAMES, Array
+from rnnx.candidates import NETWORK_ROW
 from rnnx.errors import MissingExtraError, OptionError, RowDiedError
 from rnnx.findings import Finding
 from rnnx.fingerprint import take_fingerprint
 from rnnx.golden import golden_path
-from rnnx.isolated_candidate import IsolatedCandidate
-from rnnx.model_cases import EXAMPLE, CaseSource, drawn_case
+from rnnx.model_cases import CaseSource, drawn_case
 from rnnx.model_golden import ModelTruth
+from rnnx.model_reference import opened_reference
+from rnnx.model_rows import ModelRows
 from rnnx.model_subject import ModelSubject, read_model_subject
 from rnnx.parity import ParityReport, ParityRow, compare
 from rnnx.progress import ProgressListener, stage
@@ -28,59 +31,60 @@ from rnnx.verify_options import LATENCY_SIZES, VerifyOptions, check_options
 from rnnx_runtime.dim_sizes import sizes_from_feeds
 from rnnx_runtime.errors import BackendError, BackendUnavailable
 
+_ON_CPU = ("pytorch-cpu", "ort-cpu")
+
 
 def verify_model(path: Path, options: VerifyOptions, listener: ProgressListener) -> VerificationReport:
     """Verify a whole model; arguments as `rnnx.verify`.
 
     Raises:
         OptionError: an option that does not fit a whole model.
+        FactoryError, CheckpointError: the module cannot be made, or is not the one that was exported.
         GoldenError, EngineError, ReportError, FileDamagedError, ContractError: as `rnnx.verify`.
     """
     start = time.perf_counter()
     check_options(options)
-    subject, truth = read_model_subject(path, options)
-    sizes = _latency_sizes(subject, truth, options)
+    subject, golden = read_model_subject(path, options)
+    sizes = _latency_sizes(subject, golden, options)
     baseline = None if options.baseline is None else read_baseline(Path(options.baseline))
     if baseline is not None:
         refuse_other_model(baseline, model_sha256=subject.sha256, weights_sha256=subject.contract.source.weights_sha256)
-    wanted = {*(options.backends or subject.rows), *options.require}
-    rows = [_row(subject, name, truth.entries, options, listener) for name in ROW_NAMES if name in wanted]
-    compared_s = time.perf_counter() - start
-    timed = [row.backend for row in rows if row.status == "pass" and row.backend != NETWORK_ROW]
-    latency = _latency(subject, truth, timed, sizes, options, listener) if options.latency else None
+    with opened_reference(subject, golden, options) as reference:
+        before_truth = time.perf_counter()
+        truth = golden if reference is None else reference.truth(sizes, listener)
+        truth_s = time.perf_counter() - before_truth
+        own = ModelRows(subject=subject, reference=reference, options=options)
+        rows = [_row(own, name, truth.entries, listener) for name in own.names]
+        compared_s = time.perf_counter() - start - truth_s
+        timed = [row.backend for row in rows if row.status == "pass" and row.backend != NETWORK_ROW]
+        latency = _latency(own, truth, timed, sizes, listener) if options.latency else None
     ran = [row for row in rows if row.outputs]
     report = VerificationReport(
         model=str(subject.model.path),
         model_sha256=subject.sha256,
         parity=ParityReport(rows=tuple(rows)),
-        truth=_truth_text(path, truth),
+        truth=_truth_text(f"golden file {golden_path(path).name}" if reference is None else reference.title, truth),
         yardstick="PyTorch",
-        matrix="golden",
+        matrix="golden" if reference is None else options.matrix,
         cases=tuple(entry.case.name for entry in truth.entries),
         tolerances={row.precision: tolerance_for(row.precision) for row in ran},
         fingerprint=take_fingerprint([row.backend for row in ran]),
         findings=_findings(subject),
         latency=latency,
         weights_sha256=subject.contract.source.weights_sha256,
-        seconds={"all rows": compared_s},
+        seconds={"all rows": compared_s} | ({"truth": truth_s} if reference else {}),
     )
     return report if baseline is None else judged_against(report, baseline, str(options.baseline))
 
 
-def _row(
-    subject: ModelSubject,
-    name: str,
-    truth: Sequence[CaseTruth],
-    options: VerifyOptions,
-    listener: ProgressListener,
-) -> ParityRow:
-    """One row in a process of its own; a backend that is not here is skipped, or failed where it is required."""
+def _row(rows: ModelRows, name: str, truth: Sequence[CaseTruth], listener: ProgressListener) -> ParityRow:
+    """One row; a backend that is not here is skipped, or failed where it is required."""
+    subject, options = rows.subject, rows.options
     fits = [subject.covers(name, sizes_from_feeds(subject.contract.inputs, entry.case.feeds)) for entry in truth]
     covered = [entry for entry, fit in zip(truth, fits, strict=True) if fit]
     uncovered = tuple(entry.case.name for entry, fit in zip(truth, fits, strict=True) if not fit)
-    opener = functools.partial(subject.open, name, options.threads)
     try:
-        with contextlib.closing(IsolatedCandidate(opener, options.case_timeout_s)) as candidate:
+        with contextlib.closing(rows.apart(name)) as candidate:
             if not covered:
                 raise _nothing_covered(name, len(truth))
             with stage(listener, f"{name}: cases", len(covered)):
@@ -111,8 +115,8 @@ def _nothing_covered(name: str, count: int) -> BackendUnavailable:
     )
 
 
-def _truth_text(path: Path, truth: ModelTruth) -> str:
-    text = f"golden file {golden_path(path).name}, PyTorch in float64"
+def _truth_text(source: str, truth: ModelTruth) -> str:
+    text = f"{source}, PyTorch in float64"
     return text + (f"; left out: {'; '.join(truth.left_out)}" if truth.left_out else "")
 
 
@@ -132,7 +136,7 @@ def _latency_sizes(subject: ModelSubject, truth: ModelTruth, options: VerifyOpti
     Raises:
         OptionError: a size that the model fixes, or one below 1.
     """
-    own = sizes_from_feeds(subject.contract.inputs, _example(truth))
+    own = sizes_from_feeds(subject.contract.inputs, truth.example.case.feeds)
     for dim, size in options.sizes.items():
         if dim not in own or size < 1:
             raise OptionError(
@@ -146,21 +150,17 @@ def _latency_sizes(subject: ModelSubject, truth: ModelTruth, options: VerifyOpti
 
 
 def _latency(
-    subject: ModelSubject,
-    truth: ModelTruth,
-    names: Sequence[str],
-    sizes: Mapping[str, int],
-    options: VerifyOptions,
-    listener: ProgressListener,
+    rows: ModelRows, truth: ModelTruth, names: Sequence[str], sizes: Mapping[str, int], listener: ProgressListener
 ) -> LatencyReport:
     """The latency of the rows that passed, in this process; what cannot be timed is a note and no error."""
+    subject, options = rows.subject, rows.options
     covered = [name for name in names if subject.covers(name, sizes)]
     notes = [f"{name}: no profile covers this shape" for name in names if name not in covered]
     try:
-        feeds = drawn_case(CaseSource(contract=subject.contract, example=_example(truth)), sizes, seed=0).feeds
+        feeds = drawn_case(CaseSource(contract=subject.contract, example=truth.example.case.feeds), sizes, seed=0).feeds
         with contextlib.ExitStack() as stack:
-            opened = [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in covered]
-            rows = measure_latency(
+            opened = [stack.enter_context(contextlib.closing(rows.here(name))) for name in covered]
+            timed = measure_latency(
                 opened,
                 feeds,
                 steps=sizes.get("T", 1) * sizes.get("B", 1),
@@ -170,13 +170,9 @@ def _latency(
             )
     except (BackendError, BackendUnavailable, MemoryError, ValueError) as error:
         return LatencyReport(sizes=sizes, threads=options.threads, rows=(), notes=(*notes, f"not measured: {error}"))
-    return LatencyReport(sizes=sizes, threads=options.threads, rows=tuple(rows), notes=tuple(notes))
+    return LatencyReport(sizes=sizes, threads=options.threads, rows=tuple(timed), notes=tuple(notes))
 
 
 def _conditions(subject: ModelSubject, name: str, threads: int) -> dict[str, str]:
     precision = subject.precision(name)
-    return {"precision": precision} | ({"threads": str(threads)} if name == "ort-cpu" else {"CUDA graph": "not used"})
-
-
-def _example(truth: ModelTruth) -> Mapping[str, Array]:
-    return next(entry.case.feeds for entry in truth.entries if entry.case.name == EXAMPLE)
+    return {"precision": precision} | ({"threads": str(threads)} if name in _ON_CPU else {"CUDA graph": "not used"})

@@ -40,7 +40,7 @@ class TorchReference:
         """Raises `BackendUnavailable` for CUDA without a usable device, `MissingExtraError` without torch."""
         self._torch = require("torch", extra="export", purpose="running PyTorch")
         self.name = f"pytorch-{device}"
-        self.device = "CPU" if device == "cpu" else _cuda_device(self._torch)
+        self.device = "CPU" if device == "cpu" else cuda_device(self._torch)
         self._contract = contract
         self._place = {"device": device, "dtype": getattr(self._torch, precision)}
         self._module = _module(self._torch, weights, contract, precision).to(device)
@@ -210,7 +210,8 @@ def _first_state(feeds: Mapping[str, Any]) -> Any:
     return (feeds["h0"], feeds["c0"]) if "c0" in feeds else feeds["h0"]
 
 
-def _cuda_device(torch: Any) -> str:
+def cuda_device(torch: Any) -> str:
+    """The GPU's name; raises BackendUnavailable without a usable one."""
     with warnings.catch_warnings(record=True) as said:  # an unusable driver is told as a warning
         warnings.simplefilter("always")
         available = torch.cuda.is_available()

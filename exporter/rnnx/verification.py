@@ -26,11 +26,8 @@ from rnnx.timing.figures import LatencyReport
 from rnnx.timing.side_by_side import time_rows
 from rnnx.tolerances import tolerance_for
 from rnnx.verification_report import VerificationReport
-from rnnx.verify_options import VerifyOptions, latency_sizes, row_names
+from rnnx.verify_options import MOST_TIMED_STEPS, VerifyOptions, latency_sizes, refuse_module, row_names
 from rnnx_runtime.model_file import holds_whole_model
-
-MOST_TIMED_STEPS = 20_000
-"""Steps, over all rows of the batch, up to which the shape of the latency is a case too: float64 takes long beyond."""
 
 
 def verify(
@@ -38,7 +35,7 @@ def verify(
 ) -> VerificationReport:
     """Compare every backend's outputs and states with the float64 truth, and time the backends side by side.
 
-    A whole model is held to its golden file.
+    A whole model is held to its golden file, or to its module where that is given.
 
     Args:
         model: an .onnx that rnnx exported, or one of any exporter together with a checkpoint.
@@ -47,6 +44,7 @@ def verify(
 
     Raises:
         CheckpointError: the checkpoint cannot be read, or is not the one this model was exported from.
+        FactoryError: the factory fails, or its module is not the one this model was exported from.
         EngineError: the engine was built from another model.
         GoldenError: no checkpoint was given and the golden file is missing, damaged or another model's.
         OptionError: an option does not fit the model.
@@ -58,6 +56,7 @@ def verify(
     options, listener = options or VerifyOptions(), listener or Silence()
     if holds_whole_model(Path(model)):
         return verify_model(Path(model), options, listener)
+    refuse_module(options)
     subject = read_subject(Path(model), options.sources)
     baseline = _baseline(subject, options)
     report = _verified(subject, options, listener, start)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnnx.candidates import ROW_NAMES
 from rnnx.case_matrix import MATRIX_NAMES, MatrixName
@@ -12,8 +13,14 @@ from rnnx.subject import Sources, Subject
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.session_options import MOST_THREADS
 
+if TYPE_CHECKING:
+    from torch import nn
+
 LATENCY_SIZES = {"T": 50, "B": 1}
 """Where latency is measured unless said otherwise: one stream, half a second of 10 ms frames."""
+
+MOST_TIMED_STEPS = 20_000
+"""Steps, over all rows of the batch, up to which the shape of the latency is a case too: float64 takes long beyond."""
 
 LONGEST_CASE_S = 86_400.0
 """A day; more than that is a mistake."""
@@ -31,6 +38,9 @@ class VerifyOptions:
 
     `module`, `names` and `batch_first` are for a model that rnnx did not make: the layer's key prefix in the
     checkpoint, the graph's tensor for each of the contract's names, the order of its x and output.
+
+    `model` is for a whole model: `package.module:factory`, into which `checkpoint` is loaded, or the live module, left
+    as it is. With it the truth is the module's on fresh inputs, and PyTorch has rows of its own.
 
     `sizes` is the shape of the latency figures, of T and B what the model leaves free, and `latency_seconds` about how
     long to time each backend. `baseline` is an earlier report; what became worse since then fails.
@@ -50,6 +60,7 @@ class VerifyOptions:
     latency_seconds: float = 1.0
     sizes: Mapping[str, int] = field(default_factory=dict)
     baseline: str | os.PathLike[str] | None = None
+    model: "str | nn.Module | None" = None
 
     @property
     def sources(self) -> Sources:
@@ -99,6 +110,17 @@ def check_options(options: VerifyOptions) -> None:
     if not 0 < options.case_timeout_s <= LONGEST_CASE_S:
         got, expected = f"{options.case_timeout_s:g} s", f"more than 0 s and at most {LONGEST_CASE_S:g} s"
         raise OptionError("case timeout", got=got, expected=expected, remedy="leave it out for 300 s")
+
+
+def refuse_module(options: VerifyOptions) -> None:
+    """Refuse a whole model's module for a layer, whose weights are all that its truth needs."""
+    if options.model is not None:
+        raise OptionError(
+            "--model",
+            got="it for a file that holds a single layer",
+            expected="a whole model",
+            remedy="leave it out, and give the layer's weights with --checkpoint",
+        )
 
 
 def latency_sizes(contract: Contract, options: VerifyOptions) -> dict[str, int]:

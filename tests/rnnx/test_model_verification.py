@@ -97,7 +97,7 @@ def test_a_row_that_is_required_fails_where_it_cannot_run(path: Path) -> None:
     assert not report
 
 
-def test_pytorch_is_no_row_of_a_whole_model(path: Path) -> None:
+def test_pytorch_is_no_row_without_the_module(path: Path) -> None:
     report = rnnx.verify(path, VerifyOptions(latency=False, backends=("ort-cpu", "pytorch-cpu")))
     rows = {row.backend: row for row in report.parity.rows}
     assert rows["pytorch-cpu"].status == "skip"

@@ -1,5 +1,8 @@
 """`rnnx verify`."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,24 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
         ctx.exit()
 
 
+@contextmanager
+def _importing(factory: str | None) -> Iterator[None]:
+    """Let a factory be found in the current folder; stdout is the report's, whatever the model prints."""
+    from rnnx.factories import importable
+
+    if factory is None:
+        yield
+        return
+    with importable(Path.cwd()), redirect_stdout(sys.stderr):
+        yield
+
+
 @click.command("verify", short_help="Every backend against PyTorch.")
-@click.argument("model", type=FILE)
+@click.argument("path", metavar="MODEL", type=FILE)
 @click.option("--checkpoint", type=FILE, help="The weights MODEL was exported from.")
+@click.option(
+    "--model", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module of a whole MODEL, as for rnnx export."
+)
 @click.option("--engine", type=FILE, help="A .plan built from MODEL, to verify too.")
 @click.option("--module", metavar="PREFIX", help="Layer or cell in the checkpoint; for a MODEL of another exporter.")
 @click.option(
@@ -63,7 +81,7 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
 def command(
     ctx: click.Context,
     /,
-    model: Path,
+    path: Path,
     json_path: Path | None,
     html_path: Path | None,
     junit_path: Path | None,
@@ -73,8 +91,9 @@ def command(
 
     The truth is PyTorch in float64 with the weights of --checkpoint; without it, the golden file beside MODEL, and
     PyTorch is not needed. A whole model has its truth from PyTorch in its golden file, at sizes other than it was
-    exported with. A row that cannot run here is skipped with the reason, never run elsewhere. A MODEL that
-    another exporter made needs --checkpoint, and --map where its tensors have other names.
+    exported with, or from its module on fresh inputs with --model. A row that cannot run here is skipped with the
+    reason, never run elsewhere. A MODEL that another exporter made needs --checkpoint, and --map where its tensors
+    have other names.
     """
     from rnnx.cli.verification_tables import print_verification
     from rnnx.reports.writing import check_writable, write_reports
@@ -82,11 +101,11 @@ def command(
     from rnnx.verify_options import VerifyOptions
 
     paths = {"json": json_path, "html": html_path, "junit": junit_path}
-    read = (model, model.with_suffix(".golden.npz"), others["checkpoint"], others["engine"])
+    read = (path, path.with_suffix(".golden.npz"), others["checkpoint"], others["engine"])
     check_writable(paths, read)
-    with progress_bars() as bars:
+    with progress_bars() as bars, _importing(others["model"]):
         # The other options have the names and types of VerifyOptions' fields.
-        report = verify(model, VerifyOptions(**others), listener=bars)
+        report = verify(path, VerifyOptions(**others), listener=bars)
     write_reports(report, paths)  # first: whoever reads the tables may close the pipe after the verdict
     print_verification(report)
     if not report:

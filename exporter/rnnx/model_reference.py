@@ -1,0 +1,79 @@
+"""What verifies a whole model where its module is given: its truth on fresh inputs, and PyTorch's rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnx.candidates import Candidate
+from rnnx.extras import require
+from rnnx.given_module import read_given_module
+from rnnx.model_cases import CaseSource
+from rnnx.model_golden import ModelTruth, model_truth
+from rnnx.model_matrix import fresh_cases
+from rnnx.model_subject import ModelSubject
+from rnnx.progress import ProgressListener, stage
+from rnnx.torch_reference import torch_threads
+from rnnx.verify_options import MOST_TIMED_STEPS, VerifyOptions
+
+if TYPE_CHECKING:
+    from rnnx.model_export.live_model import LiveModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReference:
+    """The module that a model was exported from, and what to verify with it; `title` names it and its checkpoint."""
+
+    live: "LiveModel"
+    subject: ModelSubject
+    options: VerifyOptions
+    title: str
+
+    def truth(self, latency_sizes: Mapping[str, int], listener: ProgressListener) -> ModelTruth:
+        """The truth of the example and of the matrix's cases, drawn from other seeds than the golden file's."""
+        draw = fresh_cases(self.options.matrix, self._own_sizes(latency_sizes))
+        contract, example = self.subject.contract, self.live.example
+        count = len(list(draw(CaseSource(contract=contract, example=example), 0)))
+        with stage(listener, "truth in float64", count):
+            return model_truth(self.live.eager(), contract, example, draw, on_case=listener.part_done)
+
+    def candidate(self, row: str) -> Candidate:
+        """The row `pytorch-cpu` or `pytorch-cuda`; raises BackendUnavailable where the module cannot run there."""
+        return self.live.candidate("cuda" if row == "pytorch-cuda" else "cpu")
+
+    def _own_sizes(self, latency_sizes: Mapping[str, int]) -> Sequence[Mapping[str, int]]:
+        """Sizes that a matrix may miss: a profile's smallest and best, and the shape that latency is measured at."""
+        profiles = self.subject.engine.sidecar.profiles if self.subject.engine else ()
+        corners: list[Mapping[str, int]] = [
+            {dim: getattr(sizes, corner) for dim, sizes in profile.items()}
+            for profile in profiles
+            for corner in ("min", "opt")
+        ]
+        steps = latency_sizes.get("T", 1) * latency_sizes.get("B", 1)
+        return corners + ([latency_sizes] if self.options.latency and steps <= MOST_TIMED_STEPS else [])
+
+
+@contextmanager
+def opened_reference(
+    subject: ModelSubject, golden: ModelTruth, options: VerifyOptions
+) -> Iterator[ModelReference | None]:
+    """The module of `options.model`, None where there is none; PyTorch has so many threads inside the block.
+
+    Raises:
+        FactoryError, CheckpointError: the module cannot be made, or is not the one that was exported.
+        ExportError: it is in training mode, scripted, or quantized.
+        OptionError: a checkpoint beside a live module.
+        MissingExtraError: torch is not installed.
+    """
+    if options.model is None:
+        yield None
+        return
+    require("torch", extra="export", purpose="running a whole model's module")
+    from rnnx.model_export.live_model import opened_model  # here, for it imports torch
+
+    checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
+    given = read_given_module(options.model, checkpoint)
+    title = f"module {given.source}" + (f" with {checkpoint.name}" if checkpoint else "")
+    with torch_threads(options.threads), opened_model(given, subject.contract, golden.example) as live:
+        yield ModelReference(live=live, subject=subject, options=options, title=title)
