@@ -1,6 +1,6 @@
 """The names of a traced model's dims: `B` and `T` are those that reach a recurrent layer as batch and time."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +84,11 @@ def name_dims(
         if chosen is not None and name not in names.values():
             names[chosen] = name
     made = sorted({own for size in outputs for own in expression_of(size).free_symbols} - {*ordered}, key=str)
+    joined = _joined_batch(inputs, names, options)
+    names |= dict.fromkeys(joined.values(), "B")
     rest = [symbol for symbol in (*ordered, *made) if symbol not in names]
     names |= {symbol: f"D{index}" for index, symbol in enumerate(rest, start=1)}
-    return DimNames(names=names, notes=_range_notes(program, names))
+    return DimNames(names=names, notes=(*_joined_notes(joined), *_range_notes(program, names)))
 
 
 def input_shapes(program: ExportedProgram, names: Sequence[str]) -> dict[str, tuple[Size, ...]]:
@@ -105,6 +107,42 @@ def output_values(program: ExportedProgram) -> list[Tensor]:
 def expression_of(size: Size) -> Any:
     """A size as a sympy expression."""
     return size.node.expr if isinstance(size, torch.SymInt) else sympy.Integer(size)
+
+
+def _joined_batch(
+    inputs: Mapping[str, Sequence[Size]], names: Mapping[sympy.Symbol, str], options: ModelOptions
+) -> dict[str, sympy.Symbol]:
+    """Inputs whose first axis is the batch by the example alone, which the model's indexing leaves open.
+
+    `x[rows]` and `torch.gather` take fewer rows than there are, so a trace knows two sizes where the model has one.
+    """
+    sizes = {
+        expression_of(size): size.node.hint
+        for shape in inputs.values()
+        for size in shape
+        if isinstance(size, torch.SymInt)
+    }
+    batch = {sizes[symbol] for symbol, name in names.items() if name == "B" and symbol in sizes}
+    found = {}
+    for name, shape in inputs.items():
+        first = _free_symbol(shape[0]) if shape and name not in options.dims else None
+        others = {names.get(own) for own in map(_free_symbol, shape[1:]) if own is not None}
+        if first is not None and first not in names and sizes[first] in batch and "B" not in others:
+            found[name] = first
+    return found
+
+
+def _free_symbol(size: Size) -> Any:
+    """The symbol that a size is; None for a number, and for what is calculated."""
+    return expression_of(size) if isinstance(expression_of(size), sympy.Symbol) else None
+
+
+def _joined_notes(joined: Mapping[str, sympy.Symbol]) -> Iterator[str]:
+    for name in joined:
+        yield (
+            f"axis 0 of {name} is taken for the batch, for it has the batch's size in the example: "
+            "where it is something else, name it by dims or give an example of another size"
+        )
 
 
 def _symbols(inputs: Mapping[str, Sequence[Size]]) -> list[sympy.Symbol]:

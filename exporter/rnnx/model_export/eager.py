@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from rnnx.model_export.layer_states import LiftedState, recurrent_layers
 from rnnx.model_export.preparation import copied
 from rnnx.model_export.signature import CallSignature, named_outputs
+from rnnx.model_export.turns import own_turn
 
 Array = NDArray[Any]
 
@@ -42,6 +43,7 @@ class EagerModel:
         tensors = {name: _tensor(value, dtype) for name, value in feeds.items()}
         module = self._module(dtype)
         with (
+            own_turn(),
             torch.no_grad(),
             _default_dtype(dtype),
             _Promoted(dtype),

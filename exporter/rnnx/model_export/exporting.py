@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from rnnx.layer_weights import PRECISION
 from rnnx.model_export.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.model_export.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.model_export.eager import EagerModel
+from rnnx.model_export.engine_notes import engine_notes
 from rnnx.model_export.example_run import run_example
 from rnnx.model_export.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.model_export.layer_states import LiftedState, lifted_states, recurrent_layers
@@ -33,6 +33,8 @@ from rnnx.model_export.signature import CallSignature, named_as, read_signature
 from rnnx.model_export.splicing import splice_recurrences
 from rnnx.model_export.tracing import Trace, trace_model
 from rnnx.model_export.translation import model_opset_of, onnx_from_program
+from rnnx.model_export.turns import own_turn
+from rnnx.model_export.weights_digest import weights_sha256
 from rnnx.model_golden import model_golden_bytes
 from rnnx.model_options import ModelOptions
 from rnnx_runtime.contract import Source, TensorSpec
@@ -83,6 +85,8 @@ def export_model(
             2 GiB. Files appear whole or not at all.
         options: see `ModelOptions`.
 
+    Several threads may export at once; they take turns.
+
     Raises:
         OptionError: an option or the example does not fit the model.
         ExportError: the model fails on the example, cannot be traced, or a checker refused the graph.
@@ -99,6 +103,13 @@ def export_model(
     opset = model_opset_of(options.opset)
     for package in ("onnx", "onnxscript", "spox"):
         require(package, extra="export", purpose="exporting a whole model")
+    with own_turn():
+        return _exported(module, example_inputs, target, options, opset)
+
+
+def _exported(
+    module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int
+) -> ModelExportReport:
     subject = _subject(unwrapped(module), example_inputs, options)
     with preserved(subject.module), fixed_weights(subject.module):
         trace, recurrences = _traced(subject, options)
@@ -118,6 +129,7 @@ def export_model(
                 *check_model(stage / target.name),
                 check_example(stage / target.name, eager, subject.tensors, cut=PADDED_NOTE in trace.notes),
             )
+        refused = engine_notes(stage / target.name)
         size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
     return ModelExportReport(
         path=target,
@@ -126,7 +138,7 @@ def export_model(
         nodes=nodes,
         bytes=size,
         checks=checks,
-        notes=(*subject.notes, *trace.notes, *names.notes),
+        notes=(*subject.notes, *trace.notes, *names.notes, *refused),
     )
 
 
@@ -210,7 +222,7 @@ def _contract(
         lengths=tuple(dict.fromkeys((*found, *options.lengths))),
         recurrent=(),
         precision=PRECISION,
-        source=Source(file=type(subject.module).__name__, module="", weights_sha256=_weights_sha256(subject.module)),
+        source=Source(file=type(subject.module).__name__, module="", weights_sha256=weights_sha256(subject.module)),
         versions={**_package_versions(), "opset": str(opset)},
     )
     return contract, names
@@ -238,17 +250,6 @@ def _exported_dtype(tensor: Tensor) -> Tensor:
 
 def _dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _weights_sha256(module: nn.Module) -> str:
-    """A SHA-256 over every parameter and buffer: name, shape and values."""
-    digest = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        if isinstance(value, Tensor):
-            array = np.ascontiguousarray(value.detach().cpu().numpy())
-            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            digest.update(array.tobytes() if array.ndim == 0 else array.data.cast("B") if array.size else b"")
-    return digest.hexdigest()
 
 
 @functools.cache

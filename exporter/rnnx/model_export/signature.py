@@ -1,5 +1,6 @@
 """How a model is called with named tensors, and what its results are called."""
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -83,13 +84,13 @@ def named_as(signature: CallSignature, names: Sequence[str] | None) -> CallSigna
 
 
 def named_outputs(result: Any, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-    """A model's results by name: `output` for one tensor, a dict's keys, else `output_0`, `output_1` in order.
+    """A model's results by name: `output` for one tensor, a dict's keys or a dataclass's fields, else `output_0`, ….
 
     Raises:
         ExportError: a result that is no tensor.
         OptionError: `names` does not fit.
     """
-    paths, _ = pytree.tree_flatten_with_path(result, is_leaf=_is_packed)
+    paths, _ = pytree.tree_flatten_with_path(_opened(result), is_leaf=_is_packed)
     kept = [(path, leaf) for path, leaf in paths if leaf is not None]
     for path, leaf in kept:
         if not isinstance(leaf, Tensor):
@@ -131,6 +132,17 @@ def _parameter_names(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str,
 def _is_packed(value: Any) -> bool:
     """Whether pytree would take a packed sequence apart, which is a tuple."""
     return isinstance(value, PackedSequence)
+
+
+def _opened(result: Any) -> Any:
+    """A result with every dataclass in it as a dict, which pytree takes apart."""
+
+    def opened(leaf: Any) -> Any:
+        if not dataclasses.is_dataclass(leaf) or isinstance(leaf, type):
+            return leaf
+        return {own.name: _opened(getattr(leaf, own.name)) for own in dataclasses.fields(leaf)}
+
+    return pytree.tree_map(opened, result, is_leaf=_is_packed)
 
 
 def _key(entry: Any) -> str:

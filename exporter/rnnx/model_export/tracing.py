@@ -20,6 +20,7 @@ from rnnx.model_export.layer_states import LiftedState
 from rnnx.model_export.opaque_layers import OpaqueLayers, opaque
 from rnnx.model_export.packing import traced_packing
 from rnnx.model_export.signature import CallSignature, named_outputs
+from rnnx.model_export.sized_tensors import sized_tensors
 from rnnx.model_export.source_lines import model_line_of
 from rnnx.model_export.specializations import Specialization, recorded_specializations
 from rnnx_runtime.errors import RnnxError
@@ -83,6 +84,7 @@ def trace_model(
         contextlib.redirect_stderr(io.StringIO()),  # where torch.export prints the graph of a failed trace
         opaque(layers),
         traced_packing() as packing,
+        sized_tensors(module),
         recorded_specializations() as fixed,
     ):
         try:

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from rnnx.errors import ExportError, OptionError
 from rnnx.model_export.source_lines import model_line
+from rnnx.model_export.split_sequences import replace_sequences
 from rnnx.model_export.tracing import quiet_torch
 
 OPSETS = range(18, 24)
@@ -51,6 +52,7 @@ def onnx_from_program(program: ExportedProgram, opset: int) -> ir.Model:
         except Exception as error:
             raise _refusal(program, error) from error
     model: ir.Model = written.model
+    replace_sequences(model)
     return model
 
 
