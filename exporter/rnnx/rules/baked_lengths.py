@@ -38,6 +38,8 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
     for found in input_lengths(model):
         if found.value is not None:
             yield _input_finding(model, found.name, found.length, found.value)
+    if model.origin.is_traced:
+        return  # its sizes are the model's own, such as a layer's directions; a trace that fixed one was refused
     for part in model.parts:
         for baked in (*_in_shapes(part), *_in_constants(part)):
             yield _finding(model, baked)

@@ -54,11 +54,13 @@ def _ignored(model: ExaminedModel) -> Iterator[Finding]:
         if deaf and _looks_like_lengths(value) and value.name not in _names_read(model):
             yield Finding(
                 rule="lengths-ignored",
-                severity="error",
+                severity="info" if model.origin.is_traced else "error",
                 node=deaf[0].shown,
                 message=f"the input {value.name!r} is read by nothing: padding runs through the recurrence, so the "
                 "final states and the backward direction depend on it on every backend",
-                fix="export it with rnnx export --lengths, which hands them to sequence_lens",
+                fix="use them in forward (pack_padded_sequence), and export the model again"
+                if model.origin.is_traced
+                else "export it with rnnx export --lengths, which hands them to sequence_lens",
             )
 
 

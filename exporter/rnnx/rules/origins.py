@@ -1,5 +1,6 @@
 """Which exporter wrote a model, as far as the file says."""
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,16 +18,34 @@ They outlast tools that put their own name over the producer's, such as a quanti
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """The exporter, and the producer's name and version as the file gives them."""
+    """The exporter, and the producer's name and version as the file gives them.
+
+    `is_traced` says that rnnx traced a whole model: what its graph does with time and batch is what the model does.
+    """
 
     exporter: Exporter
     producer: str
+    is_traced: bool = False
 
 
 def origin_of(model: ModelProto) -> Origin:
     """Tell the exporter from the producer's name and the marks it leaves."""
     producer = f"{model.producer_name} {model.producer_version}".strip()
-    return Origin(exporter=_exporter(model), producer=producer or "not said")
+    exporter = _exporter(model)
+    is_traced = exporter == "rnnx" and _form(model) == "model"
+    return Origin(exporter=exporter, producer=producer or "not said", is_traced=is_traced)
+
+
+def _form(model: ModelProto) -> object:
+    """The form in rnnx's contract, None where the file has none."""
+    for entry in model.metadata_props:
+        if entry.key == "rnnx":
+            try:
+                contract = json.loads(entry.value)
+            except ValueError:
+                return None
+            return contract.get("form") if isinstance(contract, dict) else None
+    return None
 
 
 def _exporter(model: ModelProto) -> Exporter:

@@ -16,6 +16,8 @@ _ENDLESS = 2**31 - 1
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
     """Every node that reads or cuts a free time or batch axis at a constant place."""
+    if model.origin.is_traced:
+        return  # the model itself counts so
     for part in model.parts:
         for node in part.scope.nodes:
             for length, holding in _picks(part, node):

@@ -61,7 +61,7 @@ def _in_order(atoms: list[Atom], target: Sequence[int | None]) -> list[Axis] | N
     if len(target) == 1:
         return [tuple(atoms)]
     free = [atom for atom in atoms if atom.size is None]
-    if target and target[-1] == -1 and atoms[: len(target) - 1] == free:
-        count = len(target) - 1
+    count = len(target) - 1
+    if count < len(atoms) and target and target[-1] == -1 and atoms[:count] == free:
         return [*((atom,) for atom in atoms[:count]), tuple(atoms[count:])]
     return None

@@ -22,10 +22,12 @@ ONE = Atom("D", 1)
         (((T,), (D,), (B,), (H,)), (5, -1, 16), None),
         (((T,), (B,), (H,)), (5, 3, 2, 4), None),
         (((T,), (B,), (D,), (H,)), (15, -1), None),
+        (((Atom("", None),), (B,), (H,)), (2, 2, -1, 8), None),
     ],
     ids=[
         "joined", "copied", "rows", "rest-last", "computed", "one-direction", "direction-first", "split-again",
         "rest-of-joined", "untransposed", "units-split", "cannot-be-told",
+        "layers-and-directions",
     ],
 )  # fmt: skip
 def test_the_dims_that_go_into_each_dim_of_a_reshape(
