@@ -89,6 +89,9 @@ def export(
         MissingExtraError: a package of `rnnx[export]` is not installed.
     """
     if example_inputs is not None:
+        for package in ("torch", "onnx", "onnxscript", "spox"):
+            require(package, extra="export", purpose="exporting a whole model")
+
         from rnnx.model_export.exporting import export_model
 
         return export_model(_whole(source), example_inputs, path, _fitting(options, ModelOptions))
