@@ -35,6 +35,9 @@ ITEM_DTYPES = {
 }
 """How the elements of each dtype of torch's lie in a file."""
 
+_MOST_AXES = 64
+"""NumPy's and torch's own limit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveTensor:
@@ -59,9 +62,12 @@ class Archive:
         self._size = path.stat().st_size
         try:
             with zipfile.ZipFile(path) as file:
-                self.entries = {info.filename: info for info in file.infolist()}
+                infos = file.infolist()
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise self.damaged(str(error)) from None
+        self.entries = {info.filename: info for info in infos}
+        if len(self.entries) < len(infos):
+            raise self.damaged("two entries of one name, of which torch may read the other")
         self.root = next(iter(self.entries), "").partition("/")[0]
         order = self.read(f"{self.root}/byteorder") if f"{self.root}/byteorder" in self.entries else b"little"
         self._byte_order: Literal["<", ">"] = ">" if order == b"big" else "<"
@@ -75,7 +81,7 @@ class Archive:
         info = self.entries.get(entry)
         if info is None:
             raise self.damaged(f"no entry {entry!r}")
-        if not info.compress_size == info.file_size <= self._size:
+        if info.compress_type != zipfile.ZIP_STORED or not info.compress_size == info.file_size <= self._size:
             raise self.damaged(f"the entry {entry!r} compressed or of an untrue size")
         try:
             with zipfile.ZipFile(self.path) as file:
@@ -96,8 +102,11 @@ class Archive:
         whole = all(type(number) is int and 0 <= number < 2**63 for number in numbers)
         if not whole or len(tensor.shape) != len(tensor.strides):
             raise self.damaged(f"the tensor {key!r} of sizes or strides that are no whole numbers from 0")
+        if len(tensor.shape) > _MOST_AXES:
+            raise self.damaged(f"the tensor {key!r} of {len(tensor.shape)} axes")
         item = np.dtype(ITEM_DTYPES[tensor.dtype]).itemsize
-        if _reach(tensor) * item > info.file_size or math.prod(tensor.shape) * item > self._size:
+        fits = math.prod(tensor.shape) * item <= self._size and math.prod(filter(None, tensor.shape)) * item < 2**63
+        if _reach(tensor) * item > info.file_size or not fits:
             raise self.damaged(f"the tensor {key!r} of shape {tensor.shape} in {info.file_size} bytes")
 
     def array(self, tensor: ArchiveTensor) -> Array:
@@ -105,7 +114,9 @@ class Archive:
         dtype = np.dtype(ITEM_DTYPES[tensor.dtype]).newbyteorder(self._byte_order)
         data = self.read(tensor.entry)
         storage = np.frombuffer(data, dtype, count=len(data) // dtype.itemsize)[tensor.offset :]
-        steps = tuple(stride * dtype.itemsize for stride in tensor.strides)
+        moves = 0 not in tensor.shape  # a stride along an axis of one element may be any number
+        pairs = zip(tensor.shape, tensor.strides, strict=True)
+        steps = tuple(stride * dtype.itemsize if moves and size > 1 else 0 for size, stride in pairs)
         return np.lib.stride_tricks.as_strided(storage, tensor.shape, steps, writeable=False)
 
     def damaged(self, got: str, remedy: str = "save or copy it again") -> CheckpointError:
@@ -136,7 +147,7 @@ class ArchiveCheckpoint:
             return (array.astype(np.uint32) << 16).view(np.float32)
         if self.tensors[key].dtype.startswith("complex"):
             array = array.real
-        return np.ascontiguousarray(array, np.float64 if self.tensors[key].dtype == "float64" else np.float32)
+        return np.array(array, np.float64 if self.tensors[key].dtype == "float64" else np.float32, order="C")
 
     def tensor(self, key: str) -> "torch.Tensor":
         """The values of one tensor in its own dtype, as `TensorCheckpoint.tensor`."""

@@ -120,7 +120,13 @@ class TorchCheckpoint:
         }
 
     def read(self, key: str) -> Array:
-        """The values of one tensor, as `Checkpoint.read`.
+        """The values of one tensor, as `Checkpoint.read`; raises as `tensor`."""
+        value = self.tensor(key)
+        values: Array = (value if self.tensors[key].dtype == "float64" else value.float()).numpy()
+        return values
+
+    def tensor(self, key: str) -> "torch.Tensor":
+        """The values of one tensor, as `TensorCheckpoint.tensor`, dense and not quantized.
 
         Raises:
             CheckpointError: the tensor has a shape and no values.
@@ -132,13 +138,8 @@ class TorchCheckpoint:
                 expected="trained values",
                 remedy="load the state dict into the module first",
             )
-        value = self._tensors[key].detach().cpu().to_dense()
-        values: Array = (value if self.tensors[key].dtype == "float64" else value.float()).numpy()
-        return values
-
-    def tensor(self, key: str) -> "torch.Tensor":
-        """The values of one tensor, as `TensorCheckpoint.tensor`."""
-        tensor: torch.Tensor = self._tensors[key].detach().cpu()
+        value = self._tensors[key].detach()
+        tensor: torch.Tensor = (value.dequantize() if value.is_quantized else value.to_dense()).cpu()
         return tensor
 
 

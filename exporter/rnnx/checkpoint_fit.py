@@ -53,14 +53,14 @@ def load_state(module: "nn.Module", checkpoint: TensorCheckpoint) -> LoadedState
 
     Raises:
         CheckpointError: tensors are missing, unexpected or of another shape, lists the first ten of each; two parts of
-            the checkpoint fit; or tied weights differ.
+            the checkpoint fit; tied weights differ; or values are beyond what the module's dtypes hold.
     """
     slots = _by_plain_key({slot.key: slot for slot in _slots(module, checkpoint.name)})
     keys = _by_plain_key({key: key for key in checkpoint.tensors})
     prefix = _chosen_prefix(module, checkpoint, slots, keys)
     found = {plain: keys[_joined(prefix, plain)] for plain in slots if _joined(prefix, plain) in keys}
     _refuse_misfit(module, checkpoint, slots, keys, prefix, found)
-    values = {plain: checkpoint.tensor(key) for plain, key in found.items()}
+    values = {plain: _value(module, checkpoint, key, slots[plain]) for plain, key in found.items()}
     _refuse_untied(module, checkpoint, slots, values)
     _copy(module, slots, values)
     return LoadedState(tensors=len(found), prefix=prefix)
@@ -170,6 +170,30 @@ def _refuse_misfit(
         )
 
 
+def _value(module: "nn.Module", checkpoint: TensorCheckpoint, key: str, slot: _Slot) -> "torch.Tensor":
+    """A tensor of the checkpoint in the module's own dtype.
+
+    Raises:
+        CheckpointError: the dtype cannot hold its values, but as infinity or as another whole number.
+    """
+    given = checkpoint.tensor(key)
+    value = given.to(slot.tensor.dtype)
+    if value.dtype != given.dtype and not value.is_complex() and _is_lossy(given, value):
+        raise CheckpointError(
+            f"{key} of {checkpoint.name} for {type(module).__name__}",
+            got=f"{_dtype(given)} values that {_dtype(value)} cannot hold",
+            expected=f"values within {_dtype(value)}",
+            remedy="build the module in the checkpoint's dtype",
+        )
+    return value
+
+
+def _is_lossy(given: "torch.Tensor", value: "torch.Tensor") -> bool:
+    if value.is_floating_point():
+        return bool((value.isinf() & given.double().isfinite()).any())  # float8 has no isfinite of its own
+    return not value.to(given.dtype).equal(given)
+
+
 def _refuse_untied(
     module: "nn.Module", checkpoint: TensorCheckpoint, slots: Mapping[str, _Slot], values: Mapping[str, "torch.Tensor"]
 ) -> None:
@@ -177,7 +201,7 @@ def _refuse_untied(
     first: dict[Any, str] = {}
     for plain, value in values.items():
         other = first.setdefault(_place(slots[plain].tensor), plain)
-        if other != plain and not value.equal(values[other].to(value.dtype)):
+        if other != plain and not _alike(value, values[other]):
             raise CheckpointError(
                 f"{checkpoint.name} for {type(module).__name__}",
                 got=f"different values for {slots[other].key} and {slots[plain].key}",
@@ -188,12 +212,19 @@ def _refuse_untied(
 
 def _copy(module: "nn.Module", slots: Mapping[str, _Slot], values: Mapping[str, "torch.Tensor"]) -> None:
     """Copy into the module's own tensors; on the meta device there are none, so that the checkpoint's become it."""
-    no_grad = require("torch", extra="export", purpose="loading a checkpoint").no_grad
+    torch = require("torch", extra="export", purpose="loading a checkpoint")
     state = module.state_dict(keep_vars=True)
-    chosen = {slots[plain].key: value for plain, value in values.items()}
     meta = any(slots[plain].tensor.is_meta for plain in values)
-    module.load_state_dict({key: value for key, value in chosen.items() if key in state}, strict=False, assign=meta)
-    with no_grad():
+    shared = {_place(slots[plain].tensor): value for plain, value in values.items()}
+    if meta:  # one object for all the keys of a tied parameter, which would come apart
+        parameters = {_place(value) for value in state.values() if isinstance(value, torch.nn.Parameter)}
+        shared = {
+            place: torch.nn.Parameter(value, requires_grad=False) if place in parameters else value
+            for place, value in shared.items()
+        }
+    own = {slot.key: shared[place] for slot in slots.values() if (place := _place(slot.tensor)) in shared}
+    module.load_state_dict({key: value for key, value in own.items() if key in state}, strict=False, assign=meta)
+    with torch.no_grad():
         for plain, value in values.items():
             if slots[plain].key not in state:
                 slots[plain].tensor.copy_(value)
@@ -208,8 +239,19 @@ def _place(tensor: "torch.Tensor") -> object:
 
 def _fits(info: Any, tensor: "torch.Tensor") -> bool:
     """Whether the shape is the same, and numbers are not cut off: floats fit floats, integers integers and floats."""
-    is_float = "float" in info.dtype
-    return info.shape == tuple(tensor.shape) and (tensor.is_floating_point() or not is_float or tensor.is_complex())
+    return info.shape == tuple(tensor.shape) and _kind(info.dtype) <= _kind(_dtype(tensor))
+
+
+def _kind(dtype: str) -> int:
+    """0 for whole numbers, 1 for floats, 2 for complex ones; dtypes are torch's, or safetensors' own (`F8_E4M3`)."""
+    if dtype.startswith(("complex", "C")):
+        return 2
+    return int("float" in dtype or dtype.startswith("F"))
+
+
+def _alike(first: "torch.Tensor", second: "torch.Tensor") -> bool:
+    """Whether two tensors are equal, NaN where NaN is."""
+    return first.equal(second) or (first.is_floating_point() and bool(first.isclose(second, 0, 0, True).all()))
 
 
 def _shown(info: Any) -> str:

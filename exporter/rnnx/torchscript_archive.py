@@ -32,6 +32,9 @@ _STORAGES = {
 _MOST_NODES = 1_000_000
 """Attributes of a module tree; a few bytes can describe a tree that shares its branches without end."""
 
+_LONGEST_KEY = 4096
+"""Characters of a dotted path; a long name that a file has once can be on every level of a deep tree."""
+
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file is a zip with TorchScript's constants in it."""
@@ -76,7 +79,9 @@ def _walk(value: Any, path: str, archive: Archive) -> Iterator[tuple[str, Archiv
     """Every attribute below a module, in order; None for one that is no tensor."""
     state = value.state if isinstance(value, Made) and _name(value.maker).startswith("__torch__.") else None
     for name, inner in state.items() if isinstance(state, dict) else ():
-        key = f"{path}.{name}" if path else str(name)
+        if not isinstance(name, str) or len(path) + len(name) >= _LONGEST_KEY:
+            raise archive.damaged("a module with an attribute that has no name, or one without end")
+        key = f"{path}.{name}" if path else name
         if isinstance(inner, Made) and _name(inner.maker) == _REBUILD:
             yield key, _tensor(key, inner.arguments, archive)
         else:

@@ -161,7 +161,7 @@ def _has_decoder(contract: ModelContract) -> bool:
     part = contract.decoder
     if part is None:
         return True
-    inputs, outputs = ({spec.name for spec in side} for side in (contract.inputs, contract.outputs))
+    inputs, outputs = ([spec.name for spec in side] for side in (contract.inputs, contract.outputs))
     tokens = (part.start_token, part.end_token, part.pad_token)
     return (
         part.form in get_args(DecoderForm)
@@ -171,7 +171,20 @@ def _has_decoder(contract: ModelContract) -> bool:
         and all(name is None or name in outputs for name in (part.logits, part.tokens))
         and all(name in inputs for name in part.context)
         and all(token is None or (type(token) is int and 0 <= token <= LARGEST_SIZE) for token in tokens)
+        and _is_whole_decoder(contract, part)
     )
+
+
+def _is_whole_decoder(contract: ModelContract, part: DecoderPart) -> bool:
+    """Whether a form has what it cannot do without: `(B,)` tokens, or `(N, B)` of a teacher, and something to give."""
+    ranks = {spec.name: len(spec.dims) for spec in contract.inputs}
+    teacher = part.feed == "teacher"
+    if part.form == "step":
+        starts, gives = part.token is not None, part.logits is not None
+    else:
+        starts = part.steps is not None and (part.token is None) == (part.start_token is not None)
+        gives = (part.logits if teacher else part.tokens) is not None
+    return starts and gives and (part.token is None or ranks[part.token] == (2 if teacher else 1))
 
 
 def _has_source(contract: ModelContract) -> bool:

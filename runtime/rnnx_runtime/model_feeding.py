@@ -36,6 +36,8 @@ class ModelFeeding:
         self._inputs = {spec.name: spec for spec in contract.inputs if spec.name not in states}
         self._states = {spec.name: spec for spec in contract.inputs if spec.name in states}
         self._lengths = contract.lengths
+        rows = {dim for spec in contract.inputs if spec.name in contract.lengths for dim in spec.dims}
+        self._times = {dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str)} - rows
         self._slots = tuple(
             _Slot(spec.name, np.dtype(spec.dtype), spec.dims, spec.name in states, spec.name in contract.lengths)
             for spec in contract.inputs
@@ -67,7 +69,7 @@ class ModelFeeding:
         if len(inputs) + len(state) != len(feeds):  # a name that nobody knows
             return None
         for slot in self._slots:
-            if slot.is_lengths and not _are_lengths(feeds[slot.name].tolist(), sizes.get("T")):
+            if slot.is_lengths and not _are_lengths(feeds[slot.name].tolist(), self._longest(sizes)):
                 return None
         for slot in absent:
             if not all(type(dim) is int or dim in sizes for dim in slot.dims):
@@ -86,9 +88,13 @@ class ModelFeeding:
         values |= {name: _checked_view(given[name], spec) for name, spec in self._states.items() if name in given}
         sizes = self._sizes(values)
         for name in self._lengths:
-            _check_lengths(name, values[name], sizes.get("T"))
+            _check_lengths(name, values[name], self._longest(sizes))
         values |= {name: self._zeros(spec, sizes) for name, spec in self._states.items() if name not in given}
         return {name: np.require(value, requirements=("C", "A")) for name, value in values.items()}
+
+    def _longest(self, sizes: Mapping[str, int]) -> int | None:
+        """The most that a length can be: the longest of the dims that are not the batch; None where all are fixed."""
+        return max((sizes[dim] for dim in self._times if dim in sizes), default=None)
 
     def _input(self, spec: TensorSpec, value: Any) -> Array:
         if spec.name not in self._lengths:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.backends import BackendName
+from rnnx_runtime.call_gate import CallGate
 from rnnx_runtime.errors import ContractError, InputError
 from rnnx_runtime.model_contract import DecoderPart, ModelContract
+from rnnx_runtime.model_feeding import ModelFeeding
 from rnnx_runtime.model_loading import load_model
 from rnnx_runtime.model_session import ModelSession
 from rnnx_runtime.seq2seq_manifest import Piece, Seq2SeqManifest, piece_path, read_manifest
@@ -34,6 +36,8 @@ class Seq2Seq:
         self._sessions = dict(sessions)
         first = next(iter(self._sessions.values()))
         self.backend, self.device = first.backend, first.device
+        self._feeding = ModelFeeding(first.spec)
+        self._gate = CallGate(self._close_sessions)
 
     def generate(self, inputs: Mapping[str, Any], *, max_steps: int | None = None) -> list[Tokens]:
         """The tokens of each row of the encoder's inputs, up to and without the end token.
@@ -48,23 +52,15 @@ class Seq2Seq:
             SessionClosedError: the pair was closed.
         """
         limit = self._limit(max_steps)
-        if "whole" in self._sessions:
-            session = self._sessions["whole"]
-            outputs, _ = session.run(inputs)
-            return _rows(outputs, _decoder_of(session.spec, "whole"), limit)
-        outputs, _ = self._sessions["encoder"].run(inputs)
-        passed = {own: outputs[name] if name in outputs else inputs[name] for own, name in self._passes()}
-        if "loop" in self._sessions:
-            session = self._sessions["loop"]
-            state, context = _parted(passed, session.spec)
-            outputs, _ = session.run(context, state)
-            return _rows(outputs, _decoder_of(session.spec, "loop"), limit)
-        return self._stepped(passed, limit)
+        self._gate.enter()
+        try:
+            return self._generated(inputs, limit)
+        finally:
+            self._gate.leave()
 
     def close(self) -> None:
         """Close every session; returns when the calls in flight are out."""
-        for session in self._sessions.values():
-            session.close()
+        self._gate.close()
 
     def __enter__(self) -> Self:
         return self
@@ -74,8 +70,25 @@ class Seq2Seq:
     ) -> None:
         self.close()
 
-    def _passes(self) -> tuple[tuple[str, str], ...]:
-        return tuple(self.manifest.passes.items())
+    def _close_sessions(self) -> None:
+        for session in self._sessions.values():
+            session.close()
+
+    def _generated(self, inputs: Mapping[str, Any], limit: int) -> list[Tokens]:
+        if "whole" in self._sessions:
+            session = self._sessions["whole"]
+            outputs, _ = session.run(inputs)
+            return _rows(outputs, _decoder_of(session.spec, "whole"), limit)
+        given = self._feeding.feeds(inputs, None)  # the decoder takes lengths as the encoder does: from a list too
+        outputs, _ = self._sessions["encoder"].run(given)
+        values = {**given, **outputs}
+        passed = {own: values[name] for own, name in self.manifest.passes.items()}
+        if "loop" in self._sessions:
+            session = self._sessions["loop"]
+            state, context = _parted(passed, session.spec)
+            outputs, _ = session.run(context, state)
+            return _rows(outputs, _decoder_of(session.spec, "loop"), limit)
+        return self._stepped(passed, limit)
 
     def _limit(self, max_steps: int | None) -> int:
         most = self.manifest.max_steps
@@ -179,6 +192,8 @@ def _check_fit(manifest: Seq2SeqManifest, sessions: Mapping[str, ModelSession], 
         if role == "encoder":
             continue
         part = _decoder_of(session.spec, role)
+        if role != "decoder":
+            _check_end(manifest, part, role)
         if role == "whole":
             continue
         encoder = sessions["encoder"].spec
@@ -191,6 +206,19 @@ def _check_fit(manifest: Seq2SeqManifest, sessions: Mapping[str, ModelSession], 
                 expected=f"something of {sorted(given)} for each of {sorted(taken)}",
                 remedy="the files are of different exports: export the pair again",
             )
+
+
+def _check_end(manifest: Seq2SeqManifest, part: DecoderPart, role: str) -> None:
+    """Compare where a graph that decodes by itself starts and ends with what the manifest says."""
+    own = {"start_token": part.start_token, "end_token": part.end_token, "max_steps": part.steps}
+    expected = {name: getattr(manifest, name) for name in own}
+    if own != expected:
+        raise ContractError(
+            f"the pair's {role}",
+            got=", ".join(f"{name} {value}" for name, value in own.items()),
+            expected=", ".join(f"{name} {value}" for name, value in expected.items()),
+            remedy="the files are of different exports: export the pair again",
+        )
 
 
 def _decoder_of(spec: ModelContract, role: str) -> DecoderPart:

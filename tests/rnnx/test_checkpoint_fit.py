@@ -240,3 +240,121 @@ def test_of_two_parts_the_one_of_the_modules_shapes_is_loaded(tmp_path: Path) ->
 def test_a_lazy_module_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="got a lazy parameter"):
         load_state(nn.LazyLinear(3), TorchCheckpoint("best.pt", {"weight": torch.ones(3, 2)}))
+
+
+@pytest.mark.parametrize(
+    ("module", "value", "message"),
+    [
+        pytest.param(
+            nn.Linear(1, 2, bias=False), torch.tensor([[torch.inf], [2.0]]).double(), None, id="infinite-before"
+        ),
+        pytest.param(
+            nn.Linear(1, 2, bias=False),
+            torch.tensor([[1e300], [1]], dtype=torch.float64),
+            "got float64 values that float32 cannot hold",
+            id="float64",
+        ),
+        pytest.param(
+            nn.Linear(1, 2, bias=False).half(), torch.full((2, 1), 1e6), "float32 values that float16", id="float16"
+        ),
+        pytest.param(
+            nn.Linear(1, 2, bias=False), torch.ones(2, 1) * 1j, r"weight \(2, 1\) complex64 for \(2, 1\)", id="complex"
+        ),
+        pytest.param(nn.Linear(1, 2, bias=False), torch.zeros(2, 1, device="meta"), "meta device", id="no-values"),
+    ],
+)
+def test_values_that_would_be_lost_are_refused(
+    tmp_path: Path, module: nn.Module, value: Tensor, message: str | None
+) -> None:
+    if message is None:
+        assert torch.equal(loaded({"weight": value}, tmp_path, module)[0].state_dict()["weight"].double(), value)
+        return
+    before = state(module)
+    with pytest.raises(CheckpointError, match=message):
+        loaded({"weight": value}, tmp_path, module)
+    assert torch.equal(state(module)["weight"], before["weight"])
+
+
+@pytest.mark.parametrize(
+    ("value", "buffer", "message"),
+    [
+        pytest.param([2**40, 1], torch.int32, "int64 values that int32 cannot hold", id="int32"),
+        pytest.param([7, 0], torch.bool, "int64 values that bool cannot hold", id="bool"),
+    ],
+)
+def test_whole_numbers_that_would_become_others_are_refused(
+    tmp_path: Path, value: list[int], buffer: torch.dtype, message: str
+) -> None:
+    module = nn.Module()
+    module.register_buffer("table", torch.zeros(2, dtype=buffer))
+    with pytest.raises(CheckpointError, match=message):
+        loaded({"table": torch.tensor(value)}, tmp_path, module)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(torch.eye(2).to_sparse(), id="sparse"),
+        pytest.param(torch.eye(2).to(torch.float8_e4m3fn), id="float8"),
+        pytest.param(torch.eye(2).to(torch.int64), id="whole-numbers"),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_tensors_of_other_kinds_are_loaded_as_the_modules_own(tmp_path: Path, value: Tensor, device: str) -> None:
+    module, _ = loaded({"weight": value}, tmp_path, nn.Linear(2, 2, bias=False, device=device))
+    assert torch.equal(state(module)["weight"], torch.eye(2))
+
+
+@pytest.mark.parametrize("keys", [("embedding.weight",), ("embedding.weight", "head.weight")], ids=["one-key", "both"])
+def test_ties_of_a_module_without_values_stay(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    with torch.device("meta"):
+        module = Tagger()
+    trained = state(tagger(SEED))
+    missing = {"embedding.weight", "head.weight"} - set(keys)
+    loaded({key: value for key, value in trained.items() if key not in missing}, tmp_path, module)
+    assert module.head.weight is module.embedding.weight
+    assert torch.equal(module.head.weight, trained["head.weight"])
+
+
+def test_tied_weights_may_both_be_nan(tmp_path: Path) -> None:
+    content = state(tagger(SEED))
+    content["embedding.weight"] = torch.full((4, 8), float("nan"))
+    content["head.weight"] = content["embedding.weight"].clone()
+    assert loaded(content, tmp_path)[0].get_parameter("head.weight").isnan().all()
+
+
+def test_tied_weights_of_two_precisions_are_the_same_tensor(tmp_path: Path) -> None:
+    content = state(tagger(SEED))
+    content["head.weight"] = content["head.weight"].double()
+    assert same(loaded(content, tmp_path)[0], tagger(SEED))
+
+
+def test_the_whole_checkpoint_comes_before_a_part_of_it(tmp_path: Path) -> None:
+    content = {**state(tagger(SEED)), **prefixed("model.", state(tagger(SEED + 2)))}
+    with pytest.raises(CheckpointError, match=r"8 unexpected|unexpected \(model\."):
+        loaded(content, tmp_path)
+
+
+def test_of_two_misfits_the_one_with_more_fitting_shapes_is_described(tmp_path: Path) -> None:
+    fitting = {"norm.weight": torch.ones(8), "norm.bias": torch.ones(8)}
+    other = {key: torch.ones(1) for key in state(tagger(SEED))}
+    with pytest.raises(CheckpointError) as raised:
+        loaded({"near": fitting, "far": other}, tmp_path)
+    assert "missing" in str(raised.value)
+    assert "of another shape" not in str(raised.value)
+
+
+def test_views_of_one_storage_are_not_taken_for_tied(tmp_path: Path) -> None:
+    module = nn.Module()
+    storage = torch.zeros(4)
+    module.register_buffer("first", storage[:2])
+    module.register_buffer("all", storage)
+    with pytest.raises(CheckpointError, match=r"1 missing \(first\)"):
+        loaded({"all": torch.ones(4)}, tmp_path, module)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")  # deprecated, and still in files
+def test_a_quantized_tensor_is_loaded_as_floats(tmp_path: Path) -> None:
+    value = torch.quantize_per_tensor(torch.eye(2), 0.5, 0, torch.qint8)
+    module, _ = loaded({"weight": value}, tmp_path, nn.Linear(2, 2, bias=False))
+    assert torch.equal(state(module)["weight"], torch.eye(2))

@@ -1,5 +1,6 @@
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import warnings
@@ -243,3 +244,36 @@ def test_damage_gives_tensors_or_a_checkpoint_error(saved: Path, data: st.DataOb
     else:
         message = ""
     assert "\n" not in message
+
+
+def test_a_tree_of_names_without_end_is_refused(saved: Path, tmp_path: Path) -> None:
+    module, name = b"c__torch__\nM\n)\x81}", b"x" * 1000
+    first = module + b"X\xe8\x03\x00\x00" + name + b"q\x00"
+    tree = b"\x80\x02" + first + (module + b"h\x00") * 30 + b"K\x01" + b"sb" * 31
+    path = rewritten(saved, tmp_path / "m.pt", lambda entry, data: tree + b"." if entry.endswith("data.pkl") else data)
+    assert "got a module with an attribute that has no name, or one without end" in refusal(path)
+
+
+def test_an_attribute_whose_name_is_an_object_is_refused(saved: Path, tmp_path: Path) -> None:
+    module = b"c__torch__\nM\n)\x81"
+    tree = b"\x80\x02" + module + b"}" + module + b"K\x01sb."
+    path = rewritten(saved, tmp_path / "m.pt", lambda entry, data: tree if entry.endswith("data.pkl") else data)
+    assert "got a module with an attribute that has no name" in refusal(path)
+
+
+def test_two_entries_of_one_name_are_refused(saved: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(saved, tmp_path / "model.pt"))
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr(archive.namelist()[0], b"other")
+    assert "got two entries of one name" in refusal(path)
+
+
+def test_stored_bytes_that_say_they_are_compressed_are_refused(saved: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        entry = next(name for name in archive.namelist() if name.endswith("data.pkl")).encode()
+    data = bytearray(saved.read_bytes())
+    data[data.find(entry) - 22] = data[data.rfind(entry) - 36] = zipfile.ZIP_DEFLATED
+    path = tmp_path / "model.pt"
+    path.write_bytes(data)
+    assert "compressed or of an untrue size" in refusal(path)

@@ -151,3 +151,32 @@ def test_a_layer_and_a_whole_model_name_each_others_way(contract: Contract) -> N
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("key", ["token", "logits", "tokens"])
+@pytest.mark.parametrize("value", [[], {}, [[]]], ids=repr)
+def test_a_decoders_name_that_is_no_text_is_refused(key: str, value: object) -> None:
+    data = _plain(replace(CONTRACT, decoder=DECODER))
+    data["decoder"][key] = value
+    with pytest.raises(ContractError, match="a valid decoder"):
+        model_contract_from_json(data, "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"token": None}, id="step-without-token"),
+        pytest.param({"logits": None}, id="step-without-logits"),
+        pytest.param({"form": "loop", "feed": "argmax", "steps": 4}, id="loop-without-tokens"),
+        pytest.param({"form": "loop", "feed": "argmax", "tokens": "output", "token": None}, id="loop-without-steps"),
+        pytest.param({"form": "loop", "steps": 4, "tokens": "output"}, id="start-token-and-input"),
+        pytest.param(
+            {"form": "unrolled", "feed": "teacher", "steps": 4, "start_token": None}, id="one-token-from-a-teacher"
+        ),
+    ],
+)
+def test_a_decoder_that_lacks_what_its_form_needs_is_refused(changes: dict[str, Any]) -> None:
+    data = _plain(replace(CONTRACT, decoder=DECODER))
+    data["decoder"] |= changes
+    with pytest.raises(ContractError, match="a valid decoder"):
+        model_contract_from_json(data, "m.onnx")

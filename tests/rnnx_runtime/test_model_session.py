@@ -209,3 +209,18 @@ def test_a_forked_child_is_told_to_load_again(session: ModelSession, monkeypatch
     monkeypatch.setattr("rnnx_runtime.call_gate.getpid", lambda: os.getpid() + 1)
     with pytest.raises(ForkedError, match="after the fork"):
         session.run(_inputs())
+
+
+@pytest.mark.parametrize("kind", [list, np.array], ids=["list", "array"])
+def test_lengths_of_a_second_sequence_may_exceed_the_first(backend: NumpyBackend, kind: Any) -> None:
+    second = (
+        TensorSpec(name="y", dtype="float32", dims=("D1", "B", WIDTH)),
+        TensorSpec(name="y_lengths", dtype="int64", dims=("B",)),
+    )
+    contract = replace(CONTRACT, inputs=(*CONTRACT.inputs, *second), lengths=(*CONTRACT.lengths, "y_lengths"))
+    session = ModelSession(contract, backend)
+    inputs = {**_inputs(4, 2), "y": np.zeros((7, 2, WIDTH), np.float32)}
+    session.run({**inputs, "y_lengths": kind([7, 1])})
+    assert backend.feeds["y_lengths"].tolist() == [7, 1]
+    with pytest.raises(InputError, match=r"8.*1 to 7"):
+        session.run({**inputs, "y_lengths": kind([8, 1])})

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,50 @@ def test_a_pair_says_where_it_runs(manifest: Path) -> None:
     with load_seq2seq(manifest, "ort-cpu") as model:
         assert isinstance(model, Seq2Seq)
         assert (model.backend, model.device) == ("ort-cpu", "CPU")
+
+
+@pytest.mark.parametrize("way", ["whole", "loop", "step"])
+@pytest.mark.parametrize("kind", [list, np.int32], ids=["list", "int32"])
+def test_lengths_that_the_decoder_takes_too_may_be_of_any_integers(
+    manifest: Path, pair: Pair, way: Way, kind: Any
+) -> None:
+    inputs = inputs_of(6, 1)
+    lengths = inputs["lengths"].tolist() if kind is list else inputs["lengths"].astype(kind)
+    with load_seq2seq(manifest, way=way) as model:
+        assert model.generate({**inputs, "lengths": lengths}) == decoded(pair, *drawn(6, 1))
+
+
+@pytest.mark.parametrize("way", ["whole", "loop", "step"])
+def test_rows_of_different_lengths_need_their_lengths(manifest: Path, way: Way) -> None:
+    inputs = inputs_of(6, 1)
+    with load_seq2seq(manifest, way=way) as model, pytest.raises(InputError, match="inputs: got no 'lengths'"):
+        model.generate({"letters": inputs["letters"]})
+
+
+def test_closing_waits_for_a_row_that_is_being_decoded(manifest: Path, pair: Pair) -> None:
+    model = load_seq2seq(manifest, way="step")
+    decoder, inside = model._sessions["decoder"], threading.Event()
+    run, closer = decoder.run, threading.Thread(target=model.close)
+
+    def slow(*arguments: Any) -> Any:
+        if not inside.is_set():
+            inside.set()
+            closer.start()
+            closer.join(0.2)  # a close that waits for no call would be through
+        return run(*arguments)
+
+    decoder.run = slow  # type: ignore[method-assign, assignment] # what is tested
+    assert model.generate(inputs_of(6, 0)) == decoded(pair, *drawn(6, 0))
+    closer.join()
+    with pytest.raises(SessionClosedError):
+        model.generate(inputs_of(6, 0))
+
+
+@pytest.mark.parametrize("way", ["whole", "loop"])
+@pytest.mark.parametrize("change", [{"end_token": 3}, {"start_token": 2}, {"max_steps": 9}], ids=str)
+def test_a_manifest_that_ends_elsewhere_than_its_graph_is_refused(
+    copied: Path, way: Way, change: dict[str, int]
+) -> None:
+    rewrite(copied, **change)
+    with pytest.raises(ContractError, match=f"the pair's {way}: got start_token 1, end_token 2, max_steps 7, expected"):
+        load_seq2seq(copied, way=way)

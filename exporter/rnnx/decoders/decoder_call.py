@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from rnnx.decoders.output_names import LOGITS, free_name
 from rnnx.errors import ExportError, OptionError
 from rnnx.model_export.preparation import unwrapped
 from rnnx.model_export.signature import CallSignature, named_outputs, read_signature
 from rnnx_runtime.model_contract import StatePair
 
-LOGITS = "logits"
 _EXPECTED = "forward(token, state, *context) -> (logits, state)"
 
 
@@ -26,13 +26,25 @@ class DecoderCall:
     signature: CallSignature
     tensors: Mapping[str, Tensor]
     token: str
+    logits: str
     states: tuple[StatePair, ...]
     context: tuple[str, ...]
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """`logits`, then the new states."""
-        return (LOGITS, *(pair.output for pair in self.states))
+        """The logits, then the new states."""
+        return (self.logits, *(pair.output for pair in self.states))
+
+    def results(self, token: Tensor | None = None) -> list[Tensor]:
+        """The logits and the new states of the example, or with another `token (B,)`."""
+        first, *others = [tensor.clone() for tensor in self.tensors.values()]  # a decoder may write into its state
+        with torch.no_grad():
+            result = self.signature.call(self.module, [first if token is None else token, *others])
+        return list(named_outputs(result).values())
+
+    def logits_of(self, token: int) -> Tensor:
+        """The logits of one token in every row."""
+        return self.results(torch.full_like(self.tensors[self.token], token))[0]
 
 
 def read_decoder_call(module: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any]) -> DecoderCall:
@@ -55,12 +67,13 @@ def read_decoder_call(module: nn.Module, example_inputs: tuple[Any, ...] | Mappi
             remedy="take the recurrent state as an argument and return the new one",
         )
     names = signature.names
-    pairs = tuple(StatePair(input=name, output=f"next_{name}") for name in names[1 : 1 + count])
+    pairs = tuple(StatePair(input=name, output=free_name(f"next_{name}", names)) for name in names[1 : 1 + count])
     call = DecoderCall(
         module=module,
         signature=signature,
         tensors=dict(zip(names, tensors, strict=True)),
         token=names[0],
+        logits=free_name(LOGITS, names),
         states=pairs,
         context=names[1 + count :],
     )
@@ -98,13 +111,11 @@ def _check_results(call: DecoderCall) -> None:
     """Run the example once, and compare what comes out with what a decoder gives."""
     from rnnx.model_export.example_run import run_example
 
-    tensors = list(call.tensors.values())
-    run_example(call.module, call.signature, tensors, None)
-    with torch.no_grad():
-        results = list(named_outputs(call.signature.call(call.module, tensors)).values())
+    run_example(call.module, call.signature, list(call.tensors.values()), None)
+    results = call.results()
     states = [call.tensors[pair.input] for pair in call.states]
     shapes = [tuple(value.shape) for value in results]
-    batch = len(tensors[0])
+    batch = len(call.tensors[call.token])
     if len(results) == 1 + len(states) and results[0].dim() == 2 and len(results[0]) == batch:
         wrong = [(new, old) for new, old in zip(results[1:], states, strict=True) if new.shape != old.shape]
         if not wrong:

@@ -2,16 +2,21 @@
 
 from dataclasses import dataclass
 
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from rnnx.decoders.greedy import Rows
 from rnnx.decoders.node_list import NodeList
+from rnnx.decoders.output_names import LENGTHS
 from rnnx.decoders.step_graph import StepGraph
-from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.contract import Dim, TensorSpec
 from rnnx_runtime.model_contract import DecoderPart, StatePair
 
-LENGTHS = "output_lengths"
-"""The output that counts a row's tokens before its end; `lengths` is what inputs are called."""
+_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "int64": TensorProto.INT64,
+    "int32": TensorProto.INT32,
+    "bool": TensorProto.BOOL,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,3 +62,8 @@ def graph_of_step(step: StepGraph) -> DecoderGraph:
         nodes=(*step.once, *step.each),
         weights=step.weights,
     )
+
+
+def value_info(name: str, dtype: str, dims: tuple[Dim, ...]) -> ValueInfoProto:
+    """A tensor of a graph as ONNX describes it."""
+    return helper.make_tensor_value_info(name, _TYPES[dtype], list(dims))

@@ -7,25 +7,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import onnx_ir as ir
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, helper
 from torch import Tensor
 
 from rnnx.artifacts import staged
-from rnnx.decoders.decoder_graph import DecoderGraph
+from rnnx.decoders.decoder_graph import DecoderGraph, value_info
 from rnnx.errors import OptionError
 from rnnx.golden import golden_path
 from rnnx.model_export.model_checks import check_example, check_model
 from rnnx.model_export.model_writing import write_model
 from rnnx.model_golden import EagerModel, model_golden_bytes
-from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.model_contract import ModelContract
-
-_TYPES = {
-    "float32": TensorProto.FLOAT,
-    "int64": TensorProto.INT64,
-    "int32": TensorProto.INT32,
-    "bool": TensorProto.BOOL,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +40,7 @@ def write_decoder(
     The contract's inputs, outputs and states become those of the graph.
 
     Raises:
+        OptionError: the path does not end in .onnx, or an input has an output's name.
         ExportError: a checker refused the graph, or it gives other values than `truth`.
         OutputError: the files could not be written.
     """
@@ -55,6 +48,7 @@ def write_decoder(
         raise OptionError(
             "output", got=str(path), expected="a file name ending in .onnx", remedy="name one, such as decoder.onnx"
         )
+    _refuse_shared_names(graph)
     contract = replace(contract, inputs=graph.inputs, outputs=graph.outputs, states=graph.states)
     named = {spec.name: tensors[spec.name] for spec in graph.inputs}
     golden = model_golden_bytes(truth, contract, named)
@@ -70,7 +64,9 @@ def write_decoder(
 
 def model_from_graph(graph: DecoderGraph, opset: int) -> ModelProto:
     """The graph as an ONNX model, with no metadata yet."""
-    inputs, outputs = ([_value_info(spec) for spec in specs] for specs in (graph.inputs, graph.outputs))
+    inputs, outputs = (
+        [value_info(spec.name, spec.dtype, spec.dims) for spec in specs] for specs in (graph.inputs, graph.outputs)
+    )
     proto = helper.make_graph(list(graph.nodes), "decoder", inputs, outputs, list(graph.weights))
     imports = [helper.make_opsetid("", opset)]
     model: ModelProto = helper.make_model(proto, opset_imports=imports)
@@ -78,5 +74,13 @@ def model_from_graph(graph: DecoderGraph, opset: int) -> ModelProto:
     return model
 
 
-def _value_info(spec: TensorSpec) -> ValueInfoProto:
-    return helper.make_tensor_value_info(spec.name, _TYPES[spec.dtype], list(spec.dims))
+def _refuse_shared_names(graph: DecoderGraph) -> None:
+    inputs = {spec.name for spec in graph.inputs}
+    shared = [spec.name for spec in graph.outputs if spec.name in inputs]
+    if shared:
+        raise OptionError(
+            f"input {shared[0]!r} of the decoder",
+            got="the name of one of its outputs",
+            expected="a name of its own",
+            remedy="rename this parameter of forward",
+        )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnnx.decoders.decoder_graph import LENGTHS
+from rnnx.decoders.output_names import LENGTHS
 from rnnx.model_export.eager import EagerModel
 from rnnx_runtime.model_contract import DecoderPart, StatePair
 

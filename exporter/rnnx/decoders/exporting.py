@@ -1,18 +1,18 @@
 """From a trained decoder to a checked .onnx in one of three forms, with its contract and golden file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnx.decoders.decoder_call import LOGITS
 from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
 from rnnx.decoders.decoder_options import DecoderOptions, check_options
 from rnnx.decoders.decoder_writing import DecoderFile, write_decoder
 from rnnx.decoders.eager_decoder import EagerDecoder
 from rnnx.decoders.forecast import Forecast, check_forecast, forecast
 from rnnx.decoders.loop_decoder import loop_graph
+from rnnx.decoders.output_names import TOKENS, free_name
 from rnnx.decoders.step_export import ExportedStep, export_step
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import unrolled_graph
@@ -20,8 +20,6 @@ from rnnx_runtime.model_contract import DecoderPart, ModelContract
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-TOKENS = "tokens"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ def export_decoder(
     if options.form == "step":
         file = write_decoder(Path(path), graph_of_step(step.graph), step.contract, step.eager, step.tensors)
         return _report(file, step, None)
-    part = decoder_part(step.part, options)
+    part = decoder_part(step.part, options, step.tensors)
     expected = forecast(step.graph, part) if options.form == "unrolled" else None
     if expected is not None:
         check_forecast(expected, options)
@@ -77,17 +75,21 @@ def export_decoder(
     return _report(file, step, expected)
 
 
-def decoder_part(step: DecoderPart, options: DecoderOptions) -> DecoderPart:
-    """What the contract of an unrolled or looping decoder says of its parts, from its step's."""
+def decoder_part(step: DecoderPart, options: DecoderOptions, inputs: Collection[str]) -> DecoderPart:
+    """What the contract of an unrolled or looping decoder says of its parts, from its step's.
+
+    `inputs` are the names that inputs have and outputs must not.
+    """
     teacher = options.feed == "teacher"
+    tokens = free_name(TOKENS, set(inputs) - {step.token} if teacher else inputs)
     return replace(
         step,
         form=options.form,
         feed=options.feed,
         steps=options.steps,
-        token=None if options.start_token is not None else TOKENS if teacher else step.token,
-        tokens=None if teacher else TOKENS,
-        logits=LOGITS if options.form == "unrolled" else None,
+        token=None if options.start_token is not None else tokens if teacher else step.token,
+        tokens=None if teacher else tokens,
+        logits=step.logits if options.form == "unrolled" else None,
     )
 
 
@@ -105,7 +107,9 @@ def truth_of(step: ExportedStep, part: DecoderPart) -> EagerDecoder:
 def _example(step: ExportedStep, part: DecoderPart) -> dict[str, "Tensor"]:
     """The step's example, its tokens given N times where all are asked for at once."""
     token = step.tensors[step.graph.token.name]
-    return {**step.tensors, TOKENS: token.expand(part.steps or 1, -1).contiguous()}
+    if part.feed != "teacher":
+        return dict(step.tensors)
+    return {**step.tensors, part.token or "": token.expand(part.steps or 1, -1).contiguous()}
 
 
 def _report(file: DecoderFile, step: ExportedStep, expected: Forecast | None) -> DecoderExportReport:

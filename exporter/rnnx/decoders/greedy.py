@@ -54,16 +54,9 @@ def stepped(nodes: NodeList, step: StepGraph, token: str, states: tuple[str, ...
     inputs = dict(zip((spec.name for spec in step.state_inputs), states, strict=True))
     copies, names = copied(step.each, nodes.prefix, {step.token.name: token, **inputs})
     nodes.nodes.extend(copies)
-    return tuple(names.get(spec.name, spec.name) for spec in step.state_outputs), names[step.logits.name]
-
-
-def batch_size(nodes: NodeList, step: StepGraph, part: DecoderPart) -> str:
-    """The batch `(1,)` int64, read from the tokens or from the first state."""
-    if part.start_token is None and part.token is not None:
-        source, axis = part.token, 1 if part.feed == "teacher" else 0
-    else:
-        source, axis = step.state_inputs[0].name, step.batch_axis(step.state_inputs[0])
-    return nodes.add("Shape", source, start=axis, end=axis + 1)
+    return tuple(names.get(spec.name, spec.name) for spec in step.state_outputs), names.get(
+        step.logits.name, step.logits.name
+    )
 
 
 def _everywhere(nodes: NodeList, step: StepGraph, token: int) -> str:
@@ -77,4 +70,7 @@ def _kept(nodes: NodeList, step: StepGraph, ended: str, spec: TensorSpec, old: s
     axis = step.batch_axis(spec)
     others = [i for i in range(len(spec.dims)) if i != axis]
     mask = nodes.add("Unsqueeze", ended, nodes.ints(*others)) if others else ended
-    return nodes.add("Where", mask, old, new)
+    if spec.dtype != "bool":
+        return nodes.add("Where", mask, old, new)
+    following = nodes.add("And", nodes.add("Not", mask), new)  # ONNX Runtime has no Where of bools
+    return nodes.add("Or", nodes.add("And", mask, old), following)

@@ -6,10 +6,10 @@ https://onnx.ai/onnx/operators/onnx__Loop.html
 """
 
 import numpy as np
-from onnx import GraphProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, TensorProto, helper
 
-from rnnx.decoders.decoder_graph import DecoderGraph, decoder_graph
-from rnnx.decoders.greedy import Rows, batch_size, first_rows, next_rows
+from rnnx.decoders.decoder_graph import DecoderGraph, decoder_graph, value_info
+from rnnx.decoders.greedy import Rows, first_rows, next_rows
 from rnnx.decoders.node_list import Constants, NodeList
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import tokens_spec
@@ -17,12 +17,6 @@ from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.model_contract import DecoderPart
 
 _BODY = "loop/"
-_TYPES = {
-    "float32": TensorProto.FLOAT,
-    "int64": TensorProto.INT64,
-    "int32": TensorProto.INT32,
-    "bool": TensorProto.BOOL,
-}
 
 
 def loop_graph(step: StepGraph, part: DecoderPart) -> DecoderGraph:
@@ -31,7 +25,7 @@ def loop_graph(step: StepGraph, part: DecoderPart) -> DecoderGraph:
     nodes = NodeList("decoder/", constants)
     rows = first_rows(nodes, step, part)
     pad = part.pad_token if part.pad_token is not None else part.end_token
-    shape = nodes.add("Concat", batch_size(nodes, step, part), nodes.ints(part.steps or 0), axis=0)
+    shape = nodes.add("Concat", nodes.add("Shape", rows.token), nodes.ints(part.steps or 0), axis=0)
     buffer = nodes.add("Expand", nodes.scalar(pad or 0), shape)
     carried = _carried(step, part, rows)
     first = [rows.token, *rows.states, *filter(None, (rows.ended, rows.lengths)), buffer]
@@ -71,10 +65,10 @@ def _body(step: StepGraph, part: DecoderPart, carried: list[TensorSpec], constan
     condition = _goes_on(nodes, rows, goes_on)
     made = {name for node in nodes.nodes for name in node.output}
     results = [name if name in made else nodes.add("Identity", name) for name in results]
-    inputs = [_value(trip, TensorProto.INT64, ()), _value(goes_on, TensorProto.BOOL, ())]
-    inputs += [_value(name, _TYPES[spec.dtype], spec.dims) for name, spec in zip(names, carried, strict=True)]
-    outputs = [_value(condition, TensorProto.BOOL, ())]
-    outputs += [_value(name, _TYPES[spec.dtype], spec.dims) for name, spec in zip(results, carried, strict=True)]
+    inputs = [value_info(trip, "int64", ()), value_info(goes_on, "bool", ())]
+    inputs += [value_info(name, spec.dtype, spec.dims) for name, spec in zip(names, carried, strict=True)]
+    outputs = [value_info(condition, "bool", ())]
+    outputs += [value_info(name, spec.dtype, spec.dims) for name, spec in zip(results, carried, strict=True)]
     return helper.make_graph(nodes.nodes, "step", inputs, outputs)
 
 
@@ -84,7 +78,3 @@ def _goes_on(nodes: NodeList, rows: Rows, condition: str) -> str:
         return nodes.add("Identity", condition)
     ended = nodes.add("Cast", rows.ended, to=TensorProto.INT32)
     return nodes.add("Not", nodes.add("Cast", nodes.add("ReduceMin", ended, keepdims=0), to=TensorProto.BOOL))
-
-
-def _value(name: str, element: int, dims: tuple[str | int, ...]) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, element, list(dims))

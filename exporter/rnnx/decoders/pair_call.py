@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from rnnx.decoders.output_names import free_name
 from rnnx.decoders.pair_options import Seq2SeqOptions
+from rnnx.decoders.vocabulary import check_tokens
 from rnnx.errors import OptionError
 from rnnx.model_export.example_run import run_example
 from rnnx.model_export.preparation import unwrapped
@@ -59,7 +61,7 @@ def read_pair_call(
     token = _token(decoder, rest, options)
     names = read_signature(decoder, (token, *rest))[0].names[1:]
     count = sum(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(result))
-    outputs = tuple(f"{name}_out" if name in named else name for name in names[:count])
+    outputs = tuple(free_name(name, named) for name in names[:count])
     return PairCall(
         encoder=encoder,
         decoder=decoder,
@@ -96,36 +98,21 @@ def _arguments(
 
 
 def _token(decoder: nn.Module, rest: tuple[Any, ...], options: Seq2SeqOptions) -> Tensor:
-    """Example tokens from all over the vocabulary, whose size the decoder's logits tell."""
+    """Example tokens from all over the vocabulary, whose size the decoder's logits tell; refuses those of no use."""
     first = next((leaf for leaf in pytree.tree_leaves(rest[0]) if isinstance(leaf, Tensor)), None) if rest else None
     if first is None or first.dim() < 1:
         raise _unfit("no state from the encoder", "return the decoder's first state as the first result")
     batch = first.shape[-2] if first.dim() > 1 else first.shape[0]  # (B, H) of a cell, (L, B, H) of a layer
-    start = torch.full((batch,), options.start_token)
     try:
-        with torch.no_grad():
-            logits = decoder(start, *rest)[0]
-    except IndexError:
-        raise _beyond("start_token", options.start_token, "the decoder's embedding") from None
+        size = check_tokens(lambda token: decoder(torch.full((batch,), token), *rest)[0], options.of_loop)
+    except OptionError:
+        raise
     except Exception as error:
         raise _unfit(
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
             "call decoder(token, *encoder(*inputs)) in PyTorch first",
         ) from error
-    for name in ("start_token", "end_token", "pad_token"):
-        token = getattr(options, name)
-        if token is not None and token >= logits.shape[-1]:
-            raise _beyond(name, token, f"{logits.shape[-1]} logits")
-    return start if batch == 1 else torch.arange(batch) * (logits.shape[-1] - 1) // (batch - 1)
-
-
-def _beyond(name: str, token: int, vocabulary: str) -> OptionError:
-    return OptionError(
-        name,
-        got=str(token),
-        expected=f"an index within {vocabulary}",
-        remedy="give the index of the vocabulary's token",
-    )
+    return torch.arange(batch) * (size - 1) // max(batch - 1, 1)
 
 
 def _unfit(got: str, remedy: str) -> OptionError:

@@ -100,7 +100,7 @@ class _Pieces:
             "decoder": self._written("decoder", graph_of_step(step.graph), step.contract, step.eager, step)
         }
         if options.loop or options.whole:
-            part = decoder_part(step.part, options.of_loop)
+            part = decoder_part(step.part, options.of_loop, {*step.tensors, *call.tensors})
             loop, truth = decoder_graph_of(step.graph, part), truth_of(step, part)
             if options.loop:
                 contract = replace(step.contract, decoder=part)

@@ -9,9 +9,10 @@ from typing import Any
 import onnx
 from torch import Tensor, nn
 
-from rnnx.decoders.decoder_call import LOGITS, read_decoder_call
+from rnnx.decoders.decoder_call import DecoderCall, read_decoder_call
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.step_graph import StepGraph, read_step
+from rnnx.decoders.vocabulary import check_tokens
 from rnnx.model_export.eager import EagerModel
 from rnnx.model_export.exporting import export_model
 from rnnx.model_export.preparation import as_float32
@@ -39,11 +40,12 @@ def export_step(
     Raises what `export_decoder` says.
     """
     call = read_decoder_call(module, example_inputs)
+    check_tokens(call.logits_of, options)
     chosen = ModelOptions(output_names=call.output_names, static=options.static, opset=options.opset)
     with tempfile.TemporaryDirectory() as folder:
         report = export_model(call.module, example_inputs, Path(folder) / "step.onnx", chosen)
         model = onnx.load(report.path)
-    part = _part(call.token, call.context, options)
+    part = _part(call, options)
     contract = replace(report.contract, decoder=part, states=call.states, golden_sha256="")
     exported, _ = as_float32(call.module)
     return ExportedStep(
@@ -56,15 +58,15 @@ def export_step(
     )
 
 
-def _part(token: str, context: tuple[str, ...], options: DecoderOptions) -> DecoderPart:
+def _part(call: DecoderCall, options: DecoderOptions) -> DecoderPart:
     return DecoderPart(
         form="step",
         feed=None,
         steps=None,
-        token=token,
-        logits=LOGITS,
+        token=call.token,
+        logits=call.logits,
         tokens=None,
-        context=context,
+        context=call.context,
         start_token=options.start_token,
         end_token=options.end_token,
         pad_token=options.pad_token,

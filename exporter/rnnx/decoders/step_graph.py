@@ -74,7 +74,7 @@ def read_step(model: ModelProto, contract: ModelContract) -> StepGraph:
     for pair in contract.states:
         _check_pair(specs[pair.input], specs[pair.output])
     varying = {part.token or "", *(pair.input for pair in contract.states)}
-    once, each = _parted(model.graph.node, varying)
+    once, each = _parted(model.graph.node, varying, {spec.name for spec in contract.outputs})
     return StepGraph(
         token=specs[part.token or ""],
         logits=specs[part.logits or ""],
@@ -88,10 +88,13 @@ def read_step(model: ModelProto, contract: ModelContract) -> StepGraph:
     )
 
 
-def _parted(nodes: Iterable[NodeProto], varying: set[str]) -> tuple[tuple[NodeProto, ...], tuple[NodeProto, ...]]:
+def _parted(
+    nodes: Iterable[NodeProto], varying: set[str], outputs: set[str]
+) -> tuple[tuple[NodeProto, ...], tuple[NodeProto, ...]]:
+    """What runs once, and what in each step; an output is each step's own, for the whole graph's is called so too."""
     once, each = [], []
     for node in nodes:
-        if values_read(node) & varying:
+        if values_read(node) & varying or outputs.intersection(node.output):
             each.append(node)
             varying |= set(node.output) - {""}
         else:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
@@ -21,9 +23,10 @@ _SHAPING = frozenset((
 
 
 def lengths_inputs(program: ExportedProgram, names: Sequence[str], recurrences: Sequence[RecurrenceNode]) -> list[str]:
-    """The inputs that reach a recurrent layer as its lengths."""
+    """The inputs that reach a recurrent layer as its lengths, or that these are computed from, such as halved ones."""
     given: list[Any] = [own.node.args[0][3] for own in recurrences]  # type: ignore[index]
-    return _reached(program, names, [node for node in given if isinstance(node, Node)])
+    counts = [own for node in given if isinstance(node, Node) for own in _counts_before(node)]
+    return _reached(program, names, [node for node in counts if not node.meta["val"].is_floating_point()])
 
 
 def state_inputs(program: ExportedProgram, names: Sequence[str], recurrences: Sequence[RecurrenceNode]) -> list[str]:
@@ -53,6 +56,19 @@ def _reached(program: ExportedProgram, names: Sequence[str], nodes: Sequence[Nod
     by_node = dict(zip(program.graph_signature.user_inputs, names, strict=True))
     found = {origin.name for node in nodes for origin in _sources(node) if origin.op == "placeholder"}
     return [name for node, name in by_node.items() if node in found]
+
+
+def _counts_before(node: Node) -> Iterator[Node]:
+    """A value that is one number for each row, and all such values that it comes from."""
+    waiting, seen = [node], set[Node]()
+    while waiting:
+        own = waiting.pop(0)
+        value = own.meta.get("val")
+        if own in seen or not isinstance(value, Tensor) or value.dim() != 1 or value.dtype == torch.bool:
+            continue
+        seen.add(own)
+        yield own
+        waiting += own.all_input_nodes
 
 
 def _states_before(node: Node, calls: dict[Node, RecurrenceNode]) -> Iterator[Node]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from rnnx.model_export.layer_states import LiftedState, recurrent_layers
+from rnnx.model_export.precision_scopes import without_autocast
 from rnnx.model_export.preparation import copied
 from rnnx.model_export.signature import CallSignature, named_outputs
 from rnnx.model_export.turns import own_turn
@@ -44,6 +45,7 @@ class EagerModel:
         module = self._module(dtype)
         with (
             own_turn(),
+            without_autocast(),
             torch.no_grad(),
             _default_dtype(dtype),
             _Promoted(dtype),
@@ -125,5 +127,5 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def _tensor(value: Array, dtype: torch.dtype) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(value))
+    tensor = torch.from_numpy(np.array(value))  # a copy, for forward may write into its inputs
     return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -1,8 +1,9 @@
 """The example run in PyTorch before anything is traced: its own error comes first, and what it shows of the layers."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,15 @@ from rnnx_runtime.errors import RnnxError
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleRun:
-    """The names of the model's results, the attributes it set to other tensors, and each recurrent layer's calls."""
+    """The names of the model's results, the attributes it set to other tensors, and each recurrent layer's calls.
+
+    `repeats` says that a second call gave the same results, with the same random numbers.
+    """
 
     outputs: tuple[str, ...]
     assigned: tuple[str, ...]
     calls: dict[str, list[LayerCall]]
+    repeats: bool
 
 
 def run_example(
@@ -34,18 +39,30 @@ def run_example(
         OptionError: `output_names` do not fit.
     """
     before = plain_tensors(module)
-    with torch.no_grad(), recorded_calls(module) as calls, warnings.catch_warnings():
+    with recorded_calls(module) as calls:
+        result = named_outputs(_results(module, signature, tensors), output_names)
+    assigned = tuple(changed_tensors(module, before))
+    again = named_outputs(_results(module, signature, tensors), output_names)
+    return ExampleRun(outputs=tuple(result), assigned=assigned, calls=calls, repeats=_alike(result, again))
+
+
+def _results(module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor]) -> Any:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        torch.manual_seed(0)
         warnings.simplefilter("ignore")  # what PyTorch advises does not concern the export
         try:
-            result = signature.call(module, tensors)
+            return signature.call(module, [tensor.clone() for tensor in tensors])
         except RnnxError:
             raise
         except Exception as error:
             raise _refusal(module, error) from error
-    return ExampleRun(
-        outputs=tuple(named_outputs(result, output_names)),
-        assigned=tuple(changed_tensors(module, before)),
-        calls=calls,
+
+
+def _alike(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        value.shape == second[name].shape
+        and torch.allclose(value.double(), second[name].double(), rtol=1e-4, atol=1e-5, equal_nan=True)
+        for name, value in first.items()
     )
 
 

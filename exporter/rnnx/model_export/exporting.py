@@ -27,11 +27,12 @@ from rnnx.model_export.layer_states import LiftedState, lifted_states, recurrent
 from rnnx.model_export.model_checks import check_example, check_model
 from rnnx.model_export.model_writing import name_values, write_model
 from rnnx.model_export.packing import PADDED_NOTE
-from rnnx.model_export.preparation import as_float32, fixed_weights, preserved, unwrapped
+from rnnx.model_export.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.model_export.recurrence_nodes import RecurrenceNode, recurrence_nodes
 from rnnx.model_export.signature import CallSignature, named_as, read_signature
 from rnnx.model_export.splicing import splice_recurrences
-from rnnx.model_export.tracing import Trace, trace_model
+from rnnx.model_export.squeezed_axes import keep_free_axes, squeezed_notes
+from rnnx.model_export.tracing import Trace, kept_state, refuse_half_results, trace_model
 from rnnx.model_export.translation import model_opset_of, onnx_from_program
 from rnnx.model_export.turns import own_turn
 from rnnx.model_export.weights_digest import weights_sha256
@@ -58,7 +59,7 @@ class ModelExportReport:
 class _Subject:
     """The model in float32: its signature, its example's tensors by name, its results' names and its lifted states.
 
-    `assigned` names the attributes that a call sets to other tensors.
+    `assigned` names the attributes that a call sets to other tensors, `repeats` says that a second call gives the same.
     """
 
     module: nn.Module
@@ -66,6 +67,7 @@ class _Subject:
     tensors: Mapping[str, Tensor]
     outputs: tuple[str, ...]
     assigned: tuple[str, ...]
+    repeats: bool
     lifted: tuple[LiftedState, ...]
     notes: tuple[str, ...]
 
@@ -110,10 +112,12 @@ def export_model(
 def _exported(
     module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int
 ) -> ModelExportReport:
-    subject = _subject(unwrapped(module), example_inputs, options)
+    subject = _subject(isolated(unwrapped(module)), example_inputs, options)
     with preserved(subject.module), fixed_weights(subject.module):
         trace, recurrences = _traced(subject, options)
     contract, names = _contract(subject, trace, recurrences, options, opset)
+    squeezed = squeezed_notes(trace.program, names)
+    keep_free_axes(trace.program)
     model = onnx_from_program(trace.program, opset)
     name_values(model, contract.inputs, contract.outputs)
     contract = replace(contract, recurrent=splice_recurrences(model, subject.module))
@@ -138,7 +142,7 @@ def _exported(
         nodes=nodes,
         bytes=size,
         checks=checks,
-        notes=(*subject.notes, *trace.notes, *names.notes, *refused),
+        notes=(*subject.notes, *trace.notes, *names.notes, *squeezed, *refused),
     )
 
 
@@ -163,6 +167,7 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
         tensors=named | states,
         outputs=outputs,
         assigned=run.assigned,
+        repeats=run.repeats,
         lifted=lifted,
         notes=notes,
     )
@@ -184,6 +189,9 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
         )
 
     found = trace(free)
+    if not subject.repeats:
+        raise kept_state(type(subject.module).__name__, (*subject.assigned, "forward")[0])
+    refuse_half_results(found)
     recurrences = list(recurrence_nodes(found.program))
     states = state_inputs(found.program, names, recurrences)
     fixed = axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)

@@ -11,6 +11,15 @@ from rnnx.model_export.recurrence_nodes import RecurrenceNode
 from rnnx.model_export.specializations import Specialization
 from rnnx.model_export.tracing import Trace
 
+_NUMBERS = "write -1 or x.size(...) in place of a number, and slices up to x.size(...)"
+_REMEDIES = (
+    (".tolist()", "hand the tensor itself over, without .tolist()"),
+    ("int(", "write x.size(...) without int() around it"),
+    ("len(", "write x.size(0) in place of len(x)"),
+    ("linspace(", "write torch.arange(n) / (n - 1) in place of torch.linspace"),
+)
+"""What to write in place of a call that makes a size a plain number."""
+
 
 def refuse_frozen_dims(
     trace: Trace, names: Sequence[str], recurrences: Sequence[RecurrenceNode], kinds: dict[str, str]
@@ -33,6 +42,7 @@ def refuse_frozen_dims(
     for own in recurrences:
         for loop in loops:
             _refuse_loop(loop, own, names)
+            _refuse_pieces(loop, own, trace.calls[own.layer], names)
         for role, size in (("batch", own.batch), ("time", own.time)):
             if size is not None and expression_of(size).is_Integer:
                 _refuse_frozen(role, int(expression_of(size)), own, fixed, names)
@@ -56,6 +66,13 @@ def _refuse_loop(loop: Specialization, own: RecurrenceNode, names: Sequence[str]
             raise _frozen(role, loop, own, names)
 
 
+def _refuse_pieces(loop: Specialization, own: RecurrenceNode, calls: int, names: Sequence[str]) -> None:
+    """Refuse a loop that calls a layer on one row or one step after another."""
+    for role, size in (("batch", own.batch), ("time", own.time)):
+        if size is not None and expression_of(size).is_Integer and calls == loop.size > 1:
+            raise _frozen(role, loop, own, names)
+
+
 def _refuse_frozen(
     role: str, size: int, own: RecurrenceNode, fixed: Sequence[Specialization], names: Sequence[str]
 ) -> None:
@@ -66,8 +83,8 @@ def _refuse_frozen(
 
 
 def _frozen(role: str, first: Specialization, own: RecurrenceNode, names: Sequence[str]) -> FrozenDimError:
-    shown = "-1 or x.size(...) in place of a number, and slices up to x.size(...)"
-    remedy = "let nn.LSTM or tensor operations go over it instead of Python" if first.is_loop else f"write {shown}"
+    remedy = "let nn.LSTM or tensor operations go over it instead of Python" if first.is_loop else ""
+    remedy = next((own for code, own in _REMEDIES if code in first.line), remedy) or _NUMBERS
     return FrozenDimError(
         f"{_place(first, names)}, the {role} of layer {own.layer!r}",
         got=f"a model that fixes it at {first.size}, the example's size: {first.line}",

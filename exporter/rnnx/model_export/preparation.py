@@ -58,6 +58,11 @@ def copied(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
 
 
+def isolated(module: nn.Module) -> nn.Module:
+    """The module itself; a copy where a call changes its weights, as an embedding with `max_norm` scales its rows."""
+    return copied(module) if any(getattr(own, "max_norm", None) is not None for own in module.modules()) else module
+
+
 @contextmanager
 def preserved(module: nn.Module) -> Iterator[None]:
     """The attributes of every submodule as they were, when the block ends: a trace leaves tensors without values."""
@@ -88,12 +93,13 @@ def changed_tensors(module: nn.Module, before: dict[str, Any]) -> list[str]:
 
 
 def plain_tensors(module: nn.Module) -> dict[str, Any]:
-    """Tensors that are attributes and neither parameters nor buffers, by name."""
+    """Attributes that are tensors or tuples or lists with some, and neither parameters nor buffers, by name."""
     return {
         f"{name}.{key}".lstrip("."): value
         for name, own in module.named_modules()
         for key, value in vars(own).items()
-        if isinstance(value, torch.Tensor)
+        if isinstance(value, Tensor)
+        or (isinstance(value, tuple | list) and any(isinstance(inner, Tensor) for inner in value))
     }
 
 

@@ -54,7 +54,7 @@ def read_signature(
         if isinstance(leaf, Tensor):
             names.append(name)
             places.append(place)
-            tensors.append(leaf.detach())
+            tensors.append(leaf.detach().clone())  # forward may write into its inputs
         else:
             _refuse_foreign(name, leaf)
     if not names:

@@ -1,9 +1,11 @@
 """The line of the model's own source that something came from."""
 
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +13,7 @@ import rnnx
 import rnnx_runtime
 
 _FOREIGN = tuple(str(Path(package.__path__[0]).resolve()) + "/" for package in (torch, rnnx, rnnx_runtime))
+_FRAME = re.compile(r'File "(.+)", line (\d+), in (.+)\n\s*(.*)')
 _STANDARD = sysconfig.get_paths()["stdlib"] + "/"
 
 
@@ -31,6 +34,15 @@ def last_own_frame(frames: Sequence[traceback.FrameSummary]) -> int:
 def model_line_of(error: BaseException) -> str:
     """The innermost line of the model that an error came through."""
     return model_line(below_trace(traceback.extract_tb(error.__traceback__)))
+
+
+def line_of_node(meta: dict[str, Any]) -> str:
+    """The line of the model that a node of a traced program comes from, by the node's `meta`."""
+    frames = [
+        traceback.FrameSummary(file, int(line), function, line=code)
+        for file, line, function, code in _FRAME.findall(meta.get("stack_trace") or "")
+    ]
+    return model_line(frames)
 
 
 def below_trace(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:

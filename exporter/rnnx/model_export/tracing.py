@@ -16,9 +16,12 @@ from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from rnnx.errors import ExportError
+from rnnx.model_export.dims import output_values
 from rnnx.model_export.layer_states import LiftedState
 from rnnx.model_export.opaque_layers import OpaqueLayers, opaque
 from rnnx.model_export.packing import traced_packing
+from rnnx.model_export.precision_scopes import without_autocast
+from rnnx.model_export.random_numbers import refuse_random_numbers
 from rnnx.model_export.signature import CallSignature, named_outputs
 from rnnx.model_export.sized_tensors import sized_tensors
 from rnnx.model_export.source_lines import model_line_of
@@ -85,6 +88,7 @@ def trace_model(
         opaque(layers),
         traced_packing() as packing,
         sized_tensors(module),
+        without_autocast() as left_out,
         recorded_specializations() as fixed,
     ):
         try:
@@ -94,13 +98,30 @@ def trace_model(
         except Exception as error:
             raise _refusal(module, error) from error
     _refuse_kept_state(module, program, assigned)
+    refuse_random_numbers(program, type(module).__name__)
     return Trace(
         program=program,
         outputs=tuple(names),
         calls=dict(layers.calls),
         specializations=tuple(fixed),
-        notes=tuple(dict.fromkeys(packing.notes)),
+        notes=tuple(dict.fromkeys((*packing.notes, *left_out))),
     )
+
+
+def refuse_half_results(trace: Trace) -> None:
+    """Refuse a result in half precision, which a graph in float32 does not have.
+
+    Raises:
+        ExportError: names the result.
+    """
+    for name, value in zip(trace.outputs, output_values(trace.program), strict=True):
+        if value.dtype in (torch.float16, torch.bfloat16):
+            raise ExportError(
+                f"output {name!r}",
+                got=str(value.dtype).removeprefix("torch."),
+                expected="float32, in which rnnx exports",
+                remedy="leave .half(), .bfloat16() and .to(...) of them out of forward",
+            )
 
 
 @contextlib.contextmanager
@@ -169,7 +190,7 @@ def _refuse_kept_state(module: nn.Module, program: ExportedProgram, assigned: Se
     read = signature.inputs_to_lifted_tensor_constants.values()
     kept = [*filter(None, written), *(name for name in read if name.removeprefix("model.") in assigned)]
     if kept:
-        raise _kept_state(type(module).__name__, kept[0].removeprefix("model."))
+        raise kept_state(type(module).__name__, kept[0].removeprefix("model."))
 
 
 def _written_in_place(program: ExportedProgram) -> Iterator[str]:
@@ -180,7 +201,7 @@ def _written_in_place(program: ExportedProgram) -> Iterator[str]:
                 yield value.name
 
 
-def _kept_state(subject: str, name: str) -> ExportError:
+def kept_state(subject: str, name: str) -> ExportError:
     """The refusal of a model that carries something from one call to the next in itself."""
     return ExportError(
         f"{subject}.{name}",

@@ -1,16 +1,17 @@
 """A traced program as an ONNX graph, by torch.onnx; every recurrent layer is a placeholder node in it still."""
 
 import re
-import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import onnx_ir as ir
 import torch
 import torch.onnx
 from torch.export import ExportedProgram
+from torch.fx import Node
 
 from rnnx.errors import ExportError, OptionError
-from rnnx.model_export.source_lines import model_line
+from rnnx.model_export.source_lines import line_of_node
 from rnnx.model_export.split_sequences import replace_sequences
 from rnnx.model_export.tracing import quiet_torch
 
@@ -18,8 +19,6 @@ OPSETS = range(18, 24)
 """What torch.onnx writes: https://docs.pytorch.org/docs/stable/onnx_export.html."""
 
 DEFAULT_OPSET = 20
-
-_FRAME = re.compile(r'File "(.+)", line (\d+), in (.+)\n\s*(.*)')
 
 
 def model_opset_of(opset: int | None) -> int:
@@ -61,19 +60,28 @@ def _refusal(program: ExportedProgram, error: BaseException) -> ExportError:
     while reason.__cause__ is not None:
         reason = reason.__cause__
     text = str(reason).strip().splitlines()[0][:300]
-    found = re.search(r"op='[^.']*\.(\w+)'", text)
-    nodes = [node for node in program.graph.nodes if found and found[1].strip("_") in str(node.target)]
+    called = [node for node in program.graph.nodes if node.op == "call_function"]
+    nodes = [node for name in _names_in(error) for node in called if _is_named(node, name)]
     return ExportError(
-        f"operator {nodes[0].target}, {_line(nodes[0].meta)}" if nodes else "the traced model",
+        f"operator {nodes[0].target}, {line_of_node(nodes[0].meta)}" if nodes else "the traced model",
         got=text,
         expected="operators that torch.onnx can write",
         remedy="write this line with other operators",
     )
 
 
-def _line(meta: dict[str, Any]) -> str:
-    frames = [
-        traceback.FrameSummary(file, int(line), function, line=code)
-        for file, line, function, code in _FRAME.findall(meta.get("stack_trace") or "")
-    ]
-    return model_line(frames)
+def _is_named(node: Node, name: str) -> bool:
+    """Whether a node has this name or operator, or one that torch.onnx took apart into it, such as `cdist_forward`."""
+    operator = str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
+    return name == node.name or name in str(node.target) or name.startswith(f"{operator}_")
+
+
+def _names_in(error: BaseException) -> Iterator[str]:
+    """The nodes and operators that an error and its causes name, the most exact first."""
+    texts, reason = list[str](), error.__cause__
+    while reason is not None:
+        texts.append(str(reason))
+        reason = reason.__cause__
+    texts.append(str(error))
+    for pattern in (r"node %(\w+)", r"op='[^.']*\.(\w+)'"):
+        yield from (name.strip("_") for text in texts for name in re.findall(pattern, text))

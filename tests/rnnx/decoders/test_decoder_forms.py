@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from tests.rnnx.decoders.small_decoders import HIDDEN, VOCABULARY, part_of
 
-from rnnx.decoders.decoder_graph import LENGTHS, DecoderGraph, graph_of_step
+from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
 from rnnx.decoders.decoder_writing import model_from_graph
 from rnnx.decoders.loop_decoder import loop_graph
+from rnnx.decoders.output_names import LENGTHS
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import unrolled_graph
 from rnnx_runtime.contract import TensorSpec

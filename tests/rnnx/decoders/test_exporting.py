@@ -1,5 +1,6 @@
 """Decoders exported in three forms: against PyTorch, against each other, in TensorRT's importer and builder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import rnnx
-from rnnx.decoders.decoder_graph import LENGTHS
+from rnnx.decoders.decoder_call import read_decoder_call
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.exporting import export_decoder
+from rnnx.decoders.output_names import LENGTHS
 from rnnx.errors import ExportError, OptionError
 from rnnx_runtime import load_model
 from rnnx_runtime.model_session import ModelSession
@@ -215,3 +217,118 @@ def test_a_static_decoder_has_the_examples_batch(tmp_path: Path) -> None:
         call = drawn(own, 2, seed=1)
         outputs, _ = session.run(*inputs_of(session, call))
         assert rows_of(outputs["tokens"]) == greedy(own, call)[0]
+
+
+class Named(nn.Module):
+    """A GRU cell whose parameters have the names that outputs usually have; the last is added to the logits."""
+
+    def __init__(self, rows: int = VOCABULARY) -> None:
+        super().__init__()
+        self.embedding, self.cell = nn.Embedding(rows, 4), nn.GRUCell(4, HIDDEN)
+        self.head = nn.Linear(HIDDEN, VOCABULARY)
+
+    def forward(self, tokens: torch.Tensor, state: torch.Tensor, logits: torch.Tensor) -> Any:
+        state = self.cell(self.embedding(tokens), state)
+        return self.head(state) + logits, state
+
+
+NAMED = (torch.arange(3), torch.zeros(3, HIDDEN), torch.zeros(3, VOCABULARY))
+
+
+@pytest.mark.parametrize("form", ["step", "unrolled", "loop"])
+def test_outputs_make_way_for_inputs_of_their_names(form: Any, tmp_path: Path) -> None:
+    options = DecoderOptions(form=form, steps=None if form == "step" else 3, end_token=END)
+    contract = export_decoder(Named().eval(), NAMED, tmp_path / "d.onnx", options).contract
+    assert [spec.name for spec in contract.inputs] == ["tokens", "state", "logits"]
+    names = {"step": ["logits_out"], "unrolled": ["tokens_out", "logits_out"], "loop": ["tokens_out"]}[form]
+    assert [spec.name for spec in contract.outputs][: len(names)] == names
+
+
+def test_an_input_of_the_name_that_counts_tokens_is_refused(tmp_path: Path) -> None:
+    class Counted(Named):
+        def forward(self, token: torch.Tensor, state: torch.Tensor, output_lengths: torch.Tensor) -> Any:
+            return super().forward(token, state, output_lengths)
+
+    options = DecoderOptions(form="loop", steps=3, end_token=END)
+    with pytest.raises(OptionError, match="input 'output_lengths' of the decoder: got the name of one of its outputs"):
+        export_decoder(Counted().eval(), NAMED, tmp_path / "d.onnx", options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"start_token": VOCABULARY + 2, "end_token": 1}, "start_token: got 9, expected an index within the decoder's"),
+        ({"end_token": 1, "pad_token": VOCABULARY + 2}, "pad_token: got 9, expected an index within the decoder's"),
+        ({"end_token": VOCABULARY}, "end_token: got 7, expected an index within 7 logits"),
+    ],
+    ids=["start", "pad", "end"],
+)
+def test_tokens_beyond_the_vocabulary_are_refused(fields: dict[str, int], message: str, tmp_path: Path) -> None:
+    options = replace(DecoderOptions(form="loop", steps=3), **fields)  # type: ignore[arg-type] # tokens alone
+    with pytest.raises(OptionError, match=message):
+        export_decoder(Named(VOCABULARY + 2).eval(), NAMED, tmp_path / "d.onnx", options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_start_token_may_lie_beyond_the_logits(tmp_path: Path) -> None:
+    options = DecoderOptions(form="loop", steps=3, start_token=VOCABULARY + 1, end_token=1, pad_token=VOCABULARY)
+    assert export_decoder(Named(VOCABULARY + 2).eval(), NAMED, tmp_path / "d.onnx", options).contract.decoder
+
+
+@pytest.mark.parametrize("form", ["unrolled", "loop"])
+def test_a_state_of_truth_values_stands_still_after_the_end(form: Any, tmp_path: Path) -> None:
+    class Latched(nn.Module):
+        """Says the token that it was given, less one; remembers whether that was ever 0."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRUCell(1, 2)
+
+        def forward(self, token: torch.Tensor, state: tuple[torch.Tensor, torch.Tensor]) -> Any:
+            hidden = self.cell(token[:, None].float(), state[0])
+            scores = -((torch.arange(VOCABULARY) - (token[:, None] - 1)) ** 2).float() + 0 * hidden[:, :1]
+            return scores, (hidden, state[1] | (token == 0))
+
+    example = (torch.arange(3), (torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool)))
+    options = DecoderOptions(form=form, steps=6, end_token=2, pad_token=0)
+    export_decoder(Latched().eval(), example, tmp_path / "d.onnx", options)
+    with load_model(tmp_path / "d.onnx", "ort-cpu") as session:
+        outputs, state = session.run({"token": np.array([5, 1])}, {"state_1": np.zeros(2, bool)})
+    assert outputs["tokens"].tolist() == [[4, 3, 2, 0, 0, 0], [0] * 6]
+    assert state["state_1"].tolist() == [False, True]
+
+
+def test_a_decoder_that_writes_into_its_state_leaves_the_example() -> None:
+    class Writing(Named):
+        def forward(self, tokens: torch.Tensor, state: torch.Tensor, logits: torch.Tensor) -> Any:
+            scores, following = super().forward(tokens, state, logits)
+            return scores, state.copy_(following)
+
+    example = tuple(tensor.clone() for tensor in NAMED)
+    read_decoder_call(Writing().eval(), example)
+    assert all(torch.equal(own, before) for own, before in zip(example, NAMED, strict=True))
+
+
+def test_a_loop_that_starts_by_itself_finds_the_batch_of_a_layers_states(tmp_path: Path) -> None:
+    own = decoder_of("lstm-layer")
+    options = DecoderOptions(form="loop", steps=STEPS, start_token=1, end_token=END)
+    export_decoder(own, example_of(own, 3), tmp_path / "loop.onnx", options)
+    with load_model(tmp_path / "loop.onnx", "ort-cpu") as session:
+        states = {spec.name: np.zeros((2, 5, HIDDEN), np.float32) for spec in session.spec.inputs}
+        assert session.run({}, states)[0]["tokens"].shape == (5, STEPS)
+
+
+@pytest.mark.parametrize("form", ["unrolled", "loop"])
+def test_a_state_or_logits_may_depend_on_the_context_alone(form: Any, tmp_path: Path) -> None:
+    class Fixed(Named):
+        def forward(self, token: torch.Tensor, state: torch.Tensor, logits: torch.Tensor) -> Any:
+            super().forward(token, state, logits)
+            return 2 * logits, torch.tanh(self.head.weight[0] + logits[:, :1])
+
+    options = DecoderOptions(form=form, steps=3)
+    export_decoder(Fixed().eval(), NAMED, tmp_path / "d.onnx", options)
+    scores = np.random.default_rng(1).standard_normal((4, VOCABULARY)).astype(np.float32)
+    with load_model(tmp_path / "d.onnx", "ort-cpu") as session:
+        outputs, _ = session.run({"token": np.zeros(4, np.int64), "logits": scores})
+    assert outputs["tokens"].tolist() == [[own] * 3 for own in scores.argmax(1).tolist()]

@@ -7,13 +7,25 @@ from typing import Any
 
 import pytest
 import torch
-from tests.rnnx.decoders.small_pairs import END, HIDDEN, START, STEPS, VOCABULARY, example, options, pair_of
+from tests.rnnx.decoders.small_pairs import (
+    END,
+    HIDDEN,
+    START,
+    STEPS,
+    VOCABULARY,
+    decoded,
+    drawn,
+    example,
+    options,
+    pair_of,
+)
 from torch import nn
 
 import rnnx
 from rnnx.decoders.pair_export import Seq2SeqExportReport, export_seq2seq
 from rnnx.errors import ExportError, OptionError
 from rnnx_runtime import load_model
+from rnnx_runtime.seq2seq import load_seq2seq
 from rnnx_runtime.seq2seq_manifest import read_manifest
 
 
@@ -141,3 +153,24 @@ def test_an_encoder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="example inputs of Encoder"):
         export_seq2seq(*pair_of("gru"), (letters, torch.tensor([5, 0, 4])), tmp_path / "p.seq2seq.json", options())
     assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_may_call_its_input_as_the_whole_calls_its_tokens(tmp_path: Path) -> None:
+    class Worded(nn.Module):
+        def __init__(self, encoder: nn.Module) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> Any:
+            return self.encoder(tokens, lengths)
+
+    encoder, decoder = pair_of("gru")
+    report = export_seq2seq(
+        Worded(encoder).eval(), decoder, example(), tmp_path / "p.seq2seq.json", options(loop=True, whole=True)
+    )
+    whole = report.decoders["whole"].contract
+    assert [spec.name for spec in whole.inputs] == ["tokens", "lengths"]
+    assert [spec.name for spec in whole.outputs] == ["tokens_out", "output_lengths"]
+    with load_seq2seq(report.path) as one, load_seq2seq(report.path, way="step") as other:
+        inputs = dict(zip(("tokens", "lengths"), (value.numpy() for value in drawn(6, 1)), strict=True))
+        assert one.generate(inputs) == other.generate(inputs) == decoded((encoder, decoder), *drawn(6, 1))

@@ -112,3 +112,36 @@ def test_one_step_of_a_decoder_is_no_frozen_time(tmp_path: Path) -> None:
 
 
 _NAMED = ModelOptions(input_names=("x",))
+
+
+@pytest.mark.parametrize(
+    ("forward", "remedy"),
+    [
+        (
+            lambda self, x: self.lstm(x, (torch.zeros(1, int(x.size(0)), 8),) * 2)[0],
+            "write x.size(...) without int() around it",
+        ),
+        (lambda self, x: self.lstm(x)[0] * torch.linspace(0, 1, x.size(1))[:, None], "torch.arange(n) / (n - 1)"),
+        (
+            lambda self, x: torch.cat([self.lstm(row[None])[0] for row in x]),
+            "let nn.LSTM or tensor operations go over it",
+        ),
+        (
+            lambda self, x: torch.cat([self.lstm(x[:, step : step + 1])[0] for step in range(x.size(1))], 1),
+            "let nn.LSTM or tensor operations go over it",
+        ),
+    ],
+    ids=["int", "linspace", "rows", "steps"],
+)
+def test_the_remedy_is_for_the_line_that_fixes_the_size(forward: Any, remedy: str, tmp_path: Path) -> None:
+    options = ModelOptions(input_names=("x",))
+    with pytest.raises(FrozenDimError) as told:
+        export_model(Forward(forward).eval(), (sequence(3, 7),), tmp_path / "m.onnx", options)
+    assert remedy in str(told.value)
+
+
+def test_a_loop_over_channels_is_no_frozen_dim(tmp_path: Path) -> None:
+    module = Forward(lambda self, x: torch.stack([self.lstm(x[:, place])[0] for place in range(x.size(1))], 1)).eval()
+    options = ModelOptions(input_names=("x",))
+    report = export_model(module, (torch.randn(2, 3, 7, 5),), tmp_path / "m.onnx", options)
+    assert report.contract.inputs[0].dims == ("B", 3, "T", 5)

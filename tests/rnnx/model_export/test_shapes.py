@@ -21,9 +21,6 @@ from rnnx_runtime.sidecar import Range
 SIZES = ((1, 1), (3, 7), (5, 12))
 """Batches and times to compare at; every model was exported at (2, 9)."""
 
-COMPUTED_LENGTHS = {"ctc": ("lengths",)}
-"""Inputs that hold lengths and reach a layer through arithmetic alone, where the exporter cannot see it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
@@ -52,7 +49,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
 def _options(name: str) -> ModelOptions:
     shape = SHAPES[name]
     dims = dict(zip(_names(shape.inputs(2, 9)), shape.dims, strict=True))
-    return ModelOptions(dims=dims, stateful=shape.stateful, lengths=COMPUTED_LENGTHS.get(name, ()))
+    return ModelOptions(dims=dims, stateful=shape.stateful)
 
 
 def _names(inputs: dict[str, Any]) -> list[str]:
