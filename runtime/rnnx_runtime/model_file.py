@@ -258,8 +258,12 @@ def _digest_of(file: BufferedReader, size: int) -> str | None:
 
 
 def _unknown_suffix(path: Path) -> FileDamagedError:
+    pair = path.name.endswith(".seq2seq.json")
     return FileDamagedError(
-        str(path), got=f"suffix {path.suffix!r}", expected=".onnx or .plan", remedy="name the model's file"
+        str(path),
+        got="the manifest of a pair" if pair else f"suffix {path.suffix!r}",
+        expected=".onnx or .plan",
+        remedy="open it with rnnx_runtime.load_seq2seq" if pair else "name the model's file",
     )
 
 

@@ -79,7 +79,12 @@ def read_manifest(path: Path) -> Seq2SeqManifest:
     try:
         values = value_from_json(data)
     except ValueError as error:
-        raise _malformed(path, str(error), "JSON") from None
+        raise ContractError(
+            str(path),
+            got=f"no JSON: {error}",
+            expected="a pair's manifest, <name>.seq2seq.json",
+            remedy="name the manifest beside the pair's files; load_model opens a single model",
+        ) from None
     if not isinstance(values, dict) or values.pop("kind", None) != _KIND:
         raise _malformed(path, "another kind of file", f"kind {_KIND!r}")
     if not is_schema(values.pop("schema", None), SCHEMA):

@@ -160,6 +160,7 @@ def test_two_contracts_are_refused(tmp_path: Path, exported: bytes) -> None:
         pytest.param("gone.plan", lambda path: None, "No such file", "check the path", id="missing-plan"),
         pytest.param("folder.onnx", Path.mkdir, "Is a directory", "check the path", id="folder"),
         pytest.param("model.pt", Path.touch, "suffix '.pt'", "name the model's file", id="suffix"),
+        pytest.param("a.seq2seq.json", Path.touch, "the manifest", "open it with .*load_seq2seq", id="manifest"),
         pytest.param("model", Path.touch, "suffix ''", "name the model's file", id="no-suffix"),
     ],
 )

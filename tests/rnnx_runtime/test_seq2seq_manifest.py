@@ -98,6 +98,12 @@ def test_what_is_no_manifest_is_refused(path: Path, content: bytes) -> None:
         read_manifest(path)
 
 
+def test_a_sealed_file_that_is_no_json_points_to_the_manifest(path: Path) -> None:
+    path.write_bytes(sealed(b"\x08\xc4" + path.read_bytes()))
+    with pytest.raises(ContractError, match=r"no JSON: .*<name>\.seq2seq\.json; name the manifest beside"):
+        read_manifest(path)
+
+
 def test_a_piece_is_the_file_that_the_manifest_names(path: Path) -> None:
     file = path.with_name("a.encoder.onnx")
     file.write_bytes(b"model")

@@ -188,7 +188,7 @@ def _named_symbol(name: str, own: str, size: Size) -> Any:
             "dims",
             got=f"{own!r} for an axis of {name}",
             expected=f"None there: the model fixes it at {size}",
-            remedy="name only axes that may vary",
+            remedy=f"fix the axis ({size} in place of {own} in --input, None in dims), or let the model take any size",
         )
     return expression_of(size)
 

@@ -56,6 +56,15 @@ def test_a_first_axis_of_another_size_or_name_is_none(by_hand: bool, tmp_path: P
     assert report.notes == ()
 
 
+def test_a_name_for_an_axis_that_the_model_fixes_is_refused_with_its_size(tmp_path: Path) -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        output: Tensor = self.lstm(x)[0]
+        return output
+
+    with pytest.raises(OptionError, match=r"fixes it at 5; fix the axis \(5 in place of I in --input"):
+        _report(tmp_path, forward, (sequence(3, 4),), "x", dims={"x": ("B", "T", "I")})
+
+
 def test_the_model_says_how_far_a_dim_may_go(tmp_path: Path) -> None:
     def forward(self: Any, x: Tensor) -> Tensor:
         output: Tensor = self.lstm(x if x.size(1) <= 50 else x * 2)[0]
