@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -40,9 +41,14 @@ def test_rows_that_were_replaced_stand_in_the_padded_tensor() -> None:
 def test_batch_sizes_have_no_values_in_a_trace(use: str) -> None:
     with traced_packing():
         sizes = pack_padded_sequence(sequence(2, 3), torch.tensor([3, 1]), batch_first=True).batch_sizes
-    calls = {"values": lambda: sizes[0], "len": lambda: len(sizes), "loop": lambda: list(sizes)}
+    calls: dict[str, Callable[[], object]] = {
+        "values": lambda: sizes[0],
+        "len": lambda: len(sizes),
+        "loop": lambda: list(sizes),
+        "attribute": lambda: sizes.sum,
+    }
     with pytest.raises(ExportError, match=r"use the lengths tensor"):
-        calls.get(use, lambda: sizes.sum())()  # type: ignore[no-untyped-call]
+        calls[use]()
 
 
 def test_other_threads_and_later_calls_have_pytorchs_own() -> None:
