@@ -54,9 +54,7 @@ def stepped(nodes: NodeList, step: StepGraph, token: str, states: tuple[str, ...
     inputs = dict(zip((spec.name for spec in step.state_inputs), states, strict=True))
     copies, names = copied(step.each, nodes.prefix, {step.token.name: token, **inputs})
     nodes.nodes.extend(copies)
-    return tuple(names.get(spec.name, spec.name) for spec in step.state_outputs), names.get(
-        step.logits.name, step.logits.name
-    )
+    return tuple(names[spec.name] for spec in step.state_outputs), names[step.logits.name]
 
 
 def _everywhere(nodes: NodeList, step: StepGraph, token: int) -> str:

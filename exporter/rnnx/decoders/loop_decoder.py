@@ -63,8 +63,6 @@ def _body(step: StepGraph, part: DecoderPart, carried: list[TensorSpec], constan
     written = nodes.add("Where", here, nodes.add("Unsqueeze", rows.token, nodes.ints(1)), names[-1])
     results = [rows.token, *rows.states, *filter(None, (rows.ended, rows.lengths)), written]
     condition = _goes_on(nodes, rows, goes_on)
-    made = {name for node in nodes.nodes for name in node.output}
-    results = [name if name in made else nodes.add("Identity", name) for name in results]
     inputs = [value_info(trip, "int64", ()), value_info(goes_on, "bool", ())]
     inputs += [value_info(name, spec.dtype, spec.dims) for name, spec in zip(names, carried, strict=True)]
     outputs = [value_info(condition, "bool", ())]
