@@ -358,3 +358,18 @@ def test_a_quantized_tensor_is_loaded_as_floats(tmp_path: Path) -> None:
     value = torch.quantize_per_tensor(torch.eye(2), 0.5, 0, torch.qint8)
     module, _ = loaded({"weight": value}, tmp_path, nn.Linear(2, 2, bias=False))
     assert torch.equal(state(module)["weight"], torch.eye(2))
+
+
+def test_of_two_misfits_without_a_fitting_shape_the_one_with_more_names_is_described(tmp_path: Path) -> None:
+    many = {key: torch.ones(1, 1, 1, 1) for key in state(tagger(SEED)) if key != "norm.num_batches_tracked"}
+    with pytest.raises(CheckpointError) as raised:
+        loaded({"a": {"norm.weight": torch.ones(1)}, "longer": many}, tmp_path)
+    assert f"got {len(many)} of another shape or kind (embedding.weight" in str(raised.value).replace("longer.", "")
+
+
+def test_a_buffer_under_two_names_is_loaded_by_either(tmp_path: Path) -> None:
+    module, shared = nn.Linear(1, 1), torch.zeros(2)
+    module.register_buffer("first", shared, persistent=False)
+    module.register_buffer("second", shared, persistent=False)
+    loaded({**state(nn.Linear(1, 1)), "second": torch.ones(2)}, tmp_path, module)
+    assert shared.tolist() == [1, 1]

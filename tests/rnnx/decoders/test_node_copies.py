@@ -1,6 +1,6 @@
 """Copies of nodes: what they make and read under new names, inside the graphs that nodes hold too."""
 
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from rnnx.decoders.node_copies import copied, values_read
 
@@ -49,3 +49,25 @@ def test_the_original_nodes_stay_as_they_were() -> None:
 def test_a_node_reads_what_the_graphs_inside_it_take_from_around_it() -> None:
     _, branch = nested()
     assert values_read(branch) == {"flag", "a", "outer"}  # type: ignore[arg-type]
+
+
+def outer_result() -> NodeProto:
+    """An If whose branches give values from around it as they are; one of them says what type that value has."""
+    value = helper.make_tensor_value_info("outer", TensorProto.FLOAT, None)
+    then, other = (
+        helper.make_graph([], "then", [], [value], value_info=[value]),
+        helper.make_graph([], "e", [], [value]),
+    )
+    node: NodeProto = helper.make_node("If", ["flag"], ["out"], then_branch=then, else_branch=other)
+    return node
+
+
+def test_a_node_reads_what_a_graph_inside_it_only_hands_on() -> None:
+    assert values_read(outer_result()) == {"flag", "outer"}
+
+
+def test_what_was_said_of_values_under_their_old_names_is_dropped() -> None:
+    (copy,), _ = copied([outer_result()], "step_0/", {"outer": "memory"})
+    (then,) = [own.g for own in copy.attribute if own.name == "then_branch"]
+    assert [value.name for value in then.output] == ["memory"]
+    assert not then.value_info

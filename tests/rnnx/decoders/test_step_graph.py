@@ -8,6 +8,7 @@ from tests.rnnx.decoders.small_decoders import HIDDEN, hand_written_step
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.errors import ExportError
 from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.model_contract import StatePair
 
 
 def test_nodes_of_the_context_alone_run_once(step: StepGraph) -> None:
@@ -36,3 +37,12 @@ def test_a_state_that_changes_its_shape_is_refused(monkeypatch: pytest.MonkeyPat
     first = TensorSpec(name="h", dtype="float32", dims=("B", 4))
     with pytest.raises(ExportError, match=r"state 'h' of the decoder: got float32 \(B, 5\) from a step"):
         step_graph._check_pair(first, replace(first, dims=("B", 5)))
+
+
+def test_states_go_out_in_the_order_in_which_they_come_in(step: StepGraph) -> None:
+    first, second = (TensorSpec(name=name, dtype="float32", dims=("B", HIDDEN)) for name in ("h", "c"))
+    ends = tuple(replace(spec, name=f"next_{spec.name}") for spec in (second, first))
+    pairs = tuple(StatePair(input=name, output=f"next_{name}") for name in ("h", "c"))
+    turned = replace(step, states=pairs, inputs=(step.token, second, first), outputs=(step.logits, *ends))
+    assert [spec.name for spec in turned.state_inputs] == ["h", "c"]
+    assert [spec.name for spec in turned.state_outputs] == ["next_h", "next_c"]
