@@ -73,7 +73,8 @@ def _refusal(program: ExportedProgram, error: BaseException) -> ExportError:
 def _is_named(node: Node, name: str) -> bool:
     """Whether a node has this name or operator, or one that torch.onnx took apart into it, such as `cdist_forward`."""
     operator = str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
-    return name == node.name or name in str(node.target) or name.startswith(f"{operator}_")
+    taken_apart = name.startswith(f"{operator}_") or (name, operator) == ("split", "chunk")
+    return name == node.name or name in str(node.target) or taken_apart
 
 
 def _names_in(error: BaseException) -> Iterator[str]:
@@ -83,5 +84,5 @@ def _names_in(error: BaseException) -> Iterator[str]:
         texts.append(str(reason))
         reason = reason.__cause__
     texts.append(str(error))
-    for pattern in (r"node %(\w+)", r"op='[^.']*\.(\w+)'"):
+    for pattern in (r"node %(\w+)", r"op='[^.']*\.(\w+)'", r"for node 'node_(\w+)'"):
         yield from (name.strip("_") for text in texts for name in re.findall(pattern, text))

@@ -195,3 +195,13 @@ def test_lengths_of_another_integer_type_are_taken_as_int64(tmp_path: Path) -> N
         Tagger().eval(), (tagger_inputs(3, 4)[0].int(), lengths_of(3, 4).int()), tmp_path / "int.onnx"
     )
     assert {spec.dtype for spec in report.contract.inputs} == {"int64"}
+
+
+def test_an_operator_that_torch_onnx_cannot_write_is_named_with_its_line(tmp_path: Path) -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        last = self.lstm(x)[0][:, -1]
+        halves: Tensor = torch.cat([last, last]).chunk(2)[0]
+        return halves
+
+    with pytest.raises(ExportError, match=r"operator aten\.chunk.*\.chunk\(2\)"):
+        export_model(Forward(forward).eval(), (sequence(3, 4),), tmp_path / "m.onnx", ModelOptions(input_names=("x",)))
