@@ -1,7 +1,9 @@
-"""One exporter on one model in this process, for `side_by_side.py`: `exporter_trial.py EXPORTER SHAPE FOLDER`.
+"""One exporter on one model in this process, for `side_by_side.py`: `exporter_trial.py EXPORTER SHAPE FOLDER WAY`.
 
-Prints one JSON object: what came of it, the seconds of the first export and the median of two more. The yardstick is
-PyTorch in float64 at `SIZES`, none of which is the example's; the limit of an error is that of the tests.
+WAY counts the ways to ask an exporter from 0. Prints one JSON object: what came of it, the seconds of the process's
+first export and the median of two more; null where there is no such way. What any exporter imports is imported before.
+The yardstick is PyTorch in float64 at `SIZES`, none of which is the example's; the limit of an error is that of the
+tests.
 """
 
 import json
@@ -12,6 +14,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +41,25 @@ from model_shapes import SHAPES, ModelShape  # noqa: E402
 WIDTH = 64
 EXAMPLE, SIZES = (2, 9), ((1, 1), (3, 7), (4, 50))
 TIMED = SIZES[-1]
-VERDICTS = ("right", "wrong", "refused")
 
 Export = Callable[[Path], object]
 
 
 def main() -> None:
-    """Try every way of asking this exporter, and print what the best of them gave."""
-    exporter, name, folder = sys.argv[1:]
+    """Try one way of asking an exporter, and print what it gave."""
+    exporter, name, folder, number = sys.argv[1:]
     warnings.simplefilter("ignore")
+    for package in ("onnxscript", "onnx_ir", "rnnx.model_export.exporting"):
+        import_module(package)
     torch.set_num_threads(1)
     shape = SHAPES[name]
     module = shape.make(WIDTH)
-    trials = []
-    for way, export in WAYS[exporter](shape, module):
-        trials.append({"way": way, **_tried(shape, export, Path(folder) / f"{exporter}-{way}.onnx")})
-        if trials[-1]["verdict"] == "right":
-            break
-    print(json.dumps(min(trials, key=lambda trial: VERDICTS.index(trial["verdict"]))))
+    found = next(islice(WAYS[exporter](shape, module), int(number), None), None)
+    if found is None:
+        print("null")
+        return
+    way, export = found
+    print(json.dumps({"way": way, **_tried(shape, export, Path(folder) / f"{exporter}-{way}.onnx")}))
 
 
 def feeds_of(path: Path, shape: ModelShape, batch: int, length: int) -> dict[str, Array]:

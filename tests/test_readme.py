@@ -216,3 +216,23 @@ def test_the_figures_of_doctor_verify_and_bench_are_what_was_measured() -> None:
 
 def test_the_score_of_the_mutation_proof_is_the_catalogues() -> None:
     assert f"{len(MUTANTS)} of {len(MUTANTS)}, " in README
+
+
+def test_the_table_beside_torch_onnx_is_what_was_measured() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks/side_by_side.py"), "--markdown"]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert table.count("\n") == 15
+    assert table in README
+
+
+def test_the_counts_of_configurations_are_what_was_measured() -> None:
+    results = ROOT / "benchmarks/results"
+    drawn = json.loads((results / "model_configurations.json").read_text())
+    assert drawn["failed"] == 0
+    text = " ".join(README.split())
+    assert f"{drawn['cases']} random layers in a model, {drawn['calls_compared']} calls at sizes of their own" in text
+    assert f"(`{drawn['command']}`)" in text
+    table = json.loads((results / "module_db.json").read_text())["table"]
+    evaluated = [row for row in table if row["mode"] == "eval"]
+    assert all(row["configurations"] == row["layer"] == row["as_called"] for row in evaluated)
+    assert f"All {sum(row['configurations'] for row in evaluated)} configurations of PyTorch's own tests" in text

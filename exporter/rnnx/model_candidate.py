@@ -18,9 +18,13 @@ class ModelCandidate:
         self.device = self._session.device
 
     def outputs(self, case: Case) -> dict[str, Array]:
-        """The contract's outputs of one case; states of zeros are left out, as a caller would."""
-        inputs, state = _parted(self._session.spec, case.feeds)
-        outputs, following = self._session.run(inputs, state if any(own.any() for own in state.values()) else None)
+        """The contract's outputs of one case; states of zeros are left out where the inputs say how large they are."""
+        spec = self._session.spec
+        inputs, state = _parted(spec, case.feeds)
+        told = {dim for own in spec.inputs if own.name in inputs for dim in own.dims}
+        sized = all(isinstance(dim, int) or dim in told for own in spec.inputs for dim in own.dims)
+        left_out = sized and not any(own.any() for own in state.values())
+        outputs, following = self._session.run(inputs, None if left_out else state)
         return outputs | {pair.output: following[pair.input] for pair in self._session.spec.states}
 
     def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:

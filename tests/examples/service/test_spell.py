@@ -26,7 +26,7 @@ def pronounced_by_torch() -> list[str]:
 
 
 def test_words_are_pronounced_as_pytorch_pronounces_them(trained: Path) -> None:
-    path = os.pathsep.join([str(ROOT / "examples"), str(ROOT / "models")])
+    path = os.pathsep.join([str(ROOT / "models"), str(ROOT / "examples")])  # examples/g2p.py is a script
     with ServerProcess(trained) as server:
         done = subprocess.run(
             [sys.executable, "-m", "service.spell", "--address", server.address, *WORDS],

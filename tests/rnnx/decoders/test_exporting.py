@@ -13,11 +13,13 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import rnnx
+from rnnx.cases import Case
 from rnnx.decoders.decoder_call import read_decoder_call
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.exporting import export_decoder
 from rnnx.decoders.output_names import LENGTHS
 from rnnx.errors import ExportError, OptionError
+from rnnx.model_candidate import ModelCandidate
 from rnnx_runtime import load_model
 from rnnx_runtime.model_session import ModelSession
 
@@ -332,3 +334,15 @@ def test_a_state_or_logits_may_depend_on_the_context_alone(form: Any, tmp_path: 
     with load_model(tmp_path / "d.onnx", "ort-cpu") as session:
         outputs, _ = session.run({"token": np.zeros(4, np.int64), "logits": scores})
     assert outputs["tokens"].tolist() == [[own] * 3 for own in scores.argmax(1).tolist()]
+
+
+def test_a_loop_that_takes_its_states_alone_verifies_from_zeros(tmp_path: Path) -> None:
+    own = decoder_of("lstm-layer")
+    options = DecoderOptions(form="loop", steps=STEPS, start_token=1, end_token=END)
+    contract = export_decoder(own, example_of(own, 3), tmp_path / "loop.onnx", options).contract
+    candidate = ModelCandidate("ort-cpu", tmp_path / "loop.onnx", 1)
+    states = {spec.name: np.zeros((2, 5, HIDDEN), np.float32) for spec in contract.inputs}
+    try:
+        assert candidate.outputs(Case(name="zeros", feeds=states))["tokens"].shape == (5, STEPS)
+    finally:
+        candidate.close()
