@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 import onnx_ir as ir
 from onnx import ModelProto, helper
@@ -57,7 +56,7 @@ def write_decoder(
         written = stage / path.name
         (stage / golden_path(path).name).write_bytes(golden)
         nodes = write_model(written, ir.from_proto(model_from_graph(graph, int(contract.versions["opset"]))), contract)
-        checks = (*check_model(written), check_example(written, cast(Any, truth), named, cut=False))
+        checks = (*check_model(written), check_example(written, truth, named, cut=False))
         size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(path).name)
     return DecoderFile(path=path, golden=golden_path(path), contract=contract, nodes=nodes, bytes=size, checks=checks)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnx.errors import ExportError
 from rnnx.examination import examine
 from rnnx.export_checks import check_onnx
-from rnnx.model_export.eager import EagerModel
+from rnnx.model_golden import EagerModel
 from rnnx_runtime import load_model
 from rnnx_runtime.errors import BackendError, BackendUnavailable
 
