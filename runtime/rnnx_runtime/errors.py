@@ -20,12 +20,21 @@ RnnxError
 
 from collections.abc import Callable
 
+from rnnx_runtime.printable import shown
+
+_MOST_SHOWN = 2_000
+"""Characters of each part of a message; the parts themselves are kept whole."""
+
 
 class RnnxError(Exception):
-    """A message in four parts: the subject, what was got, what was expected, and what to do about it."""
+    """A message in four parts: the subject, what was got, what was expected, and what to do about it.
+
+    The message is one line that a terminal can have, whatever names from files are in it; the parts are as given.
+    """
 
     def __init__(self, subject: str, *, got: str, expected: str, remedy: str) -> None:
-        super().__init__(f"{subject}: got {got}, expected {expected}; {remedy}")
+        parts = (shown(part, _MOST_SHOWN) for part in (subject, got, expected, remedy))
+        super().__init__("{}: got {}, expected {}; {}".format(*parts))
         self.subject = subject
         self.got = got
         self.expected = expected

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Sequence
 
-import click
 from rich.text import Text
 
-from rnnx.cli.render import print_table
+from rnnx.cli.render import print_line, print_table
 from rnnx.timing.comparison import BenchComparison, Move
 from rnnx.timing.figures import BenchReport, Estimate, JitterRow, LatencyReport, StartUpRow, ThroughputPoint
 
@@ -22,10 +21,10 @@ def print_bench(report: BenchReport) -> None:
     for sweep in dict.fromkeys(point.sweep for point in report.throughput):
         _print_throughput(sweep, [point for point in report.throughput if point.sweep == sweep])
     for note in (*report.latency.notes, *report.notes):
-        click.echo(f"note {note}")
+        print_line(f"note {note}")
     machine, versions = report.fingerprint.machine, report.fingerprint.versions
-    click.echo("machine: " + "; ".join(f"{name} {value}" for name, value in machine.items()))
-    click.echo("versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
+    print_line("machine: " + "; ".join(f"{name} {value}" for name, value in machine.items()))
+    print_line("versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
 
 
 def print_comparison(comparison: BenchComparison, path: str) -> None:
@@ -33,14 +32,14 @@ def print_comparison(comparison: BenchComparison, path: str) -> None:
     columns = ("backend", "figure", ">before", ">now", ">change", ">needed", "")
     print_table(f"against {path}", columns, map(_move, comparison.moves))
     for note in comparison.notes:
-        click.echo(f"note {note}")
-    click.echo(f"rule: {comparison.rule}")
+        print_line(f"note {note}")
+    print_line(f"rule: {comparison.rule}")
     moved = ", ".join(f"{move.backend} {move.verdict}: {move.subject}" for move in comparison.moved)
     judged = len(comparison.moves)
     if not judged:
-        click.echo("nothing could be judged")
+        print_line("nothing could be judged")
     else:
-        click.echo(f"changed: {moved}" if moved else f"no change in {judged} figure{'s' if judged > 1 else ''}")
+        print_line(f"changed: {moved}" if moved else f"no change in {judged} figure{'s' if judged > 1 else ''}")
 
 
 def _print_latency(model: str, latency: LatencyReport) -> None:
@@ -60,7 +59,7 @@ def _print_latency(model: str, latency: LatencyReport) -> None:
         stable = "" if row.stable else ", NOT stable by then"
         conditions = "".join(f"; {name} {value}" for name, value in row.conditions.items())
         calls = f"{row.calls:,} calls in {row.rounds} rounds after {row.warm_up_calls:,} to warm up"
-        click.echo(f"{row.backend} on {row.device}: {calls}{stable}{conditions}")
+        print_line(f"{row.backend} on {row.device}: {calls}{stable}{conditions}")
 
 
 def _print_start_up(rows: Sequence[StartUpRow]) -> None:
@@ -70,11 +69,11 @@ def _print_start_up(rows: Sequence[StartUpRow]) -> None:
         for row in rows
         if not row.problem
     )
-    click.echo()
+    print_line()
     print_table("start-up of a fresh process", columns, figures)
     for row in rows:
         if row.problem:
-            click.echo(f"not timed {row.backend}: {row.problem.removeprefix(f'backend {row.backend}: ')}")
+            print_line(f"not timed {row.backend}: {row.problem.removeprefix(f'backend {row.backend}: ')}")
 
 
 def _print_jitter(rows: Sequence[JitterRow]) -> None:
@@ -88,7 +87,7 @@ def _print_jitter(rows: Sequence[JitterRow]) -> None:
         )
         for row in rows
     )  # fmt: skip
-    click.echo()
+    print_line()
     print_table(f"streaming {rows[0].steps:,} steps against frames of {rows[0].frame_ms:g} ms", columns, figures)
 
 
@@ -98,9 +97,9 @@ def _print_throughput(sweep: str, points: Sequence[ThroughputPoint]) -> None:
     cells = {(point.batch if sweep == "B" else point.time, point.backend): point for point in points}
     sizes = sorted({size for size, _ in cells})
     rows = ((size, *(_rate(cells.get((size, backend))) for backend in backends)) for size in sizes)
-    click.echo()
+    print_line()
     print_table(f"steps/s against {sweep}, {other}", (f">{sweep}", *(f">{name}" for name in backends)), rows)
-    click.echo(f"* saturated: no larger {sweep} gains 5 % over it")
+    print_line(f"* saturated: no larger {sweep} gains 5 % over it")
 
 
 def _rate(point: ThroughputPoint | None) -> str:

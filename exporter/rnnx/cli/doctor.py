@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnx.cli.render import print_json, print_table
+from rnnx.cli.render import print_json, print_line, print_table
+from rnnx_runtime.printable import shown
 
 if TYPE_CHECKING:
     from rnnx.findings import DoctorReport
 
 _COLORS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+
+_LONGEST_FINDING = 4_000
+"""Characters of a message: a rule's longest and a few names."""
 
 
 @click.command("doctor", short_help="What is wrong with any exporter's ONNX file.")
@@ -35,7 +39,7 @@ def command(path: Path, as_json: bool) -> None:
 
 def _print(report: "DoctorReport") -> None:
     counts = ", ".join(f"{count} {operator}" for operator, count in report.recurrences.items())
-    click.echo(f"{report.path}: {counts}; opset {report.opset}, written by {report.producer}")
+    print_line(f"{report.path}: {counts}; opset {report.opset}, written by {report.producer}")
     if report.findings:
         _print_findings(report)
     click.echo(_verdict(report))
@@ -52,7 +56,8 @@ def _print_findings(report: "DoctorReport") -> None:
     print_table("", (">#", "severity", "rule", "concerns"), rows)
     for number, own in enumerate(report.findings, 1):
         for label, text in ((f"{number:>2}", f"{own.node}: {own.message}"), ("", f"fix: {own.fix}")):
-            click.echo(click.wrap_text(text, 98, initial_indent=f"{label:>3}  ", subsequent_indent="     "))
+            one_line = shown(text, _LONGEST_FINDING)
+            click.echo(click.wrap_text(one_line, 98, initial_indent=f"{label:>3}  ", subsequent_indent="     "))
     click.echo()
 
 

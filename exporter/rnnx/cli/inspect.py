@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnx.cli.render import print_json, print_table
+from rnnx.cli.render import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from rnnx.recurrence import RecurrentModule
@@ -26,7 +26,7 @@ def command(path: Path, as_json: bool) -> None:
         rows = [_row(module) for module in inspection.modules]
         print_table(str(path), columns, rows, caption=f"{inspection.other_tensors} other tensors")
         for prefix, reason in inspection.broken.items():
-            click.echo(f"not usable, {prefix or '(root)'}: {reason}")
+            print_line(f"not usable, {prefix or '(root)'}: {reason}")
     else:
         print_table(str(path), ("", ""), inspection.rows)
 

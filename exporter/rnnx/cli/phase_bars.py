@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from rnnx_runtime.printable import shown
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from rnnx.build_progress import PhaseListener
+
+_LONGEST_NAME = 100
+"""Characters of a phase's name, which may hold a layer's."""
 
 
 @contextlib.contextmanager
@@ -22,7 +27,7 @@ def phase_bars() -> "Iterator[PhaseListener | None]":
         yield None
         return
     # Steps done of steps planned, as TensorRT says them, and no percentage: one step can take nearly all the time.
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         yield PhaseBars(progress)
 
@@ -39,7 +44,7 @@ class PhaseBars:
         """Add a bar."""
         with self._lock:
             depth = self._open[parent][1] + 1 if parent in self._open else 0
-            self._open[name] = (self._progress.add_task("  " * depth + name, total=steps), depth)
+            self._open[name] = (self._progress.add_task("  " * depth + shown(name, _LONGEST_NAME), total=steps), depth)
 
     def step_done(self, name: str, step: int) -> None:
         """Move a bar."""

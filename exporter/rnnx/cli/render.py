@@ -8,11 +8,16 @@ from typing import Any
 
 import click
 
+from rnnx_runtime.printable import shown, shown_lines
+
 _MOST_WIDTH = 220
 """Columns a table may take before its cells fold, on a terminal or not."""
 
 PAGE_WIDTH = 100
 """Columns that reports are written for: a log file's, and half a wide screen."""
+
+_LONGEST_LINE = 10_000
+"""Characters of a line or a paragraph: a list of every case fits, a name of a megabyte does not."""
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> None:
@@ -37,7 +42,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
             no_wrap=wraps and not column.startswith("~"),
         )
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        table.add_row(*(Text(shown(str(cell)), style=cell.style if isinstance(cell, Text) else "") for cell in row))
     # A table wider than the terminal is left to the terminal to wrap: nobody can read a folded name or figure.
     widest = Console(width=_MOST_WIDTH)
     needed = Measurement.get(widest, widest.options, table)
@@ -46,10 +51,15 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     console = Console(width=max(least, terminal.width if terminal.is_terminal else 0))
     # Title and caption are not the table's own, which wraps them at its width and takes a [ in a path for markup.
     if title:
-        console.print(Text(title, style="table.title"), soft_wrap=True)
+        console.print(Text(shown(title), style="table.title"), soft_wrap=True)
     console.print(table)
     if caption:
-        console.print(Text(caption, style="table.caption"), soft_wrap=True)
+        console.print(Text(shown(caption), style="table.caption"), soft_wrap=True)
+
+
+def print_line(text: str = "") -> None:
+    """Print one line, which the terminal may wrap where it likes."""
+    click.echo(shown(text, _LONGEST_LINE))
 
 
 def print_paragraph(text: str, *, indent: str = "", label: str = "", color: str | None = None) -> None:
@@ -57,10 +67,11 @@ def print_paragraph(text: str, *, indent: str = "", label: str = "", color: str 
 
     A `label` stands before the first line, in `color` on a terminal, and the others are then set in by two columns.
     """
+    label = shown(label)
     head, hanging = (f"{label} ", "  ") if label else ("", "")
     lines = [
         line
-        for i, part in enumerate(text.splitlines() or [""])
+        for i, part in enumerate(shown_lines(text, _LONGEST_LINE).removesuffix("\n").split("\n"))
         for line in textwrap.wrap(
             part if i else head + part,
             PAGE_WIDTH,
@@ -70,10 +81,10 @@ def print_paragraph(text: str, *, indent: str = "", label: str = "", color: str 
             break_on_hyphens=False,
         )
     ]
-    shown = "\n".join(lines)
+    paragraph = "\n".join(lines)
     if label and color:
-        shown = shown.replace(label, click.style(label, fg=color, bold=True), 1)
-    click.echo(shown)
+        paragraph = paragraph.replace(label, click.style(label, fg=color, bold=True), 1)
+    click.echo(paragraph)
 
 
 def print_json(data: Any) -> None:

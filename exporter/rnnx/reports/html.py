@@ -17,9 +17,11 @@ from rnnx.reports.heat_map import BEYOND, LEVELS, heat_map_of, share_text
 from rnnx.reports.json_report import json_from_report
 from rnnx.reports.regression_gate import RULE
 from rnnx.verification_report import VerificationReport
+from rnnx_runtime.printable import shown_lines
 
 _PURPOSE = "writing --html"
 _NONE = "–"
+_LONGEST_LINE = 10_000
 
 
 def html_from_report(report: VerificationReport) -> str:
@@ -32,6 +34,7 @@ def html_from_report(report: VerificationReport) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rnnx.reports"),
         autoescape=True,
+        finalize=_shown,  # of every value but what is markup already
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -40,6 +43,11 @@ def html_from_report(report: VerificationReport) -> str:
     environment.filters |= _FILTERS
     text: str = environment.get_template("page.html.jinja").render(_context(report))
     return text
+
+
+def _shown(value: Any) -> Any:
+    """Text as a page may have it: no override of the reading direction, no lone surrogate, and not endless."""
+    return shown_lines(value, _LONGEST_LINE) if type(value) is str else value
 
 
 def _context(report: VerificationReport) -> dict[str, Any]:

@@ -4,7 +4,6 @@ The form is Apache Ant's, as https://github.com/windyroad/JUnit-Schema states it
 """
 
 import io
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,13 @@ from rnnx.diagnosis.diagnosis import Diagnosis
 from rnnx.extras import require
 from rnnx.parity import CaseParity, ParityRow
 from rnnx.verification_report import VerificationReport
+from rnnx_runtime.printable import shown_lines
 
 if TYPE_CHECKING:
     from junitparser import JUnitXml, TestCase, TestSuite
 
-_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped: https://www.w3.org/TR/xml/#charsets."""
+_LONGEST_LINE = 10_000
+"""Characters; what XML 1.0 cannot hold, not even escaped, does not print either: https://www.w3.org/TR/xml/#charsets."""
 
 
 def junit_from_report(report: VerificationReport) -> str:
@@ -112,4 +112,4 @@ def _explained(one: Diagnosis) -> str:
 
 
 def _clean(text: str) -> str:
-    return _NO_XML.sub("\ufffd", text)
+    return shown_lines(text, _LONGEST_LINE)

@@ -1,10 +1,11 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.text import Text
 
-from rnnx.cli.render import PAGE_WIDTH, byte_size, print_json, print_paragraph, print_table
+from rnnx.cli.render import PAGE_WIDTH, byte_size, print_json, print_line, print_paragraph, print_table
 
 
 def test_a_table_in_a_pipe_keeps_whole_rows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,3 +78,42 @@ def test_a_paragraph_without_a_label_is_a_block(capsys: pytest.CaptureFixture[st
     print_paragraph("word " * 30, indent="  ")
     lines = capsys.readouterr().out.splitlines()
     assert [line[:6] for line in lines] == ["  word"] * 2
+
+
+HOSTILE = "\x1b]0;owned\x07\u202egnp.exe\ud800\x9b31m\n"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda text: print_line(text),
+        lambda text: print_paragraph(text, label=text, color="red"),
+        lambda text: print_table(text, ("name",), [(text,)], caption=text),
+        lambda text: print_table("", ("name",), [(Text(text, style="red"),)]),
+        lambda text: print_json({text: text}),
+    ],
+    ids=["line", "paragraph", "table", "styled-cell", "json"],
+)
+def test_what_a_file_names_cannot_speak_to_the_terminal(
+    show: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(HOSTILE)
+    out = capsys.readouterr().out
+    assert "owned" in out
+    assert all(character.isprintable() for line in out.split("\n") for character in line)
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda text: print_line(text),
+        lambda text: print_paragraph(text),
+        lambda text: print_table(text, ("name",), [(text,)]),
+    ],
+    ids=["line", "paragraph", "table"],
+)
+def test_a_name_of_a_megabyte_is_cut(show: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
+    show("n" * 2**20)
+    out = capsys.readouterr().out
+    assert len(out) < 30_000
+    assert " ".join(out.split()).count("(1,048,576 characters)") >= 1

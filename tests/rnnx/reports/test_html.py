@@ -176,3 +176,10 @@ def test_a_missing_package_is_one_error_with_the_command(package: str, monkeypat
         MissingExtraError, match=rf"writing --html: got no package {package}.*pip install 'rnnx\[report"
     ):
         html_from_report(passing_report())
+
+
+def test_a_name_cannot_turn_the_page_around_or_keep_it_from_being_written() -> None:
+    page = html_from_report(passing_report(model="models/\u202egnp.exe\ud800\x1b.onnx"))
+    assert page.encode()
+    assert "\u202e" not in page
+    assert r"\u202egnp.exe\ud800\x1b.onnx" in page

@@ -88,11 +88,11 @@ def test_a_regression_is_a_failure_with_both_figures() -> None:
 
 
 def test_nothing_is_lost_of_names_that_are_markup_or_no_xml() -> None:
-    name = 'models/<script>&"\x00\x1b[31m.onnx'
+    name = 'models/<script>&"\x00\x1b[31m\u202e\ud800.onnx'
     properties = suites(passing_report(model=name))["verdict"].iter("property")
     assert {one.get("name"): one.get("value") for one in properties}[
         "model"
-    ] == 'models/<script>&"\ufffd\ufffd[31m.onnx'
+    ] == r'models/<script>&"\x00\x1b[31m\u202e\ud800.onnx'
 
 
 def test_no_package_is_one_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
