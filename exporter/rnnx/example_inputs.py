@@ -1,13 +1,18 @@
 """Example inputs from a description, `tokens:int64:B,T:0..99`, or from the module itself."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rnnx.errors import OptionError
+from rnnx.example_bounds import MOST_BYTES, bytes_of, unfit_values
 from rnnx.extras import require
 from rnnx.factories import as_call
+from rnnx_runtime.contract import LARGEST_SIZE
+from rnnx_runtime.model_contract_json import MOST_AXES
+from rnnx_runtime.printable import shown
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +27,11 @@ _SEED = 20515
 _BATCH = 3
 _SIZES = (19, 23, 29, 31, 37, 41, 43, 47)
 """Sizes of free dims other than B, long enough for a convolution or two; primes, for no product of two is another."""
+
+_MOST_DIGITS = 40
+"""Digits of a number that is read at all; no dtype takes an integer of half as many."""
+
+_MOST_QUOTED = 200
 
 _DIM = re.compile(r"(?:([A-Za-z]\w*)(?:=([1-9]\d*))?|([1-9]\d*))")
 _GRAMMAR = "NAME:DTYPE:DIMS or NAME:DTYPE:DIMS:LOW..HIGH, such as tokens:int64:B,T:0..99"
@@ -70,7 +80,8 @@ def described_inputs(texts: Sequence[str]) -> DescribedInputs:
     input of one axis with "len" in its name has that range by itself.
 
     Raises:
-        OptionError: a description that is not of this form, a name given twice, or a symbol of two sizes.
+        OptionError: a description that is not of this form, a name given twice, a symbol of two sizes, a size or a
+            value beyond what its dtype takes, or more than `MOST_BYTES` in all.
     """
     inputs = tuple(map(_described, texts))
     for own in inputs:
@@ -79,8 +90,10 @@ def described_inputs(texts: Sequence[str]) -> DescribedInputs:
     sizes = _sizes(texts, inputs)
     for own in inputs:
         if isinstance(own.high, str) and own.high not in sizes:
-            raise _refused(own.name, f"the end {own.high!r}", "a number or a dim of the inputs", "such as 1..T")
-    return DescribedInputs(inputs=inputs, sizes=sizes)
+            raise _refused(own.name, f"the end {_quoted(own.high)}", "a number or a dim of the inputs", "such as 1..T")
+    described = DescribedInputs(inputs=inputs, sizes=sizes)
+    _check_bounds(described)
+    return described
 
 
 def own_example_inputs(module: "nn.Module") -> tuple[Any, ...] | Mapping[str, Any] | None:
@@ -97,11 +110,15 @@ def _described(text: str) -> DescribedInput:
     if not name.isidentifier() or text.count(":") not in (2, 3):
         raise _refused(text, "this", _GRAMMAR, "the name is a parameter of forward")
     if dtype not in DTYPES:
-        raise _refused(text, f"dtype {dtype!r}", ", ".join(DTYPES), "such as x:float32:B,T,40")
+        raise _refused(text, f"dtype {_quoted(dtype)}", ", ".join(DTYPES), "such as x:float32:B,T,40")
     found = [_DIM.fullmatch(part.strip()) for part in dims.split(",")]
     if not all(found):
-        raise _refused(text, f"dims {dims!r}", "symbols and sizes from 1, such as B,T,40 or B=2,T=50,40", _GRAMMAR)
-    read = tuple(match[1] or int(match[3]) for match in found if match)
+        raise _refused(
+            text, f"dims {_quoted(dims)}", "symbols and sizes from 1, such as B,T,40 or B=2,T=50,40", _GRAMMAR
+        )
+    if len(found) > MOST_AXES:
+        raise _refused(text, f"{len(found)} dims", f"at most {MOST_AXES}", "no engine takes tensors of more")
+    read = tuple(match[1] or _size(text, match[3]) for match in found if match)
     low, high = _ends(text, dtype, values) if text.count(":") == 3 else (None, None)
     return DescribedInput(name=name, dtype=dtype, dims=read, low=low, high=high)
 
@@ -111,12 +128,47 @@ def _ends(text: str, dtype: str, values: str) -> tuple[float, float | str]:
     match = re.fullmatch(rf"({number})\.\.(?:({number})|([A-Za-z]\w*))", values)
     if dtype == "bool" or not match or (match[3] and dtype in FLOATS):
         expected = {"bool": "no values, for all are true"}.get(dtype, "LOW..HIGH, both included, such as 0..99")
-        raise _refused(text, f"values {values!r}", expected, "integers for integers; HIGH may be a dim, such as 1..T")
-    low = float(match[1]) if dtype in FLOATS else int(match[1])
-    high = match[3] or (float(match[2]) if dtype in FLOATS else int(match[2]))
+        remedy = "integers for integers; HIGH may be a dim, such as 1..T"
+        raise _refused(text, f"values {_quoted(values)}", expected, remedy)
+    low, high = _number(dtype, match[1]), match[3] or _number(dtype, match[2])
     if not isinstance(high, str) and low > high:
-        raise _refused(text, f"values {values!r}", "LOW not above HIGH", f"such as {match[2]}..{match[1]}")
+        raise _refused(text, f"values {_quoted(values)}", "LOW not above HIGH", f"such as {match[2]}..{match[1]}")
+    expected = unfit_values(dtype, low, low if isinstance(high, str) else high)
+    if expected:
+        raise _refused(text, f"values {_quoted(values)}", expected, "such as 0..99")
     return low, high
+
+
+def _number(dtype: str, digits: str) -> float:
+    """A value; one of more digits than any dtype takes is infinite."""
+    return int(digits) if dtype in INTEGERS and len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def _size(text: str, digits: str) -> int:
+    size = int(digits) if len(digits) <= _MOST_DIGITS else math.inf
+    if size > LARGEST_SIZE:
+        raise _refused(text, f"a size of {shown(digits, 40)}", f"at most {LARGEST_SIZE}", "give a smaller example")
+    return int(size)
+
+
+def _check_bounds(described: DescribedInputs) -> None:
+    """Refuse lengths that begin beyond what they go up to, and more bytes than an example may hold."""
+    sizes = described.sizes
+    for own in described.inputs:
+        low, high = _range(own, sizes)
+        if isinstance(high, str) and not 0 <= low <= sizes[high]:
+            raise _refused(own.name, f"values {low}..{high}", f"LOW from 0 to {high} = {sizes[high]}", "such as 1..T")
+    shapes = [
+        (own.dtype, [sizes[dim] if isinstance(dim, str) else dim for dim in own.dims]) for own in described.inputs
+    ]
+    size = bytes_of(shapes)
+    if size > MOST_BYTES:
+        raise OptionError(
+            "the example of --input",
+            got=f"{size:,} bytes",
+            expected=f"at most {MOST_BYTES:,} in all inputs",
+            remedy="give smaller sizes, such as B=2,T=50; the dims that are named stay free in the model",
+        )
 
 
 def _sizes(texts: Sequence[str], inputs: Sequence[DescribedInput]) -> dict[str, int]:
@@ -124,7 +176,7 @@ def _sizes(texts: Sequence[str], inputs: Sequence[DescribedInput]) -> dict[str, 
     sizes: dict[str, int] = {}
     for text in texts:
         for symbol, size in re.findall(r"([A-Za-z]\w*)=(\d+)", text.split(":")[2]):
-            if sizes.setdefault(symbol, int(size)) != int(size):
+            if sizes.setdefault(symbol, _size(text, size)) != _size(text, size):
                 raise _refused(text, f"{symbol} = {sizes[symbol]} and {size}", "one size for a dim", "set it once")
     fixed = {dim for own in inputs for dim in own.dims if isinstance(dim, int)}
     free = (size for size in _SIZES if size not in fixed)
@@ -166,5 +218,9 @@ def _falling(torch: Any, shape: tuple[int, ...], low: int, high: int) -> Any:
     return high - rows * max(high - low, 0) // shape[0]
 
 
+def _quoted(text: str) -> str:
+    return repr(shown(text, _MOST_QUOTED))
+
+
 def _refused(text: str, got: str, expected: str, remedy: str) -> OptionError:
-    return OptionError(f"--input {text}", got=got, expected=expected, remedy=remedy)
+    return OptionError(f"--input {shown(text, _MOST_QUOTED)}", got=got, expected=expected, remedy=remedy)

@@ -130,3 +130,43 @@ def test_a_module_brings_its_example(name: str, kind: str) -> None:
 @pytest.mark.parametrize("value", [None, "text", print], ids=["none", "text", "function"])
 def test_an_attribute_of_another_kind_is_no_example(value: Any) -> None:
     assert own_example_inputs(with_attribute("example_inputs", value)) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        pytest.param(
+            ["x:float32:B,T=99999999999,3"], "a size of 99999999999, expected at most 2147483647", id="a symbol's size"
+        ),
+        pytest.param(
+            ["x:float32:99999999999999999999,3"],
+            "a size of 99999999999999999999, expected at most 2147483647",
+            id="a size",
+        ),
+        pytest.param(["x:float32:" + "9" * 6000], r"a size of 9+… \(6,000 characters\)", id="a size of 6,000 digits"),
+        pytest.param(["x:float32:" + ",".join("1" * 9)], "9 dims, expected at most 8", id="axes"),
+        pytest.param(["x:float32:B=2147483647,T=2147483647"], "expected at most 268,435,456 in all inputs", id="bytes"),
+        pytest.param(["x:float32:B=40000000", "y:float32:B"], "got 320,000,000 bytes", id="bytes of all"),
+        pytest.param(
+            ["x:int64:B:0..99999999999999999999999"], "values of int64, from -9223372036854775808", id="int64 above"
+        ),
+        pytest.param(
+            ["x:int64:B:-99999999999999999999999..0"], "values of int64, from -9223372036854775808", id="int64 below"
+        ),
+        pytest.param(["x:int64:B:0..9223372036854775807"], "to 9223372036854775806", id="int64's last"),
+        pytest.param(["x:int32:B:0..5000000000"], "values of int32, from -2147483648 to 2147483647", id="int32"),
+        pytest.param(["x:int64:B:0.." + "9" * 6000], "values of int64", id="a value of 6,000 digits"),
+        pytest.param(["x:float16:B:0..99999"], "values of float16, from -65504.0 to 65504.0", id="float16"),
+        pytest.param(["x:float32:B:0.." + "9" * 400], "values of float32", id="float32"),
+        pytest.param(
+            ["n:int64:B:-5..T", "x:float32:B,T"], "values -5..T, expected LOW from 0 to T = 19", id="lengths below zero"
+        ),
+        pytest.param(
+            ["n:int64:B:99..T", "x:float32:B,T"], "values 99..T, expected LOW from 0 to T = 19", id="lengths above all"
+        ),
+    ],
+)
+def test_what_no_example_can_hold_is_refused_before_it_is_made(texts: list[str], said: str) -> None:
+    with pytest.raises(OptionError, match=said) as caught:
+        described_inputs(texts)
+    assert len(str(caught.value)) < 1_000
