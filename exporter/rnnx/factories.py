@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnx.errors import FactoryError
 from rnnx.extras import require
+from rnnx.model_code import model_code, raised
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +35,7 @@ class MadeModel:
 def is_factory(source: str) -> bool:
     """Whether a source names a factory: it ends in `:attribute`, and no file has that name."""
     module, colon, attribute = source.rpartition(":")
-    return bool(module and colon and _NAME.fullmatch(attribute)) and not Path(source).exists()
+    return bool(module and colon and _NAME.fullmatch(attribute)) and not os.path.exists(source)  # noqa: PTH110 - false for a name that no file can have, where Path raises
 
 
 @contextmanager
@@ -58,7 +60,11 @@ def make_model(source: str) -> MadeModel:
         MissingExtraError: torch is not installed.
     """
     nn = require("torch.nn", extra="export", purpose=f"exporting {source}")
-    factory = _attribute(source)
+    with model_code(source):  # what it gives may be of a class that answers no question
+        return _made(source, nn, _attribute(source))
+
+
+def _made(source: str, nn: Any, factory: Any) -> MadeModel:
     made = factory if isinstance(factory, nn.Module) else _called(source, factory)
     module, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
@@ -68,6 +74,8 @@ def make_model(source: str) -> MadeModel:
             "an nn.Module, or (module, example_inputs)",
             "return the model from the factory",
         )
+    if type(module).__hash__ is None:  # PyTorch itself keeps modules in sets
+        raise _refused(source, "a module that defines __eq__ alone", "one with a hash", "define __hash__ beside it")
     if inputs is not None and not isinstance(inputs, tuple | list | Mapping) and not hasattr(inputs, "detach"):
         raise _refused(
             source,
@@ -103,7 +111,9 @@ def _part(source: str, value: Any, part: str) -> Any:
     except AttributeError:
         remedy = "check the name after the colon"
         raise _refused(source, f"no attribute {part!r}", _offered(value, part), remedy) from None
-    except (Exception, SystemExit) as error:  # of a module that imports its attributes late
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of a module that imports its attributes late
         raise _raised(source, "importing it", error) from None
 
 
@@ -119,7 +129,9 @@ def _imported(source: str, name: str) -> Any:
             f"{name!r} importable from {Path.cwd()}",
             "run rnnx in the folder that has it, or install it",
         ) from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _raised(source, "importing it", error) from None
 
 
@@ -136,7 +148,9 @@ def _called(source: str, factory: Any) -> Any:
         )
     try:
         return factory()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _raised(source, "calling it", error) from None
 
 
@@ -174,17 +188,7 @@ def _retry(source: str) -> str:
 
 
 def _raised(source: str, doing: str, error: BaseException) -> FactoryError:
-    from rnnx.model_export.source_lines import model_line_of
-
-    reason = (str(error).strip().splitlines() or ["no message"])[0]
-    own_line = isinstance(error, SyntaxError) and error.filename
-    line = f"{error.filename}, line {error.lineno}" if own_line else model_line_of(error)  # type: ignore[attr-defined]
-    return _refused(
-        source,
-        f"{type(error).__name__}: {reason} from {doing} ({line})",
-        "a factory that returns a model",
-        f"mend this line; python -c '{_retry(source)}' shows the whole traceback",
-    )
+    return raised(source, doing, error, f"mend this line; python -c '{_retry(source)}' shows the whole traceback")
 
 
 def _refused(source: str, got: str, expected: str, remedy: str) -> FactoryError:

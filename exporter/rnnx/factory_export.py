@@ -12,6 +12,7 @@ from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.errors import OptionError
 from rnnx.example_inputs import DescribedInputs, described_inputs, own_example_inputs
 from rnnx.factories import MadeModel, make_model
+from rnnx.model_code import model_code
 from rnnx.model_options import ModelOptions
 
 if TYPE_CHECKING:
@@ -70,13 +71,10 @@ def export_factory(source: str, path: Path, options: FactoryOptions | None = Non
         as `prepare_model`, and then as `export_model` or `export_decoder`.
     """
     options = options or FactoryOptions()
-    prepared = prepare_model(source, options)
-    return FactoryExportReport(
-        model=_exported(prepared, path, options.decoder),
-        source=source,
-        weights=prepared.weights,
-        notes=prepared.notes,
-    )
+    with model_code(source):
+        prepared = prepare_model(source, options)
+        model = _exported(prepared, path, options.decoder)
+    return FactoryExportReport(model=model, source=source, weights=prepared.weights, notes=prepared.notes)
 
 
 def _exported(

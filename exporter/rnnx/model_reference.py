@@ -1,7 +1,7 @@
 """What verifies a whole model where its module is given: its truth on fresh inputs, and PyTorch's rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from rnnx.candidates import Candidate
 from rnnx.extras import require
 from rnnx.given_module import read_given_module
 from rnnx.model_cases import CaseSource
+from rnnx.model_code import model_code
 from rnnx.model_golden import ModelTruth, model_truth
 from rnnx.model_matrix import fresh_cases
 from rnnx.model_subject import ModelSubject
@@ -18,6 +19,8 @@ from rnnx.torch_reference import torch_threads
 from rnnx.verify_options import MOST_TIMED_STEPS, VerifyOptions
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from rnnx.model_export.live_model import LiveModel
 
 
@@ -73,7 +76,13 @@ def opened_reference(
     from rnnx.model_export.live_model import opened_model  # here, for it imports torch
 
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
-    given = read_given_module(options.model, checkpoint)
-    title = f"module {given.source}" + (f" with {checkpoint.name}" if checkpoint else "")
-    with torch_threads(options.threads), opened_model(given, subject.contract, golden.example) as live:
-        yield ModelReference(live=live, subject=subject, options=options, title=title)
+    with _guarded(options.model):
+        given = read_given_module(options.model, checkpoint)
+        title = f"module {given.source}" + (f" with {checkpoint.name}" if checkpoint else "")
+        with torch_threads(options.threads), opened_model(given, subject.contract, golden.example) as live:
+            yield ModelReference(live=live, subject=subject, options=options, title=title)
+
+
+def _guarded(model: "str | nn.Module") -> AbstractContextManager[None]:
+    """What a factory's module raises becomes an error; what a live one raises is its owner's to see."""
+    return model_code(model) if isinstance(model, str) else nullcontext()
