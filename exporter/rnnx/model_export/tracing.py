@@ -43,14 +43,17 @@ class Trace:
 
 
 class TracedModel(nn.Module):
-    """A module of flat tensor arguments and results around the model."""
+    """A module of one tuple of tensors and flat results around the model.
+
+    PyTorch 2.9 names the tensors of a `*tensors` parameter in two ways and then fails to check their sizes.
+    """
 
     def __init__(self, model: nn.Module, run_model: Callable[[Sequence[Tensor]], tuple[Tensor, ...]]) -> None:
         super().__init__()
         self.model = model
         self._run_model = run_model
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The model's results and then its lifted states."""
         return self._run_model(tensors)
 
@@ -145,7 +148,7 @@ def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequ
 
     def export(*, any_size: bool) -> ExportedProgram:
         with torch.no_grad(), fx_config.patch(backed_size_oblivious=any_size):  # type: ignore[attr-defined]
-            return torch.export.export(model.eval(), tuple(tensors), dynamic_shapes=(shapes,), strict=False)
+            return torch.export.export(model.eval(), (tuple(tensors),), dynamic_shapes=(shapes,), strict=False)
 
     if not any(size == 1 for tensor in tensors for size in tensor.shape):
         return export(any_size=False)
