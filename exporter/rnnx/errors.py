@@ -14,6 +14,7 @@ RnnxError (rnnx_runtime)
 │   └── RowDiedError     the process that a backend ran in died, or gave no answer in time
 ├── OutputError          a result could not be written; nothing was left behind
 └── MissingExtraError    an optional package is not installed
+    └── BrokenExtraError an optional package is installed and fails when it is imported
 """
 
 from rnnx_runtime.errors import BackendError, RnnxError
@@ -70,3 +71,10 @@ class MissingExtraError(RnnxError):
         super().__init__(
             purpose, got=f"no package {package}", expected="it installed", remedy=f"pip install 'rnnx[{extra}]'"
         )
+
+
+class BrokenExtraError(MissingExtraError):
+    """An optional package is installed and fails when it is imported: a part is missing, or versions do not fit."""
+
+    def __init__(self, *, got: str, expected: str, extra: str, purpose: str) -> None:
+        RnnxError.__init__(self, purpose, got=got, expected=expected, remedy=f"pip install --upgrade 'rnnx[{extra}]'")
