@@ -40,6 +40,7 @@ class Session:
         self._outputs = OutBuffers(contract)
         self._is_step = contract.form == "step"
         self._has_c = contract.cell == "lstm"
+        self._owner: dict[str, object] = {}
         self._has_next = (contract.directions if contract.form == "encoder" else contract.steps or 1) == 1
 
     def run(
@@ -143,6 +144,27 @@ class Session:
         In a forked child it does nothing, for the backend is the parent's.
         """
         self._gate.close()
+
+    def claim(self, owner: object) -> None:
+        """Have one owner, a pool, run and close the session.
+
+        Raises:
+            InputError: it has an owner.
+            SessionClosedError: the session was closed.
+        """
+        self._gate.refuse_closed()
+        if self._owner.setdefault("owner", owner) is not owner:
+            raise InputError(
+                "session",
+                got="the session of a pool",
+                expected="one that no pool runs",
+                remedy="load the model once more for each pool and each swap",
+            )
+
+    def disclaim(self, owner: object) -> None:
+        """Give back a session that was claimed and not used."""
+        if self._owner.get("owner") is owner:
+            self._owner.clear()
 
     def _run_into(self, out: Out, feeds: Any) -> tuple[Array, State]:
         buffers = self._outputs.checked(out, feeds)

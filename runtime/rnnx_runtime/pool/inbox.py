@@ -1,7 +1,8 @@
 """Where requests come in from many threads and go out to one."""
 
-from collections import deque
-from threading import Lock
+import time
+from contextlib import suppress
+from threading import Lock, RLock
 
 from rnnx_runtime.errors import PoolOverloaded, RnnxError
 from rnnx_runtime.pool.requests import Call, Request, own_copy
@@ -11,11 +12,13 @@ from rnnx_runtime.pool.right_of_way import RightOfWay
 class Inbox:
     """A bounded queue that wakes its reader when as much is there as the reader waits for.
 
-    `lock` is the pool's one lock: requests change their phase under it, too.
+    `lock` is the pool's one lock: requests change their phase under it, too. What a caller does under it holds no call
+    and no loop, for CPython runs signal handlers after calls and at loops' ends: so a handler never finds it taken by
+    the code that it interrupted, and may wait for whatever needs it. Hence `+=` where `append` is meant.
     """
 
     def __init__(self, limit: int, plenty: int | None = None) -> None:
-        self.lock = Lock()
+        self.lock = RLock()
         self.pushes = 0
         """Pushes that are accepted and not settled yet."""
         self.refused = 0
@@ -27,11 +30,15 @@ class Inbox:
         self.right_of_way = RightOfWay()
         self._plenty = limit if plenty is None else plenty
         """So many pushes give the reader enough to do: more of them do not hurry."""
-        self._requests: deque[Request] = deque()
+        self._requests: list[Request] = []
+        self._waiting = 0
+        """How many requests those are."""
         self._bell = Lock()
         self._bell.acquire()
         self._wakes_at = 0
         """How many requests wake the reader; 0 while it is awake."""
+        self._is_rung = False
+        """Whether the reader must wake up, however many there are."""
 
     def put_push(self, push: Request) -> None:
         """Queue a push.
@@ -41,30 +48,34 @@ class Inbox:
             RnnxError: the refusal, of a pool that takes nothing more.
         """
         with self.lock:
-            if self.refusal is not None:
-                raise own_copy(self.refusal)
-            if self.pushes >= self.limit:
+            refusal = self.refusal
+            is_taken = refusal is None and self.pushes < self.limit
+            if is_taken:
+                self.pushes += 1
+                self._waiting += 1
+                self._requests += (push,)
+            elif refusal is None:
                 self.refused += 1
-                raise self._overloaded()
-            self.pushes += 1
-            self._requests.append(push)
-            if self._wakes_at and len(self._requests) >= self._wakes_at:
-                self._wakes_at = 0
-                self._bell.release()
+        if not is_taken:
+            raise self._overloaded() if refusal is None else own_copy(refusal)
+        if 0 < self._wakes_at <= self._waiting:
+            self._release_bell()
         if self.pushes > self._plenty and push.queued_at > self.right_of_way.wanted_from:
             self.right_of_way.give()
 
     def refuse_if_full(self, now: float) -> None:
         """Raise as `put_push` does, where there is no room; a caller who goes on at once lets the reader go first."""
         with self.lock:
-            if self.refusal is not None:
-                raise own_copy(self.refusal)
-            if self.pushes < self.limit:
-                return
-            self.refused += 1
-        if now > self.right_of_way.wanted_from:
-            self.right_of_way.give()
-        raise self._overloaded()
+            refusal = self.refusal
+            is_full = self.pushes >= self.limit
+            if refusal is None and is_full:
+                self.refused += 1
+        if refusal is not None:
+            raise own_copy(refusal)
+        if is_full:
+            if now > self.right_of_way.wanted_from:
+                self.right_of_way.give()
+            raise self._overloaded()
 
     def _overloaded(self) -> PoolOverloaded:
         return PoolOverloaded(
@@ -81,45 +92,51 @@ class Inbox:
             RnnxError: the refusal, of a pool that takes nothing more; not for a call that must happen in any case.
         """
         with self.lock:
-            if self.refusal is not None and not call.is_certain:
-                raise own_copy(self.refusal)
-            self._requests.append(call)
-            self._ring()
+            refusal = None if call.is_certain else self.refusal
+            if refusal is None:
+                self._waiting += 1
+                self._requests += (call,)
+        if refusal is not None:
+            raise own_copy(refusal)
+        self.ring()
 
     def ring(self) -> None:
         """Wake the reader."""
-        with self.lock:
-            self._ring()
-
-    def _ring(self) -> None:
+        self._is_rung = True
         if self._wakes_at:
-            self._wakes_at = 0
-            self._bell.release()
+            self._release_bell()
 
-    def take_all(self) -> deque[Request]:
+    def _release_bell(self) -> None:
+        """Wake the reader, which looks for itself why: rung once too often, it goes on waiting."""
+        if self._bell.locked():
+            with suppress(RuntimeError):  # another thread has rung it just now
+                self._bell.release()
+
+    def take_all(self) -> list[Request]:
         """Everything that has come in since the last time; for the reader alone."""
         with self.lock:
-            taken, self._requests = self._requests, deque()
+            taken, self._requests = self._requests, []
+            self._waiting = 0
         return taken
 
     def wait(self, count: int, timeout_s: float | None) -> None:
         """Wait until `count` requests are there, a call is, or the time is up; for the reader alone."""
-        with self.lock:
-            if len(self._requests) >= count:
-                return
-            self._wakes_at = count
-        if self._bell.acquire(timeout=-1 if timeout_s is None else max(timeout_s, 0)):
+        if self._waiting >= count:
             return
-        with self.lock:
-            rung = self._wakes_at == 0
-            self._wakes_at = 0
-        if rung:  # between the end of the wait and the lock
-            self._bell.acquire()
+        ends = None if timeout_s is None else time.monotonic() + timeout_s
+        self._is_rung = False
+        self._wakes_at = count
+        # Who puts something in looks at `_wakes_at` afterwards: one of the two always sees the other.
+        while self._waiting < count and not self._is_rung:
+            left = -1.0 if ends is None else max(ends - time.monotonic(), 0.0)
+            if not self._bell.acquire(timeout=left):
+                break
+        self._wakes_at = 0
 
     def is_empty(self) -> bool:
         """Whether nothing has come in since the last `take_all`."""
         return not self._requests
 
     def waiting(self) -> list[Request]:
-        """What has come in and was not taken; the caller holds the lock."""
+        """What has come in and was not taken."""
         return list(self._requests)

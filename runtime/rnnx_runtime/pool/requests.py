@@ -5,13 +5,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from os import getpid
-from threading import TIMEOUT_MAX, Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.errors import DeadlineExceeded, ForkedError, PushCancelled, RnnxError
+from rnnx_runtime.latch import new_bell, ring, wait_for
 from rnnx_runtime.pool.completions import CompletionQueue
 
 Array = NDArray[Any]
@@ -25,9 +25,9 @@ class Seat:
 
     __slots__ = ("evicted", "is_closed", "is_leaving", "is_ready", "last_used", "name", "pid", "queue", "slot")
 
-    def __init__(self, name: str, slot: int, now: float) -> None:
+    def __init__(self, name: str, slot: int | None, now: float) -> None:
         self.name = name
-        self.slot = slot
+        self.slot: int = slot  # type: ignore[assignment] # None until it has one, before anybody else knows of it
         self.pid = getpid()
         self.queue: deque[Request] = deque()
         self.is_ready = False
@@ -60,7 +60,7 @@ class Request:
         """Let whoever waits go on; the result or the error is in place. Called once, after the phase has changed."""
         self.is_settled = True
         if self._bell is not None:
-            self._bell.release()
+            ring(self._bell)
 
     def fail(self, error: BaseException) -> bool:
         """Give an error in place of a result, unless it is too late; the caller holds the pool's lock."""
@@ -69,6 +69,20 @@ class Request:
         self.phase = DROPPED
         self.error = error
         return True
+
+    def drop(self, error: RnnxError) -> bool:
+        """Fail the request from outside of the pool's thread, if it is not too late."""
+        self.check_process()
+        with self._lock:  # without a call within, as `Inbox` says
+            is_waiting = self.phase == WAITING
+            if is_waiting:
+                self.phase = DROPPED
+                self.error = error
+        if is_waiting:
+            self.settle()
+            if type(self.future) is CompletionQueue:
+                self.future.put([self])  # type: ignore[list-item] # of all requests pushes alone have one
+        return is_waiting
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until settled; False when the time is up before."""
@@ -90,16 +104,15 @@ class Request:
 
     def _wait_for_bell(self, timeout_s: float | None) -> bool:
         self.check_process()
-        with self._lock:
-            if self._bell is None:
-                self._bell = Lock()
-                self._bell.acquire()
-        # Settling reads the bell after it has set the flag, so one of the two always sees the other.
-        if not self.is_settled:
-            if not self._bell.acquire(timeout=-1 if timeout_s is None else min(max(timeout_s, 0), TIMEOUT_MAX)):
-                return self.is_settled
-            self._bell.release()  # for another thread that waits for the same result
-        return True
+        own = new_bell()
+        with self._lock:  # without a call within, as `Inbox` says
+            bell = self._bell = self._bell or own
+        try:
+            # Settling reads the bell after it has set the flag, so one of the two always sees the other.
+            return self.is_settled or wait_for(bell, timeout_s) or self.is_settled
+        finally:
+            if self.is_settled:
+                ring(bell)  # for another thread that waits for the same result
 
     def outcome(self) -> Any:
         """The result; raises the error."""
@@ -186,17 +199,6 @@ class Push(Request):
         return self.drop(
             PushCancelled("push", got="a cancellation", expected="an output", remedy="push again to go on")
         )
-
-    def drop(self, error: RnnxError) -> bool:
-        """Fail the push from outside of the pool, if it is not too late."""
-        self.check_process()
-        with self._lock:
-            if not self.fail(error):
-                return False
-        self.settle()
-        if type(self.future) is CompletionQueue:
-            self.future.put([self])
-        return True
 
     def late(self) -> DeadlineExceeded:
         """The error of a push that waited too long."""

@@ -32,8 +32,10 @@ class RightOfWay:
             time.sleep(SHORTEST_S)
             return
         self._is_given = True
-        self._turn.acquire(timeout=LONGEST_S)
-        self._is_given = False
+        try:
+            self._turn.acquire(timeout=LONGEST_S)
+        finally:
+            self._is_given = False
 
     def pass_on(self, until: float) -> None:
         """Let callers go on; the pool's thread does without the interpreter until then."""

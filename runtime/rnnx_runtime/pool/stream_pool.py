@@ -5,8 +5,8 @@ slots that are taken once. Cellular batching: Gao, Yu, Wu, Li, "Low latency RNN 
 EuroSys 2018, https://doi.org/10.1145/3190508.3190541
 """
 
-import os
 import time
+import warnings
 from collections.abc import Callable
 from itertools import count
 from math import isfinite
@@ -16,19 +16,19 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.errors import ForkedError, InputError, PoolClosedError, PoolOverloaded, RnnxError, StepTimeout
+from rnnx_runtime.errors import InputError, PoolClosedError, PoolOverloaded, RnnxError
 from rnnx_runtime.pool.batched_model import BatchedModel
-from rnnx_runtime.pool.housekeeper import Housekeeper
 from rnnx_runtime.pool.inbox import Inbox
-from rnnx_runtime.pool.metrics import Counters, PoolMetrics
+from rnnx_runtime.pool.lease import Lease
+from rnnx_runtime.pool.metrics import PoolMetrics
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.refusals import closed_pool, closed_stream
 from rnnx_runtime.pool.requests import Call, Push, Seat
+from rnnx_runtime.pool.running_pool import RunningPool
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.streams import PoolStream
-from rnnx_runtime.pool.worker import Worker
 from rnnx_runtime.session import Session
-from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
+from rnnx_runtime.snapshot import state_from_snapshot
 
 Array = NDArray[Any]
 
@@ -40,8 +40,13 @@ class StreamPool:
     ⌈S / max_batch⌉, and a step holds at most `max_frames` frames of each. A push is all or nothing. Every time is taken
     from a monotonic clock.
 
+    Everything may be called in a signal handler, whatever it interrupted. A pool that nobody holds any more closes by
+    itself, with a `ResourceWarning`, and one that is open when the interpreter ends is closed then.
+
     Raises:
-        InputError: the model has no single next step (bidirectional, unrolled) or no state inputs.
+        InputError: the model has no single next step (bidirectional, unrolled) or no state inputs, or another pool
+            runs the session.
+        SessionClosedError: the session is closed.
     """
 
     def __init__(
@@ -49,24 +54,20 @@ class StreamPool:
     ) -> None:
         self.options = options = options or PoolOptions()
         self._clock = clock
-        self._pid = os.getpid()
-        model = BatchedModel(session)
-        self._inbox = Inbox(options.max_queue, plenty=2 * options.max_batch)
-        self._slots = Slots(session.spec, options.max_streams)
-        self._seats: set[Seat] = set()
-        self._counters = Counters()
         self._names = count(1)
         self._opened_at = clock()
-        self._worker = self._new_worker(model)
-        self._housekeeper = Housekeeper(lambda: self._worker.abandon_hanging_step(), options.step_timeout_s)
-        self._is_closing = self._is_closed = False
-        self._worker.start()
-        self._housekeeper.start()
+        self._running = running = RunningPool(session, options, clock)
+        self._inbox, self._slots, self._seats, self._counters = (
+            running.inbox,
+            running.slots,
+            running.seats,
+            running.counters,
+        )
 
     @property
     def spec(self) -> Contract:
         """The contract of the model that runs now."""
-        return self._worker.model.session.spec
+        return self._running.worker.model.session.spec
 
     def open(self, name: str | None = None, *, snapshot: bytes | None = None, any_weights: bool = False) -> PoolStream:
         """Open a stream: `with pool.open() as stream`, or `async with pool.open() as stream`.
@@ -82,15 +83,13 @@ class StreamPool:
             SnapshotError: the snapshot is damaged or of another model.
         """
         start = None if snapshot is None else state_from_snapshot(snapshot, self.spec, any_weights=any_weights)
-        self._check_process()
-        with self._inbox.lock:
-            if isinstance(self._inbox.refusal, PoolClosedError):
-                raise closed_pool()
-            if not self._slots.free:
-                raise self._full()
-            seat = Seat(name or str(next(self._names)), self._slots.free.popleft(), self._clock())
-            self._seats.add(seat)
-        stream = PoolStream(self, seat)
+        self._running.check_process()
+        if self._running.is_ending:
+            raise closed_pool()
+        seat = Seat(name or str(next(self._names)), None, self._clock())
+        stream = PoolStream(self, Lease(self._running, seat))  # first: from the lease on no slot can be lost
+        if not self._running.take_seat(seat):
+            raise self._full()
         if start is not None:
             self.post(Call(seat, self._inbox.lock, lambda: self._slots.write(seat.slot, *start), is_certain=True))
         return stream
@@ -99,45 +98,19 @@ class StreamPool:
         """Go on with another session from the next step on, with all states kept; the old session is closed.
 
         A new version of the model, or the same one on another backend. Where a step hangs, the new session takes over
-        at once and the hanging one is closed when its step returns.
+        at once and the hanging one is closed when its step returns. The session is the pool's from then on, or, where
+        this raises, still the caller's and nothing has changed.
 
         Raises:
-            ContractError: another cell or other sizes; nothing has changed, and the session is still the caller's.
+            ContractError: another cell or other sizes.
+            InputError: a pool runs the session, this one or another.
+            SessionClosedError: the session is closed.
             PoolClosedError: the pool is closed.
         """
         model = BatchedModel(session)
-        self._worker.model.refuse_unlike(model)
-        self._check_process()
-        if self._worker.is_stalled and self._replace_worker(model):
-            return
-        call = Call(None, self._inbox.lock, lambda: self._worker.use(model))
-        self.ask(call)
-        old: BatchedModel = call.outcome()
-        if old.session is not session:
-            old.session.close()
-
-    def _replace_worker(self, model: BatchedModel) -> bool:
-        with self._inbox.lock:
-            old = self._worker
-            if not (old.is_stalled and isinstance(self._inbox.refusal, StepTimeout)):
-                return False
-            old.retire()
-            self._inbox.refusal = None
-            self._counters.swaps += 1
-            self._worker = self._new_worker(model)
-        self._worker.start()
-        return True
-
-    def _new_worker(self, model: BatchedModel) -> Worker:
-        return Worker(
-            model, self._inbox, self._slots, self._seats, self._counters, self.options, self._clock, self._hand_over
-        )
-
-    def _hand_over(self, name: str, h: Array, c: Array | None) -> None:
-        """Give an evicted stream's snapshot to `on_evict`, away from the thread that runs the steps."""
-        on_evict, spec = self.options.on_evict, self.spec
-        if on_evict is not None:
-            self._housekeeper.call_soon(lambda: on_evict(name, snapshot_from_state(h, c, spec)))
+        self._running.worker.model.refuse_unlike(model)
+        self._running.check_process()
+        self._running.swap(model)
 
     def metrics(self) -> PoolMetrics:
         """The counts and histograms so far."""
@@ -151,7 +124,7 @@ class StreamPool:
     def describe(self) -> dict[str, Any]:
         """What a health endpoint shows; plain data. `status` is serving, stalled, draining, closed or failed."""
         spec, metrics = self.spec, self.metrics()
-        session = self._worker.model.session
+        session = self._running.worker.model.session
         return {
             "status": self._status(),
             "model": {
@@ -177,9 +150,9 @@ class StreamPool:
         }
 
     def _status(self) -> str:
-        if self._is_closed:
+        if self._running.is_closed:
             return "closed"
-        if self._worker.is_stalled:
+        if self._running.worker.is_stalled:
             return "stalled"
         refusal = self._inbox.refusal
         if refusal is None:
@@ -189,32 +162,17 @@ class StreamPool:
     def close(self, *, drain: bool = True) -> None:
         """Stop taking pushes, run those that wait (or fail them, without `drain`), and close the session.
 
-        A hanging step is not waited for: its session closes when it returns. Closing twice is harmless.
+        A hanging step is not waited for: its session closes when it returns. Closing twice is harmless, and both wait;
+        so is closing from `on_evict`, or again after an interrupt.
         """
-        if os.getpid() != self._pid:
-            return
-        with self._inbox.lock:
-            already, self._is_closing = self._is_closing, True
-            self._inbox.refusal = closed_pool()
-        if not drain:
-            self._worker.fail_waiting(closed_pool())
-        if already:
-            self._worker.join(self.options.step_timeout_s)
-            return
-        self._inbox.put_call(Call(None, self._inbox.lock, lambda: self._worker.stop(), is_certain=True))
-        self._end()
-        self._is_closed = True
+        self._running.close(drain=drain)
 
-    def _end(self) -> None:
-        worker = self._worker
-        while not worker.join(0.05):
-            if worker.is_stalled:
-                with self._inbox.lock:
-                    worker.retire()
-                break
-        else:
-            worker.model.session.close()
-        self._housekeeper.close()
+    def __del__(self) -> None:
+        running = self.__dict__.get("_running")  # not there where the session was refused
+        if running is not None and running.is_left_open:
+            text = f"unclosed {self!r}"
+            running.abandon()
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     def __enter__(self) -> Self:
         return self
@@ -231,12 +189,12 @@ class StreamPool:
 
     def refuse_push(self) -> None:
         """Refuse a push that there is no room for, before anything is made of it; raises as `submit`."""
-        self._check_process()
+        self._running.check_process()
         self._inbox.refuse_if_full(self._clock())
 
     def submit(self, seat: Seat, x: Array, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
         """Queue a push of checked frames, which must not change any more."""
-        self._check_process()
+        self._running.check_process()
         if seat.is_leaving or seat.is_closed:
             raise closed_stream(seat)
         push = Push(seat, self._inbox.lock, x, future)
@@ -253,35 +211,17 @@ class StreamPool:
 
     def post(self, call: Call) -> None:
         """Queue a call."""
-        self._check_process()
-        seat = call.seat
-        if seat is not None and not call.is_certain and (seat.is_leaving or seat.is_closed):
-            raise closed_stream(seat)
-        self._inbox.put_call(call)
+        self._running.post(call)
 
     def ask(self, call: Call) -> Any:
         """Queue a call and wait for what it gives."""
-        self.post(call)
-        call.wait()
+        self._running.post(call)
+        self._running.wait(call)
         return call.outcome()
 
     def close_seat(self, seat: Seat) -> None:
         """Free a stream's slot once its pushes are done; a forked child leaves that to the pool's process."""
-        if os.getpid() != self._pid:
-            return
-        with self._inbox.lock:
-            if seat.is_leaving:
-                return
-            seat.is_leaving = True
-        self.post(Call(seat, self._inbox.lock, lambda: self._leave(seat), is_certain=True))
-
-    def _leave(self, seat: Seat) -> None:
-        with self._inbox.lock:
-            if seat.is_closed:
-                return
-            seat.is_closed = True
-            self._seats.discard(seat)
-        self._slots.release(seat.slot)
+        self._running.close_seat(seat)
 
     @property
     def inbox(self) -> Inbox:
@@ -297,15 +237,6 @@ class StreamPool:
     def slots(self) -> Slots:
         """The states; for calls within the pool's thread alone."""
         return self._slots
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise ForkedError(
-                "pool",
-                got=f"a call in process {os.getpid()}, forked after the pool was made in {self._pid}",
-                expected="the process that made the pool",
-                remedy="make a pool in each process, after the fork",
-            )
 
     def _full(self) -> RnnxError:
         limit = self.options.max_streams

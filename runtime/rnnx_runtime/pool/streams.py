@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from rnnx_runtime.array_views import array_from_view
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.pool.completions import CompletionQueue
-from rnnx_runtime.pool.requests import Call, Push, Seat
+from rnnx_runtime.pool.lease import Lease
+from rnnx_runtime.pool.requests import Call, Push
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 from rnnx_runtime.state import State
 
@@ -27,9 +28,10 @@ _all = np.logical_and.reduce  # what `ndarray.all` calls in the end
 class Conversation:
     """What both kinds of streams share: the calls that run in the pool's thread, in order with the pushes."""
 
-    def __init__(self, pool: "StreamPool", seat: Seat) -> None:
+    def __init__(self, pool: "StreamPool", lease: Lease) -> None:
         self._pool = pool
-        self._seat = seat
+        self._lease = lease
+        self._seat = lease.seat
         self._inbox = pool.inbox
         self._frame = (pool.spec.input_size,)
         self._rejects = pool.options.nan == "reject"
@@ -182,7 +184,7 @@ class PoolStream(Conversation):
     async def __aenter__(self) -> "AsyncPoolStream":
         from rnnx_runtime.pool.async_stream import AsyncPoolStream  # asyncio costs those who have no loop an import
 
-        return AsyncPoolStream(self._pool, self._seat)
+        return AsyncPoolStream(self._pool, self._lease)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
@@ -10,7 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import RnnxError, StepTimeout
+from rnnx_runtime.latch import Latch
 from rnnx_runtime.pool.batch import Batch, take_back
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.delivery import deliver
@@ -25,13 +28,19 @@ from rnnx_runtime.pool.waiting import Waiting
 
 Array = NDArray[Any]
 Clock = Callable[[], float]
-Evicted = Callable[[str, Array, Array | None], None]
+Evicted = Callable[[str, Array, Array | None, Contract], None]
 
 _SPLIT_FROM = 32
 """Streams from which on a step takes half of them: rows of a batch of 16 cost nearly what those of a larger one do."""
 
 _SURE = 0.8
 """The share of a step's expected time in which it will hardly be over."""
+
+_LOOK_S = 0.001
+"""How often a new thread looks whether it is in charge."""
+
+_SOON_S = 1.0
+"""How long a thread may take that has nothing left to do."""
 
 _LOG = logging.getLogger("rnnx_runtime.pool")
 
@@ -52,11 +61,13 @@ class Worker:
         counters: Counters,
         options: PoolOptions,
         clock: Clock,
-        on_evict: Evicted,
+        on_evict: Evicted | None,
     ) -> None:
         self.model = model
         self.is_stalled = False
         """Whether a step hangs."""
+        self.is_retired = False
+        """Whether everything is left to another worker, or to nobody; set under the inbox's lock while a step hangs."""
         self._inbox = inbox
         self._slots = slots
         self._seats = seats
@@ -70,29 +81,34 @@ class Worker:
         self._finished: list[Push] = []
         """Pushes whose output is there and whose callers have not been told."""
         self._started = 0.0
-        self._is_retired = False
+        self.is_in_charge = self.is_unwanted = False
+        """Whether to begin to serve, or to end without."""
         self._is_stopping = False
         self._evicted = clock()
+        self._ended = Latch()
         self._thread = Thread(target=self._serve, name="rnnx-pool", daemon=True)
 
     def start(self) -> None:
-        """Begin to serve; takes over what is already in the seats' queues."""
-        for seat in list(self._seats):
-            self._schedule.adopt(seat)
+        """Start the thread; it serves once it is in charge, and takes over what is in the seats' queues then."""
         self._thread.start()
 
     def stop(self) -> None:
         """Stop once nothing waits; to be called by the worker's thread."""
         self._is_stopping = True
 
-    def retire(self) -> None:
-        """Leave everything to another worker; the caller holds the inbox's lock, and the worker's step hangs."""
-        self._is_retired = True
+    def leave_if_stalled(self) -> bool:
+        """Leave everything to nobody if a step hangs: its session is closed when it returns."""
+        with self._inbox.lock:  # without a call within, as `Inbox` says
+            if self.is_stalled:
+                self.is_retired = True
+        return self.is_retired
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread; whether it has ended."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        """Wait for the thread; whether it has done its last work."""
+        if not self._ended.wait(timeout_s):
+            return False
+        self._thread.join(_SOON_S)
+        return True
 
     def use(self, model: BatchedModel) -> BatchedModel:
         """Run the steps from now on with another model; gives the old one. To be called by the worker's thread."""
@@ -115,20 +131,32 @@ class Worker:
         deliver(failed)
 
     def fail_waiting(self, error: RnnxError) -> None:
-        """Fail every request that waits."""
-        with self._inbox.lock:
-            failed = self._fail_waiting(error)
+        """Fail every request that waits; may be called anywhere, for no lock is held between two of them."""
+        failed = []
+        for request in self._uncertain():
+            own = own_copy(error)
+            with self._inbox.lock:  # without a call within, as `Inbox` says
+                is_waiting = request.phase == WAITING
+                if is_waiting:
+                    request.phase = DROPPED
+                    request.error = own
+            if is_waiting:
+                failed.append(request)
         deliver(failed)
 
     def _fail_waiting(self, error: RnnxError) -> list[Request]:
-        """The same under the lock; what must happen in any case (a stream's close) keeps waiting."""
+        """Fail all of them at once, for those to whom they are to be delivered; under the lock, in a pool's thread."""
+        return [request for request in self._uncertain() if request.fail(own_copy(error))]
+
+    def _uncertain(self) -> list[Request]:
+        """What waits, but what must happen in any case (a stream's close), which keeps waiting."""
         requests = [request for seat in list(self._seats) for request in list(seat.queue)]
         requests += self._inbox.waiting()
-        uncertain = [request for request in requests if not (isinstance(request, Call) and request.is_certain)]
-        return [request for request in uncertain if request.fail(own_copy(error))]
+        return [request for request in requests if not (isinstance(request, Call) and request.is_certain)]
 
     def _serve(self) -> None:
         try:
+            self._wait_for_charge()
             while not self._is_over():
                 self._serve_once()
             self._deliver_finished()
@@ -136,12 +164,19 @@ class Worker:
             self._die(error)
             raise
         finally:
-            if self._is_retired:
+            self._ended.set()
+            if self.is_retired:
                 with contextlib.suppress(RnnxError):
                     self.model.session.close()
 
+    def _wait_for_charge(self) -> None:
+        while not (self.is_in_charge or self.is_unwanted):
+            time.sleep(_LOOK_S)  # no lock: who sets the flag does so where no call may stand
+        for seat in list(self._seats) if self.is_in_charge else ():
+            self._schedule.adopt(seat)
+
     def _is_over(self) -> bool:
-        if self._is_retired:
+        if self.is_retired or self.is_unwanted:
             return True
         return self._is_stopping and not self._schedule.streams and self._inbox.is_empty()
 
@@ -157,7 +192,6 @@ class Worker:
 
     def _die(self, error: BaseException) -> None:
         """A defect: nobody may wait for ever because of it."""
-        _LOG.exception("the pool's thread ended")
         refusal = dead_thread(error)
         schedule = self._schedule
         with self._inbox.lock:
@@ -166,6 +200,9 @@ class Worker:
             failed += [request for request in (*schedule.late, *schedule.homeless) if request.fail(own_copy(refusal))]
             failed += self._fail_certain(refusal)
         deliver([*failed, *schedule.called, *self._finished])
+        self._ended.set()
+        # Last: who waits for this thread may have been interrupted with the lock of the log in hand.
+        _LOG.error("the pool's thread ended", exc_info=error)
 
     def _fail_certain(self, error: RnnxError) -> list[Request]:
         """Fail the pushes whose results were certain and were lost on their way out; under the lock."""
@@ -281,7 +318,7 @@ class Worker:
         ended = self._clock()
         self._inbox.right_of_way.wanted_from = 0.0
         phases = self._commit(batch)
-        if self._is_retired:
+        if self.is_retired:
             return
         batch.keep(self._slots, state, y, phases)
         self._count_dropped([push for push, phase in zip(pushes, phases, strict=True) if phase == DROPPED])
@@ -294,7 +331,7 @@ class Worker:
         """Make the results certain of all rows that were not dropped meanwhile; gives the phase of each row."""
         with self._inbox.lock:
             self._running = []
-            if self._is_retired:
+            if self.is_retired:
                 return []
             self._recover()
             for push in batch.pushes:
@@ -316,7 +353,7 @@ class Worker:
         cause = error if isinstance(error, RnnxError) else broken_step(error)
         with self._inbox.lock:
             self._running = []
-            if self._is_retired:
+            if self.is_retired:
                 return
             self._recover()
             self._inbox.pushes -= len(pushes)
@@ -351,7 +388,7 @@ class Worker:
 
     def _evict_idle(self) -> None:
         idle_s = self._options.idle_s
-        if idle_s is None or self._is_retired:
+        if idle_s is None or self.is_retired:
             return
         now = self._clock()
         if now - self._evicted < idle_s / 4:
@@ -364,6 +401,6 @@ class Worker:
             self._seats.difference_update(idle)
         for seat in idle:
             self._counters.evictions += 1
-            if self._options.on_evict is not None:
-                self._on_evict(seat.name, *self._slots.read(seat.slot))
+            if self._on_evict is not None:
+                self._on_evict(seat.name, *self._slots.read(seat.slot), self.model.session.spec)
             self._slots.release(seat.slot)

@@ -29,7 +29,8 @@ def pool(tmp_path: Path) -> Iterator[StreamPool]:
         stream.push(np.zeros((4, 5), np.float32))
         with pytest.raises(InputError):
             stream.push(np.full(5, np.nan, np.float32))
-        cancelled = pool.open().submit(np.zeros(5, np.float32), timeout_s=0.0)
+        other = pool.open()
+        cancelled = other.submit(np.zeros(5, np.float32), timeout_s=0.0)
         with pytest.raises(rnnx_runtime.DeadlineExceeded):
             cancelled.result()
         with pytest.raises(PoolOverloaded):

@@ -15,12 +15,12 @@ ERROR = BackendError("a step", got="an error", expected="a result", remedy="repo
 
 
 @pytest.fixture
-def lock() -> threading.Lock:
+def lock() -> Any:
     """The pool's lock."""
     return Inbox(9).lock
 
 
-def push_of(lock: threading.Lock) -> Push:
+def push_of(lock: Any) -> Push:
     return Push(Seat("a", 0, 0.0), lock, frame(1))
 
 
@@ -31,7 +31,7 @@ def give(push: Push, row: int = 0) -> None:
     push.settle()
 
 
-def test_an_output_is_memory_of_its_own(lock: threading.Lock) -> None:
+def test_an_output_is_memory_of_its_own(lock: Any) -> None:
     push = push_of(lock)
     give(push, 1)
     block = push.block
@@ -42,7 +42,7 @@ def test_an_output_is_memory_of_its_own(lock: threading.Lock) -> None:
     assert push.block is None
 
 
-def test_a_result_that_is_not_there_yet_can_be_asked_for_again(lock: threading.Lock) -> None:
+def test_a_result_that_is_not_there_yet_can_be_asked_for_again(lock: Any) -> None:
     push = push_of(lock)
     with pytest.raises(TimeoutError, match=r"no output within 0.01 s; the push goes on"):
         push.result(timeout_s=0.01)
@@ -50,7 +50,7 @@ def test_a_result_that_is_not_there_yet_can_be_asked_for_again(lock: threading.L
     assert push.result(timeout_s=0).tolist() == [0, 1]
 
 
-def test_all_threads_that_wait_get_the_one_output(lock: threading.Lock) -> None:
+def test_all_threads_that_wait_get_the_one_output(lock: Any) -> None:
     for _ in range(50):
         push = push_of(lock)
         asked = [push.result for _ in range(4)]
@@ -58,7 +58,7 @@ def test_all_threads_that_wait_get_the_one_output(lock: threading.Lock) -> None:
         assert [y.tolist() for y in results[:4]] == [[0, 1]] * 4
 
 
-def test_an_output_that_another_thread_takes_at_the_same_time_is_there_for_both(lock: threading.Lock) -> None:
+def test_an_output_that_another_thread_takes_at_the_same_time_is_there_for_both(lock: Any) -> None:
     class Raced(Push):
         """The other thread takes its copy and lets go of the block right after this one has seen it."""
 
@@ -82,7 +82,7 @@ def test_an_output_that_another_thread_takes_at_the_same_time_is_there_for_both(
     assert push.result().tolist() == [0, 0]
 
 
-def test_a_cancelled_push_raises_for_all_who_wait(lock: threading.Lock) -> None:
+def test_a_cancelled_push_raises_for_all_who_wait(lock: Any) -> None:
     push = push_of(lock)
     assert push.cancel()
     assert push.is_done
@@ -92,7 +92,7 @@ def test_a_cancelled_push_raises_for_all_who_wait(lock: threading.Lock) -> None:
     assert not push.cancel()
 
 
-def test_a_push_whose_effect_is_certain_cannot_be_cancelled(lock: threading.Lock) -> None:
+def test_a_push_whose_effect_is_certain_cannot_be_cancelled(lock: Any) -> None:
     push = push_of(lock)
     push.phase = COMMITTED
     assert not push.cancel()
@@ -100,7 +100,7 @@ def test_a_push_whose_effect_is_certain_cannot_be_cancelled(lock: threading.Lock
     assert push.result().tolist() == [0, 1]
 
 
-def test_a_push_is_late_when_its_own_deadline_is_over(lock: threading.Lock) -> None:
+def test_a_push_is_late_when_its_own_deadline_is_over(lock: Any) -> None:
     clock = ManualClock()
     push = push_of(lock)
     push.clock, push.timeout_s, push.deadline = clock, 2.0, clock.now + 2.0
@@ -110,7 +110,7 @@ def test_a_push_is_late_when_its_own_deadline_is_over(lock: threading.Lock) -> N
     assert push.phase == DROPPED
 
 
-def test_the_shorter_of_two_waits_decides(lock: threading.Lock) -> None:
+def test_the_shorter_of_two_waits_decides(lock: Any) -> None:
     push = push_of(lock)
     push.timeout_s, push.deadline = 60.0, time.monotonic() + 60.0
     with pytest.raises(TimeoutError):
@@ -119,7 +119,7 @@ def test_the_shorter_of_two_waits_decides(lock: threading.Lock) -> None:
     assert push.result(timeout_s=1e30).tolist() == [0, 1]
 
 
-def test_a_push_in_its_last_frames_at_its_deadline_is_waited_for(lock: threading.Lock) -> None:
+def test_a_push_in_its_last_frames_at_its_deadline_is_waited_for(lock: Any) -> None:
     clock = ManualClock()
     push = push_of(lock)
     push.clock, push.timeout_s, push.deadline = clock, 0.0, clock.now
@@ -132,7 +132,7 @@ def test_a_push_in_its_last_frames_at_its_deadline_is_waited_for(lock: threading
 
 
 @pytest.mark.parametrize("timeout_s", [float("inf"), 1e300, -1.0], ids=["endless", "ages", "negative"])
-def test_any_number_of_seconds_can_be_waited(lock: threading.Lock, timeout_s: float) -> None:
+def test_any_number_of_seconds_can_be_waited(lock: Any, timeout_s: float) -> None:
     push = push_of(lock)
     give_soon = threading.Timer(0.01, give, (push,))
     give_soon.start()
@@ -140,7 +140,7 @@ def test_any_number_of_seconds_can_be_waited(lock: threading.Lock, timeout_s: fl
     give_soon.join()
 
 
-def test_chunks_are_put_together_from_their_steps(lock: threading.Lock) -> None:
+def test_chunks_are_put_together_from_their_steps(lock: Any) -> None:
     push = push_of(lock)
     push.frames = 3
     push.take(np.ones((1, 2), np.float32))
@@ -150,7 +150,7 @@ def test_chunks_are_put_together_from_their_steps(lock: threading.Lock) -> None:
     assert push.result().tolist() == [[1, 1], [5, 5], [5, 5]]
 
 
-def test_a_call_gives_what_its_function_gave_or_raised(lock: threading.Lock) -> None:
+def test_a_call_gives_what_its_function_gave_or_raised(lock: Any) -> None:
     good, bad = Call(None, lock, lambda: 7), Call(None, lock, lambda: 1 // 0)
     assert good.run()
     assert bad.run()
@@ -160,7 +160,7 @@ def test_a_call_gives_what_its_function_gave_or_raised(lock: threading.Lock) -> 
         bad.outcome()
 
 
-def test_a_dropped_call_is_not_called(lock: threading.Lock) -> None:
+def test_a_dropped_call_is_not_called(lock: Any) -> None:
     called: list[int] = []
     call = Call(None, lock, lambda: called.append(1))
     assert call.fail(ERROR)

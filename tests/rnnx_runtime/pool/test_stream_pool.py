@@ -220,14 +220,55 @@ def test_an_unlike_model_is_refused_and_stays_the_callers(
     assert (backend.closed, other_backend.closed, pool.metrics().swaps) == (0, 0, 0)
 
 
-def test_a_model_swapped_for_itself_goes_on(make_pool: MakePool) -> None:
+def test_a_session_that_a_pool_runs_is_refused_by_each_pool(make_pool: MakePool) -> None:
     session, backend = session_of()
-    pool = StreamPool(session)
-    with pool, pool.open() as stream:
-        pool.swap(session)
+    other, _ = make_pool()
+    with StreamPool(session) as pool, pool.open() as stream:
+        for take in (lambda: pool.swap(session), lambda: other.swap(session), lambda: StreamPool(session)):
+            with pytest.raises(InputError, match=r"got the session of a pool, .*; load the model once more for each"):
+                take()
         assert np.array_equal(stream.push(frame(1)), lone().push(frame(1)))
         assert backend.closed == 0
     assert backend.closed == 1
+
+
+def test_a_closed_session_is_refused_and_the_pool_lives_on(make_pool: MakePool) -> None:
+    pool, backend = make_pool()
+    closed, _ = session_of()
+    closed.close()
+    with pool.open() as stream:
+        for take in (lambda: pool.swap(closed), lambda: StreamPool(closed)):
+            with pytest.raises(SessionClosedError):
+                take()
+        assert np.array_equal(stream.push(frame(1)), lone().push(frame(1)))
+    assert (backend.closed, pool.metrics().swaps) == (0, 0)
+    assert pool_threads().count("rnnx-pool") == 1
+
+
+def test_a_session_that_was_refused_by_one_pool_can_go_to_another(make_pool: MakePool) -> None:
+    unlike, _ = make_pool(contract={"hidden_size": 5, "projection_size": 5})
+    ended, _ = make_pool()
+    ended.close()
+    session, backend = session_of(weights=5)
+    with pytest.raises(ContractError):
+        unlike.swap(session)
+    with pytest.raises(PoolClosedError):
+        ended.swap(session)
+    pool, _ = make_pool()
+    pool.swap(session)
+    with pool.open() as stream:
+        assert np.array_equal(stream.push(frame(1)), lone(5).push(frame(1)))
+    pool.close()
+    assert backend.closed == 1
+
+
+def test_a_session_that_gave_way_is_closed_and_so_refused(make_pool: MakePool) -> None:
+    pool, _ = make_pool()
+    first, _ = session_of()
+    pool.swap(first)
+    pool.swap(session_of()[0])
+    with pytest.raises(SessionClosedError):
+        pool.swap(first)
 
 
 def test_streams_push_on_while_models_are_swapped(make_pool: MakePool) -> None:
@@ -451,7 +492,7 @@ def test_a_health_endpoint_sees_what_the_pool_does(make_pool: MakePool) -> None:
         "source": "fake.pt",
         "weights_sha256": "ab" * 32,
     }
-    assert found["backend"] == pool._worker.model.session.backend
+    assert found["backend"] == pool._running.worker.model.session.backend
     json.dumps(found, allow_nan=False)
     assert (found["device"], found["streams"], found["capacity"], found["max_queue"]) == ("fake", 1, 3, 7)
     assert (found["pushes"], found["queue_depth"], found["mean_batch"], found["uptime_s"]) == (1, 0, 1.0, 12.5)

@@ -134,6 +134,7 @@ def test_nobody_waits_for_a_pool_whose_thread_has_died(
     with pytest.raises(BackendError):
         _ = streams[0].state
     assert pool.describe()["status"] == "failed"
+    wait_until(lambda: "rnnx-pool" not in pool_threads(), "the thread ends")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     pool.close()
     assert backend.closed == 1
@@ -151,6 +152,7 @@ def test_outputs_that_were_on_their_way_out_when_the_thread_died_are_an_error(
 
     monkeypatch.setattr(pool.slots, "scatter", fail)
     assert "a defect in its thread (MemoryError())" in str(error_of(pool.open().submit(frame(1))))
+    wait_until(lambda: "rnnx-pool" not in pool_threads(), "the thread ends")
 
 
 # A step that hangs
