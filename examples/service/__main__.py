@@ -21,6 +21,7 @@ def main() -> None:
         service = Service(settings)
     except RnnxError as error:
         sys.exit(_wrong_call(error))
+    sys.setswitchinterval(0.001)  # so long streams may wait for a thread that reads or writes JSON; 5 ms by default
     asyncio.run(_serve(service, settings))
 
 
@@ -34,7 +35,7 @@ async def _serve(service: Service, settings: Settings) -> None:
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=settings.ping_s,
         ws_ping_timeout=settings.peer_timeout_s,
-        ws_per_message_deflate=False,  # floats do not shrink, and each socket would hold a window
+        ws_per_message_deflate=False,  # floats do not shrink, each socket would hold a window, and bombs do
         timeout_keep_alive=settings.request_timeout_s,
         timeout_graceful_shutdown=1,  # what is left then has had `drain_s`
         lifespan="on",

@@ -11,17 +11,20 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from rnnx_runtime import PoolClosedError, PoolOptions, PoolOverloaded, RnnxError
-from service.batches import batch_from_bytes, batch_from_json, run_batch
+from rnnx_runtime import PoolOptions, PoolOverloaded, RnnxError
 from service.conversation import GOING_AWAY, TRY_LATER, Conversation
 from service.counts import Counts
 from service.models import Models
+from service.origins import OriginMiddleware
 from service.problems import answer_error, answer_http_error
+from service.runs import Runs
 from service.settings import Settings
 
 _LOG = logging.getLogger("uvicorn.error")
@@ -47,14 +50,17 @@ class Service:
         self._counts = Counts(self._models.pool)
         self._conversations: dict[str, Conversation] = {}
         self._names = count(1)
-        self._runs = asyncio.Semaphore()
-        self._waiting_runs = 0
+        self._runs = Runs(self._models, settings, self._counts)
         self._is_draining = False
         self._tasks: set[asyncio.Task[None]] = set()
+        guards = [
+            Middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts, www_redirect=False),
+            Middleware(OriginMiddleware, allowed_origins=settings.origins),
+        ]
         self.app = Starlette(
             routes=[
-                WebSocketRoute("/stream", self.stream),
-                Route("/run", self.run, methods=["POST"]),
+                WebSocketRoute("/stream", self.stream, middleware=guards),
+                Route("/run", self.run, methods=["POST"], middleware=guards),
                 Route("/healthz", self.healthz),
                 Route("/metrics", self.metrics),
             ],
@@ -78,7 +84,8 @@ class Service:
             await self._refuse(socket, TRY_LATER, "too many streams")
             return
         async with seat as stream:
-            conversation = Conversation(socket, stream, pool.spec.input_size, self._settings, self._counts)
+            sizes = pool.spec.input_size, pool.spec.projection_size
+            conversation = Conversation(socket, stream, sizes, self._settings, self._counts)
             self._conversations[name] = conversation
             try:
                 with self._counts.sockets.track_inprogress():
@@ -88,17 +95,7 @@ class Service:
 
     async def run(self, request: Request) -> Response:
         """`/run`: whole sequences through the encoder."""
-        body = await self._body(request)
-        if self._is_draining or self._waiting_runs > self._settings.max_waiting_runs:
-            raise self._no_run()
-        self._waiting_runs += 1
-        try:
-            async with self._runs:
-                answer = await asyncio.to_thread(self._answer, request, body)
-        finally:
-            self._waiting_runs -= 1
-        self._counts.runs.inc()
-        return answer
+        return await self._runs.answer(request)
 
     async def healthz(self, request: Request) -> Response:
         """`/healthz`: what the pool says of itself; 503 unless it serves."""
@@ -123,13 +120,14 @@ class Service:
         self._is_draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s):
-                await asyncio.gather(*(conversation.leave() for conversation in self._conversations.values()))
-                while self._conversations or self._waiting_runs:
+                leaving = (conversation.leave() for conversation in self._conversations.values())
+                await asyncio.gather(self._runs.end(), *leaving)
+                while self._conversations:
                     await asyncio.sleep(0.01)
 
     async def _reload(self) -> None:
         try:
-            async with self._runs:  # one reload at a time, and no run on an encoder that is closed meanwhile
+            async with self._runs.lock:  # one reload at a time, and no run on an encoder that is closed meanwhile
                 await asyncio.to_thread(self._models.reload)
         except RnnxError as error:
             _LOG.error("the models that run go on: %s", error)
@@ -164,39 +162,3 @@ class Service:
     async def _refuse(self, socket: WebSocket, code: int, reason: str) -> None:
         self._counts.closes.labels(code).inc()
         await socket.close(code, reason)
-
-    async def _body(self, request: Request) -> bytes:
-        """The body, if it is small enough and comes in time."""
-        limit, parts, size = self._settings.max_body_bytes, [], 0
-        try:
-            async with asyncio.timeout(self._settings.request_timeout_s):
-                async for part in request.stream():
-                    size += len(part)
-                    if size > limit:
-                        raise HTTPException(413, f"at most {limit} bytes", {"Connection": "close"})
-                    parts.append(part)
-        except TimeoutError:
-            raise HTTPException(408, "the body came too slowly", {"Connection": "close"}) from None
-        return b"".join(parts)
-
-    def _answer(self, request: Request, body: bytes) -> Response:
-        """Run a request; in a thread, so that neither parsing nor the model holds up the streams."""
-        encoder = self._models.encoder
-        width = encoder.spec.input_size
-        match request.headers.get("content-type", "").partition(";")[0]:
-            case "application/json":
-                batch = batch_from_json(body, width)
-            case "application/octet-stream":
-                batch = batch_from_bytes(body, request.query_params.get("lengths", ""), width)
-            case _:
-                raise HTTPException(415, "application/json or application/octet-stream")
-        result = run_batch(encoder, batch, self._settings.max_padded_frames)
-        if isinstance(result, bytes):
-            return Response(result, media_type="application/octet-stream")
-        return JSONResponse(result)
-
-    def _no_run(self) -> RnnxError:
-        if self._is_draining:
-            return PoolClosedError("/run", got="a request", expected="none: the service ends", remedy="ask another one")
-        limit = f"at most {self._settings.max_waiting_runs} (RNNX_SERVICE_MAX_WAITING_RUNS)"
-        return PoolOverloaded("/run", got=f"{self._waiting_runs} waiting", expected=limit, remedy="try again later")

@@ -1,90 +1,93 @@
 """Whole sequences in one request, and their outputs in the answer: JSON, or float32 as it is."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rnnx_runtime import InputError, Session, State
-from service.payloads import Array, bytes_from_floats, floats_from_json, frames_from_bytes, json_from_text
+from rnnx_runtime import InputError, Session
+from service.answers import json_pieces, octet_pieces
+from service.bounds import Bounds
+from service.payloads import Array, frames_from_bytes
+from service.sequence_text import sequences_from_json
+
+_LENGTHS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Sequences `(T, I)` of different lengths, and how their outputs are wanted."""
+class Results:
+    """The outputs of a batch `(ΣT, D·P)`, one sequence after the other, and the last states `(L·D, B, ·)` by name."""
 
-    sequences: list[Array]
-    is_json: bool
+    lengths: list[int]
+    outputs: NDArray[Any]
+    states: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
-    def lengths(self) -> list[int]:
-        """Each sequence's number of frames."""
-        return [len(sequence) for sequence in self.sequences]
+    def octets(self) -> int:
+        """The size of the answer as float32."""
+        return 4 * (self.outputs.size + sum(state.size for state in self.states.values()))
+
+    def as_octets(self) -> Iterator[bytes]:
+        """All outputs, then `hn (L·D, B, P)` and for LSTM `cn (L·D, B, H)`, in pieces."""
+        return octet_pieces([self.outputs, *self.states.values()])
+
+    def as_json(self) -> Iterator[bytes]:
+        """Per sequence its outputs and its last state, of all layers and directions, in pieces.
+
+        Raises:
+            InputError: NaN or infinity, for which JSON has no words.
+        """
+        if not all(np.isfinite(values).all() for values in (self.outputs, *self.states.values())):
+            remedy = "ask for application/octet-stream"
+            raise InputError("the outputs", got="NaN or infinity", expected="finite numbers for JSON", remedy=remedy)
+        by_sequence = {name: state.swapaxes(0, 1) for name, state in self.states.items()}
+        return json_pieces(self.outputs, self.lengths, by_sequence)
 
 
-def batch_from_json(body: bytes, width: int) -> Batch:
-    """The batch in `{"sequences": [[[...I numbers], ...T], ...B]}`.
+def batch_from_json(body: bytes, bounds: Bounds, *, as_json: bool) -> list[Array]:
+    """The sequences in `{"sequences": [[[...I numbers], ...T], ...B]}`.
 
     Raises:
-        InputError: another shape, no sequence, or an empty one.
+        InputError: another shape, no sequence, or an empty one; a batch beyond its bounds.
     """
-    values = json_from_text(body).get("sequences")
-    if not isinstance(values, list) or not values:
-        raise _refusal("'sequences'", type(values).__name__, "a list of sequences")
-    sequences = [floats_from_json(value, f"sequence {index}") for index, value in enumerate(values)]
-    for index, sequence in enumerate(sequences):
-        if sequence.ndim != 2 or sequence.shape[1] != width or not len(sequence):
-            raise _refusal(f"sequence {index}", str(sequence.shape), f"(T, {width})")
-    return Batch(sequences=sequences, is_json=True)
+    sequences = sequences_from_json(body, bounds.contract.input_size, bounds.check_padded)
+    bounds.check([len(sequence) for sequence in sequences], as_json=as_json)
+    return sequences
 
 
-def batch_from_bytes(body: bytes, lengths: str, width: int) -> Batch:
-    """The batch in the frames of all sequences one after the other, `lengths` such as `12,7,3`.
+def batch_from_bytes(body: bytes, lengths: str, bounds: Bounds, *, as_json: bool) -> list[Array]:
+    """The sequences in the frames of all, one after the other, `lengths` such as `12,7,3`.
 
     Raises:
-        InputError: lengths that are none, or do not add up to the body.
+        InputError: lengths that are none, or do not add up to the body; a batch beyond its bounds.
     """
-    frames = frames_from_bytes(body, width, "the body")
-    if not np.isfinite(frames).all():
-        raise _refusal("the body", "NaN or infinity in it", "finite numbers")
-    try:
-        sizes = [int(size) for size in lengths.split(",")]
-    except ValueError:
-        sizes = []
+    frames = frames_from_bytes(body, bounds.contract.input_size, "the body")
+    sizes = [int(size) for size in lengths.split(",")] if _LENGTHS.fullmatch(lengths) else []
     if not sizes or min(sizes) < 1 or sum(sizes) != len(frames):
         raise _refusal("?lengths=", repr(lengths[:100]), f"whole numbers ≥ 1 that add up to {len(frames)} frames")
-    return Batch(sequences=np.split(frames, np.cumsum(sizes)[:-1]), is_json=False)
+    bounds.check(sizes, as_json=as_json)
+    if not np.isfinite(frames).all():
+        raise _refusal("the body", "NaN or infinity in it", "finite numbers")
+    return np.split(frames, np.cumsum(sizes)[:-1])
 
 
-def run_batch(session: Session, batch: Batch, max_padded_frames: int) -> bytes | dict[str, Any]:
-    """Run a batch; gives JSON data, or bytes: all outputs `(ΣT, D·P)`, `hn (L·D, B, P)` and for LSTM `cn (L·D, B, H)`.
+def run_batch(session: Session, sequences: list[Array]) -> Results:
+    """Run sequences padded to equal lengths.
 
     Raises:
-        InputError: padded to equal lengths it has more frames than may be.
         BackendError: the backend failed.
     """
-    lengths = np.array(batch.lengths, np.int32)
-    time, count = int(lengths.max()), len(lengths)
-    if time * count > max_padded_frames:
-        got = f"{count} sequences of up to {time} frames"
-        raise _refusal("the batch", got, f"at most {max_padded_frames} frames when padded to equal lengths")
-    x = np.zeros((time, count, session.spec.input_size), np.float32)
-    for row, sequence in enumerate(batch.sequences):
+    lengths = [len(sequence) for sequence in sequences]
+    x = np.zeros((max(lengths), len(lengths), session.spec.input_size), np.float32)
+    for row, sequence in enumerate(sequences):
         x[: len(sequence), row] = sequence
-    output, state = session.run(x, lengths=lengths)
-    outputs = [output[:length, row] for row, length in enumerate(batch.lengths)]
-    return _json_from_results(outputs, state) if batch.is_json else _bytes_from_results(outputs, state)
-
-
-def _json_from_results(outputs: list[Any], state: State) -> dict[str, Any]:
-    """Per sequence its outputs and its last state, of all layers and directions."""
-    data = {"outputs": [output.tolist() for output in outputs], "h": state.h.swapaxes(0, 1).tolist()}
-    return data if state.c is None else data | {"c": state.c.swapaxes(0, 1).tolist()}
-
-
-def _bytes_from_results(outputs: list[Any], state: State) -> bytes:
-    parts = [*outputs, state.h] + ([] if state.c is None else [state.c])
-    return b"".join(bytes_from_floats(part) for part in parts)
+    output, state = session.run(x, lengths=np.array(lengths, np.int32))
+    outputs = np.concatenate([output[:length, row] for row, length in enumerate(lengths)])
+    states = {"h": state.h} if state.c is None else {"h": state.h, "c": state.c}
+    return Results(lengths=lengths, outputs=outputs, states=states)
 
 
 def _refusal(subject: str, got: str, expected: str) -> InputError:

@@ -19,6 +19,31 @@ GRACE_S = 1.0
 """How long a peer that does not read has to read why it is cut off."""
 
 
+READ_BYTES = 1 << 12
+"""What is read from a connection before others have their turn. Parsing a byte of a chunk or of a frame takes a hundred
+times longer than copying it: the 256 KiB that asyncio reads by itself would hold up all streams for half a second."""
+
+
+class SmallReads(asyncio.BufferedProtocol):
+    """Hands a protocol's `data_received` a few KiB for each turn of the event loop."""
+
+    data_received: Callable[[bytes], None]
+    _read: bytearray | None = None
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where the transport puts what it reads."""
+        self._read = self._read or bytearray(READ_BYTES)
+        return self._read
+
+    def eof_received(self) -> None:
+        """Nothing: the connection is closed."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the transport when it has read."""
+        assert self._read is not None
+        self.data_received(bytes(self._read[:nbytes]))
+
+
 class Deadline:
     """Calls a function some time after it was started, unless it is stopped before."""
 
@@ -37,7 +62,7 @@ class Deadline:
             self._timer = None
 
 
-class HttpConnection(H11Protocol):
+class HttpConnection(SmallReads, H11Protocol):
     """Cuts off a peer that does not send the head of its request in time, or does not read the answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
@@ -71,7 +96,7 @@ class HttpConnection(H11Protocol):
             self._head.start(self.timeout_keep_alive, self.transport.abort)
 
 
-class WebSocketConnection(WebSocketsSansIOProtocol):
+class WebSocketConnection(SmallReads, WebSocketsSansIOProtocol):
     """Holds one unsent message at most, and cuts off a peer that does not read it in time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -20,6 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rnnx_runtime import InputError, PoolClosedError, RnnxError, SnapshotError, State
 from rnnx_runtime.pool.async_stream import AsyncPoolStream
+from service.bounds import check_push
 from service.counts import Counts
 from service.payloads import bytes_from_floats, floats_from_json, frames_from_bytes, json_from_text
 from service.problems import problem_from_error
@@ -33,11 +34,11 @@ class Conversation:
     """Answers the messages of one socket, one at a time, until one side has had enough."""
 
     def __init__(
-        self, socket: WebSocket, stream: AsyncPoolStream, width: int, settings: Settings, counts: Counts
+        self, socket: WebSocket, stream: AsyncPoolStream, sizes: tuple[int, int], settings: Settings, counts: Counts
     ) -> None:
         self._socket = socket
         self._stream = stream
-        self._width = width
+        self._width, self._output_size = sizes
         self._settings = settings
         self._counts = counts
         self._bad = 0
@@ -89,6 +90,7 @@ class Conversation:
             await self._send_json(await self._obey(json_from_text(text or "")))
             return
         frames = frames_from_bytes(data, self._width, "a binary message")
+        check_push(len(frames), self._output_size, self._settings.max_push_answer_mib)
         x = frames[0] if len(frames) == 1 else frames
         y = await self._stream.push(x, timeout_s=self._settings.push_timeout_s)
         await self._socket.send_bytes(bytes_from_floats(y))

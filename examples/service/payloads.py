@@ -1,6 +1,7 @@
 """Numbers out of what strangers send: JSON, and little-endian float32."""
 
 import json
+from types import NoneType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,19 +14,28 @@ Array = NDArray[np.float32]
 _README = "see examples/service/README.md"
 
 
-def json_from_text(text: str | bytes) -> dict[str, Any]:
+def json_from_text(text: str) -> dict[str, Any]:
     """The JSON object in a text.
 
     Raises:
         InputError: it is none.
     """
-    try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise _refusal("JSON", f"none ({str(error)[:100]})", "an object", _README) from None
+    value = value_from_json(text)
     if not isinstance(value, dict):
         raise _refusal("JSON", f"a {type(value).__name__}", "an object", _README)
     return value
+
+
+def value_from_json(text: str) -> Any:
+    """The JSON value in a text; no object may name a key twice.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise _refusal("JSON", f"none ({str(error)[:100]})", "an object", _README) from None
 
 
 def floats_from_json(value: object, subject: str) -> Array:
@@ -39,6 +49,8 @@ def floats_from_json(value: object, subject: str) -> Array:
             array = np.asarray(value, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise _refusal(subject, str(error)[:100], "nested lists of numbers", "send lists of equal lengths") from None
+    if not _kinds(value) <= {int, float, NoneType}:  # NumPy takes texts and truth values for numbers
+        raise _refusal(subject, "a text, true or false", "nested lists of numbers", "send numbers")
     if not np.isfinite(array).all():
         raise _refusal(subject, "null, or a number beyond float32", "finite numbers", "mend the source")
     return array
@@ -61,8 +73,22 @@ def bytes_from_floats(array: NDArray[Any]) -> bytes:
     return np.ascontiguousarray(array, "<f4").tobytes()
 
 
+def _kinds(value: object) -> set[type]:
+    """The types inside nested lists, of which NumPy has seen that they are few deep."""
+    return set().union(*map(_kinds, value)) if isinstance(value, list) else {type(value)}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(value := dict(pairs)) < len(pairs):
+        raise ValueError("a key twice in one object")
+    return value
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name}, which is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
 
 
 def _refusal(subject: str, got: str, expected: str, remedy: str) -> InputError:

@@ -17,8 +17,10 @@ from rnnx_runtime import (
     StepTimeout,
     StreamEvicted,
 )
+from service.bounds import TooLargeError
 
 _STATUS: dict[type[RnnxError], HTTPStatus] = {
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InputError: HTTPStatus.BAD_REQUEST,
     SnapshotError: HTTPStatus.BAD_REQUEST,
     PoolOverloaded: HTTPStatus.SERVICE_UNAVAILABLE,

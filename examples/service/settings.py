@@ -1,6 +1,7 @@
 """What an operator may set, each value by an environment variable of its own."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -9,6 +10,13 @@ from typing import Any
 from rnnx_runtime import InputError
 
 PREFIX = "RNNX_SERVICE_"
+
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_EVERY_ADDRESS = ("", "0.0.0.0", "::")
+_NAMES = {
+    "allowed_hosts": re.compile(r"\*|(\*\.)?[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]"),
+    "allowed_origins": re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/@\s]+"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +29,12 @@ class Settings:
     """The encoder that whole sequences run on, exported with `--lengths`."""
     host: str = "127.0.0.1"
     port: int = 8000
+    allowed_hosts: str = ""
+    """Names by commas that clients may ask `/run` and `/stream` by, such as `rnn.example.com`, `*.example.com` or `*`;
+    localhost, 127.0.0.1, [::1] and `host` are allowed without."""
+    allowed_origins: str = ""
+    """Origins by commas whose pages may use `/run` and `/stream`, such as `https://app.example.com`, or `*`; pages of
+    the host that is asked may without."""
     max_streams: int = 1024
     """Streams open at once; one more is closed with code 1013."""
     max_queue: int = 4096
@@ -29,6 +43,8 @@ class Settings:
     """The largest WebSocket message; a larger one closes its socket with code 1009."""
     max_bad_messages: int = 8
     """So many bad messages one after the other close their socket with code 1008."""
+    max_push_answer_mib: float = 1.0
+    """What the outputs of one message may take."""
     push_timeout_s: float = 5.0
     """The longest wait of a push for its output."""
     idle_s: float = 300.0
@@ -43,9 +59,15 @@ class Settings:
     """How long the head of a request may take, and its body once more."""
     max_body_bytes: int = 1 << 20
     max_padded_frames: int = 1 << 14
-    """The longest sequence of a batch times its number of sequences: what a run needs memory for."""
+    """The longest sequence of a batch times its number of sequences: what a run needs time for."""
+    max_padded_mib: float = 32.0
+    """What the inputs, outputs and states of a run may take, padded to the longest sequence."""
+    max_answer_mib: float = 16.0
+    """What an answer may take: 4 bytes a number as octets, and counted as 24 as JSON."""
+    answer_timeout_s: float = 30.0
+    """How long a peer may take to read an answer of `/run`."""
     max_waiting_runs: int = 16
-    """Whole-sequence requests that may wait while one runs."""
+    """Whole-sequence requests that may be here beside one: their bodies come, they wait, or their answers are read."""
     drain_s: float = 10.0
     """How long the end of the service waits for answers on their way."""
     step_timeout_s: float = 10.0
@@ -57,6 +79,22 @@ class Settings:
             least = 0 if field.name in ("port", "max_waiting_runs") else None
             if field.type in (int, float) and not (value > 0 or value == least):
                 raise _invalid(field.name, repr(value), "a number ≥ 0" if least == 0 else "a number > 0")
+        for name, pattern in _NAMES.items():
+            for part in _parts(getattr(self, name)):
+                if not pattern.fullmatch(part):
+                    raise _invalid(name, repr(part), "names by commas")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every name that `/run` and `/stream` may be asked by."""
+        address = f"[{self.host}]" if ":" in self.host else self.host
+        own = () if self.host in _EVERY_ADDRESS else (address,)
+        return (*_LOCAL_HOSTS, *own, *_parts(self.allowed_hosts))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Every origin, beside the host that is asked, whose pages may use `/run` and `/stream`."""
+        return tuple(part.lower() for part in _parts(self.allowed_origins))
 
 
 def settings_from_environment(environment: Mapping[str, str]) -> Settings:
@@ -76,6 +114,10 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         elif field.default is MISSING:
             raise _invalid(field.name, "nothing", "the path of a model")
     return Settings(**values)
+
+
+def _parts(names: str) -> list[str]:
+    return [part for name in names.split(",") if (part := name.strip())]
 
 
 def _parsed(name: str, kind: Any, text: str) -> Any:

@@ -96,7 +96,9 @@ def test_a_peer_that_does_not_finish_its_request_is_cut_off(
 
 def test_a_body_that_comes_too_slowly_is_refused(server: ServerProcess) -> None:
     with raw_connection(server) as peer:
-        peer.sendall(b"POST /run HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        peer.sendall(
+            b"POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
         received, seconds = ended_after(peer)
     assert received.startswith(b"HTTP/1.1 408 ")
     assert 0.5 < seconds < 4

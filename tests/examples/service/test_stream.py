@@ -98,6 +98,9 @@ BAD = {
     "ragged-state": ('{"do": "reset", "h": [[1], 2]}', "expected nested lists of numbers"),
     "infinite-state": ('{"do": "reset", "h": [1e999]}', "expected finite numbers"),
     "huge-number": ('{"do": "reset", "h": [1' + "0" * 500 + "]}", "expected nested lists of numbers"),
+    "text-for-a-number": ('{"do": "reset", "h": ["1"]}', "expected nested lists of numbers"),
+    "truth-for-a-number": ('{"do": "reset", "h": [true]}', "expected nested lists of numbers"),
+    "key-twice": ('{"do": "reset", "do": "snapshot"}', "a key twice"),
     "json-nan": ('{"do": "reset", "h": [NaN]}', "expected an object"),
     "no-base64": ('{"do": "restore", "snapshot": "!"}', "expected a text in Base64"),
     "no-ascii": ('{"do": "restore", "snapshot": "é"}', "expected a text in Base64"),
@@ -139,6 +142,15 @@ def test_a_message_that_is_too_large_closes_its_socket_alone(socket: ClientConne
         other.send(bytes((1 << 16) + 20))
         assert closed(other) == 1009
     assert push(socket, FRAMES).shape == (6, 8)
+
+
+def test_a_message_of_too_many_outputs_is_refused_and_the_stream_goes_on(small: Path) -> None:
+    with ServerProcess(small, max_push_answer_mib=0.01) as server, connect(server.stream) as socket:
+        fits = np.zeros((327, 5), np.float32)  # of 8 outputs each
+        problem = ask(socket, np.zeros((328, 5), np.float32).tobytes())["error"]
+        assert problem["status"] == 413
+        assert problem["expected"] == "at most 0.01 MiB"
+        np.testing.assert_allclose(push(socket, fits), expected(small, fits), rtol=0, atol=1e-6)
 
 
 def test_text_that_is_no_utf8_closes_its_socket_alone(socket: ClientConnection, server: ServerProcess) -> None:
