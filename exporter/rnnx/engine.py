@@ -8,12 +8,12 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from rnnx.artifacts import staged
+from rnnx.artifacts import check_targets, staged
 from rnnx.build_progress import PhaseListener
 from rnnx.engine_options import EngineOptions, completed
 from rnnx.errors import EngineError, OptionError
 from rnnx.examination import concerning, examine
-from rnnx.extras import require
+from rnnx.foreign_model import parse_onnx
 from rnnx.interruption import run_interruptibly
 from rnnx.model_profiles import profile_of
 from rnnx.plan_compiler import CompiledPlan, compile_plan
@@ -78,6 +78,8 @@ def build_engine(
     if Path(source).suffix != ".onnx":
         remedy = "export the checkpoint first with rnnx export"
         raise OptionError("source", got=Path(source).name, expected="an .onnx that rnnx export wrote", remedy=remedy)
+    caches = () if options.timing_cache is None else (Path(options.timing_cache),)
+    check_targets(target, sidecar_path(target), *caches, inputs=(Path(source), Path(f"{source}.data")))
     model = read_whole_onnx(Path(source)) if holds_whole_model(Path(source)) else read_onnx(Path(source))
     library = open_library(options.flavor)
     chosen = completed(options, library, model.contract, profile_of(model))
@@ -109,8 +111,7 @@ def _examined(model: AnyOnnxFile) -> tuple[str, ...]:
     Raises:
         EngineError: TensorRT is known to refuse the graph, or to compute it wrongly without a word.
     """
-    onnx = require("onnx", extra="export", purpose="checking a graph before TensorRT reads it")
-    findings = concerning(examine(onnx.load_model_from_string(model.data), model.path.parent), *TENSORRT)
+    findings = concerning(examine(parse_onnx(model.path, model.data), model.path.parent), *TENSORRT)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         first, others = errors[0], len(errors) - 1

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from rnnx.artifacts import staged
+from rnnx.artifacts import check_targets, staged
 from rnnx.checkpoint import Checkpoint, TorchCheckpoint, open_checkpoint
 from rnnx.errors import CheckpointError, OptionError
 from rnnx.export_checks import check_graph, check_load, check_onnx
@@ -128,6 +128,8 @@ def _export_layer(
         raise OptionError(
             "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
         )
+    read = Path(source) if isinstance(source, str | os.PathLike) else None
+    check_targets(target, golden_path(target), inputs=(read,))
     checkpoint = _checkpoint(source)
     module = choose_module(checkpoint, options.module)
     form, opset = form_of(module, options), opset_of(options)
@@ -210,9 +212,14 @@ def _contract(
         lengths=options.lengths,
         precision=PRECISION,
         formulation=formulation_name(module, form),
-        source=Source(file=checkpoint.name, module=module.prefix, weights_sha256=weights.sha256),
+        source=Source(file=_utf8(checkpoint.name), module=module.prefix, weights_sha256=weights.sha256),
         versions={**_package_versions(), "opset": str(opset)},
     )
+
+
+def _utf8(name: str) -> str:
+    """A file's name as any reader of JSON takes it; bytes that are no text become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 @functools.cache

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnx.artifacts import check_targets
 from rnnx.checkpoint import open_checkpoint
 from rnnx.checkpoint_fit import load_state
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.errors import OptionError
 from rnnx.example_inputs import DescribedInputs, described_inputs, own_example_inputs
 from rnnx.factories import MadeModel, make_model
+from rnnx.golden import golden_path
 from rnnx.model_code import model_code
 from rnnx.model_options import ModelOptions
 
@@ -71,6 +73,8 @@ def export_factory(source: str, path: Path, options: FactoryOptions | None = Non
         as `prepare_model`, and then as `export_model` or `export_decoder`.
     """
     options = options or FactoryOptions()
+    if path.suffix == ".onnx":  # another is refused below, by its suffix
+        check_targets(path, golden_path(path), inputs=(options.checkpoint,))  # here too: the factory may take long
     with model_code(source):
         prepared = prepare_model(source, options)
         model = _exported(prepared, path, options.decoder)

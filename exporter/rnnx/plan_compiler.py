@@ -15,10 +15,15 @@ from rnnx.profiles import shapes_from_profile, text_from_profile
 from rnnx.tensorrt_library import TensorRTLibrary
 from rnnx_runtime.model_contract import Signature
 from rnnx_runtime.model_file import AnyOnnxFile
+from rnnx_runtime.regular_file import read_regular
 from rnnx_runtime.sidecar import Profile
 
 _INT64 = "has Int64 binding"
 """Of a warning that asks for what the runtime does: it binds each tensor as the contract says."""
+
+
+_LARGEST_CACHE = 2**30
+"""Bytes; TensorRT's timing cache of many networks has a few MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +102,9 @@ def _add_profiles(
 def _set_timing_cache(config: Any, path: Path) -> None:
     """Start from a cache file, which TensorRT refuses with False when it is of another GPU or version."""
     try:
-        data = path.read_bytes() if path.exists() else b""
+        data = read_regular(path, _LARGEST_CACHE)
+    except FileNotFoundError:
+        data = b""
     except OSError as error:
         raise OptionError(
             "--timing-cache", got=f"{path}: {error.strerror}", expected="a readable file", remedy="check the path"

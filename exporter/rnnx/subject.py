@@ -13,7 +13,8 @@ from rnnx.foreign_model import ForeignModel, parse_onnx, read_foreign_model
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights, surveyed
 from rnnx_runtime import BackendName, BackendUnavailable, Contract, ContractError, FileDamagedError, TensorSpec
-from rnnx_runtime.model_file import AnyOnnxFile, AnyPlanFile, OnnxFile, PlanFile, read_onnx, read_plan
+from rnnx_runtime.model_file import LARGEST_ONNX, AnyOnnxFile, AnyPlanFile, OnnxFile, PlanFile, read_onnx, read_plan
+from rnnx_runtime.regular_file import read_regular
 from rnnx_runtime.seal import is_sealed
 
 
@@ -164,7 +165,7 @@ def read_subject(model: Path, sources: Sources) -> Subject:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, LARGEST_ONNX)
     except OSError as error:
         raise FileDamagedError(
             str(path), got=error.strerror or str(error), expected="a readable file", remedy="check the path"

@@ -365,7 +365,7 @@ def test_an_output_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(
-        OutputError, match=rf"{name}: got a folder of that name, expected a file's name; choose another"
+        OutputError, match=rf"{name}: got a folder of that name, expected a regular file or a free name; choose another"
     ):
         rnnx.export(lstm(), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == [tmp_path / name]

@@ -1,10 +1,15 @@
 """The `rnnx` command: one file a command, imported only when it is called."""
 
+import contextlib
 import sys
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import click
 
+from rnnx.cli.standard_streams import PIPE_CLOSED, UnwritableError, discard_rest, prepare_streams
+from rnnx.errors import OptionError
 from rnnx_runtime.errors import RnnxError
 
 _COMMANDS = {
@@ -19,6 +24,10 @@ _COMMANDS = {
 
 class _LazyGroup(click.Group):
     """A group that imports a command's module when the command is named, and for the help page."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        _check_working_folder()
+        return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -35,22 +44,49 @@ class _LazyGroup(click.Group):
 def group() -> None:
     """Take trained PyTorch LSTM and GRU networks to ONNX and TensorRT, and prove that every backend agrees.
 
-    Exit code 0: done. 1: a check failed; its table says which. 2: the call was wrong; the message says how.
-    130: interrupted.
+    Exit code 0: done. 1: a check failed; its table says which. 2: the call was wrong, or the result could not be
+    written; the message says how. 130: interrupted. 141: the reader of stdout left early.
     """
 
 
 def main() -> None:
     """The command's entry point: user errors become one line on stderr and exit code 2, an interrupt 130."""
+    prepare_streams()
+    code = _exit_code()
+    discard_rest()
+    sys.exit(code)
+
+
+def _exit_code() -> int:
     try:
-        code = group.main(standalone_mode=False)
+        code = group.main(standalone_mode=False) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except RnnxError as error:
-        click.echo(f"rnnx: {error}", err=True)
-        code = 2
+        return _told(f"rnnx: {error}", 2)
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        with contextlib.suppress(OSError):
+            error.show()
+        return error.exit_code
+    except UnwritableError as error:
+        if error.is_closed_pipe:
+            return PIPE_CLOSED
+        return _told(f"rnnx: stdout: got {error}, expected room for the result; free some, or send it elsewhere", 2)
     except click.Abort:
-        click.echo("rnnx: interrupted", err=True)
-        code = 130
-    sys.exit(code or 0)
+        return _told("rnnx: interrupted", 130)
+
+
+def _told(text: str, code: int) -> int:
+    with contextlib.suppress(OSError):  # stderr may be full or closed too
+        click.echo(text, err=True)
+    return code
+
+
+def _check_working_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise OptionError(
+            "working folder", got="one that was deleted", expected="one that exists", remedy="cd to another"
+        ) from None

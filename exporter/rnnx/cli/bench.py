@@ -1,12 +1,17 @@
 """`rnnx bench`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rnnx.candidates import NETWORK_ROW, ROW_NAMES
-from rnnx.cli.parameters import sizes_from_text
+from rnnx.cli.parameters import ReportFile, sizes_from_text
 from rnnx.cli.progress_bars import progress_bars
+from rnnx.cli.standard_streams import binary_stdout, tables_aside
+
+if TYPE_CHECKING:
+    from rnnx.reports.outputs import Target
 
 ROW = click.Choice([name for name in ROW_NAMES if name != NETWORK_ROW])
 FILE = click.Path(path_type=Path)
@@ -22,7 +27,7 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
 @click.option("--at", "sizes", callback=sizes_from_text, metavar="B=N,T=N", help="Latency shape; default: B=1,T=50.")
 @click.option("--seconds", type=ABOVE_0, default=2.0, show_default=True, help="Time for each backend's latency.")
 @click.option("--frame-ms", type=ABOVE_0, default=10.0, show_default=True, help="A streaming step's deadline.")
-@click.option("--json", "json_path", type=FILE, metavar="FILE", help="Write the report as JSON.")
+@click.option("--json", "json_path", type=ReportFile(), metavar="FILE", help="Write the report as JSON; - is stdout.")
 @click.option("--compare", "before_path", type=FILE, metavar="FILE", help="Say what moved since an earlier --json.")
 def command(
     model: Path,
@@ -33,7 +38,7 @@ def command(
     sizes: dict[str, int],
     seconds: float,
     frame_ms: float,
-    json_path: Path | None,
+    json_path: "Target | None",
     before_path: Path | None,
 ) -> None:
     """Time every backend of MODEL that this host can run: in alternating rounds, warmed up until stable.
@@ -43,8 +48,8 @@ def command(
     """
     from rnnx.benchmarking import BenchOptions, bench
     from rnnx.cli.bench_tables import print_bench, print_comparison
-    from rnnx.reports.writing import check_writable
-    from rnnx.timing.bench_json import read_bench, write_bench
+    from rnnx.reports.outputs import opened_outputs
+    from rnnx.timing.bench_json import read_bench, text_from_bench
     from rnnx.timing.comparison import compare_benches
 
     options = BenchOptions(
@@ -56,12 +61,14 @@ def command(
         seconds=seconds,
         frame_ms=frame_ms,
     )
-    check_writable({"json": json_path}, (model, checkpoint, engine))
-    before = read_bench(before_path) if before_path else None
-    with progress_bars() as listener:
-        report = bench(model, options, before=before, listener=listener)
-    if json_path:
-        write_bench(report, json_path)
-    print_bench(report)
-    if before:
-        print_comparison(compare_benches(before, report), str(before_path))
+    read = (model, Path(f"{model}.data"), checkpoint, engine, Path(f"{engine}.json") if engine else None)
+    with opened_outputs({"json": json_path}, read, stdout=binary_stdout()) as outputs:
+        before = read_bench(before_path) if before_path else None
+        with progress_bars() as listener:
+            report = bench(model, options, before=before, listener=listener)
+        for output in outputs.values():
+            output.write(text_from_bench(report))
+        with tables_aside(outputs):
+            print_bench(report)
+            if before:
+                print_comparison(compare_benches(before, report), str(before_path))

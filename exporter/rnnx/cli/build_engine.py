@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnx.cli.interrupt import die_of_interrupt
+from rnnx.cli.parameters import ArtifactFile
 from rnnx.cli.phase_bars import phase_bars
 from rnnx.cli.render import byte_size, print_json, print_table
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("build-engine", short_help="ONNX to a TensorRT engine.")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .plan to write.")
+@click.option("-o", "--output", type=ArtifactFile(), required=True, help="The .plan to write.")
 @click.option(
     "--profile",
     "profiles",
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     help="Full float32 in matrix products; TensorRT's default is TF32.",
 )
 @click.option("--optimization-level", type=int, metavar="0-5", help="How long to search for a faster plan; default 3.")
-@click.option("--timing-cache", type=click.Path(path_type=Path), help="File to reuse and update; tensorrt only.")
+@click.option("--timing-cache", type=ArtifactFile(), help="File to reuse and update; tensorrt only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool, **others: Any) -> None:
     """Build a TensorRT engine from SOURCE, an .onnx that `rnnx export` wrote.

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from rnnx.cli.parameters import ArtifactFile
 from rnnx.cli.render import print_json
 
 FILE = click.Path(path_type=Path)
@@ -15,7 +16,7 @@ FILE = click.Path(path_type=Path)
 
 @click.command("export", short_help="Checkpoint or model to ONNX.")
 @click.argument("source")
-@click.option("-o", "--output", type=FILE, required=True, help="The .onnx to write.")
+@click.option("-o", "--output", type=ArtifactFile(), required=True, help="The .onnx to write.")
 @click.option("--module", metavar="PREFIX", help="Key prefix of the layer or cell, when the checkpoint has several.")
 @click.option(
     "--form",

@@ -1,5 +1,9 @@
 """Options whose value is written `NAME=VALUE`, turned into what the library takes."""
 
+import os
+from pathlib import Path
+from typing import Any, Literal
+
 import click
 
 
@@ -22,3 +26,21 @@ def tensor_names_from_texts(_ctx: click.Context, _param: click.Parameter, values
             raise click.BadParameter(f"got {ours!r} twice, expected each name once")
         names[ours] = theirs
     return names
+
+
+class ReportFile(click.Path):
+    """A report's file as a path, or `-` for stdout; a file of that name is `./-`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | Literal["-"]:
+        return (
+            "-" if value == "-" else Path(os.fsdecode(super().convert(value, param, ctx)))
+        )  # here, for Path("./-") is Path("-")
+
+
+class ArtifactFile(click.Path):
+    """A file with others beside it, which stdout cannot hold."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if value == "-":
+            self.fail("got -, which stands for stdout, expected a file: others lie beside it", param, ctx)
+        return Path(os.fsdecode(super().convert(value, param, ctx)))

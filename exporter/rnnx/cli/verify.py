@@ -4,14 +4,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnnx.candidates import ROW_NAMES
 from rnnx.case_matrix import MATRIX_NAMES
-from rnnx.cli.parameters import sizes_from_text, tensor_names_from_texts
+from rnnx.cli.parameters import ReportFile, sizes_from_text, tensor_names_from_texts
 from rnnx.cli.progress_bars import progress_bars
+from rnnx.cli.standard_streams import binary_stdout, tables_aside
+
+if TYPE_CHECKING:
+    from rnnx.reports.outputs import Target
 
 ROW = click.Choice(ROW_NAMES)
 FILE = click.Path(path_type=Path)
@@ -66,9 +70,13 @@ def _importing(factory: str | None) -> Iterator[None]:
 @click.option("--no-latency", "latency", flag_value=False, default=True, help="Parity alone.")
 @click.option("--at", "sizes", callback=sizes_from_text, metavar="B=N,T=N", help="Latency shape; default: B=1,T=50.")
 @click.option("--baseline", type=FILE, help="An earlier --json report; what became worse since fails.")
-@click.option("--json", "json_path", type=FILE, metavar="FILE", help="Write the report as JSON.")
-@click.option("--html", "html_path", type=FILE, metavar="FILE", help="Write the report as one HTML page.")
-@click.option("--junit", "junit_path", type=FILE, metavar="FILE", help="Write the report as JUnit XML.")
+@click.option("--json", "json_path", type=ReportFile(), metavar="FILE", help="Write the report as JSON; - is stdout.")
+@click.option(
+    "--html", "html_path", type=ReportFile(), metavar="FILE", help="Write the report as one HTML page; - is stdout."
+)
+@click.option(
+    "--junit", "junit_path", type=ReportFile(), metavar="FILE", help="Write the report as JUnit XML; - is stdout."
+)
 @click.option(
     "--tolerances",
     is_flag=True,
@@ -82,9 +90,9 @@ def command(
     ctx: click.Context,
     /,
     path: Path,
-    json_path: Path | None,
-    html_path: Path | None,
-    junit_path: Path | None,
+    json_path: "Target | None",
+    html_path: "Target | None",
+    junit_path: "Target | None",
     **others: Any,
 ) -> None:
     """Prove that every backend computes MODEL's output, hn and cn as PyTorch does, and time the backends.
@@ -96,17 +104,26 @@ def command(
     have other names.
     """
     from rnnx.cli.verification_tables import print_verification
-    from rnnx.reports.writing import check_writable, write_reports
+    from rnnx.reports.outputs import opened_outputs
+    from rnnx.reports.writing import require_packages, write_outputs
     from rnnx.verification import verify
     from rnnx.verify_options import VerifyOptions
 
-    paths = {"json": json_path, "html": html_path, "junit": junit_path}
-    read = (path, path.with_suffix(".golden.npz"), others["checkpoint"], others["engine"])
-    check_writable(paths, read)
-    with progress_bars() as bars, _importing(others["model"]):
-        # The other options have the names and types of VerifyOptions' fields.
-        report = verify(path, VerifyOptions(**others), listener=bars)
-    write_reports(report, paths)  # first: whoever reads the tables may close the pipe after the verdict
-    print_verification(report)
+    targets = {"json": json_path, "html": html_path, "junit": junit_path}
+    require_packages(kind for kind, target in targets.items() if target)
+    with opened_outputs(targets, _read(path, others), stdout=binary_stdout()) as outputs:
+        with progress_bars() as bars, _importing(others["model"]):
+            # The other options have the names and types of VerifyOptions' fields.
+            report = verify(path, VerifyOptions(**others), listener=bars)
+        write_outputs(report, outputs)  # first: whoever reads the tables may close the pipe after the verdict
+        with tables_aside(outputs):
+            print_verification(report)
     if not report:
         ctx.exit(1)
+
+
+def _read(path: Path, options: dict[str, Any]) -> tuple[Path | None, ...]:
+    """Files that a verification reads."""
+    engine = options["engine"]
+    beside = [Path(f"{path}.data"), *([path.with_suffix(".golden.npz")] if path.name else [])]
+    return (path, *beside, options["checkpoint"], engine, Path(f"{engine}.json") if engine else None)

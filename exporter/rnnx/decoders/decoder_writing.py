@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx import ModelProto, helper
 from torch import Tensor
 
-from rnnx.artifacts import staged
+from rnnx.artifacts import check_targets, staged
 from rnnx.decoders.decoder_graph import DecoderGraph, value_info
 from rnnx.errors import OptionError
 from rnnx.golden import golden_path
@@ -43,10 +43,7 @@ def write_decoder(
         ExportError: a checker refused the graph, or it gives other values than `truth`.
         OutputError: the files could not be written.
     """
-    if path.suffix != ".onnx":
-        raise OptionError(
-            "output", got=str(path), expected="a file name ending in .onnx", remedy="name one, such as decoder.onnx"
-        )
+    check_decoder_path(path)
     _refuse_shared_names(graph)
     contract = replace(contract, inputs=graph.inputs, outputs=graph.outputs, states=graph.states)
     named = {spec.name: tensors[spec.name] for spec in graph.inputs}
@@ -59,6 +56,15 @@ def write_decoder(
         checks = (*check_model(written), check_example(written, truth, named, cut=False))
         size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(path).name)
     return DecoderFile(path=path, golden=golden_path(path), contract=contract, nodes=nodes, bytes=size, checks=checks)
+
+
+def check_decoder_path(path: Path) -> None:
+    """Find out before long work what would keep `write_decoder` from writing; raises OptionError, OutputError as it."""
+    if path.suffix != ".onnx":
+        raise OptionError(
+            "output", got=str(path), expected="a file name ending in .onnx", remedy="name one, such as decoder.onnx"
+        )
+    check_targets(path, golden_path(path))
 
 
 def model_from_graph(graph: DecoderGraph, opset: int) -> ModelProto:

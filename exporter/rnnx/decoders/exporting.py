@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
 from rnnx.decoders.decoder_options import DecoderOptions, check_options
-from rnnx.decoders.decoder_writing import DecoderFile, write_decoder
+from rnnx.decoders.decoder_writing import DecoderFile, check_decoder_path, write_decoder
 from rnnx.decoders.eager_decoder import EagerDecoder
 from rnnx.decoders.forecast import Forecast, check_forecast, forecast
 from rnnx.decoders.loop_decoder import loop_graph
@@ -60,6 +60,7 @@ def export_decoder(
     """
     options = options or DecoderOptions()
     check_options(options)
+    check_decoder_path(Path(path))
     step = export_step(module, example_inputs, options)
     if options.form == "step":
         file = write_decoder(Path(path), graph_of_step(step.graph), step.contract, step.eager, step.tensors)

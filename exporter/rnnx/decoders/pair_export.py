@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import onnx
 
-from rnnx.artifacts import staged
+from rnnx.artifacts import check_targets, staged
 from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
 from rnnx.decoders.decoder_writing import DecoderFile, write_decoder
 from rnnx.decoders.eager_pair import EagerPair
@@ -19,6 +19,7 @@ from rnnx.decoders.pair_call import PairCall, read_pair_call
 from rnnx.decoders.pair_options import Seq2SeqOptions, check_pair_options
 from rnnx.decoders.step_export import ExportedStep, export_step
 from rnnx.errors import OptionError
+from rnnx.golden import golden_path
 from rnnx.model_export.eager import EagerModel
 from rnnx.model_export.exporting import ModelExportReport, export_model
 from rnnx.model_export.preparation import as_float32
@@ -74,6 +75,7 @@ def export_seq2seq(
         raise OptionError(
             "output", got=target.name, expected=f"a name ending in {SUFFIX}", remedy=f"use {target.stem}{SUFFIX}"
         )
+    check_targets(target, *_models_of(target), *map(golden_path, _models_of(target)))
     call = read_pair_call(encoder, decoder, example_inputs, options)
     with staged(target) as stage:
         pieces = _Pieces(call, example_inputs, options, stage / target.name.removesuffix(SUFFIX))
@@ -86,6 +88,12 @@ def export_seq2seq(
         encoder=_moved(pieces.encoder, folder),
         decoders={role: _moved(file, folder) for role, file in pieces.decoders.items()},
     )
+
+
+def _models_of(target: Path) -> list[Path]:
+    """What may be written beside a manifest."""
+    stem = target.name.removesuffix(SUFFIX)
+    return [target.with_name(f"{stem}.{role}.onnx") for role in ("encoder", "decoder", "loop", "whole")]
 
 
 class _Pieces:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnx.artifacts import staged
+from rnnx.artifacts import check_targets, staged
 from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.golden import golden_path
@@ -102,6 +102,7 @@ def export_model(
         raise OptionError(
             "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
         )
+    check_targets(target, golden_path(target))
     opset = model_opset_of(options.opset)
     for package in ("onnx", "onnxscript", "spox"):
         require(package, extra="export", purpose="exporting a whole model")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from rnnx.errors import ReportError
 from rnnx.reports.json_report import report_from_json
+from rnnx.reports.plain_data import LARGEST_REPORT
 from rnnx.verification_report import VerificationReport
+from rnnx_runtime.regular_file import read_regular
 
 
 def read_baseline(path: Path) -> VerificationReport:
@@ -16,7 +18,7 @@ def read_baseline(path: Path) -> VerificationReport:
     """
     subject = f"baseline {path}"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        data = json.loads(read_regular(path, LARGEST_REPORT).decode(), parse_constant=_refuse_constant)
     except OSError as error:
         got = error.strerror or str(error)
         raise ReportError(subject, got=got, expected="a readable file", remedy="check the path") from None

@@ -7,6 +7,9 @@ import types
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+LARGEST_REPORT = 2**28
+"""Bytes; a report of the full matrix and every backend has some 200 KiB."""
+
 
 class MalformedError(Exception):
     """Data is not what its field takes; the message says where and what."""
@@ -35,6 +38,8 @@ def plain_from_value(value: Any, form: PlainForm) -> Any:
         return {key: plain_from_value(item, form) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [plain_from_value(item, form) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no text
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,44 +1,23 @@
 """Writing a report in the formats that were asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rnnx.artifacts import staged
-from rnnx.errors import OutputError
 from rnnx.extras import require
+from rnnx.reports.outputs import Output, opened_outputs
 from rnnx.verification_report import VerificationReport
 
 PACKAGES = {"html": ("jinja2", "altair", "vl_convert"), "junit": ("junitparser",)}
 """What a format needs besides the base; all of them come with `rnnx[report]`."""
 
 
-def check_writable(paths: Mapping[str, Path | None], inputs: Sequence[Path | None] = ()) -> None:
-    """Find out before a long verification what would keep its report from being written, or what it would overwrite.
+def require_packages(kinds: Iterable[str]) -> None:
+    """Find out before a long verification whether its report can be written in these formats.
 
     Raises:
-        OutputError: a folder that is missing, a file's place taken by a folder, or a path that is one of the `inputs`
-            or another report's.
-        MissingExtraError: a package that the format needs is not installed.
+        MissingExtraError: a package that a format needs is not installed.
     """
-    taken = {path.resolve(): "a file that is read" for path in inputs if path is not None}
-    for kind, path in paths.items():
-        if path is None:
-            continue
-        if path.resolve() in taken:
-            raise OutputError(
-                f"--{kind} {path}",
-                got=taken[path.resolve()],
-                expected="a file of its own",
-                remedy="choose another name",
-            )
-        taken[path.resolve()] = "the file of another report"
-        if not path.parent.is_dir() or path.is_dir():
-            raise OutputError(
-                f"--{kind} {path}",
-                got="a folder of that name" if path.is_dir() else "no such folder",
-                expected="a file in a folder that exists",
-                remedy="choose another name" if path.is_dir() else f"create it: mkdir -p {path.parent}",
-            )
+    for kind in kinds:
         for package in PACKAGES.get(kind, ()):
             require(package, extra="report", purpose=f"writing --{kind}")
 
@@ -49,10 +28,14 @@ def write_reports(report: VerificationReport, paths: Mapping[str, Path | None]) 
     Raises:
         OutputError: a file could not be written.
     """
-    for kind, path in paths.items():
-        if path is not None:
-            with staged(path) as stage:
-                (stage / path.name).write_text(_text(report, kind), encoding="utf-8")
+    with opened_outputs(paths) as outputs:
+        write_outputs(report, outputs)
+
+
+def write_outputs(report: VerificationReport, outputs: Mapping[str, Output]) -> None:
+    """Write the report to what was opened for its formats; raises as `write_reports`."""
+    for kind, output in outputs.items():
+        output.write(_text(report, kind))
 
 
 def _text(report: VerificationReport, kind: str) -> str:

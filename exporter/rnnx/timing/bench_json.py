@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rnnx.artifacts import staged
 from rnnx.errors import ReportError
-from rnnx.reports.plain_data import MalformedError, PlainForm, plain_from_value, value_from_plain
+from rnnx.reports.outputs import opened_outputs
+from rnnx.reports.plain_data import LARGEST_REPORT, MalformedError, PlainForm, plain_from_value, value_from_plain
 from rnnx.timing.figures import BenchReport, Estimate
+from rnnx_runtime.regular_file import read_regular
 
 SCHEMA = 1
 
@@ -20,6 +21,11 @@ _FORM = PlainForm(derived={}, unbounded=())
 def json_from_bench(report: BenchReport) -> dict[str, Any]:
     """The report as plain JSON data, keys in a fixed order."""
     return {"schema": SCHEMA, "kind": KIND, **plain_from_value(report, _FORM)}
+
+
+def text_from_bench(report: BenchReport) -> str:
+    """The report as JSON text."""
+    return json.dumps(json_from_bench(report), indent=2, allow_nan=False) + "\n"
 
 
 def bench_from_json(data: object, subject: str) -> BenchReport:
@@ -48,10 +54,9 @@ def bench_from_json(data: object, subject: str) -> BenchReport:
 
 
 def write_bench(report: BenchReport, path: Path) -> None:
-    """Write the report as JSON, whole or not at all; raises `OutputError` as `staged`."""
-    with staged(path) as stage:
-        text = json.dumps(json_from_bench(report), indent=2, allow_nan=False)
-        (stage / path.name).write_text(text + "\n", encoding="utf-8")
+    """Write the report as JSON, whole or not at all; raises `OutputError` as `opened_outputs`."""
+    with opened_outputs({"json": path}) as outputs:
+        outputs["json"].write(text_from_bench(report))
 
 
 def read_bench(path: Path) -> BenchReport:
@@ -62,7 +67,7 @@ def read_bench(path: Path) -> BenchReport:
     """
     subject = f"report {path}"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_regular(path, LARGEST_REPORT).decode())
     except OSError as error:
         got = error.strerror or str(error)
         raise ReportError(subject, got=got, expected="a readable file", remedy="check the path") from None
