@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import onnx_ir as ir
@@ -10,7 +11,8 @@ import torch.onnx
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from rnnx.errors import ExportError, OptionError
+from rnnx.errors import BrokenExtraError, ExportError, OptionError
+from rnnx.extras import installed
 from rnnx.model_export.source_lines import line_of_node
 from rnnx.model_export.split_sequences import replace_sequences
 from rnnx.model_export.tracing import quiet_torch
@@ -44,6 +46,7 @@ def onnx_from_program(program: ExportedProgram, opset: int) -> ir.Model:
 
     Raises:
         ExportError: torch.onnx has no ONNX form of an operator; names the model's line that calls it.
+        BrokenExtraError: the versions of torch, onnxscript and onnx do not fit together.
     """
     with quiet_torch():
         try:
@@ -55,19 +58,48 @@ def onnx_from_program(program: ExportedProgram, opset: int) -> ir.Model:
     return model
 
 
-def _refusal(program: ExportedProgram, error: BaseException) -> ExportError:
-    reason = error
-    while reason.__cause__ is not None:
-        reason = reason.__cause__
-    text = str(reason).strip().splitlines()[0][:300]
+def _refusal(program: ExportedProgram, error: BaseException) -> ExportError | BrokenExtraError:
+    chain = list(_chain(error))
+    if any(map(_is_mismatch, chain)):
+        return _mismatch(chain[-1])
     called = [node for node in program.graph.nodes if node.op == "call_function"]
     nodes = [node for name in _names_in(error) for node in called if _is_named(node, name)]
+    if not nodes:
+        return _mismatch(chain[-1])
     return ExportError(
-        f"operator {nodes[0].target}, {line_of_node(nodes[0].meta)}" if nodes else "the traced model",
-        got=text,
+        f"operator {nodes[0].target}, {line_of_node(nodes[0].meta)}",
+        got=_first_line(chain[-1]),
         expected="operators that torch.onnx can write",
         remedy="write this line with other operators",
     )
+
+
+def _mismatch(reason: BaseException) -> BrokenExtraError:
+    """The refusal that blames no line of the model, for none is named."""
+    versions = [installed(package) for package in ("torch", "onnxscript", "onnx_ir", "onnx")]
+    return BrokenExtraError(
+        got=f"{type(reason).__name__}: {_first_line(reason)} from torch.onnx, of no operator of the model",
+        expected=f"versions that fit together, not {' with '.join(versions)}",
+        extra="export",
+        purpose="exporting a whole model",
+    )
+
+
+def _is_mismatch(error: BaseException) -> bool:
+    """Whether a module or a name of one is missing: the model has run by then, and imports nothing any more."""
+    lacks_name = isinstance(error, AttributeError) and isinstance(error.obj, ModuleType)
+    return isinstance(error, ImportError) or lacks_name
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and its causes."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0][:300]
 
 
 def _is_named(node: Node, name: str) -> bool:
@@ -79,10 +111,6 @@ def _is_named(node: Node, name: str) -> bool:
 
 def _names_in(error: BaseException) -> Iterator[str]:
     """The nodes and operators that an error and its causes name, the most exact first."""
-    texts, reason = list[str](), error.__cause__
-    while reason is not None:
-        texts.append(str(reason))
-        reason = reason.__cause__
-    texts.append(str(error))
+    texts = [*(str(reason) for reason in _chain(error.__cause__)), str(error)]
     for pattern in (r"node %(\w+)", r"op='[^.']*\.(\w+)'", r"for node 'node_(\w+)'"):
         yield from (name.strip("_") for text in texts for name in re.findall(pattern, text))
