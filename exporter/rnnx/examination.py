@@ -1,7 +1,6 @@
 """What is wrong, or may go wrong, with an ONNX file, told from its graph alone: no torch, no engine, no GPU."""
 
 import contextlib
-import json
 import math
 import os
 from collections import Counter
@@ -13,7 +12,10 @@ from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.findings import DoctorReport, Finding
 from rnnx.recurrence import GATES
-from rnnx_runtime.errors import FileDamagedError
+from rnnx_runtime.errors import FileDamagedError, RnnxError
+from rnnx_runtime.model_file import LARGEST_ONNX
+from rnnx_runtime.regular_file import read_regular
+from rnnx_runtime.strict_json import value_from_json
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -40,8 +42,9 @@ def doctor(path: str | os.PathLike[str]) -> DoctorReport:
     from rnnx.rules.examined_model import examined
     from rnnx.rules.origins import origin_of
 
-    model = examined(proto, path.parent)
-    recurrences = _counted(model) or _declared(proto)
+    with _as_onnx_defines(str(path), proto):
+        model = examined(proto, path.parent)
+        recurrences, findings = _counted(model) or _declared(proto), _findings(model)
     if not recurrences:
         raise OptionError(
             str(path),
@@ -54,15 +57,20 @@ def doctor(path: str | os.PathLike[str]) -> DoctorReport:
         producer=origin_of(proto).producer,
         opset=next((opset.version for opset in proto.opset_import if opset.domain in ("", "ai.onnx")), 0),
         recurrences=recurrences,
-        findings=_findings(model),
+        findings=findings,
     )
 
 
 def examine(model: "ModelProto", folder: Path | None = None) -> tuple[Finding, ...]:
-    """All findings of a model, worst first; `folder` is where its external data lies, which is read for int8 alone."""
+    """All findings of a model, worst first; `folder` is where its external data lies, which is read for int8 alone.
+
+    Raises:
+        FileDamagedError: the graph is not as ONNX defines it, so that it cannot be examined.
+    """
     from rnnx.rules.examined_model import examined
 
-    return _findings(examined(model, folder))
+    with _as_onnx_defines("the graph", model):
+        return _findings(examined(model, folder))
 
 
 def concerning(findings: Iterable[Finding], *backends: str) -> tuple[Finding, ...]:
@@ -116,11 +124,48 @@ def _declared(proto: "ModelProto") -> dict[str, int]:
     """The cells that rnnx's own contract names; a plain RNN's step looks like any other layer."""
     texts = [entry.value for entry in proto.metadata_props if entry.key == "rnnx"]
     try:
-        contract = json.loads(texts[0]) if texts else {}
+        contract = value_from_json(texts[0].encode()) if texts else None
     except ValueError:
         return {}
-    parts = [contract, *contract.get("recurrent", ())] if isinstance(contract, dict) else []
-    return dict(Counter(f"{part['cell'].upper()} cell" for part in parts if part.get("cell") in GATES))
+    parts: list[Any] = [contract]
+    if isinstance(contract, dict) and isinstance(contract.get("recurrent"), list):
+        parts += contract["recurrent"]
+    cells = [part.get("cell") for part in parts if isinstance(part, dict)]
+    return dict(Counter(f"{cell.upper()} cell" for cell in cells if isinstance(cell, str) and cell in GATES))
+
+
+@contextlib.contextmanager
+def _as_onnx_defines(subject: str, proto: "ModelProto") -> Iterator[None]:
+    """Tell a graph that ONNX's own checker refuses by its words; what that takes, and a rule stumbles over, is a bug.
+
+    The checker comes last: it refuses graphs of other exporters that can be examined all the same.
+    """
+    from onnx import checker
+
+    from rnnx.rules.inlining import EndlessError
+
+    try:
+        yield
+    except (EndlessError, checker.ValidationError) as error:
+        raise _malformed(subject, error) from None
+    except RnnxError:
+        raise
+    except Exception as error:
+        try:
+            checker.check_model(proto)
+        except checker.ValidationError as refusal:
+            raise _malformed(subject, refusal) from error
+        raise
+
+
+def _malformed(subject: str, error: Exception) -> FileDamagedError:
+    return FileDamagedError(
+        subject, got=_first_line(error), expected="a model as ONNX defines it", remedy="export it again"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _read(path: Path) -> "ModelProto":
@@ -129,7 +174,7 @@ def _read(path: Path) -> "ModelProto":
     from rnnx.rules.validity import malformed_parts
 
     try:
-        model: ModelProto = onnx.load(path, load_external_data=False)
+        model: ModelProto = onnx.load_model_from_string(read_regular(path, LARGEST_ONNX))
     except OSError as error:
         raise _damaged(path, error.strerror or str(error), "a readable file", "check the path") from None
     except Exception as error:
@@ -147,11 +192,12 @@ def _read(path: Path) -> "ModelProto":
 
 def _read_small_weights(onnx: Any, model: "ModelProto", folder: Path) -> None:
     """Read what is small of the external data: shapes are, and the rules read them; weights may stay where they are."""
+    from rnnx.rules.outside_values import with_outside_values
+
     for tensor in model.graph.initializer:
         if tensor.external_data and math.prod(tensor.dims) <= MOST_SHAPE_NUMBERS:
             with contextlib.suppress(OSError, ValueError, onnx.checker.ValidationError):  # absent, or outside
-                onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
-                tensor.data_location = onnx.TensorProto.DEFAULT
+                tensor.CopyFrom(with_outside_values(tensor, folder))
 
 
 def _damaged(path: Path, got: str, expected: str, remedy: str) -> FileDamagedError:

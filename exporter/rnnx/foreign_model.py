@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from rnnx.errors import CheckpointError, OptionError
@@ -75,13 +75,24 @@ def read_foreign_model(
 
 
 def parse_onnx(path: Path, data: bytes) -> Any:
+    """The graph of an .onnx file, each of whose parts is as ONNX defines it.
+
+    Raises:
+        FileDamagedError: no protobuf, no graph in it, or a graph with a part that no exporter writes.
+        MissingExtraError: the package onnx is not installed.
+    """
     onnx = require("onnx", extra="export", purpose=f"reading {path.name}")
+
+    from rnnx.rules.validity import malformed_parts
+
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf has its own errors, by implementation
         raise _no_onnx(path, str(error).strip() or type(error).__name__) from None
     if not proto.graph.node:
         raise _no_onnx(path, "no graph with nodes")
+    for text in malformed_parts(proto):
+        raise _no_onnx(path, text)
     return proto
 
 
@@ -260,20 +271,31 @@ def _check_dims(
 
 def _external_data(path: Path, proto: Any) -> Path | None:
     """A file of the graph's weights, where they are outside the protobuf; all must lie in the model's own folder."""
+    from rnnx.rules.scopes import scopes_of
+
     found = None
-    for tensor in proto.graph.initializer:
+    for tensor in (tensor for scope in scopes_of(proto) for tensor in scope.tensors.values()):
         for entry in tensor.external_data:
             if entry.key == "location":
-                place = PurePath(entry.value)
-                if place.is_absolute() or ".." in place.parts or (path.parent / place).is_symlink():
+                found = path.parent / entry.value
+                if not _is_inside(found, path.parent):
                     raise FileDamagedError(
                         str(path),
                         got=f"external data at {entry.value!r}",
                         expected="a plain file inside the model's folder",
                         remedy="export it again with its data beside it",
                     )
-                found = path.parent / place
     return found
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    """Whether a path is that of a regular file in a folder, or of nothing there yet; no link leads out of it."""
+    try:
+        real = file.resolve()
+        inside = real.is_relative_to(folder.resolve()) and ".." not in file.relative_to(folder).parts
+        return inside and not file.is_symlink() and (not real.exists() or real.is_file())
+    except (OSError, ValueError):  # a name that no file can have, or an absolute one
+        return False
 
 
 def _no_name(subject: str, got: str, expected: Iterable[str], remedy: str) -> OptionError:

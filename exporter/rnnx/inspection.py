@@ -11,6 +11,7 @@ from typing import Any
 
 from rnnx.checkpoint import open_checkpoint
 from rnnx.contract_rows import contract_data, contract_rows
+from rnnx.foreign_model import parse_onnx
 from rnnx.profiles import text_from_profile
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import surveyed
@@ -92,10 +93,10 @@ def _onnx(model: AnyOnnxFile) -> ModelInspection:
 def _node_counts(model: AnyOnnxFile) -> dict[str, int] | None:
     """Nodes by operator; None on a host that only runs models."""
     try:
-        onnx = import_module("onnx")
+        import_module("onnx")
     except ModuleNotFoundError:
         return None
-    proto = onnx.load_model_from_string(model.data)
+    proto = parse_onnx(model.path, model.data)
     return dict(sorted(Counter(node.op_type for node in proto.graph.node).items()))
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx import ModelProto, inliner
+from onnx import ModelProto
 
 from rnnx.rules.axes import Axes
 from rnnx.rules.axis_tracing import traced_axes
+from rnnx.rules.inlining import inlined
 from rnnx.rules.origins import Origin, origin_of
 from rnnx.rules.recurrences import Recurrence, recurrences_of
 from rnnx.rules.scopes import Scope, scopes_of
@@ -43,10 +44,13 @@ class ExaminedModel:
 
 
 def examined(model: ModelProto, folder: Path | None = None) -> ExaminedModel:
-    """Take a model apart, its local functions written out where they are called."""
+    """Take a model apart, its local functions written out where they are called.
+
+    Raises:
+        EndlessError: they call themselves or each other, or write out to more nodes than a graph can have.
+    """
     origin = origin_of(model)
-    # Inlining copies the weights, so a model without functions is left as it is.
-    proto = inliner.inline_local_functions(model) if model.functions else model
+    proto = inlined(model)
     parts = tuple(_examined_scope(scope) for scope in scopes_of(proto))
     return ExaminedModel(proto=proto, folder=folder, origin=origin, parts=parts)
 

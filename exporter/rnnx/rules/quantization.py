@@ -7,11 +7,12 @@ On AVX2 without VNNI, u8 × s8 products are added in pairs in 16 bits (`vpmaddub
 from collections.abc import Iterator
 from pathlib import Path
 
-from onnx import NodeProto, TensorProto, checker, external_data_helper, numpy_helper
+from onnx import NodeProto, TensorProto, checker, numpy_helper
 
 from rnnx.findings import Finding
 from rnnx.rules.backends import ORT_CPU
 from rnnx.rules.examined_model import ExaminedModel
+from rnnx.rules.outside_values import with_outside_values
 from rnnx.rules.scopes import Scope, is_onnx, shown
 
 _SAFE = 64
@@ -85,18 +86,11 @@ def _dequantized(scope: Scope, node: NodeProto) -> Iterator[str]:
 def _largest(tensor: TensorProto, folder: Path | None) -> int | None:
     """The largest magnitude in an int8 weight; None where its values are not there or not as many as its shape says."""
     try:
-        values = numpy_helper.to_array(_with_values(tensor, folder))
+        if tensor.data_location == TensorProto.EXTERNAL:
+            if folder is None:
+                return None
+            tensor = with_outside_values(tensor, folder)
+        values = numpy_helper.to_array(tensor)
     except (OSError, ValueError, checker.ValidationError):
         return None
     return max(int(values.max(initial=0)), -int(values.min(initial=0)))
-
-
-def _with_values(tensor: TensorProto, folder: Path | None) -> TensorProto:
-    if tensor.data_location != TensorProto.EXTERNAL:
-        return tensor
-    if folder is None:
-        raise FileNotFoundError(tensor.name)
-    own = TensorProto()
-    own.CopyFrom(tensor)
-    external_data_helper.load_external_data_for_tensor(own, str(folder))
-    return own

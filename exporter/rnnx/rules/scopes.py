@@ -7,7 +7,12 @@ from typing import Any
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from rnnx_runtime.printable import shown as printable
+
 _ONNX = ("", "ai.onnx")
+_LONGEST_NAME = 200
+"""Characters of a node's name that people get to see."""
+
 _MOST_INTS = 64
 """Values of a constant that can be a shape; a larger one is a weight, which no rule evaluates."""
 
@@ -90,7 +95,7 @@ def input_of(node: NodeProto, place: int) -> str:
 
 def shown(node: NodeProto) -> str:
     """A node for people: its operator, and its name or else what it makes."""
-    return f"{node.op_type} {node.name or ', '.join(node.output)!r}"
+    return f"{node.op_type} {printable(node.name or ', '.join(node.output), _LONGEST_NAME)!r}"
 
 
 def shown_with_others(names: Sequence[str]) -> str:

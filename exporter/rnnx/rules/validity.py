@@ -7,6 +7,9 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from rnnx.rules.scopes import Scope, is_onnx, scopes_of, shown
 
+_LARGEST_OPSET = 10_000
+"""Far beyond any that there will be, and within what onnx itself takes."""
+
 _MOST_VALUES = 1024
 """Values up to which a constant is decoded: rules evaluate small ones alone."""
 
@@ -18,6 +21,13 @@ def malformed_parts(model: ModelProto) -> Iterator[str]:
         yield "a text that is not UTF-8"
         return
     opset = next((own.version for own in model.opset_import if own.domain in ("", "ai.onnx")), 1)
+    if not 0 <= opset <= _LARGEST_OPSET:
+        yield f"opset {opset}"
+        return
+    nameless = sum(not node.op_type for node in model.graph.node)
+    if nameless:  # before anything is made of each: such a node can be of two bytes
+        yield f"{nameless} nodes without an operator"
+        return
     try:
         scopes = scopes_of(model)
     except (TypeError, ValueError) as error:
@@ -49,10 +59,7 @@ def _malformed_node(node: NodeProto, opset: int) -> Iterator[str]:
 
 
 def _lacks(node: NodeProto, opset: int) -> Iterator[str]:
-    try:
-        schema = defs.get_schema(node.op_type, opset)
-    except defs.SchemaError:
-        return  # an operator that this opset does not have is the loader's business
+    schema = _schema(node.op_type, opset)
     if len(node.input) < schema.min_input:
         yield f"input {schema.inputs[len(node.input)].name}"
     if len(node.output) < schema.min_output:
@@ -63,6 +70,14 @@ def _lacks(node: NodeProto, opset: int) -> Iterator[str]:
             yield f"attribute {name}"
         elif name in given and not _is_of_type(given[name], own.type):
             yield f"attribute {name} of its type"
+
+
+def _schema(operator: str, opset: int) -> defs.OpSchema:
+    """The operator as its opset has it; one that is not of this opset yet, as the newest does."""
+    try:
+        return defs.get_schema(operator, opset)
+    except defs.SchemaError:
+        return defs.get_schema(operator)
 
 
 def _is_of_type(attribute: AttributeProto, kind: defs.OpSchema.AttrType) -> bool:
