@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from rnnx.artifacts import staged
+from rnnx.artifacts import check_targets, staged
 from rnnx.build_progress import PhaseListener
 from rnnx.engine_options import EngineOptions, completed
 from rnnx.errors import EngineError, OptionError
@@ -78,6 +78,8 @@ def build_engine(
     if Path(source).suffix != ".onnx":
         remedy = "export the checkpoint first with rnnx export"
         raise OptionError("source", got=Path(source).name, expected="an .onnx that rnnx export wrote", remedy=remedy)
+    caches = () if options.timing_cache is None else (Path(options.timing_cache),)
+    check_targets(target, sidecar_path(target), *caches, inputs=(Path(source), Path(f"{source}.data")))
     model = read_whole_onnx(Path(source)) if holds_whole_model(Path(source)) else read_onnx(Path(source))
     library = open_library(options.flavor)
     chosen = completed(options, library, model.contract, profile_of(model))
