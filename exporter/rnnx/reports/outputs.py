@@ -104,6 +104,18 @@ def _refuse_taken(place: object, taken: dict[object, str]) -> None:
     taken[place] = "the file of another report"
 
 
+def _refuse_stdouts(path: Path) -> None:
+    """A file that stdout was sent to would be replaced, and all that is printed lost with the old one."""
+    try:
+        is_stdouts = os.path.samestat(os.fstat(1), path.stat())
+    except OSError:
+        return
+    if is_stdouts:
+        raise OutputError(
+            "writing", got="the file that stdout goes to", expected="a file of its own", remedy="write - for stdout"
+        )
+
+
 def _opened(target: Target, place: object, stdout: IO[bytes] | None, stack: ExitStack) -> Output:
     if target == STDOUT:
         if stdout is None:
@@ -112,6 +124,7 @@ def _opened(target: Target, place: object, stdout: IO[bytes] | None, stack: Exit
     path = Path(target)
     descriptor = open_stream(path)
     if descriptor is None:
+        _refuse_stdouts(path)
         check_place(path)
         return Output(path=path, stream=None)
     stream = stack.enter_context(os.fdopen(descriptor, "wb", buffering=0))

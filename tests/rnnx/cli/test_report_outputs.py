@@ -79,6 +79,12 @@ def test_a_descriptor_of_the_shell_gets_its_report(model: Path, tmp_path: Path) 
     assert done.stdout.splitlines()[-1].startswith("PASS: ort-cpu compared")
 
 
+def test_the_file_that_stdout_goes_to_is_not_replaced(model: Path, tmp_path: Path) -> None:
+    done = verify(model, "--json", "report", shell='"$@" > report', cwd=tmp_path)
+    assert done.returncode == 2
+    assert "got the file that stdout goes to, expected a file of its own; write - for stdout" in done.stderr
+
+
 def test_a_full_disk_behind_the_report_on_stdout_is_exit_code_2(model: Path, tmp_path: Path) -> None:
     make_node(tmp_path / "full", minor=7)
     done = verify(model, "--json", "-", shell='"$@" > full', cwd=tmp_path)

@@ -71,7 +71,9 @@ def opened_by_reader(fifo: Path, targets: Mapping[str, Target | None], text: str
     for _ in range(1000):
         try:
             write(targets, text)
-        except OutputError:
+        except OutputError as error:
+            if "nobody reads" not in error.got:
+                raise
             threading.Event().wait(0.01)
         else:
             return

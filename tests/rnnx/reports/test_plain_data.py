@@ -1,3 +1,4 @@
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,3 +77,10 @@ def test_what_is_malformed_is_named_with_its_place(change: dict[str, Any], messa
 def test_a_number_that_no_float_holds_is_malformed(number: float) -> None:
     with pytest.raises(MalformedError, match=r"for inner\.error"):
         value_from_plain(Inner, {"name": "a", "error": number}, "inner", FORM)
+
+
+def test_a_path_that_is_no_text_becomes_text_that_every_reader_takes() -> None:
+    text = plain_from_value({"model": "models/\udcff.onnx"}, PlainForm(derived={}, unbounded=()))["model"]
+    assert text == "models/\\udcff.onnx"
+    assert json.loads(json.dumps(text)) == text
+    text.encode("utf-8")
