@@ -21,6 +21,7 @@ from rnnx.timing.throughput import measure_throughput
 from rnnx.verify_options import VerifyOptions, latency_sizes
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.model_file import holds_whole_model
+from rnnx_runtime.regular_file import found_at
 from rnnx_runtime.seal import is_sealed
 
 TIMED_ROWS = tuple(name for name in ROW_NAMES if name != NETWORK_ROW)
@@ -97,7 +98,7 @@ def bench(
 
 
 def _refuse_foreign(model: Path) -> None:
-    if model.suffix == ".onnx" and model.is_file() and not is_sealed(model.read_bytes()):
+    if model.suffix == ".onnx" and found_at(model) == "file" and not is_sealed(model.read_bytes()):
         raise OptionError(
             "model",
             got=f"{model.name}, which rnnx did not make",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rnnx.errors import CheckpointError
 from rnnx.extras import require
 from rnnx.torch_pickle import flat_tensors, loaded_pickle, not_a_checkpoint
+from rnnx_runtime.regular_file import found_at
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +57,9 @@ def open_checkpoint(path: Path) -> TensorCheckpoint:
         CheckpointError: missing, of another suffix, unreadable, or a pickle that would execute code.
         MissingExtraError: safetensors or torch is not installed.
     """
-    if not path.is_file():
-        got = "a folder" if path.is_dir() else "no such file"
+    found = found_at(path)
+    if found != "file":
+        got = {"": "no such file", "folder": "a folder"}.get(found, "no regular file")
         raise CheckpointError(str(path), got=got, expected="a checkpoint", remedy="check the path")
     match path.suffix:
         case ".safetensors":

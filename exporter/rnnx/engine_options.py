@@ -10,6 +10,7 @@ from rnnx.profiles import check_profiles, default_profile
 from rnnx.tensorrt_library import TensorRTLibrary
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.regular_file import found_at
 from rnnx_runtime.sidecar import Flavor, Profile
 
 OPTIMIZATION_LEVELS = range(6)
@@ -73,7 +74,7 @@ def _check_timing_cache(options: EngineOptions, library: TensorRTLibrary) -> Non
     if not library.builds_for_its_own_gpu:
         remedy = "leave it out: this library times nothing while it builds"
         raise _refused("--timing-cache", f"it with {library.name}", "it with --flavor tensorrt alone", remedy)
-    if path.is_dir() or not path.parent.is_dir():
+    if found_at(path) == "folder" or found_at(path.parent) != "folder":
         raise _refused(
             "--timing-cache", str(path), "a file in a folder that exists", "create the folder or name a file"
         )

@@ -3,7 +3,6 @@
 import difflib
 import importlib
 import inspect
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx.errors import FactoryError
 from rnnx.extras import require
 from rnnx.model_code import model_code, raised
+from rnnx_runtime.regular_file import found_at
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +35,7 @@ class MadeModel:
 def is_factory(source: str) -> bool:
     """Whether a source names a factory: it ends in `:attribute`, and no file has that name."""
     module, colon, attribute = source.rpartition(":")
-    return bool(module and colon and _NAME.fullmatch(attribute)) and not os.path.exists(source)  # noqa: PTH110 - false for a name that no file can have, where Path raises
+    return bool(module and colon and _NAME.fullmatch(attribute)) and not found_at(Path(source))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import stat
 from io import BufferedReader
 from pathlib import Path
+from typing import Literal
 
 
 def open_regular(path: Path, *, follow_links: bool = True) -> BufferedReader:
@@ -45,6 +46,15 @@ def read_regular(path: Path, most: int) -> bytes:
     if len(data) < size:
         raise OSError(errno.EIO, f"{len(data)} bytes of {size}: it shrank while it was read", str(path))
     return data
+
+
+def found_at(path: Path) -> Literal["file", "folder", "other", ""]:
+    """What stands at a path or where its links lead; empty for nothing, and for a name that no file can have."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # too long, or with a character that the file system cannot have
+        return ""
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
 
 
 def _require_regular(mode: int, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rnnx_runtime import regular_file
-from rnnx_runtime.regular_file import open_regular, read_regular
+from rnnx_runtime.regular_file import found_at, open_regular, read_regular
 
 needs_fifos = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 needs_devices = pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
@@ -123,3 +123,11 @@ def test_a_file_that_cannot_be_read_whole_is_refused(
     monkeypatch.setattr(regular_file, "open_regular", opened)
     with pytest.raises(OSError, match=message):
         read_regular(path, 100)
+
+
+def test_what_stands_at_a_path_is_said_and_no_name_raises(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "fifo")
+    places = ("file", "link", ".", "fifo", "none", "x" * 5000, "a\0b", "\ud800")
+    assert [found_at(tmp_path / name) for name in places] == ["file", "file", "folder", "other", "", "", "", ""]

@@ -77,3 +77,23 @@ def test_a_user_error_is_one_line_on_stderr_and_exit_code_2(
     out, err = capsys.readouterr()
     assert out == ""
     assert err == f"rnnx: {tmp_path / 'gone.pt'}: got no such file, expected a checkpoint; check the path\n"
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".onnx", ".plan"])
+def test_a_name_that_no_file_can_have_is_one_line(
+    suffix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inspect(monkeypatch, "x" * 5000 + suffix) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert len(line) < 3_000
+
+
+def test_a_checkpoints_keys_cannot_speak_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = {f"\x1b]0;owned\x07\x1b[31mlstm.{key}": value for key, value in nn.LSTM(3, 4).state_dict().items()}
+    torch.save(odd, tmp_path / "model.pt")
+    assert inspect(monkeypatch, tmp_path / "model.pt") == 0
+    out = capsys.readouterr().out
+    assert r"\x1b]0;owned\x07\x1b[31mlstm" in out
+    assert "\x1b" not in out
