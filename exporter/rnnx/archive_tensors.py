@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from rnnx.checkpoint import TensorInfo
 from rnnx.errors import CheckpointError
 from rnnx.extras import require
+from rnnx.tensor_extent import extent_flaw
+from rnnx.zip_members import ZipError, members_of, object_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +37,6 @@ ITEM_DTYPES = {
 }
 """How the elements of each dtype of torch's lie in a file."""
 
-_MOST_AXES = 64
-"""NumPy's and torch's own limit."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveTensor:
@@ -54,22 +53,22 @@ class Archive:
     """A zip that torch wrote, all of whose entries lie under one folder.
 
     Raises:
-        CheckpointError: it is no whole zip.
+        CheckpointError: it is no whole zip, or one that another reader could read otherwise.
     """
 
     def __init__(self, path: Path, expected: str) -> None:
         self.path, self._expected = path, expected
-        self._size = path.stat().st_size
         try:
-            with zipfile.ZipFile(path) as file:
-                infos = file.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            with path.open("rb") as file:
+                members = members_of(file)
+        except (ZipError, OSError) as error:
             raise self.damaged(str(error)) from None
-        self.entries = {info.filename: info for info in infos}
-        if len(self.entries) < len(infos):
-            raise self.damaged("two entries of one name, of which torch may read the other")
+        self._size = path.stat().st_size
+        self.entries = {name: member.info for name, member in members.items()}
         self.root = next(iter(self.entries), "").partition("/")[0]
         order = self.read(f"{self.root}/byteorder") if f"{self.root}/byteorder" in self.entries else b"little"
+        if order not in (b"little", b"big"):
+            raise self.damaged(f"the byte order {order[:20]!r}")
         self._byte_order: Literal["<", ">"] = ">" if order == b"big" else "<"
 
     def read(self, entry: str) -> bytes:
@@ -89,6 +88,11 @@ class Archive:
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
             raise self.damaged(f"the entry {entry!r} broken ({error})") from None
 
+    @property
+    def most_bytes(self) -> int:
+        """What the objects that are packed into one of its entries may take in memory."""
+        return object_bytes(self._size)
+
     def check(self, key: str, tensor: ArchiveTensor) -> None:
         """Refuse a tensor that reaches out of its entry, or repeats it to more than the whole file.
 
@@ -98,16 +102,10 @@ class Archive:
         info = self.entries.get(tensor.entry)
         if info is None:
             raise self.damaged(f"no entry {tensor.entry!r} for the tensor {key!r}")
-        numbers = (*tensor.shape, *tensor.strides, tensor.offset)
-        whole = all(type(number) is int and 0 <= number < 2**63 for number in numbers)
-        if not whole or len(tensor.shape) != len(tensor.strides):
-            raise self.damaged(f"the tensor {key!r} of sizes or strides that are no whole numbers from 0")
-        if len(tensor.shape) > _MOST_AXES:
-            raise self.damaged(f"the tensor {key!r} of {len(tensor.shape)} axes")
         item = np.dtype(ITEM_DTYPES[tensor.dtype]).itemsize
-        fits = math.prod(tensor.shape) * item <= self._size and math.prod(filter(None, tensor.shape)) * item < 2**63
-        if _reach(tensor) * item > info.file_size or not fits:
-            raise self.damaged(f"the tensor {key!r} of shape {tensor.shape} in {info.file_size} bytes")
+        flaw = extent_flaw(tensor.shape, tensor.strides, tensor.offset, item, info.file_size)
+        if flaw or math.prod(tensor.shape) * item > self._size:
+            raise self.damaged(f"the tensor {key!r} {flaw or f'of shape {tensor.shape} in {self._size} bytes'}")
 
     def array(self, tensor: ArchiveTensor) -> Array:
         """A checked tensor's elements, bfloat16 as its bits; not to be written to."""
@@ -157,10 +155,3 @@ class ArchiveCheckpoint:
         # torch has few operations for uint16, and needs none of them: the bits are then a bfloat16's
         tensor: torch.Tensor = library.from_numpy(native.view(np.int16) if native.dtype == np.uint16 else native)
         return tensor.view(getattr(library, self.tensors[key].dtype))
-
-
-def _reach(tensor: ArchiveTensor) -> int:
-    """Elements of the entry up to the last that the view touches."""
-    if 0 in tensor.shape:
-        return 0
-    return tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True)) + 1

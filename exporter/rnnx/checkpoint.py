@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rnnx.errors import CheckpointError
 from rnnx.extras import require
+from rnnx.tensor_flaw import plain_tensor, tensor_flaw, value_flaw
 from rnnx.torch_pickle import flat_tensors, loaded_pickle, not_a_checkpoint
 from rnnx_runtime.regular_file import found_at
 
@@ -20,13 +21,22 @@ Array = NDArray[Any]
 
 _SAFETENSORS_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 
+_REMEDIES = {
+    "meta": "load the state dict into the module first",
+    "other": "save the weights as plain, dense tensors",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """A tensor's shape and dtype (`"float32"`, `"bfloat16"`, …), known before its values are read."""
+    """A tensor's shape and dtype (`"float32"`, `"bfloat16"`, …), known before its values are read.
+
+    `flaw` says why they cannot be, as in `a sparse tensor (sparse_coo)`; it is empty for a tensor as any other.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    flaw: str = ""
 
 
 class Checkpoint(Protocol):
@@ -111,38 +121,42 @@ class SafetensorsCheckpoint:
 
 
 class TorchCheckpoint:
-    """Tensors that torch holds: a loaded state dict or a module's own."""
+    """Tensors that torch holds: a module's own, or those of a file of `file_size` bytes."""
 
-    def __init__(self, name: str, tensors: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, tensors: Mapping[str, Any], *, file_size: int | None = None) -> None:
         self.name = name
         self._tensors = tensors
-        self.tensors: Mapping[str, TensorInfo] = {
-            key: TensorInfo(shape=tuple(value.shape), dtype=str(value.dtype).removeprefix("torch."))
-            for key, value in tensors.items()
-        }
+        self.tensors: Mapping[str, TensorInfo] = {key: _info(value, file_size) for key, value in tensors.items()}
 
     def read(self, key: str) -> Array:
         """The values of one tensor, as `Checkpoint.read`; raises as `tensor`."""
         value = self.tensor(key)
+        if value.is_complex():
+            value = value.real
         values: Array = (value if self.tensors[key].dtype == "float64" else value.float()).numpy()
         return values
 
     def tensor(self, key: str) -> "torch.Tensor":
-        """The values of one tensor, as `TensorCheckpoint.tensor`, dense and not quantized.
+        """The values of one tensor, as `TensorCheckpoint.tensor`, not quantized.
 
         Raises:
-            CheckpointError: the tensor has a shape and no values.
+            CheckpointError: the tensor is sparse or of another layout, or it has a shape and no values.
         """
-        if self._tensors[key].is_meta:
+        flaw = self.tensors[key].flaw or value_flaw(self._tensors[key])
+        if flaw:
             raise CheckpointError(
                 f"key {key!r} of {self.name}",
-                got="a tensor on the meta device, which has no values",
-                expected="trained values",
-                remedy="load the state dict into the module first",
+                got=flaw,
+                expected="trained values in a plain tensor",
+                remedy=_REMEDIES["meta" if self._tensors[key].is_meta else "other"],
             )
-        value = self._tensors[key].detach()
-        tensor: torch.Tensor = (value.dequantize() if value.is_quantized else value.to_dense()).cpu()
-        return tensor
+        return plain_tensor(self._tensors[key])
+
+
+def _info(tensor: Any, file_size: int | None) -> TensorInfo:
+    flaw = tensor_flaw(tensor, file_size)
+    shape = () if tensor.is_nested else tuple(tensor.shape)  # a nested tensor has none
+    return TensorInfo(shape=shape, dtype=str(tensor.dtype).removeprefix("torch."), flaw=flaw)
 
 
 def _open_torch(path: Path) -> TensorCheckpoint:
@@ -156,4 +170,5 @@ def _open_torch(path: Path) -> TensorCheckpoint:
             return open_exported_program(path)
     except OSError as error:
         raise not_a_checkpoint(path, error.strerror or str(error), "make the file readable") from None
-    return TorchCheckpoint(path.name, flat_tensors(loaded_pickle(path), path))
+    tensors = flat_tensors(loaded_pickle(path), path)
+    return TorchCheckpoint(path.name, tensors, file_size=path.stat().st_size)

@@ -68,8 +68,9 @@ def load_state(module: "nn.Module", checkpoint: TensorCheckpoint) -> LoadedState
 
 def _slots(module: "nn.Module", source: str) -> Iterable[_Slot]:
     """The state dict's tensors; and buffers and attributes that are not part of it, which TorchScript saves too."""
-    lazy = require("torch.nn.parameter", extra="export", purpose=f"loading {source}").is_lazy
-    state = {key: value for key, value in module.state_dict(keep_vars=True).items() if hasattr(value, "detach")}
+    torch = require("torch", extra="export", purpose=f"loading {source}")
+    lazy = torch.nn.parameter.is_lazy
+    state = {key: value for key, value in module.state_dict(keep_vars=True).items() if isinstance(value, torch.Tensor)}
     for key, value in state.items():
         if lazy(value):
             raise CheckpointError(
@@ -80,7 +81,7 @@ def _slots(module: "nn.Module", source: str) -> Iterable[_Slot]:
             )
         yield _Slot(key=key, tensor=value, needed=key.rpartition(".")[2] not in _COUNTERS)
     for key, value in (*module.named_buffers(remove_duplicate=False), *_attributes(module)):
-        if key not in state and hasattr(value, "detach"):
+        if key not in state and isinstance(value, torch.Tensor):
             yield _Slot(key=key, tensor=value, needed=False)
 
 
@@ -124,9 +125,10 @@ def _places_by_prefix(
     """By prefix, which needed tensors of the module are there, and which have the right shape; tied ones count once."""
     there: dict[str, set[object]] = defaultdict(set)
     fitting: dict[str, set[object]] = defaultdict(set)
+    depths = sorted({plain.count(".") + 1 for plain in slots})
     for plain, key in keys.items():
         parts = plain.split(".")
-        for cut in range(len(parts)):
+        for cut in (len(parts) - depth for depth in depths if depth <= len(parts)):
             slot = slots.get(".".join(parts[cut:]))
             if slot is not None and slot.needed:
                 prefix, place = ".".join(parts[:cut]), _place(slot.tensor)

@@ -5,15 +5,14 @@ and `<model>_weights_config.json`, which says what views of them the weights are
 versions of torch wrote a state dict of `torch.save` instead.
 """
 
-import io
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnx.archive_tensors import Archive, ArchiveCheckpoint, ArchiveTensor
+from rnnx.zip_members import names_of
 
 if TYPE_CHECKING:
     from rnnx.checkpoint import TensorCheckpoint
@@ -37,22 +36,14 @@ _DTYPES = {
 _STRIDED = 7
 """torch._export.serde.schema.Layout."""
 
+_MARK = re.compile(r"[^/]+/archive_format|serialized_exported_program\.json")
 _CONFIG = re.compile(r"data/weights/(.+)_weights_config\.json")
 _EARLIER = re.compile(r"(?:[^/]+/)?data/weights/[^/]+\.pt|serialized_state_dict\.(?:pt|json)")
 
 
 def is_exported_program(path: Path) -> bool:
     """Whether a file is a zip with the marks of `torch.export.save` in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(
-                re.fullmatch(r"[^/]+/archive_format|serialized_exported_program\.json", name)
-                for name in archive.namelist()
-            )
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False
+    return any(_MARK.fullmatch(name) for name in names_of(path))
 
 
 def open_exported_program(path: Path) -> "TensorCheckpoint":
@@ -81,18 +72,27 @@ def _open_earlier(archive: Archive) -> "TensorCheckpoint":
     found = [entry for entry in archive.entries if _EARLIER.fullmatch(entry)]
     if len(found) != 1:
         raise archive.damaged("no weights of an exported program", "save it with torch.export.save, not compiled")
-    state = loaded_pickle(archive.path, io.BytesIO(archive.read(found[0])))
-    return TorchCheckpoint(archive.path.name, flat_tensors(state, archive.path))
+    part = archive.read(found[0])
+    tensors = flat_tensors(loaded_pickle(archive.path, part), archive.path)
+    return TorchCheckpoint(archive.path.name, tensors, file_size=len(part))
 
 
 def _weights(archive: Archive, entry: str) -> Mapping[str, Any]:
+    text = archive.read(entry)
+    if _parsed_bytes(text) > archive.most_bytes:
+        raise archive.damaged(f"weights described at more length ({len(text):,} bytes) than the file has weights")
     try:
-        config = json.loads(archive.read(entry))["config"]
+        config = json.loads(text)["config"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise archive.damaged(f"weights that are not described ({type(error).__name__}: {error})") from None
     if not isinstance(config, dict):
         raise archive.damaged("weights that are not described")
     return config
+
+
+def _parsed_bytes(text: bytes) -> int:
+    """What the objects of a JSON text take in memory, by the characters that make them."""
+    return 200 * text.count(b"{") + 64 * text.count(b"[") + 40 * text.count(b'"') + 16 * text.count(b",")
 
 
 def _tensor(archive: Archive, key: str, weight: Any) -> ArchiveTensor:

@@ -65,9 +65,9 @@ def contract_of_layer(layer: "nn.Module", name: str, *, state_inputs: bool, leng
 
 def effective_tensors(model: "nn.Module") -> dict[str, Any]:
     """A model's named tensors, those of its recurrent layers as the next call would use them."""
-    from torch import nn
+    from torch import Tensor, nn
 
-    tensors = {key: value for key, value in model.state_dict().items() if hasattr(value, "detach")}
+    tensors = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
             lead = f"{name}." if name else ""

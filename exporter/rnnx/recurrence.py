@@ -6,7 +6,8 @@ unit are the gate count: 4 for LSTM, 3 for GRU, 1 for a plain RNN
 (https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html, section Variables).
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,9 @@ from rnnx.errors import WeightsError
 Kind = Literal["lstm", "gru", "rnn"]
 
 GATES: dict[Kind, int] = {"lstm": 4, "gru": 3, "rnn": 1}
+
+_STEMS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+"""How the names of a recurrent layer's and a cell's tensors begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,19 +81,19 @@ def survey_recurrent_modules(tensors: Mapping[str, TensorInfo]) -> Survey:
     """Every recurrent layer and cell among the tensors, in the order of their first key."""
     modules: list[RecurrentModule] = []
     broken: dict[str, WeightsError] = {}
+    recurrent = _by_prefix(tensors)
     for key in tensors:
         for ending, is_cell in (("weight_ih_l0", False), ("weight_ih", True)):
             if key == ending or key.endswith(f".{ending}"):
                 prefix = key.removesuffix(ending).removesuffix(".")
                 try:
-                    modules.append(_module(tensors, prefix, is_cell))
+                    modules.append(_module(recurrent[prefix], prefix, is_cell))
                 except WeightsError as error:
                     broken[prefix] = error
     return Survey(modules=tuple(modules), broken=broken)
 
 
-def _module(tensors: Mapping[str, TensorInfo], prefix: str, is_cell: bool) -> RecurrentModule:
-    own = _own_tensors(tensors, prefix)
+def _module(own: Mapping[str, TensorInfo], prefix: str, is_cell: bool) -> RecurrentModule:
     first = "" if is_cell else "_l0"
     recurrent = _shape(own, prefix, f"weight_hh{first}")
     projection = _projection(own, prefix, f"weight_hr{first}")
@@ -116,13 +120,29 @@ def _module(tensors: Mapping[str, TensorInfo], prefix: str, is_cell: bool) -> Re
     return RecurrentModule(**{**vars(module), "parameters": sum(_size(shape) for shape in expected.values())})
 
 
-def _own_tensors(tensors: Mapping[str, TensorInfo], prefix: str) -> dict[str, TensorInfo]:
-    lead = f"{prefix}." if prefix else ""
-    return {key.removeprefix(lead): info for key, info in tensors.items() if key.startswith(lead)}
+def _by_prefix(tensors: Mapping[str, TensorInfo]) -> dict[str, dict[str, TensorInfo]]:
+    """The tensors whose names begin as a recurrent layer's, by the prefix before, then by the name behind it."""
+    found: dict[str, dict[str, TensorInfo]] = defaultdict(dict)
+    for key, info in tensors.items():
+        for prefix, name in _cuts(key):
+            found[prefix][name] = info
+    return found
+
+
+def _cuts(key: str) -> Iterator[tuple[str, str]]:
+    """Where a key's name begins: behind its last dot, and before where the name has a dot, as `weight_ih_l0.x`."""
+    prefix, _, name = key.rpartition(".")
+    if name.startswith(_STEMS):
+        yield prefix, name
+    parts = key.split(".")
+    first = next((index for index, part in enumerate(parts[:-1]) if part.startswith(_STEMS)), None)
+    if first is not None:
+        yield ".".join(parts[:first]), ".".join(parts[first:])
 
 
 def _shape(own: Mapping[str, TensorInfo], prefix: str, name: str) -> tuple[int, ...]:
     info = own.get(name)
+    _refuse_flaw(info, prefix, name)
     if info is None or len(info.shape) != 2 or 0 in info.shape:
         got = "no such key" if info is None else str(info.shape)
         raise _contradiction(prefix, name, got, "a matrix, not empty")
@@ -171,16 +191,24 @@ def _expected_shapes(module: RecurrentModule, *, projected: bool) -> dict[str, t
 
 def _check_shape(own: Mapping[str, TensorInfo], prefix: str, name: str, expected: tuple[int, ...]) -> None:
     info = own.get(name)
+    _refuse_flaw(info, prefix, name)
     if info is None or info.shape != expected:
         raise _contradiction(prefix, name, "no such key" if info is None else str(info.shape), str(expected))
+
+
+def _refuse_flaw(info: TensorInfo | None, prefix: str, name: str) -> None:
+    if info is not None and info.flaw:
+        key = f"{prefix}.{name}" if prefix else name
+        raise WeightsError(
+            f"key {key!r}", got=info.flaw, expected="a plain tensor", remedy="save the weights as plain, dense tensors"
+        )
 
 
 def _refuse_leftovers(
     own: Mapping[str, TensorInfo], expected: Mapping[str, object], prefix: str, is_cell: bool
 ) -> None:
     """Refuse a recurrent key that the module found does not account for, such as a layer after a gap."""
-    mark = "" if is_cell else "_l"
-    stems = tuple(f"{stem}{mark}" for stem in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"))
+    stems = _STEMS if is_cell else tuple(f"{stem}_l" for stem in _STEMS)
     for name in own:
         if name not in expected and (name in stems if is_cell else name.startswith(stems)):
             raise _contradiction(prefix, name, "a key that fits no layer", "keys of consecutive layers and directions")

@@ -4,13 +4,13 @@
 its tensors (torch/csrc/jit/docs/serialization.md).
 """
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rnnx.archive_tensors import Archive, ArchiveCheckpoint, ArchiveTensor
 from rnnx.inert_pickle import Made, Named, Outside, PickleDataError, inert_value
+from rnnx.zip_members import names_of
 
 _REBUILD = "torch._utils._rebuild_tensor_v2"
 
@@ -32,19 +32,14 @@ _STORAGES = {
 _MOST_NODES = 1_000_000
 """Attributes of a module tree; a few bytes can describe a tree that shares its branches without end."""
 
+_DEEPEST = 500
 _LONGEST_KEY = 4096
 """Characters of a dotted path; a long name that a file has once can be on every level of a deep tree."""
 
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file is a zip with TorchScript's constants in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False  # damaged, which torch says better
+    return any(name.endswith("/constants.pkl") for name in names_of(path))
 
 
 def open_torchscript(path: Path) -> ArchiveCheckpoint:
@@ -55,18 +50,19 @@ def open_torchscript(path: Path) -> ArchiveCheckpoint:
     """
     archive = Archive(path, expected="a whole file written by torch.jit.save")
     try:
-        tree = inert_value(archive.read(f"{archive.root}/data.pkl"))
+        tree = inert_value(archive.read(f"{archive.root}/data.pkl"), most_bytes=archive.most_bytes)
     except PickleDataError as error:
         raise archive.damaged(f"a module tree that cannot be read ({error})") from None
     tensors: dict[str, ArchiveTensor] = {}
-    try:
-        for count, (key, tensor) in enumerate(_walk(tree, "", archive)):
-            if count == _MOST_NODES:
-                raise archive.damaged(f"a module tree of more than {_MOST_NODES:,} attributes")
-            if tensor is not None:
-                tensors[key] = tensor
-    except RecursionError:
-        raise archive.damaged("modules nested without end") from None
+    characters = 0
+    for count, (key, tensor) in enumerate(_walk(tree, archive)):
+        if count == _MOST_NODES:
+            raise archive.damaged(f"a module tree of more than {_MOST_NODES:,} attributes")
+        if tensor is not None:
+            tensors[key] = tensor
+            characters += len(key)
+        if characters > archive.most_bytes:
+            raise archive.damaged("keys far longer than the file")
     if not tensors and any(name.startswith(f"{archive.root}/constants/") for name in archive.entries):
         raise archive.damaged(
             "a frozen TorchScript module, whose weights have no names",
@@ -75,18 +71,37 @@ def open_torchscript(path: Path) -> ArchiveCheckpoint:
     return ArchiveCheckpoint(archive, tensors)
 
 
-def _walk(value: Any, path: str, archive: Archive) -> Iterator[tuple[str, ArchiveTensor | None]]:
+def _walk(tree: Any, archive: Archive) -> Iterator[tuple[str, ArchiveTensor | None]]:
     """Every attribute below a module, in order; None for one that is no tensor."""
-    state = value.state if isinstance(value, Made) and _name(value.maker).startswith("__torch__.") else None
-    for name, inner in state.items() if isinstance(state, dict) else ():
-        if not isinstance(name, str) or len(path) + len(name) >= _LONGEST_KEY:
-            raise archive.damaged("a module with an attribute that has no name, or one without end")
-        key = f"{path}.{name}" if path else name
+    # on a stack of its own: a call for every level would cost what the levels cost together
+    waiting = [_attributes(tree, "", archive)]
+    while waiting:
+        found = next(waiting[-1], None)
+        if found is None:
+            waiting.pop()
+            continue
+        key, inner = found
         if isinstance(inner, Made) and _name(inner.maker) == _REBUILD:
             yield key, _tensor(key, inner.arguments, archive)
         else:
             yield key, None
-            yield from _walk(inner, key, archive)
+            waiting.append(_attributes(inner, key, archive))
+            if len(waiting) > _DEEPEST:
+                raise archive.damaged("modules nested without end")
+
+
+def _attributes(value: Any, path: str, archive: Archive) -> Iterator[tuple[str, Any]]:
+    """A module's attributes under their dotted keys; nothing else has any."""
+    state = value.state if isinstance(value, Made) and _name(value.maker).startswith("__torch__.") else None
+    for name, inner in state.items() if isinstance(state, dict) else ():
+        if not isinstance(name, str) or len(path) + len(name) >= _LONGEST_KEY or not _is_text(name):
+            raise archive.damaged("a module with an attribute that has no name, or one without end")
+        yield f"{path}.{name}" if path else name, inner
+
+
+def _is_text(name: str) -> bool:
+    """Whether UTF-8 can hold it: half of a surrogate pair it cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _tensor(key: str, arguments: Any, archive: Archive) -> ArchiveTensor:

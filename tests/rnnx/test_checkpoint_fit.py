@@ -294,7 +294,6 @@ def test_whole_numbers_that_would_become_others_are_refused(
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param(torch.eye(2).to_sparse(), id="sparse"),
         pytest.param(torch.eye(2).to(torch.float8_e4m3fn), id="float8"),
         pytest.param(torch.eye(2).to(torch.int64), id="whole-numbers"),
     ],

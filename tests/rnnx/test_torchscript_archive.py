@@ -182,7 +182,8 @@ def test_a_tensor_that_repeats_its_storage_beyond_the_file_is_refused(tmp_path: 
     module = nn.GRU(5, 8)
     module.register_buffer("wide", torch.zeros(1).expand(1000, 1000))
     torch.jit.save(torch.jit.script(module), tmp_path / "model.pt")
-    assert "got the tensor 'wide' of shape (1000, 1000) in 4 bytes" in refusal(tmp_path / "model.pt")
+    size = (tmp_path / "model.pt").stat().st_size
+    assert f"got the tensor 'wide' of shape (1000, 1000) in {size} bytes" in refusal(tmp_path / "model.pt")
 
 
 def test_numbers_of_a_machine_of_the_other_byte_order_are_read(saved: Path, tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_an_attribute_whose_name_is_an_object_is_refused(saved: Path, tmp_path: 
     module = b"c__torch__\nM\n)\x81"
     tree = b"\x80\x02" + module + b"}" + module + b"K\x01sb."
     path = rewritten(saved, tmp_path / "m.pt", lambda entry, data: tree if entry.endswith("data.pkl") else data)
-    assert "got a module with an attribute that has no name" in refusal(path)
+    assert "got a module tree that cannot be read (a __torch__.M for a key)" in refusal(path)
 
 
 def test_two_entries_of_one_name_are_refused(saved: Path, tmp_path: Path) -> None:
@@ -266,7 +267,7 @@ def test_two_entries_of_one_name_are_refused(saved: Path, tmp_path: Path) -> Non
     with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         archive.writestr(archive.namelist()[0], b"other")
-    assert "got two entries of one name" in refusal(path)
+    assert "got two members of one name" in refusal(path)
 
 
 def test_stored_bytes_that_say_they_are_compressed_are_refused(saved: Path, tmp_path: Path) -> None:
