@@ -315,7 +315,9 @@ def _opset(model: ModelProto, chance: random.Random) -> None:
 
 def _copy_node(model: ModelProto, chance: random.Random) -> None:
     graph = _any_graph(model, chance)
-    graph.node.add().CopyFrom(_any_node(model, chance))
+    own = NodeProto()
+    own.CopyFrom(_any_node(model, chance))  # apart first: the graph may be inside of it
+    graph.node.append(own)
 
 
 CHANGES: dict[str, Change] = {
