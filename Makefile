@@ -1,9 +1,9 @@
-# The same words here and in CI: install, demo, fix, check, test, bench; train rebuilds the models' weights.
+# The same words here and in CI: install, demo, fix, check, test, floors, bench; train rebuilds the models' weights.
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := exporter runtime tests benchmarks examples models
 
-.PHONY: install demo fix check test bench train evaluate
+.PHONY: install demo fix check test floors bench train evaluate
 
 install: .venv/.installed
 
@@ -28,6 +28,9 @@ check: install
 
 test: install
 	$(BIN)/pytest
+
+floors:
+	$(PYTHON) -m tests.floors.run --json tests/floors/results/floors.json
 
 bench: install
 	$(BIN)/python benchmarks/encoder_grid.py
