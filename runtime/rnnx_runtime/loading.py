@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rnnx_runtime.backend_policy import default_backend
 from rnnx_runtime.backends import BACKEND_NAMES, Backend, BackendName, open_backend
+from rnnx_runtime.call_gate import CallGate
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.model_file import ModelFile, OnnxFile, WholeModelFile, WholeOnnxFile, read_model
 from rnnx_runtime.session import Session
@@ -77,6 +78,8 @@ def opened_backend(
     `stacklevel` says whose call a warning of a fallback is about.
     """
     name = backend or default_backend(model)
+    native = CallGate(lambda: None)  # a thread that opens a model as the interpreter ends is waited for, too
+    native.enter()
     try:
         return open_backend(name, model, options), name
     except BackendUnavailable as error:
@@ -85,6 +88,8 @@ def opened_backend(
         opened = _on_cpu(name, model, options, error)
         warnings.warn(f"{model.path} runs on ort-cpu: {error}", RuntimeWarning, stacklevel=stacklevel)
         return opened, "ort-cpu"
+    finally:
+        native.leave()
 
 
 def _on_cpu(

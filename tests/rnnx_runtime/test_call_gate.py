@@ -171,3 +171,54 @@ def test_a_forked_child_is_refused_and_its_close_touches_nothing(gate: CallGate,
     gate.leave()
     gate.close()
     assert len(freed) == 1
+
+
+def test_a_handler_closes_while_the_gate_frees_and_does_not_wait_for_itself() -> None:
+    tries: list[int] = []
+    gate = CallGate(lambda: (tries.append(1), gate.close())[0])
+    gate.close()
+    assert tries == [1]
+
+
+def test_as_the_interpreter_ends_other_threads_are_waited_for_and_refused(gate: CallGate, freed: list[int]) -> None:
+    inside, go_on, refused = threading.Event(), threading.Event(), threading.Event()
+
+    def call() -> None:
+        gate.enter()
+        inside.set()
+        go_on.wait(LATE_S)
+        gate.leave()
+        try:
+            gate.enter()
+        except SessionClosedError:
+            refused.set()
+
+    caller = started(call)
+    assert inside.wait(LATE_S)
+    threading.Timer(SOON_S, go_on.set).start()
+    gate.end(LATE_S)
+    assert go_on.is_set()
+    assert refused.wait(LATE_S)
+    caller.join(LATE_S)
+    gate.enter()  # the thread that ends the interpreter may go on, in other functions of atexit
+    gate.leave()
+    assert not gate.is_closing
+    gate.close()
+    assert len(freed) == 1
+
+
+def test_a_call_that_hangs_does_not_hold_the_end_of_the_interpreter_up(gate: CallGate) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def call() -> None:
+        gate.enter()
+        inside.set()
+        go_on.wait(LATE_S)
+        gate.leave()
+
+    caller = started(call)
+    assert inside.wait(LATE_S)
+    gate.end(0.01)
+    go_on.set()
+    caller.join(LATE_S)
+    assert not caller.is_alive()

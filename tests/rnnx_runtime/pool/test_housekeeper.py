@@ -36,3 +36,21 @@ def test_a_function_that_raises_is_logged_and_does_not_end_the_watch(caplog: pyt
     keeper.close()
     assert [(record.name, record.levelno) for record in caplog.records] == [("rnnx_runtime.pool", logging.ERROR)]
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_it_can_be_ended_by_a_task_of_its_own() -> None:
+    keeper = Housekeeper(lambda: None, 100.0)
+    keeper.start()
+    keeper.call_soon(keeper.close)
+    assert keeper._ended.wait(PATIENCE_S)
+
+
+def test_a_task_that_hangs_is_waited_for_as_long_as_a_step() -> None:
+    go_on = threading.Event()
+    keeper = Housekeeper(lambda: None, 0.02)
+    keeper.start()
+    keeper.call_soon(go_on.wait)
+    keeper.close()
+    assert not keeper._ended.is_set
+    go_on.set()
+    assert keeper._ended.wait(PATIENCE_S)

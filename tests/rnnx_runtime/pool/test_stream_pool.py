@@ -1,5 +1,6 @@
 import json
 import re
+import signal
 import threading
 import time
 from itertools import count
@@ -505,3 +506,70 @@ def test_a_pool_needs_no_options() -> None:
     with StreamPool(session_of()[0]) as pool, pool.open() as stream:
         assert np.array_equal(stream.push(frame(1)), lone().push(frame(1)))
         assert pool.options == PoolOptions()
+
+
+def test_on_evict_may_open_swap_and_close(make_pool: MakePool) -> None:
+    done: list[str] = []
+    newer, newer_backend = session_of()
+
+    def on_evict(name: str, snapshot: bytes) -> None:
+        with pool.open(snapshot=snapshot) as again:
+            again.submit(frame(1)).result()
+        pool.swap(newer)
+        pool.close()
+        done.append(name)
+
+    pool, backend = make_pool(idle_s=0.02, on_evict=on_evict)
+    stream = pool.open("ann")
+    wait_until(lambda: bool(done), "on_evict comes back")
+    assert stream.name == "ann"
+    assert done == ["ann"]
+    assert pool.describe()["status"] == "closed"
+    assert (backend.closed, newer_backend.closed) == (1, 1)
+
+
+def test_an_interrupted_close_can_be_called_again(make_pool: MakePool) -> None:
+    pool, backend = make_pool()
+    backend.hold()
+    push = pool.open().submit(frame(1))
+    backend.wait_until_held()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            pool.close()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert backend.closed == 0
+    backend.let_go()
+    pool.close()
+    assert push.result() is not None
+    assert backend.closed == 1
+    assert pool_threads() == []
+
+
+def test_an_interrupted_swap_leaves_the_session_with_its_caller(make_pool: MakePool) -> None:
+    pool, backend = make_pool()
+    newer, newer_backend = session_of()
+    backend.hold()
+    pool.open().submit(frame(1))
+    backend.wait_until_held()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            pool.swap(newer)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    backend.let_go()
+    with StreamPool(newer):
+        assert pool.metrics().swaps == 0
+    assert newer_backend.closed == 1
