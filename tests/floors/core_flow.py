@@ -72,7 +72,7 @@ def rnnx(*arguments: object) -> str:
     """What a command of rnnx prints; SystemExit with its last line where it fails."""
     from rnnx.cli import main as command
 
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     given, sys.argv = sys.argv, ["rnnx", *map(str, arguments)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -84,11 +84,16 @@ def rnnx(*arguments: object) -> str:
             ) from None
     finally:
         sys.argv = given
-    return out.getvalue()
+    return _text(out)
 
 
-def _last_line(text: io.StringIO) -> str:
-    return (text.getvalue().strip().splitlines() or [""])[-1]
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
+def _last_line(stream: io.TextIOWrapper) -> str:
+    return (_text(stream).strip().splitlines() or [""])[-1]
 
 
 def inspect(root: Path) -> None:
