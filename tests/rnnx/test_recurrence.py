@@ -217,3 +217,27 @@ def test_a_contradiction_names_the_whole_key() -> None:
 def test_a_module_does_not_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         only(nn.LSTM(2, 3)).layers = 2  # type: ignore[misc]
+
+
+def test_a_tensor_that_cannot_be_read_breaks_its_own_module_alone() -> None:
+    flawed = dataclasses.replace(info(20, 5), flaw="a sparse tensor")
+    survey = survey_recurrent_modules(
+        {**infos(nn.ModuleDict({"a": nn.LSTM(3, 5), "b": nn.LSTM(3, 5)})), "a.weight_hh_l0": flawed}
+    )
+    assert [module.prefix for module in survey.modules] == ["b"]
+    assert "key 'a.weight_hh_l0': got a sparse tensor" in str(survey.broken["a"])
+
+
+def test_each_key_is_looked_at_a_few_times_however_many_modules_there_are() -> None:
+    looks = 0
+
+    class Counted(str):
+        def startswith(self, *arguments: Any) -> bool:
+            nonlocal looks
+            looks += 1
+            return super().startswith(*arguments)
+
+    one = infos(nn.LSTM(3, 5))
+    tensors = {Counted(f"m{number}.{key}"): value for number in range(200) for key, value in one.items()}
+    assert len(survey_recurrent_modules(tensors).modules) == 200
+    assert looks <= 4 * len(tensors)
