@@ -238,6 +238,6 @@ def test_each_key_is_looked_at_a_few_times_however_many_modules_there_are() -> N
             return super().startswith(*arguments)
 
     one = infos(nn.LSTM(3, 5))
-    tensors = {Counted(f"m{number}.{key}"): value for number in range(200) for key, value in one.items()}
+    tensors: Tensors = {Counted(f"m{number}.{key}"): value for number in range(200) for key, value in one.items()}
     assert len(survey_recurrent_modules(tensors).modules) == 200
     assert looks <= 4 * len(tensors)
