@@ -175,8 +175,13 @@ def test_a_forked_child_is_refused_and_its_close_touches_nothing(gate: CallGate,
 
 def test_a_handler_closes_while_the_gate_frees_and_does_not_wait_for_itself() -> None:
     tries: list[int] = []
-    gate = CallGate(lambda: (tries.append(1), gate.close())[0])
-    gate.close()
+
+    def free() -> None:
+        tries.append(1)
+        closing.close()
+
+    closing = CallGate(free)
+    closing.close()
     assert tries == [1]
 
 
