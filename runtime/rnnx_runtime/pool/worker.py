@@ -394,6 +394,7 @@ class Worker:
         if now - self._evicted < idle_s / 4:
             return
         self._evicted = now
+        self._take(now)  # a stream whose push came during a long step is not idle
         with self._inbox.lock:
             idle = [seat for seat in self._seats if not seat.queue and now - seat.last_used > idle_s]
             for seat in idle:

@@ -385,17 +385,18 @@ def test_eviction_makes_room(make_pool: MakePool) -> None:
 def test_a_stream_whose_push_waits_or_took_long_is_not_idle(make_pool: MakePool) -> None:
     clock = ManualClock()
     pool, backend = make_pool(clock=clock, idle_s=10, max_batch=1)
-    slow, queued = pool.open(), pool.open()
+    slow, queued, late = pool.open(), pool.open(), pool.open()
     backend.hold()
     pushes = [slow.submit(frame(1)), queued.submit(frame(1))]
     backend.wait_until_held()
+    pushes.append(late.submit(frame(1)))  # the pool's thread takes it in when the step is over
     clock.advance(100)
     backend.let_go()
     for push in pushes:
         push.result()
     pool._inbox.ring()
-    slow.push(frame(2))
-    queued.push(frame(2))
+    for stream in (slow, queued, late):
+        stream.push(frame(2))
     assert pool.metrics().evictions == 0
 
 
@@ -413,10 +414,12 @@ def test_an_on_evict_that_raises_costs_its_snapshot_and_nothing_else(
 ) -> None:
     clock = ManualClock()
     pool, _ = make_pool(clock=clock, idle_s=10, on_evict=lambda name, data: 1 // 0)
-    pool.open()
+    evicted = pool.open()
     clock.advance(11)
     pool._inbox.ring()
     wait_until(lambda: "ZeroDivisionError" in caplog.text, "the failure is logged")
+    with pytest.raises(StreamEvicted):
+        evicted.push(frame(1))
     with pool.open() as stream:
         assert np.array_equal(stream.push(frame(1)), lone().push(frame(1)))
 
@@ -440,8 +443,9 @@ def test_a_push_that_races_an_eviction_runs_or_is_refused(make_pool: MakePool) -
     outcomes = []
     for turn in range(100):
         stream = pool.open()
+        clock.advance(0.6)
         assert np.array_equal(stay.push(frame(turn)), expected.push(frame(turn)))
-        clock.advance(1.01)
+        clock.advance(0.6)  # now `stream` was idle for too long, and `stay` was not
 
         def push(stream: Any = stream) -> str:
             try:
