@@ -1,9 +1,10 @@
-# The same words here and in CI: install, demo, fix, check, test, floors, bench; train rebuilds the models' weights.
+# The same words here and in CI: install, demo, fix, check, test, floors, bench; core-flow runs on newer Pythons,
+# and train rebuilds the models' weights.
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := exporter runtime tests benchmarks examples models
 
-.PHONY: install demo fix check test floors bench train evaluate
+.PHONY: install demo fix check test floors core-flow bench train evaluate
 
 install: .venv/.installed
 
@@ -30,7 +31,11 @@ test: install
 	$(BIN)/pytest
 
 floors:
-	$(PYTHON) -m tests.floors.run --json tests/floors/results/floors.json
+	$(PYTHON) -m tests.floors.run --json benchmarks/results/floors.json
+
+core-flow:
+	$(PYTHON) -m tests.floors.run --python 3.12 --versions pinned --json benchmarks/results/core_flow_3.12.json
+	$(PYTHON) -m tests.floors.run --python 3.13 --versions pinned --json benchmarks/results/core_flow_3.13.json
 
 bench: install
 	$(BIN)/python benchmarks/encoder_grid.py

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import numpy as np
@@ -215,10 +216,19 @@ def serve(root: Path) -> None:
         try:
             lines = iter(server.stderr)
             address = next(found[0] for line in lines if (found := re.search(r"http://[\d.]+:\d+", line)))
-            with urlopen(f"{address}/healthz", timeout=20) as response:
-                assert response.status == 200
+            assert _status(f"{address}/healthz") == 200
         finally:
             server.terminate()
+
+
+def _status(address: str) -> int:
+    """What the service answers; its address is said before it listens."""
+    for _ in range(100):
+        with contextlib.suppress(URLError), urlopen(address, timeout=20) as response:
+            status: int = response.status
+            return status
+        time.sleep(0.1)
+    raise TimeoutError(f"no answer from {address}")
 
 
 def _versions() -> dict[str, str]:

@@ -46,6 +46,7 @@ def main() -> int:
         )
     _print(result)
     if chosen.json:
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 1 if any(step["failure"] for step in result["steps"]) else 0
 
