@@ -3,8 +3,8 @@
 import contextlib
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -34,8 +34,9 @@ def staged(target: Path) -> Iterator[Path]:
         OutputError: the folder is missing or not writable, something else than a regular file has a file's name, the
             old file is read-only, or the disk is full.
     """
-    stage = _new_stage(target, _folder_of(target))
+    stage = _stage_name(target, _folder_of(target))
     try:
+        _make(stage, target)
         yield stage
         files = sorted(stage.iterdir(), key=lambda path: path.name == target.name)
         _move({path: _place_in(target, path.name) for path in files}, target)
@@ -67,7 +68,11 @@ def check_targets(*targets: Path, inputs: Iterable[Path | None] = ()) -> None:
 
 def check_place(target: Path) -> None:
     """Find out whether `staged` can write a file at `target`; raises OutputError as that does."""
-    _new_stage(target, _folder_of(target)).rmdir()
+    stage = _stage_name(target, _folder_of(target))
+    try:
+        _make(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _folder_of(target: Path) -> Path:
@@ -76,9 +81,14 @@ def _folder_of(target: Path) -> Path:
     return place.parent if target.is_symlink() else target.parent
 
 
-def _new_stage(target: Path, folder: Path) -> Path:
+def _stage_name(target: Path, folder: Path) -> Path:
+    """A new hidden name; known before the folder is made, so that an interrupt in between leaves no folder behind."""
+    return folder / f".{target.name[:_LONGEST_STEM]}.{secrets.token_hex(8)}"
+
+
+def _make(stage: Path, target: Path) -> None:
     try:
-        return Path(tempfile.mkdtemp(prefix=f".{target.name[:_LONGEST_STEM]}.", dir=folder))
+        stage.mkdir(mode=0o700)
     except OSError as error:
         raise _refused(target, error.strerror or str(error), "make the folder writable or choose another") from None
 
@@ -114,8 +124,9 @@ def _move(moves: dict[Path, Path], target: Path) -> None:
 def _brought_near(path: Path, place: Path, target: Path, stack: contextlib.ExitStack) -> Path:
     if place.parent.stat().st_dev == path.stat().st_dev:
         return path
-    folder = _new_stage(target, place.parent)
+    folder = _stage_name(target, place.parent)
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    _make(folder, target)
     return Path(shutil.copyfile(path, folder / path.name))
 
 

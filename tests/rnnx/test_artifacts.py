@@ -112,10 +112,10 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_takes_no_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**_: Any) -> NoReturn:  # root may write everywhere
+    def refuse(*_: Any, **__: Any) -> NoReturn:  # root may write everywhere
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     assert refusal(tmp_path / "model.onnx").endswith(
         "got Permission denied, expected a writable folder with enough space; "
         "make the folder writable or choose another"
@@ -322,3 +322,20 @@ def test_a_path_that_is_no_utf8_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(OutputError, match="which is no UTF-8, expected a path in UTF-8") as caught:
         check_targets(tmp_path / path)
     str(caught.value).encode()
+
+
+def test_an_interrupt_in_the_moment_that_the_folder_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path.mkdir
+
+    def make(self: Path, mode: int) -> NoReturn:
+        own(self, mode)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    with pytest.raises(KeyboardInterrupt), staged(tmp_path / "model.onnx"):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        check_targets(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

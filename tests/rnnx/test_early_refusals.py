@@ -109,10 +109,10 @@ def test_a_folder_that_is_none_is_told_first(write: Callable[[Path], None], fold
 def test_a_folder_that_takes_no_files_is_told_first(
     write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: Any) -> NoReturn:  # root may write everywhere
+    def refuse(*_: Any, **__: Any) -> NoReturn:  # root may write everywhere
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(OutputError, match="got Permission denied"):
         write(tmp_path / "x")
 
