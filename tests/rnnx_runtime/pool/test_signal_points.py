@@ -36,6 +36,7 @@ class Interruption:
         self._last: dict[FrameType, str] = {}
 
     def __enter__(self) -> "Interruption":
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 traces no opcodes unless a frame asked before settrace
         sys.settrace(self._enter)
         return self
 
