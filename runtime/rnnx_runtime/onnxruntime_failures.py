@@ -1,20 +1,24 @@
 """ONNX Runtime's failures as errors of this package."""
 
-import contextlib
-from collections.abc import Iterator
-
 from rnnx_runtime.errors import BackendError
 
 
-@contextlib.contextmanager
-def failures_named() -> Iterator[None]:
+class _FailuresNamed:
+    """Written out, for from Python 3.12 a generator as context keeps a failed run's frames, and its device memory."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception):  # ONNX Runtime's own errors share no base but Exception
+            raise BackendError(
+                "ONNX Runtime run", got=one_line(error), expected="a result", remedy=_remedy(error)
+            ) from error
+
+
+def failures_named() -> _FailuresNamed:
     """Raise BackendError where ONNX Runtime raises in a run."""
-    try:
-        yield
-    except Exception as error:  # ONNX Runtime's own errors share no base but Exception
-        raise BackendError(
-            "ONNX Runtime run", got=one_line(error), expected="a result", remedy=_remedy(error)
-        ) from error
+    return _FailuresNamed()
 
 
 def one_line(error: Exception) -> str:
