@@ -27,8 +27,9 @@ check: install
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 
+# Two processes, a file of tests in one of them: files share their models.
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 floors:
 	$(PYTHON) -m tests.floors.run --json benchmarks/results/floors.json
