@@ -100,9 +100,9 @@ def _build(name: str, steps: int) -> dict[str, Any]:
 
 
 def _inputs(path: Path) -> Any:
-    from rnnx_runtime.model_file import read_whole_onnx
+    from rnnx_runtime.model_file import read_onnx
 
-    return read_whole_onnx(path).contract.inputs
+    return read_onnx(path).contract.inputs
 
 
 def _fit(builds: list[dict[str, Any]]) -> dict[str, float]:

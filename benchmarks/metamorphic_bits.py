@@ -119,9 +119,10 @@ def _checked(layer: Layer) -> Iterator[CheckResult]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         contract = rnnx.export(layer.source, path, layer.options).contract
-        plan = plan_checks(contract, "full", source_from_weights(weights, contract), drift_steps=100)
-        for candidate in (SessionCandidate("ort-cpu", path, 1), TorchReference(weights, contract)):
-            probe = Probe(candidate=candidate, contract=contract, precision="float32", outputs=contract.outputs)
+        own = contract.layer()
+        plan = plan_checks(own, "full", source_from_weights(weights, own), drift_steps=100)
+        for candidate in (SessionCandidate("ort-cpu", path, 1), TorchReference(weights, own)):
+            probe = Probe(candidate=candidate, contract=own, precision="float32", outputs=contract.outputs)
             yield from (
                 check for check in run_checks(probe, plan) if check.check in PROPERTIES and check.status != "skip"
             )

@@ -130,12 +130,12 @@ def as_layer(entry: Entry, path: Path) -> str:
     contract = rnnx.export(module, path).contract
     with rnnx_runtime.load(path, "ort-cpu") as session:
         for time, batch in SIZES:
-            feeds = random_feeds(contract, time, batch, SEED)
+            feeds = random_feeds(contract.layer(), time, batch, SEED)
             arguments = _arguments(contract, [feeds[spec.name] for spec in contract.inputs])
             state = rnnx_runtime.State(feeds["h0"], feeds.get("c0"))
-            output, last = (session.step if contract.form == "step" else session.run)(feeds["x"], state)
+            output, last = (session.step if contract.layer().form == "step" else session.run)(feeds["x"], state)
             states = [part for part in (last.h, last.c) if part is not None]
-            found = states if contract.form == "step" else [output, *states]
+            found = states if contract.layer().form == "step" else [output, *states]
             problem = _difference(module, arguments, found, contract, time)
             if problem:
                 return f"T={time}, B={batch}: {problem}"
@@ -145,7 +145,7 @@ def as_layer(entry: Entry, path: Path) -> str:
 def _arguments(contract: Contract, values: Sequence[Array]) -> tuple[Any, ...]:
     """The contract's inputs as PyTorch takes them: `x`, then `h0` or `(h0, c0)`."""
     x, *state = (torch.from_numpy(value) for value in values)
-    return (x, tuple(state) if contract.cell == "lstm" else state[0])
+    return (x, tuple(state) if contract.layer().cell == "lstm" else state[0])
 
 
 def as_called(entry: Entry, path: Path) -> str:
@@ -153,10 +153,10 @@ def as_called(entry: Entry, path: Path) -> str:
     module = entry.build()
     contract = export_model(module, entry.inputs, path).contract
     layer = rnnx.export(module, path.with_name("layer.onnx")).contract
-    with rnnx_runtime.load_model(path, "ort-cpu") as session:
+    with rnnx_runtime.load(path, "ort-cpu") as session:
         times = (3, 1, 2, 20) if any("T" in spec.dims for spec in contract.inputs) else (1,)
         for time in times:
-            arguments = _drawn(entry.inputs, time, has_time=layer.form == "encoder")
+            arguments = _drawn(entry.inputs, time, has_time=layer.layer().form == "encoder")
             feeds = {spec.name: value.numpy() for spec, value in zip(contract.inputs, _flat(arguments), strict=True)}
             states = {pair.input: feeds.pop(pair.input) for pair in contract.states}
             outputs, after = session.run(feeds, states or None)
@@ -186,7 +186,7 @@ def _difference(
 ) -> str:
     """What is wrong with the values found, by the tolerance of float32; empty where nothing is."""
     truth, single = (_called(module, arguments, dtype) for dtype in (torch.float64, torch.float32))
-    depth, products = time * contract.layers, products_per_sum(contract)
+    depth, products = time * contract.layer().layers, products_per_sum(contract.layer())
     for index, (value, right, own) in enumerate(zip(found, truth, single, strict=True)):
         if value.shape != right.shape:
             return f"result {index} has shape {value.shape}, not {right.shape}"

@@ -171,7 +171,7 @@ def _first_answers(path: Path) -> tuple[Callable[[], object], Callable[[], objec
     with rnnx_runtime.load(path) as session:
         state, spec = session.initial_state(1), session.spec
     x = np.zeros((1, spec.input_size), np.float32)
-    feeds = {"x": x if spec.form == "step" else x[None], "h0": state.h, "c0": state.c}
+    feeds = {"x": x if spec.layer().form == "step" else x[None], "h0": state.h, "c0": state.c}
 
     def bare() -> None:
         model = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

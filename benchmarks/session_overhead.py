@@ -77,7 +77,7 @@ def _call(
         return lambda: session.run(x, state)
     if call == "step":
         return lambda: session.step(x, state)
-    y = np.empty((x.shape[0], session.spec.projection_size), np.float32)
+    y = np.empty((x.shape[0], session.spec.layer().projection_size), np.float32)
     return lambda: session.step(x, state, out=y)
 
 

@@ -20,7 +20,7 @@ sys.path[0] = str(ROOT / "models")  # beside this file `import g2p` would find t
 from g2p.dictionary import PHONEMES, entries  # noqa: E402
 from g2p.pronouncing import pronounced  # noqa: E402
 from rnnx_runtime import BackendUnavailable, RnnxError  # noqa: E402
-from rnnx_runtime.model_file import read_whole_onnx  # noqa: E402
+from rnnx_runtime.model_file import read_onnx  # noqa: E402
 from rnnx_runtime.seq2seq import Seq2Seq, Way, load_seq2seq  # noqa: E402
 from rnnx_runtime.sidecar import Flavor, Range  # noqa: E402
 
@@ -111,7 +111,7 @@ def build_engines(manifest: Path) -> Flavor:
 
     flavor: Flavor = "tensorrt"
     for piece in sorted(manifest.parent.glob(f"{model_of(manifest)}.*.onnx")):
-        dims = {dim for spec in read_whole_onnx(piece).contract.inputs for dim in spec.dims if isinstance(dim, str)}
+        dims = {dim for spec in read_onnx(piece).contract.inputs for dim in spec.dims if isinstance(dim, str)}
         profile = {dim: BATCH if dim == "B" else TIME for dim in sorted(dims)}
         options = rnnx.EngineOptions(profiles=(profile,), tf32=False)
         built = rnnx.build_engine(piece, piece.with_suffix(".plan"), options)

@@ -18,18 +18,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from rnnx.golden import golden_path
-from rnnx.model_golden import model_golden_bytes
+from rnnx.model_golden import model_golden_bytes, model_truth
 from rnnx.onnx_stream import write_sealed
-from rnnx_runtime.contract import Source, TensorSpec
-from rnnx_runtime.model_contract import ModelContract, RecurrentPart, StatePair
-from rnnx_runtime.model_contract_json import json_from_model_contract
+from rnnx_runtime.contract import Contract, Recurrence, Source, StatePair, Streaming, TensorSpec
+from rnnx_runtime.contract_json import json_from_contract
 from rnnx_runtime.seal import BLANK, SEAL_KEY
 
 Array = NDArray[Any]
 
 WIDTH = 3
 
-CONTRACT = ModelContract(
+CONTRACT = Contract(
     inputs=(
         TensorSpec(name="x", dtype="float32", dims=("B", "T", WIDTH)),
         TensorSpec(name="lengths", dtype="int64", dims=("B",)),
@@ -44,18 +43,22 @@ CONTRACT = ModelContract(
     states=(StatePair(input="h0", output="hn"),),
     lengths=("lengths",),
     recurrent=(
-        RecurrentPart(
+        Recurrence(
             name="rnn",
+            form="encoder",
             cell="gru",
-            is_cell=False,
             input_size=WIDTH,
             hidden_size=WIDTH,
             projection_size=WIDTH,
             layers=1,
             directions=1,
+            batch_first=True,
+            state_inputs=True,
+            lengths=True,
             formulation="fused",
         ),
     ),
+    streaming=Streaming(kind="exact"),
     precision="float32",
     source=Source(file="Adder", module="", weights_sha256="ab" * 32),
     versions={"rnnx": "0.1.0", "opset": "20"},
@@ -98,11 +101,12 @@ def example_of(time: int = 4, batch: int = 2) -> dict[str, Array]:
     }
 
 
-def write_adder(path: Path, eager: EagerAdder | None = None, *, twice: bool = False, **changes: Any) -> ModelContract:
+def write_adder(path: Path, eager: EagerAdder | None = None, *, twice: bool = False, **changes: Any) -> Contract:
     """Write the model, and a golden file beside it where `eager` is given; `twice` writes one that doubles `output`."""
     contract = replace(CONTRACT, **changes)
     if eager is not None:
-        golden = model_golden_bytes(eager, contract, example_of())
+        truth = model_truth(eager, contract, example_of())
+        golden = model_golden_bytes(truth, contract.source.weights_sha256)
         golden_path(path).write_bytes(golden)
         contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
     with path.open("wb") as file:
@@ -120,7 +124,7 @@ def sealed_bytes(contract: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _model(contract: ModelContract, *, twice: bool) -> onnx.ModelProto:
+def _model(contract: Contract, *, twice: bool) -> onnx.ModelProto:
     factor = np.float32(2 if twice else 1)
     nodes = [
         helper.make_node("Cast", ["mask"], ["mask_float"], to=TensorProto.FLOAT),
@@ -150,5 +154,5 @@ def _model(contract: ModelContract, *, twice: bool) -> onnx.ModelProto:
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "model", inputs, outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-    helper.set_model_props(model, {"rnnx": json.dumps({**json_from_model_contract(contract), SEAL_KEY: BLANK})})
+    helper.set_model_props(model, {"rnnx": json.dumps({**json_from_contract(contract), SEAL_KEY: BLANK})})
     return model

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnx_runtime import InputError
+from rnnx_runtime import InputError, Recurrence
 from rnnx_runtime.contract import Contract
 from service.settings import Settings
 
@@ -74,18 +74,22 @@ class Bounds:
         return (longest * count * frame + 2 * count * self._state_numbers) * _FLOAT_BYTES
 
     @property
+    def _layer(self) -> Recurrence:
+        return self.contract.layer()
+
+    @property
     def _output_size(self) -> int:
-        return self.contract.directions * self.contract.projection_size
+        return self._layer.directions * self._layer.projection_size
 
     @property
     def _state_rows(self) -> int:
-        return self.contract.layers * self.contract.directions
+        return self._layer.layers * self._layer.directions
 
     @property
     def _state_numbers(self) -> int:
         """Numbers in the last states of one sequence."""
-        cell = self.contract.hidden_size if self.contract.cell == "lstm" else 0
-        return self._state_rows * (self.contract.projection_size + cell)
+        cell = self._layer.hidden_size if self._layer.cell == "lstm" else 0
+        return self._state_rows * (self._layer.projection_size + cell)
 
 
 def check_push(frames: int, output_size: int, limit_mib: float) -> None:

@@ -54,7 +54,7 @@ class Models:
 
 def _encoder(path: Path) -> Session:
     session = _loaded(path, "encoder")
-    if session.spec.lengths and not session.spec.batch_first:
+    if session.spec.lengths and not session.spec.layer().batch_first:
         return session
     session.close()
     raise _unfit(path, "one without lengths, or with the batch first", "one with lengths and the time first")
@@ -62,10 +62,10 @@ def _encoder(path: Path) -> Session:
 
 def _loaded(path: Path, form: Form) -> Session:
     session = rnnx_runtime.load(path)
-    if session.spec.form == form:
+    if session.spec.layer().form == form:
         return session
     session.close()
-    raise _unfit(path, f"a model of form {session.spec.form}", f"form {form}")
+    raise _unfit(path, f"a model of form {session.spec.layer().form}", f"form {form}")
 
 
 def _unfit(path: Path, got: str, expected: str) -> ContractError:

@@ -10,7 +10,7 @@ from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS, ROW_NAMES, Candidate
 from rnnx.errors import OptionError
 from rnnx.fingerprint import take_fingerprint
 from rnnx.progress import ProgressListener, Silence
-from rnnx.subject import Sources, Subject, read_subject
+from rnnx.subject import Sources, Subject, read_model_bytes, read_subject
 from rnnx.timing.comparison import refuse_incomparable
 from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, StartUpRow
 from rnnx.timing.jitter import STEPS, measure_jitter, why_no_stream
@@ -20,8 +20,6 @@ from rnnx.timing.start_up import measure_start_up, start_up_request
 from rnnx.timing.throughput import measure_throughput
 from rnnx.verify_options import VerifyOptions, latency_sizes
 from rnnx_runtime.errors import BackendUnavailable
-from rnnx_runtime.model_file import holds_whole_model
-from rnnx_runtime.regular_file import found_at
 from rnnx_runtime.seal import is_sealed
 
 TIMED_ROWS = tuple(name for name in ROW_NAMES if name != NETWORK_ROW)
@@ -81,9 +79,10 @@ def bench(
     options, listener = options or BenchOptions(), listener or Silence()
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
-    _refuse_foreign(Path(model))
-    _refuse_whole_model(Path(model))
-    subject = read_subject(Path(model), sources)
+    data = read_model_bytes(Path(model))
+    _refuse_foreign(Path(model), data)
+    subject = read_subject(Path(model), sources, data)
+    _refuse_whole_model(subject)
     sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
     if before is not None:
         refuse_incomparable(before, subject.contract.source.weights_sha256, sizes, options.threads)
@@ -97,8 +96,8 @@ def bench(
         return _report(subject, opened, sizes, tuple(start_up), options, listener)
 
 
-def _refuse_foreign(model: Path) -> None:
-    if model.suffix == ".onnx" and found_at(model) == "file" and not is_sealed(model.read_bytes()):
+def _refuse_foreign(model: Path, data: bytes) -> None:
+    if not is_sealed(data):
         raise OptionError(
             "model",
             got=f"{model.name}, which rnnx did not make",
@@ -107,11 +106,11 @@ def _refuse_foreign(model: Path) -> None:
         )
 
 
-def _refuse_whole_model(model: Path) -> None:
-    if holds_whole_model(model):
+def _refuse_whole_model(subject: Subject) -> None:
+    if subject.contract.bare is None:
         raise OptionError(
             "model",
-            got=f"{model.name}, a whole model",
+            got=f"{subject.model.path.name}, a whole model",
             expected="a single layer or cell",
             remedy="rnnx verify times a whole model, at the shape that --at names",
         )
@@ -152,7 +151,7 @@ def _report(
     jitter, no_stream = _jitter(subject, opened, options, listener)
     seconds, other_work = options.seconds * _POINT_SHARE, watch_other_work()
     throughput, ended = measure_throughput(
-        opened, subject.contract, sizes, seconds=seconds, covers=subject.covers, listener=listener
+        opened, subject.layer, sizes, seconds=seconds, covers=subject.covers, listener=listener
     )
     return BenchReport(
         model=str(subject.model.path),
@@ -171,13 +170,13 @@ def _jitter(
     subject: Subject, opened: Sequence[Candidate], options: BenchOptions, listener: ProgressListener
 ) -> tuple[tuple[JitterRow, ...], list[str]]:
     """The rows of the backends that can stream, and why others cannot."""
-    reason = why_no_stream(subject.contract)
+    reason = why_no_stream(subject.layer)
     if reason:
         return (), [f"no streaming: {reason}"]
     single: dict[str, int] = {dim: 1 for dim in ("T", "B") if dim in subject.contract.inputs[0].dims}
     covered = [candidate for candidate in opened if subject.covers(candidate.name, single)]
     rows = measure_jitter(
-        covered, subject.contract, frame_ms=options.frame_ms, steps=options.stream_steps, listener=listener
+        covered, subject.layer, frame_ms=options.frame_ms, steps=options.stream_steps, listener=listener
     )
     left_out = [f"{one.name}: no streaming: no profile covers one step" for one in opened if one not in covered]
     return tuple(rows), left_out

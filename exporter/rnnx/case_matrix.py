@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from rnnx.cases import Case, case_at, distinct_sizes, random_feeds, size_name, zero_state_case
 from rnnx.errors import OptionError
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 MatrixName = Literal["quick", "full", "soak"]
 
@@ -37,7 +37,7 @@ SMALL, LARGE = 1e-3, 30.0
 _STRESS_SIZES = (7, 4)
 
 
-def matrix_cases(contract: Contract, name: MatrixName, sizes: Sequence[tuple[int, int]] = ()) -> list[Case]:
+def matrix_cases(contract: Recurrence, name: MatrixName, sizes: Sequence[tuple[int, int]] = ()) -> list[Case]:
     """A matrix's cases, each (T, B) of `sizes` (a profile's corners, an export's own) added to it.
 
     Every size has non-zero initial states; there are a case of zero states where the model takes states, inputs small
@@ -51,7 +51,7 @@ def matrix_cases(contract: Contract, name: MatrixName, sizes: Sequence[tuple[int
     return list(_cases(contract, MATRICES[name], sizes))
 
 
-def _cases(contract: Contract, matrix: Matrix, sizes: Sequence[tuple[int, int]]) -> Iterator[Case]:
+def _cases(contract: Recurrence, matrix: Matrix, sizes: Sequence[tuple[int, int]]) -> Iterator[Case]:
     for seed in matrix.seeds:
         mark = f" seed {seed}" if seed else ""
         own = [case_at(contract, *pair, seed) for pair in distinct_sizes(contract, [*matrix.sizes, *sizes])]
@@ -60,7 +60,7 @@ def _cases(contract: Contract, matrix: Matrix, sizes: Sequence[tuple[int, int]])
             yield Case(name=case.name + mark, feeds=case.feeds)
 
 
-def _stress_cases(contract: Contract, seed: int) -> Iterator[Case]:
+def _stress_cases(contract: Recurrence, seed: int) -> Iterator[Case]:
     time, batch = distinct_sizes(contract, [_STRESS_SIZES])[0]
     name = size_name(contract, time, batch)
     for word, scale in (("small", SMALL), ("large", LARGE)):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
 Lengths = Literal["random", "equal", "increasing"]
@@ -31,7 +31,7 @@ class Case:
         return not any(self.feeds[name].any() for name in ("h0", "c0") if name in self.feeds)
 
 
-def cases(contract: Contract, sizes: Sequence[tuple[int, int]] = GOLDEN_MATRIX, seed: int = 0) -> list[Case]:
+def cases(contract: Recurrence, sizes: Sequence[tuple[int, int]] = GOLDEN_MATRIX, seed: int = 0) -> list[Case]:
     """One case for each (T, B), with non-zero initial states, and one of zero states where the model takes states.
 
     A cell's time is fixed by its form, so of the sizes it takes the batches.
@@ -40,19 +40,19 @@ def cases(contract: Contract, sizes: Sequence[tuple[int, int]] = GOLDEN_MATRIX, 
     return [*found, zero_state_case(contract, seed)] if contract.state_inputs else found
 
 
-def distinct_sizes(contract: Contract, sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def distinct_sizes(contract: Recurrence, sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """The sizes that differ in what the model leaves free: (T, B) of an encoder, the batches of a cell."""
     if contract.form == "encoder":
         return list(dict.fromkeys(sizes))
     return [(contract.steps or 1, batch) for batch in sorted({batch for _, batch in sizes})]
 
 
-def case_at(contract: Contract, time: int, batch: int, seed: int = 0) -> Case:
+def case_at(contract: Recurrence, time: int, batch: int, seed: int = 0) -> Case:
     """The case of one (T, B), named by the sizes that are free in the model's form."""
     return Case(name=size_name(contract, time, batch), feeds=random_feeds(contract, time, batch, seed))
 
 
-def zero_state_case(contract: Contract, seed: int = 0) -> Case:
+def zero_state_case(contract: Recurrence, seed: int = 0) -> Case:
     """A case whose initial states are zeros, as a caller gets who gives none."""
     time, batch = distinct_sizes(contract, [_ZERO_STATE_SIZES])[0]
     case = case_at(contract, time, batch, seed)
@@ -60,25 +60,25 @@ def zero_state_case(contract: Contract, seed: int = 0) -> Case:
     return Case(name=f"{case.name} zero state", feeds={**case.feeds, **zeros})
 
 
-def size_name(contract: Contract, time: int, batch: int) -> str:
+def size_name(contract: Recurrence, time: int, batch: int) -> str:
     """`T5 B3` of an encoder, `B3` of a cell."""
     return f"T{time} B{batch}" if contract.form == "encoder" else f"B{batch}"
 
 
-def sizes_of(contract: Contract, feeds: Mapping[str, Array]) -> dict[str, int]:
+def sizes_of(contract: Recurrence, feeds: Mapping[str, Array]) -> dict[str, int]:
     """The size of each symbolic dim of `x`: B, and T of an encoder."""
     spec = contract.inputs[0]
     pairs = zip(spec.dims, feeds[spec.name].shape, strict=True)
     return {dim: size for dim, size in pairs if isinstance(dim, str)}
 
 
-def time_of(contract: Contract, feeds: Mapping[str, Array]) -> int:
+def time_of(contract: Recurrence, feeds: Mapping[str, Array]) -> int:
     """The time steps of inputs: T of an encoder, N of an unrolled decoder, 1 of a step."""
     return sizes_of(contract, feeds).get("T", contract.steps or 1)
 
 
 def random_feeds(
-    contract: Contract, time: int, batch: int, seed: int, *, scale: float = 1.0, lengths: Lengths = "random"
+    contract: Recurrence, time: int, batch: int, seed: int, *, scale: float = 1.0, lengths: Lengths = "random"
 ) -> dict[str, Array]:
     """Inputs for one (T, B): `x` normal with deviation `scale`, states uniform in ±1, lengths as said.
 

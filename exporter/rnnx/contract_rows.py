@@ -1,43 +1,38 @@
-"""A contract as rows for people, of a layer or of a whole model."""
+"""A contract as rows for people."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
-from rnnx_runtime.model_contract import DecoderPart, ModelContract, RecurrentPart, Signature
-from rnnx_runtime.model_contract_json import json_from_model_contract
+from rnnx_runtime.contract import Contract, DecoderPart, Recurrence, TensorSpec
 
 Row = tuple[str, str]
 
 
-def contract_data(contract: Contract | ModelContract) -> dict[str, Any]:
-    """The contract as plain JSON data."""
-    return json_from_contract(contract) if isinstance(contract, Contract) else json_from_model_contract(contract)
-
-
-def contract_rows(contract: Contract | ModelContract) -> tuple[Row, ...]:
+def contract_rows(contract: Contract) -> tuple[Row, ...]:
     """The contract's facts as (name, value)."""
-    head = _layer_rows(contract) if isinstance(contract, Contract) else tuple(_model_rows(contract))
+    head = _layer_rows(contract.bare, contract.precision) if contract.bare else tuple(_model_rows(contract))
     return (
         *head,
         *_tensor_rows(contract),
+        ("streaming", _streaming(contract)),
         ("source", f"{contract.source.file} · {contract.source.module or '(root)'}"),
         ("weights", f"sha256 {contract.source.weights_sha256[:12]}…"),
     )
 
 
-def _layer_rows(contract: Contract) -> tuple[Row, ...]:
-    kind = contract.cell.upper() if contract.nonlinearity is None else f"RNN ({contract.nonlinearity})"
-    return (
-        ("model", f"{kind} {contract.form}: {_sizes(contract)}"),
-        ("formulation", f"{contract.formulation}, {contract.precision}"),
-    )
+def _layer_rows(own: Recurrence, precision: str) -> tuple[Row, ...]:
+    kind = own.cell.upper() if own.nonlinearity is None else f"RNN ({own.nonlinearity})"
+    return ("model", f"{kind} {own.form}: {_sizes(own)}"), ("formulation", f"{own.formulation}, {precision}")
 
 
-def _model_rows(contract: ModelContract) -> Iterator[Row]:
+def _streaming(contract: Contract) -> str:
+    streaming = contract.streaming
+    return f"{streaming.kind}{f': {streaming.reason}' if streaming.reason else ''}"
+
+
+def _model_rows(contract: Contract) -> Iterator[Row]:
     yield "model", f"whole model, {contract.precision}"
     for part in contract.recurrent:
-        kind = f"{part.cell.upper()}{' cell' if part.is_cell else ''}"
+        kind = f"{part.cell.upper()}{' cell' if part.form != 'encoder' else ''}"
         yield "recurrent", f"{part.name}: {kind}, {_sizes(part)}, {part.formulation}"
     for pair in contract.states:
         yield "state", f"{pair.input} → {pair.output}"
@@ -55,14 +50,14 @@ def _decoder(part: DecoderPart) -> str:
     return ", ".join([*texts, *(f"{name} token {token}" for name, token in tokens.items() if token is not None)])
 
 
-def _sizes(own: Contract | RecurrentPart) -> str:
+def _sizes(own: Recurrence) -> str:
     sizes = f"input {own.input_size}, hidden {own.hidden_size}"
     if own.projection_size != own.hidden_size:
         sizes += f" (h {own.projection_size})"
     return f"{sizes}, {own.layers} layers, {own.directions} directions"
 
 
-def _tensor_rows(contract: Signature) -> Iterator[Row]:
+def _tensor_rows(contract: Contract) -> Iterator[Row]:
     for name, specs in (("input", contract.inputs), ("output", contract.outputs)):
         for spec in specs:
             yield name, _tensor(spec)

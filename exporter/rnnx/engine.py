@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from rnnx.artifacts import check_targets, staged
 from rnnx.build_progress import PhaseListener
@@ -19,8 +18,8 @@ from rnnx.model_profiles import profile_of
 from rnnx.plan_compiler import CompiledPlan, compile_plan
 from rnnx.rules.backends import TENSORRT
 from rnnx.tensorrt_library import TensorRTLibrary, open_library
-from rnnx_runtime.model_file import AnyOnnxFile, WholeOnnxFile, holds_whole_model, read_onnx, read_whole_onnx
-from rnnx_runtime.sidecar import ModelSidecar, Sidecar, sidecar_path, text_from_sidecar
+from rnnx_runtime.model_file import OnnxFile, read_onnx
+from rnnx_runtime.sidecar import Sidecar, sidecar_path, text_from_sidecar
 
 PORTABLE = "portable"
 """The target of a plan that runs on every GPU its library knows."""
@@ -36,7 +35,7 @@ class EngineReport:
 
     path: Path
     sidecar_path: Path
-    sidecar: Sidecar | ModelSidecar
+    sidecar: Sidecar
     chosen: str
     default_profiles: bool
     layers: int
@@ -80,7 +79,7 @@ def build_engine(
         raise OptionError("source", got=Path(source).name, expected="an .onnx that rnnx export wrote", remedy=remedy)
     caches = () if options.timing_cache is None else (Path(options.timing_cache),)
     check_targets(target, sidecar_path(target), *caches, inputs=(Path(source), Path(f"{source}.data")))
-    model = read_whole_onnx(Path(source)) if holds_whole_model(Path(source)) else read_onnx(Path(source))
+    model = read_onnx(Path(source))
     library = open_library(options.flavor)
     chosen = completed(options, library, model.contract, profile_of(model))
     targets = (library.own_gpu(),) if library.builds_for_its_own_gpu else chosen.targets or (PORTABLE,)
@@ -105,7 +104,7 @@ def build_engine(
     )
 
 
-def _examined(model: AnyOnnxFile) -> tuple[str, ...]:
+def _examined(model: OnnxFile) -> tuple[str, ...]:
     """What may go wrong with a graph in TensorRT, told before it reads it.
 
     Raises:
@@ -125,7 +124,7 @@ def _examined(model: AnyOnnxFile) -> tuple[str, ...]:
 
 
 def _timed_build(
-    library: TensorRTLibrary, model: AnyOnnxFile, options: EngineOptions, listener: PhaseListener | None
+    library: TensorRTLibrary, model: OnnxFile, options: EngineOptions, listener: PhaseListener | None
 ) -> tuple[CompiledPlan, float]:
     cancelled, start = Event(), time.perf_counter()
     plan = run_interruptibly(lambda: compile_plan(library, model, options, listener, cancelled), cancelled)
@@ -133,20 +132,18 @@ def _timed_build(
 
 
 def _sidecar(
-    library: TensorRTLibrary, model: AnyOnnxFile, plan: CompiledPlan, options: EngineOptions, targets: tuple[str, ...]
-) -> Sidecar | ModelSidecar:
-    facts: dict[str, Any] = {
-        "flavor": library.flavor,
-        "version": library.version,
-        "targets": targets,
-        "tf32": options.tf32,
-        "profiles": options.profiles,
-        "plan_sha256": hashlib.sha256(plan.data).hexdigest(),
-        "onnx_sha256": hashlib.sha256(model.data).hexdigest(),
-    }
-    if isinstance(model, WholeOnnxFile):
-        return ModelSidecar(contract=model.contract, **facts)
-    return Sidecar(contract=model.contract, **facts)
+    library: TensorRTLibrary, model: OnnxFile, plan: CompiledPlan, options: EngineOptions, targets: tuple[str, ...]
+) -> Sidecar:
+    return Sidecar(
+        flavor=library.flavor,
+        version=library.version,
+        targets=targets,
+        tf32=options.tf32,
+        profiles=options.profiles,
+        plan_sha256=hashlib.sha256(plan.data).hexdigest(),
+        onnx_sha256=hashlib.sha256(model.data).hexdigest(),
+        contract=model.contract,
+    )
 
 
 def _keep_timing_cache(path: Path | None, plan: CompiledPlan) -> None:

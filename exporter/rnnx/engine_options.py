@@ -9,7 +9,6 @@ from rnnx.errors import OptionError
 from rnnx.profiles import check_profiles, default_profile
 from rnnx.tensorrt_library import TensorRTLibrary
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.model_contract import ModelContract
 from rnnx_runtime.regular_file import found_at
 from rnnx_runtime.sidecar import Flavor, Profile
 
@@ -36,7 +35,7 @@ class EngineOptions:
 
 
 def completed(
-    options: EngineOptions, library: TensorRTLibrary, contract: Contract | ModelContract, default: Profile | None = None
+    options: EngineOptions, library: TensorRTLibrary, contract: Contract, default: Profile | None = None
 ) -> EngineOptions:
     """The options with default profiles filled in, or with `default`, after all of them were checked.
 

@@ -11,7 +11,7 @@ from rnnx.example_bounds import MOST_BYTES, bytes_of, unfit_values
 from rnnx.extras import require
 from rnnx.factories import as_call
 from rnnx_runtime.contract import LARGEST_SIZE
-from rnnx_runtime.model_contract_json import MOST_AXES
+from rnnx_runtime.contract_json import MOST_AXES
 from rnnx_runtime.printable import shown
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
-"""What every export must pass before its files appear: ONNX's checker, rnnx doctor, and a load in ONNX Runtime."""
+"""What every written graph must pass before its files appear: ONNX's checker, and the rules of rnnx doctor once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rnnx.errors import ExportError
 from rnnx.examination import examine
-from rnnx.extras import require
-from rnnx_runtime.errors import BackendError, BackendUnavailable
+from rnnx.findings import Finding
 
 
 def check_onnx(path: Path) -> str:
@@ -21,43 +21,26 @@ def check_onnx(path: Path) -> str:
     return "onnx.checker with strict shape inference: passed"
 
 
-def check_graph(path: Path) -> str:
-    """Examine the written graph as `rnnx doctor` does; returns what was found.
+def checked_findings(path: Path, *, remedy: str, any_backend: bool) -> tuple[Finding, ...]:
+    """What rnnx doctor finds in a written graph; `any_backend`: an error on one backend alone is refused, too.
 
     Raises:
-        ExportError: a backend computes this graph wrongly, or refuses it.
+        ExportError: a backend computes the graph wrongly, or refuses it; with the `remedy`.
     """
     import onnx
 
     findings = examine(onnx.load(path, load_external_data=False))
-    if findings and findings[0].severity == "error":
-        first = findings[0]
-        raise ExportError(
-            f"{path.name}, {first.node}",
-            got=first.message,
-            expected="a graph that every backend computes right",
-            remedy=f"this is a defect of rnnx: report it ({first.rule})",
-        )
+    for own in findings:
+        if own.severity == "error" and (any_backend or not own.backends):
+            raise ExportError(
+                f"{path.name}, {own.node}",
+                got=own.message,
+                expected="a graph that every backend computes right",
+                remedy=f"{remedy} ({own.rule})",
+            )
+    return findings
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """The findings as one line of a report's checks."""
     return f"rnnx doctor: {', '.join(f'{own.severity} {own.rule}' for own in findings) or 'nothing found'}"
-
-
-def check_load(path: Path) -> str:
-    """Load the model as a service would, where ONNX Runtime is installed; returns what was done.
-
-    Raises:
-        ExportError: ONNX Runtime refused the model.
-    """
-    from rnnx_runtime import load
-
-    try:
-        with load(path, "ort-cpu"):
-            return f"loaded in ONNX Runtime {_installed_onnxruntime()}"
-    except BackendUnavailable as error:
-        return f"ONNX Runtime load: skipped, {error.got}; {error.remedy}"
-    except BackendError as error:
-        raise ExportError(error.subject, got=error.got, expected=error.expected, remedy=error.remedy) from error
-
-
-def _installed_onnxruntime() -> str:
-    name: str = require("onnxruntime", extra="cpu", purpose="checking the export").__version__
-    return name

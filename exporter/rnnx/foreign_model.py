@@ -8,8 +8,9 @@ from typing import Any
 from rnnx.errors import CheckpointError, OptionError
 from rnnx.extras import require
 from rnnx.graph_precision import precision_of
+from rnnx.recurrence import recurrence_from_module
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract, Form, Nonlinearity, Source, TensorSpec
+from rnnx_runtime.contract import Contract, Form, Nonlinearity, Recurrence, Source, TensorSpec, layer_contract
 from rnnx_runtime.errors import FileDamagedError
 from rnnx_runtime.model_file import OnnxFile
 
@@ -128,23 +129,17 @@ def _nonlinearity(nodes: Iterable[Any]) -> Nonlinearity:
 
 def _contract(weights: RecurrentWeights, checkpoint: str, *, batch_first: bool, nonlinearity: Nonlinearity) -> Contract:
     module = weights.module
-    return Contract(
+    layer = recurrence_from_module(
+        module,
         form="step" if module.is_cell else "encoder",
-        cell=module.kind,
-        input_size=module.input_size,
-        hidden_size=module.hidden_size,
-        projection_size=module.projection_size,
-        layers=module.layers,
-        directions=module.directions,
-        steps=None,
-        batch_first=batch_first and not module.is_cell,
+        formulation=FORMULATION,
         state_inputs=True,
         lengths=not module.is_cell,
-        precision="float32",
-        formulation=FORMULATION,
-        nonlinearity=nonlinearity if module.kind == "rnn" else None,
-        source=Source(file=checkpoint, module=module.prefix, weights_sha256=weights.sha256),
+        batch_first=batch_first,
+        nonlinearity=nonlinearity,
     )
+    source = Source(file=checkpoint, module=module.prefix, weights_sha256=weights.sha256)
+    return layer_contract(layer, precision="float32", source=source)
 
 
 def _mapped(
@@ -226,16 +221,15 @@ def _completed(
             expected=" and ".join(states),
             remedy="map both, or neither where the graph starts from zeros",
         )
-    form, steps = _form(contract, inputs[mapped["x"]][1], path)
-    return replace(
-        contract, form=form, steps=steps, state_inputs=bool(given), lengths="lengths" in mapped, precision=precision
-    )
+    form, steps = _form(contract.layer(), inputs[mapped["x"]][1], path)
+    layer = replace(contract.layer(), form=form, steps=steps, state_inputs=bool(given), lengths="lengths" in mapped)
+    return layer_contract(layer, precision=precision, source=contract.source)
 
 
-def _form(contract: Contract, dims: tuple[int | str | None, ...] | None, path: Path) -> tuple[Form, int | None]:
+def _form(layer: Recurrence, dims: tuple[int | str | None, ...] | None, path: Path) -> tuple[Form, int | None]:
     """A cell's graph over `x (N, B, I)` is an unrolled decoder of N steps."""
-    if contract.form == "encoder" or dims is None or len(dims) != 3:
-        return contract.form, None
+    if layer.form == "encoder" or dims is None or len(dims) != 3:
+        return layer.form, None
     if not isinstance(dims[0], int):
         raise OptionError(
             f"x of {path.name}",

@@ -7,7 +7,7 @@
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,31 +39,38 @@ def golden_path(model: Path) -> Path:
     return model.with_suffix(".golden.npz")
 
 
-def golden_bytes(weights: RecurrentWeights, contract: Contract) -> bytes:
-    """A golden file's content; the same weights and contract give the same bytes."""
-    arrays: dict[str, Array] = {WEIGHTS: np.array(contract.source.weights_sha256)}
+def golden_truth(weights: RecurrentWeights, contract: Contract) -> list[CaseTruth]:
+    """The truth of a layer's golden cases, and how far NumPy's float32 is from it."""
+    layer = contract.layer()
+    golden_cases = cases(layer, GOLDEN_MATRIX)
+    batch = join_cases(layer, golden_cases)
     # One thread: products this small only wait for each other, and the count of threads would decide the last bit.
     with one_thread():
-        arrays |= _case_arrays(weights, contract)
+        truths, singles = (
+            split_outputs(layer, golden_cases, evaluate(weights, layer, batch, dtype))
+            for dtype in (np.float64, np.float32)
+        )
+    return [
+        CaseTruth(
+            case=case,
+            truth=truth,
+            float32_error={name: float(np.abs(single[name] - value).max()) for name, value in truth.items()},
+        )
+        for case, truth, single in zip(golden_cases, truths, singles, strict=True)
+    ]
+
+
+def golden_bytes(truth: Iterable[CaseTruth], weights_sha256: str, **others: Array) -> bytes:
+    """A golden file's content, `others` besides the cases; the same truth gives the same bytes."""
+    arrays: dict[str, Array] = {WEIGHTS: np.array(weights_sha256), **others}
+    for entry in truth:
+        name = entry.case.name
+        arrays |= {f"{name}/in/{key}": value for key, value in entry.case.feeds.items()}
+        arrays |= {f"{name}/out/{key}": value for key, value in entry.truth.items()}
+        arrays |= {f"{name}/float32_error/{key}": np.array(value) for key, value in entry.float32_error.items()}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type] # before NumPy 2.1 allow_pickle=False is one more array
     return buffer.getvalue()
-
-
-def _case_arrays(weights: RecurrentWeights, contract: Contract) -> dict[str, Array]:
-    golden_cases = cases(contract, GOLDEN_MATRIX)
-    batch = join_cases(contract, golden_cases)
-    truths, singles = (
-        split_outputs(contract, golden_cases, evaluate(weights, contract, batch, dtype))
-        for dtype in (np.float64, np.float32)
-    )
-    arrays: dict[str, Array] = {}
-    for case, truth, single in zip(golden_cases, truths, singles, strict=True):
-        arrays |= {f"{case.name}/in/{name}": value for name, value in case.feeds.items()}
-        for name, value in truth.items():
-            arrays[f"{case.name}/out/{name}"] = value
-            arrays[f"{case.name}/float32_error/{name}"] = np.array(np.abs(single[name] - value).max())
-    return arrays
 
 
 def read_golden(path: Path, contract: Contract) -> list[CaseTruth]:

@@ -10,20 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.checkpoint import open_checkpoint
-from rnnx.contract_rows import contract_data, contract_rows
+from rnnx.contract_rows import contract_rows
 from rnnx.foreign_model import parse_onnx
 from rnnx.profiles import text_from_profile
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import surveyed
-from rnnx_runtime.model_file import (
-    AnyOnnxFile,
-    AnyPlanFile,
-    holds_whole_model,
-    read_onnx,
-    read_plan,
-    read_whole_onnx,
-    read_whole_plan,
-)
+from rnnx_runtime.contract_json import json_from_contract
+from rnnx_runtime.model_file import OnnxFile, PlanFile, read_onnx, read_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +44,11 @@ def inspect(path: str | os.PathLike[str]) -> CheckpointInspection | ModelInspect
         FileDamagedError, ContractError: the model is damaged or was not written by rnnx.
     """
     path = Path(path)
-    whole = holds_whole_model(path)
     match path.suffix:
         case ".onnx":
-            return _onnx(read_whole_onnx(path) if whole else read_onnx(path))
+            return _onnx(read_onnx(path))
         case ".plan":
-            return _plan(read_whole_plan(path) if whole else read_plan(path))
+            return _plan(read_plan(path))
     checkpoint = open_checkpoint(path)
     survey = surveyed(checkpoint)
     own = sum(_tensor_count(module) for module in survey.modules)
@@ -79,7 +71,7 @@ def _tensor_count(module: RecurrentModule) -> int:
     return module.layers * module.directions * (2 + 2 * module.bias + module.is_projected)
 
 
-def _onnx(model: AnyOnnxFile) -> ModelInspection:
+def _onnx(model: OnnxFile) -> ModelInspection:
     nodes = _node_counts(model)
     shown = ", ".join(f"{count} {op}" for op, count in nodes.items()) if nodes else "not counted: onnx is not installed"
     rows = (
@@ -87,10 +79,10 @@ def _onnx(model: AnyOnnxFile) -> ModelInspection:
         ("nodes", shown),
         ("exported with", ", ".join(f"{name} {version}" for name, version in model.contract.versions.items())),
     )
-    return ModelInspection(rows=rows, data={"contract": contract_data(model.contract), "nodes": nodes})
+    return ModelInspection(rows=rows, data={"contract": json_from_contract(model.contract), "nodes": nodes})
 
 
-def _node_counts(model: AnyOnnxFile) -> dict[str, int] | None:
+def _node_counts(model: OnnxFile) -> dict[str, int] | None:
     """Nodes by operator; None on a host that only runs models."""
     try:
         import_module("onnx")
@@ -100,7 +92,7 @@ def _node_counts(model: AnyOnnxFile) -> dict[str, int] | None:
     return dict(sorted(Counter(node.op_type for node in proto.graph.node).items()))
 
 
-def _plan(plan: AnyPlanFile) -> ModelInspection:
+def _plan(plan: PlanFile) -> ModelInspection:
     sidecar = plan.sidecar
     rows = (
         ("engine", f"{sidecar.flavor} {sidecar.version}, TF32 {'on' if sidecar.tf32 else 'off'}"),
@@ -109,5 +101,5 @@ def _plan(plan: AnyPlanFile) -> ModelInspection:
         ("built from", f"ONNX with sha256 {sidecar.onnx_sha256[:12]}…"),
         *contract_rows(sidecar.contract),
     )
-    data = {**dataclasses.asdict(sidecar), "contract": contract_data(sidecar.contract)}
+    data = {**dataclasses.asdict(sidecar), "contract": json_from_contract(sidecar.contract)}
     return ModelInspection(rows=rows, data=data)

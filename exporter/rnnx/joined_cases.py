@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rnnx.cases import Array, Case, sizes_of
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import Recurrence, TensorSpec
 
 
-def join_cases(contract: Contract, cases: Sequence[Case]) -> dict[str, Array]:
+def join_cases(contract: Recurrence, cases: Sequence[Case]) -> dict[str, Array]:
     """One case's inputs made of all: rows side by side, shorter times padded with zeros, `lengths` always given."""
     time = max(_time(contract, case) for case in cases)
     joined = {
@@ -19,7 +19,7 @@ def join_cases(contract: Contract, cases: Sequence[Case]) -> dict[str, Array]:
     return {**joined, "lengths": np.concatenate(lengths)}
 
 
-def split_outputs(contract: Contract, cases: Sequence[Case], outputs: Mapping[str, Array]) -> list[dict[str, Array]]:
+def split_outputs(contract: Recurrence, cases: Sequence[Case], outputs: Mapping[str, Array]) -> list[dict[str, Array]]:
     """The outputs of `join_cases` as each case alone would have them."""
     ends = np.cumsum([_batch(contract, case) for case in cases])
     return [
@@ -44,9 +44,9 @@ def _padded(spec: TensorSpec, value: Array, time: int) -> Array:
     return np.pad(value, widths)
 
 
-def _batch(contract: Contract, case: Case) -> int:
+def _batch(contract: Recurrence, case: Case) -> int:
     return sizes_of(contract, case.feeds)["B"]
 
 
-def _time(contract: Contract, case: Case) -> int:
+def _time(contract: Recurrence, case: Case) -> int:
     return sizes_of(contract, case.feeds).get("T", contract.steps or 1)

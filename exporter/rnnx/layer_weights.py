@@ -1,4 +1,4 @@
-"""A live recurrent layer or cell as a formulation needs it: its weights as its next call would use them, its contract.
+"""A live recurrent layer or cell as a formulation needs it: its sizes, and its weights as its next call would use them.
 
 A parametrization (weight norm, spectral norm, a pruning mask) is resolved to the value that it gives, which is what
 `forward` multiplies with and not what the state dict holds:
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rnnx.checkpoint import TorchCheckpoint
 from rnnx.formulations.choice import formulation_name
-from rnnx.recurrence import RecurrentModule
+from rnnx.recurrence import RecurrentModule, recurrence_from_module
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
-from rnnx_runtime.contract import Contract, Form, Source
+from rnnx_runtime.contract import Form, Recurrence
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,29 +37,19 @@ def module_of_layer(layer: "nn.Module", name: str) -> RecurrentModule:
     return choose_module(_checkpoint(layer, name), name)
 
 
-def contract_of_layer(layer: "nn.Module", name: str, *, state_inputs: bool, lengths: bool) -> Contract:
-    """The contract of the layer alone, an encoder's or a step's, for a formulation to build its graph from.
-
-    Its source has no SHA-256: no weights were read.
-    """
+def recurrence_of_layer(layer: "nn.Module", name: str, *, state_inputs: bool, lengths: bool) -> Recurrence:
+    """The layer as an encoder or a step, for a formulation to build its graph from."""
     module = module_of_layer(layer, name)
     form: Form = "step" if module.is_cell else "encoder"
-    return Contract(
+    return recurrence_from_module(
+        module,
+        name=name,
         form=form,
-        cell=module.kind,
-        nonlinearity=nonlinearity_of(layer),
-        input_size=module.input_size,
-        hidden_size=module.hidden_size,
-        projection_size=module.projection_size,
-        layers=module.layers,
-        directions=module.directions,
-        steps=None,
-        batch_first=bool(getattr(layer, "batch_first", False)),
+        formulation=formulation_name(module, form),
         state_inputs=state_inputs,
         lengths=lengths,
-        precision=PRECISION,
-        formulation=formulation_name(module, form),
-        source=Source(file=type(layer).__name__, module=name, weights_sha256=""),
+        batch_first=bool(getattr(layer, "batch_first", False)),
+        nonlinearity=nonlinearity_of(layer),
     )
 
 

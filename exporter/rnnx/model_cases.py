@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from rnnx.cases import Array, Case
-from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.dim_sizes import shape_from_sizes, sizes_from_feeds
-from rnnx_runtime.model_contract import ModelContract
 
 SIZES = ((1, 1), (2, 2), (3, 1), (7, 3))
 """(T, B) of the cases besides those around the example's own size: few, for a golden file holds them all."""
@@ -24,7 +23,7 @@ EXAMPLE = "example"
 class CaseSource:
     """What cases are drawn for: the contract, and the example's values, which say what ranges integers have."""
 
-    contract: ModelContract
+    contract: Contract
     example: Mapping[str, Array]
 
     @property
@@ -74,7 +73,7 @@ def drawn_case(source: CaseSource, sizes: Mapping[str, int], seed: int) -> Case:
     return Case(name=sizes_name(sizes), feeds=feeds)
 
 
-def with_sorted_lengths(case: Case, contract: ModelContract) -> Case:
+def with_sorted_lengths(case: Case, contract: Contract) -> Case:
     """The case for a model that takes its rows by falling length alone."""
     falling = {name: np.sort(case.feeds[name])[::-1].copy() for name in contract.lengths}
     return Case(name=case.name, feeds={**case.feeds, **falling})

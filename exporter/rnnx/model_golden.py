@@ -3,7 +3,6 @@
 Laid out as a layer's (`rnnx.golden`); `left_out` says in words at which sizes PyTorch itself has no answer.
 """
 
-import io
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ import numpy as np
 from rnnx.cases import Array, Case
 from rnnx.comparable import comparable
 from rnnx.errors import ExportError
-from rnnx.golden import WEIGHTS, cases_from_arrays, check_whole, damaged_golden, golden_arrays
+from rnnx.golden import cases_from_arrays, check_whole, damaged_golden, golden_arrays, golden_bytes
 from rnnx.model_cases import EXAMPLE, CaseSource, drawn_cases, with_sorted_lengths
 from rnnx.truth import CaseTruth
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.contract import Contract, TensorSpec
 
 _LEFT_OUT = "left_out"
 
@@ -50,35 +48,15 @@ class ModelTruth:
         return next(entry for entry in self.entries if entry.case.name == EXAMPLE)
 
 
-def model_golden_bytes(eager: EagerModel, contract: ModelContract, examples: Mapping[str, Any]) -> bytes:
-    """A golden file's content; the same model and example give the same bytes.
-
-    Args:
-        eager: the model, nothing of it patched.
-        contract: its inputs, outputs, states and lengths.
-        examples: the example's value of every input, states included: arrays or tensors.
-
-    Raises:
-        ExportError: PyTorch gives no finite answer, or another one in float32, even for the example.
-    """
-    truth = model_truth(eager, contract, examples)
-    arrays: dict[str, Array] = {
-        WEIGHTS: np.array(contract.source.weights_sha256),
-        _LEFT_OUT: np.array("\n".join(truth.left_out)),
-    }
-    for entry in truth.entries:
-        name = entry.case.name
-        arrays |= {f"{name}/in/{key}": value for key, value in entry.case.feeds.items()}
-        arrays |= {f"{name}/out/{key}": value for key, value in entry.truth.items()}
-        arrays |= {f"{name}/float32_error/{key}": np.array(value) for key, value in entry.float32_error.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type] # before NumPy 2.1 allow_pickle=False is one more array
-    return buffer.getvalue()
+def model_golden_bytes(truth: ModelTruth, weights_sha256: str) -> bytes:
+    """A golden file's content; the same truth gives the same bytes."""
+    left_out = np.array("\n".join(truth.left_out))
+    return golden_bytes(truth.entries, weights_sha256, **{_LEFT_OUT: left_out})
 
 
 def model_truth(
     eager: EagerModel,
-    contract: ModelContract,
+    contract: Contract,
     examples: Mapping[str, Any],
     draw: Draw = drawn_cases,
     *,
@@ -87,9 +65,14 @@ def model_truth(
     """The truth of an example and of cases around it.
 
     Args:
-        eager, contract, examples: as of `model_golden_bytes`, which see for errors.
+        eager: the model, nothing of it patched.
+        contract: its inputs, outputs, states and lengths.
+        examples: the example's value of every input, states included: arrays or tensors.
         draw: the cases besides the example.
         on_case: is called after each of them.
+
+    Raises:
+        ExportError: PyTorch gives no finite answer, or another one in float32, even for the example.
     """
     example = {spec.name: np.asarray(examples[spec.name], spec.dtype) for spec in contract.inputs}
     source = CaseSource(contract=contract, example=example)
@@ -112,7 +95,7 @@ def model_truth(
     return ModelTruth(entries=tuple(found), left_out=tuple(left_out))
 
 
-def read_model_golden(path: Path, contract: ModelContract) -> ModelTruth:
+def read_model_golden(path: Path, contract: Contract) -> ModelTruth:
     """The cases of a golden file.
 
     Raises:
@@ -145,7 +128,7 @@ def _drawn_truth(eager: EagerModel, source: CaseSource, case: Case, draw: Draw) 
 _UNSTEADY = "float32 and float64 give other integers"
 
 
-def _truth(eager: EagerModel, contract: ModelContract, case: Case) -> CaseTruth | str:
+def _truth(eager: EagerModel, contract: Contract, case: Case) -> CaseTruth | str:
     import torch
 
     try:
@@ -187,7 +170,7 @@ def _wide(value: Array) -> Array:
     return value.astype(np.float64) if value.dtype.kind == "f" else value
 
 
-def _fits(roles: Mapping[str, Mapping[str, Array]], contract: ModelContract) -> bool:
+def _fits(roles: Mapping[str, Mapping[str, Array]], contract: Contract) -> bool:
     """Whether a case's arrays have the contract's names, dtypes and dims; an expression is any size."""
     sides = {"in": contract.inputs, "out": contract.outputs, "float32_error": contract.outputs}
     if roles.keys() != sides.keys() or any(

@@ -6,20 +6,20 @@ from rnnx.model_cases import EXAMPLE
 from rnnx.model_golden import read_model_golden
 from rnnx.profiles import default_profile
 from rnnx.truth import CaseTruth
+from rnnx_runtime.contract import Contract
 from rnnx_runtime.dim_sizes import sizes_from_feeds
-from rnnx_runtime.model_contract import ModelContract
-from rnnx_runtime.model_file import AnyOnnxFile
+from rnnx_runtime.model_file import OnnxFile
 from rnnx_runtime.sidecar import Profile, Range
 
 
-def profile_of(model: AnyOnnxFile) -> Profile:
+def profile_of(model: OnnxFile) -> Profile:
     """The profile of a model when none is given.
 
     A convolution takes no time below its kernel, and an engine with a smaller minimum cannot be built: the golden file
     knows the smallest sizes that PyTorch took. Without it the ranges are a layer's.
     """
     ranges = default_profile(model.contract)
-    if not isinstance(model.contract, ModelContract):
+    if model.contract.bare:
         return ranges
     try:
         truth = read_model_golden(golden_path(model.path), model.contract)
@@ -28,7 +28,7 @@ def profile_of(model: AnyOnnxFile) -> Profile:
     return {dim: _narrowed(dim, own, truth.entries, model.contract) for dim, own in ranges.items()}
 
 
-def _narrowed(dim: str, own: Range, entries: tuple[CaseTruth, ...], contract: ModelContract) -> Range:
+def _narrowed(dim: str, own: Range, entries: tuple[CaseTruth, ...], contract: Contract) -> Range:
     seen = {entry.case.name: sizes_from_feeds(contract.inputs, entry.case.feeds)[dim] for entry in entries}
     example, smallest = seen.get(EXAMPLE, own.opt), min(seen.values())
     most = max(own.max, 2 * example)

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS, Candidate
+from rnnx.candidates import NETWORK_ROW, PYTORCH_ROWS, Candidate, SessionCandidate
 from rnnx.errors import OptionError
 from rnnx.golden import golden_path
-from rnnx.model_candidate import ModelCandidate
 from rnnx.model_golden import ModelTruth, read_model_golden
 from rnnx.subject import check_engine
 from rnnx.verify_options import VerifyOptions
 from rnnx_runtime import BackendName, BackendUnavailable
-from rnnx_runtime.model_contract import ModelContract
-from rnnx_runtime.model_file import WholeOnnxFile, WholePlanFile, read_whole_onnx, read_whole_plan
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.model_file import OnnxFile, PlanFile, read_plan
 
 ENGINE_ROWS = ("tensorrt", "tensorrt-rtx")
 
@@ -24,11 +23,11 @@ ENGINE_ROWS = ("tensorrt", "tensorrt-rtx")
 class ModelSubject:
     """A whole model, and the engine built from it where one was given."""
 
-    model: WholeOnnxFile
-    engine: WholePlanFile | None
+    model: OnnxFile
+    engine: PlanFile | None
 
     @property
-    def contract(self) -> ModelContract:
+    def contract(self) -> Contract:
         """The model's contract."""
         return self.model.contract
 
@@ -62,7 +61,7 @@ class ModelSubject:
 
             return NetworkCandidate(self.model, self.contract)
         path = self._engine_for(row).path if row in ENGINE_ROWS else self.model.path
-        return ModelCandidate(cast(BackendName, row), path, threads)
+        return SessionCandidate(cast(BackendName, row), path, threads)
 
     def precision(self, row: str) -> str:
         """The precision a row computes in: PyTorch in float32, an engine perhaps in TF32, else as the model says."""
@@ -81,7 +80,7 @@ class ModelSubject:
             for profile in self.engine.sidecar.profiles
         )
 
-    def _engine_for(self, row: str) -> WholePlanFile:
+    def _engine_for(self, row: str) -> PlanFile:
         if self.engine is None or self.engine.sidecar.flavor != row:
             raise BackendUnavailable(
                 f"backend {row}",
@@ -92,8 +91,8 @@ class ModelSubject:
         return self.engine
 
 
-def read_model_subject(path: Path, options: VerifyOptions) -> tuple[ModelSubject, ModelTruth]:
-    """Read a whole model, its engine and its golden file, and check that they belong together.
+def read_model_subject(model: OnnxFile, options: VerifyOptions) -> tuple[ModelSubject, ModelTruth]:
+    """Read a whole model's engine and golden file, and check that they belong together.
 
     Raises:
         OptionError: an option that a layer alone has.
@@ -102,16 +101,15 @@ def read_model_subject(path: Path, options: VerifyOptions) -> tuple[ModelSubject
         GoldenError: the golden file is missing, damaged or another model's.
     """
     _refuse_layer_options(options)
-    model = read_whole_onnx(path)
     _refuse_loops(model.contract, options)
     subject = ModelSubject(model=model, engine=None if options.engine is None else _engine(model, Path(options.engine)))
-    return subject, read_model_golden(golden_path(path), model.contract)
+    return subject, read_model_golden(golden_path(model.path), model.contract)
 
 
-def _engine(model: WholeOnnxFile, path: Path) -> WholePlanFile:
+def _engine(model: OnnxFile, path: Path) -> PlanFile:
     if path.suffix != ".plan":
         raise OptionError("--engine", got=path.name, expected="a .plan", remedy="build one with rnnx build-engine")
-    engine = read_whole_plan(path)
+    engine = read_plan(path)
     check_engine(engine, model)
     return engine
 
@@ -146,7 +144,7 @@ def _refuse_without_module(options: VerifyOptions) -> None:
             )
 
 
-def _refuse_loops(contract: ModelContract, options: VerifyOptions) -> None:
+def _refuse_loops(contract: Contract, options: VerifyOptions) -> None:
     """Refuse the module of a decoder in a form whose truth is a loop around it."""
     if options.model is not None and contract.decoder is not None and contract.decoder.form != "step":
         raise OptionError(

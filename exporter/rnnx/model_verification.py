@@ -30,11 +30,12 @@ from rnnx.verification_report import VerificationReport
 from rnnx.verify_options import LATENCY_SIZES, VerifyOptions, check_options
 from rnnx_runtime.dim_sizes import sizes_from_feeds
 from rnnx_runtime.errors import BackendError, BackendUnavailable
+from rnnx_runtime.model_file import OnnxFile
 
 _ON_CPU = ("pytorch-cpu", "ort-cpu")
 
 
-def verify_model(path: Path, options: VerifyOptions, listener: ProgressListener) -> VerificationReport:
+def verify_model(model: OnnxFile, options: VerifyOptions, listener: ProgressListener) -> VerificationReport:
     """Verify a whole model; arguments as `rnnx.verify`.
 
     Raises:
@@ -44,7 +45,7 @@ def verify_model(path: Path, options: VerifyOptions, listener: ProgressListener)
     """
     start = time.perf_counter()
     check_options(options)
-    subject, golden = read_model_subject(path, options)
+    subject, golden = read_model_subject(model, options)
     sizes = _latency_sizes(subject, golden, options)
     baseline = None if options.baseline is None else read_baseline(Path(options.baseline))
     if baseline is not None:
@@ -63,7 +64,9 @@ def verify_model(path: Path, options: VerifyOptions, listener: ProgressListener)
         model=str(subject.model.path),
         model_sha256=subject.sha256,
         parity=ParityReport(rows=tuple(rows)),
-        truth=_truth_text(f"golden file {golden_path(path).name}" if reference is None else reference.title, truth),
+        truth=_truth_text(
+            f"golden file {golden_path(model.path).name}" if reference is None else reference.title, truth
+        ),
         yardstick="PyTorch",
         matrix="golden" if reference is None else options.matrix,
         cases=tuple(entry.case.name for entry in truth.entries),

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 from rnnx.formulations.graph import Formulation, GraphBuilder, Weight
 from rnnx.onnx_stream import weight_values, write_sealed
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
+from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract_json import json_from_contract
 from rnnx_runtime.seal import BLANK, SEAL_KEY
 
 PROTOBUF_LIMIT = 2**31 - 2**20
@@ -49,14 +50,15 @@ def _graph_without_weights(
 ) -> onnx.ModelProto:
     """The model with every weight still a graph input, then those inputs dropped and the contract's shapes declared."""
     inputs = {spec.name: spox.argument(spox.Tensor(np.dtype(spec.dtype), spec.dims)) for spec in contract.inputs}
-    outputs = formulation(graph, contract, weights, inputs)
+    layer = contract.layer()
+    outputs = formulation(graph, layer, weights, inputs)
     ordered = {spec.name: outputs[spec.name] for spec in contract.outputs}
     model = spox.build(inputs | graph.placeholders, ordered)
     del model.graph.input[:], model.graph.output[:], model.opset_import[:]
     model.graph.input.extend(_value_info(spec) for spec in contract.inputs)
     model.graph.output.extend(_value_info(spec) for spec in contract.outputs)
     _drop_identities(model.graph)
-    model.graph.name = contract.form
+    model.graph.name = layer.form
     model.opset_import.append(helper.make_opsetid("", opset))
     model.ir_version = helper.find_min_ir_version_for(model.opset_import)
     model.producer_name, model.producer_version = "rnnx", contract.versions["rnnx"]

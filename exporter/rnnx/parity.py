@@ -13,7 +13,6 @@ from rnnx.tolerances import tolerance_for
 from rnnx.truth import CaseTruth
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import RnnxError
-from rnnx_runtime.model_contract import ModelContract
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +113,7 @@ class ParityReport:
 def compare(
     candidate: Candidate,
     truth: Sequence[CaseTruth],
-    contract: Contract | ModelContract,
+    contract: Contract,
     precision: str,
     *,
     outputs: Sequence[TensorSpec] | None = None,
@@ -165,7 +164,7 @@ def _reason(results: Sequence[CaseParity]) -> str:
 def _case_parity(
     candidate: Candidate,
     entry: CaseTruth,
-    contract: Contract | ModelContract,
+    contract: Contract,
     precision: str,
     specs: Sequence[TensorSpec],
 ) -> Iterator[CaseParity]:
@@ -177,7 +176,7 @@ def _case_parity(
         failure = str(error)
     for spec in specs:
         value, truth = values.get(spec.name), entry.truth[spec.name]
-        if isinstance(contract, ModelContract) and value is not None:
+        if contract.bare is None and value is not None:
             value, truth = comparable(value, truth), comparable(truth, truth)
         problem = failure or problem_of(value, truth, spec)
         yield CaseParity(

@@ -6,9 +6,8 @@ from typing import Any
 from rnnx.build_messages import BuildMessages
 from rnnx.errors import EngineError
 from rnnx.tensorrt_library import TensorRTLibrary
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import ModelContract, Signature
-from rnnx_runtime.model_file import AnyOnnxFile
+from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.model_file import OnnxFile
 
 _DTYPES = {
     "FLOAT": "float32",
@@ -24,7 +23,7 @@ _DTYPES = {
 
 
 def parse_network(
-    library: TensorRTLibrary, network: Any, logger: Any, model: AnyOnnxFile, messages: BuildMessages
+    library: TensorRTLibrary, network: Any, logger: Any, model: OnnxFile, messages: BuildMessages
 ) -> None:
     """Fill an empty network from a model.
 
@@ -41,7 +40,7 @@ def parse_network(
         del parser  # it must go before its network
 
 
-def check_network(network: Any, contract: Signature, subject: str) -> None:
+def check_network(network: Any, contract: Contract, subject: str) -> None:
     """Compare a parsed network's inputs and outputs with a contract; `subject` names the file.
 
     Of a whole model's outputs only name, dtype and rank: TensorRT may know a size that the contract has an expression
@@ -53,7 +52,7 @@ def check_network(network: Any, contract: Signature, subject: str) -> None:
     inputs = (network.get_input(i) for i in range(network.num_inputs))
     outputs = (network.get_output(i) for i in range(network.num_outputs))
     for role, tensors, specs in (("input", inputs, contract.inputs), ("output", outputs, contract.outputs)):
-        by_rank = role == "output" and isinstance(contract, ModelContract)
+        by_rank = role == "output" and contract.bare is None
         got, expected = [_parsed_text(own, by_rank) for own in tensors], [_declared_text(own, by_rank) for own in specs]
         if got != expected:
             raise EngineError(
@@ -70,7 +69,7 @@ def loop_count(trt: Any, network: Any) -> int:
     return kinds.count(trt.LayerType.TRIP_LIMIT)
 
 
-def _parser_error(library: TensorRTLibrary, parser: Any, model: AnyOnnxFile, messages: BuildMessages) -> EngineError:
+def _parser_error(library: TensorRTLibrary, parser: Any, model: OnnxFile, messages: BuildMessages) -> EngineError:
     subject, expected = str(model.path), f"a graph that {library.name} can read"
     if not parser.num_errors:
         return messages.error(subject, expected)

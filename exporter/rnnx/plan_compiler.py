@@ -13,8 +13,8 @@ from rnnx.errors import OptionError
 from rnnx.parsed_network import check_network, loop_count, parse_network
 from rnnx.profiles import shapes_from_profile, text_from_profile
 from rnnx.tensorrt_library import TensorRTLibrary
-from rnnx_runtime.model_contract import Signature
-from rnnx_runtime.model_file import AnyOnnxFile
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.model_file import OnnxFile
 from rnnx_runtime.regular_file import read_regular
 from rnnx_runtime.sidecar import Profile
 
@@ -39,7 +39,7 @@ class CompiledPlan:
 
 def compile_plan(
     library: TensorRTLibrary,
-    model: AnyOnnxFile,
+    model: OnnxFile,
     options: EngineOptions,
     listener: PhaseListener | None,
     cancelled: Event,
@@ -71,7 +71,7 @@ def compile_plan(
 
 
 def _config(
-    library: TensorRTLibrary, builder: Any, options: EngineOptions, messages: BuildMessages, contract: Signature
+    library: TensorRTLibrary, builder: Any, options: EngineOptions, messages: BuildMessages, contract: Contract
 ) -> Any:
     trt, config = library.trt, builder.create_builder_config()
     if not options.tf32:
@@ -89,7 +89,7 @@ def _config(
 
 
 def _add_profiles(
-    builder: Any, config: Any, profiles: Iterable[Profile], contract: Signature, messages: BuildMessages
+    builder: Any, config: Any, profiles: Iterable[Profile], contract: Contract, messages: BuildMessages
 ) -> None:
     for profile in profiles:
         native = builder.create_optimization_profile()

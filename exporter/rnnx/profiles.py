@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from rnnx.errors import OptionError
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import Signature
+from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.sidecar import Profile, Range
 
 DEFAULT_RANGES = {"B": Range(min=1, opt=8, max=64), "T": Range(min=1, opt=64, max=512)}
@@ -44,12 +43,12 @@ def text_from_profile(profile: Profile) -> str:
     return ",".join(f"{dim}={sizes.min}:{sizes.opt}:{sizes.max}" for dim, sizes in profile.items())
 
 
-def symbolic_dims(contract: Signature) -> tuple[str, ...]:
+def symbolic_dims(contract: Contract) -> tuple[str, ...]:
     """The dims of a model whose size is free: B, T for an encoder, and those that a whole model names."""
-    return tuple(sorted({dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str)}))
+    return tuple(sorted(contract.free_dims))
 
 
-def default_profile(contract: Signature) -> Profile:
+def default_profile(contract: Contract) -> Profile:
     """The profile of a model when none is given."""
     return {dim: default_range(dim) for dim in symbolic_dims(contract)}
 
@@ -59,7 +58,7 @@ def default_range(dim: str) -> Range:
     return DEFAULT_RANGES.get(dim, OTHER_RANGE)
 
 
-def check_profiles(profiles: Iterable[Profile], contract: Signature) -> None:
+def check_profiles(profiles: Iterable[Profile], contract: Contract) -> None:
     """Refuse profiles that do not give every symbolic dim of the model, and nothing else, a range in order.
 
     Raises:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from rnnx.checkpoint import TensorInfo
 from rnnx.errors import WeightsError
+from rnnx_runtime.contract import Form, Nonlinearity, Recurrence
 
 Kind = Literal["lstm", "gru", "rnn"]
 
@@ -229,4 +230,35 @@ def _contradiction(prefix: str, name: str, got: str, expected: str) -> WeightsEr
     key = f"{prefix}.{name}" if prefix else name
     return WeightsError(
         f"key {key!r}", got=got, expected=expected, remedy="the checkpoint is damaged or was edited: save it again"
+    )
+
+
+def recurrence_from_module(
+    module: RecurrentModule,
+    *,
+    form: Form,
+    formulation: str,
+    state_inputs: bool,
+    lengths: bool,
+    name: str = "",
+    steps: int | None = None,
+    batch_first: bool = False,
+    nonlinearity: Nonlinearity | None = None,
+) -> Recurrence:
+    """A module as one form of it computes; what tensors do not say is given, tanh where a plain RNN's is left out."""
+    return Recurrence(
+        name=name,
+        form=form,
+        cell=module.kind,
+        input_size=module.input_size,
+        hidden_size=module.hidden_size,
+        projection_size=module.projection_size,
+        layers=module.layers,
+        directions=module.directions,
+        steps=steps,
+        batch_first=batch_first and not module.is_cell,
+        nonlinearity=(nonlinearity or "tanh") if module.kind == "rnn" else None,
+        state_inputs=state_inputs,
+        lengths=lengths,
+        formulation=formulation,
     )

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rnnx.weights import DirectionWeights, RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
 
 
 def evaluate(
-    weights: RecurrentWeights, contract: Contract, feeds: Mapping[str, Array], dtype: DTypeLike = np.float64
+    weights: RecurrentWeights, contract: Recurrence, feeds: Mapping[str, Array], dtype: DTypeLike = np.float64
 ) -> dict[str, Array]:
     """The contract's outputs for the contract's inputs, computed in `dtype`.
 
@@ -49,7 +49,7 @@ def _first_state(feeds: Mapping[str, Array], name: str, shape: tuple[int, ...], 
     return feeds[name].astype(dtype).reshape(shape) if name in feeds else np.zeros(shape, dtype)
 
 
-def _named(contract: Contract, sequence: Array, hn: Array, cn: Array) -> dict[str, Array]:
+def _named(contract: Recurrence, sequence: Array, hn: Array, cn: Array) -> dict[str, Array]:
     output = sequence.swapaxes(0, 1) if contract.batch_first else sequence
     cell = contract.form != "encoder"
     values = {"output": output, "hn": hn[0] if cell else hn, "cn": cn[0] if cell else cn}
@@ -57,7 +57,7 @@ def _named(contract: Contract, sequence: Array, hn: Array, cn: Array) -> dict[st
 
 
 def _run_direction(
-    weights: DirectionWeights, contract: Contract, x: Array, h: Array, c: Array, lengths: Array, *, reverse: bool
+    weights: DirectionWeights, contract: Recurrence, x: Array, h: Array, c: Array, lengths: Array, *, reverse: bool
 ) -> tuple[Array, Array, Array]:
     """One layer in one direction over `x (T, B, I)`; rows past their length keep their state and give zeros."""
     time, batch = x.shape[:2]
@@ -74,7 +74,7 @@ def _run_direction(
     return output, h, c
 
 
-def _stepper(weights: DirectionWeights, contract: Contract) -> Callable[..., tuple[Array, Array]]:
+def _stepper(weights: DirectionWeights, contract: Recurrence) -> Callable[..., tuple[Array, Array]]:
     """The next h and c of a cell from the input's and the state's sums and the last h and c."""
     projection = weights.w_hr
     if contract.cell == "gru":

@@ -134,7 +134,7 @@ def _checked(
 ) -> tuple[tuple[CheckResult, ...], DriftCurve]:
     probe = Probe(
         candidate=candidate,
-        contract=subject.contract,
+        contract=subject.layer,
         precision=subject.precision(candidate.name),
         outputs=subject.outputs,
         covers=functools.partial(subject.covers, candidate.name),
@@ -151,9 +151,7 @@ def _diagnosed(
     from rnnx.diagnosis.differential import diagnose
 
     with stage(listener, f"{candidate.name}: diagnosis", 1):
-        return diagnose(
-            candidate, row, truth, subject.contract, subject.weights, _graph(subject), outputs=subject.outputs
-        )
+        return diagnose(candidate, row, truth, subject.layer, subject.weights, _graph(subject), outputs=subject.outputs)
 
 
 def _graph(subject: Subject) -> "ModelProto | None":
@@ -168,7 +166,7 @@ def _graph(subject: Subject) -> "ModelProto | None":
 
 def _covered(subject: Subject, name: str, truth: Sequence[CaseTruth]) -> tuple[tuple[CaseTruth, ...], tuple[str, ...]]:
     """The cases that a row takes, and the names of those it does not."""
-    fits = [subject.covers(name, sizes_of(subject.contract, entry.case.feeds)) for entry in truth]
+    fits = [subject.covers(name, sizes_of(subject.layer, entry.case.feeds)) for entry in truth]
     pairs = list(zip(truth, fits, strict=True))
     return tuple(entry for entry, fit in pairs if fit), tuple(entry.case.name for entry, fit in pairs if not fit)
 

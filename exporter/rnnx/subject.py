@@ -12,8 +12,16 @@ from rnnx.errors import CheckpointError, EngineError, OptionError
 from rnnx.foreign_model import ForeignModel, parse_onnx, read_foreign_model
 from rnnx.recurrence import RecurrentModule
 from rnnx.weights import RecurrentWeights, choose_module, read_weights, surveyed
-from rnnx_runtime import BackendName, BackendUnavailable, Contract, ContractError, FileDamagedError, TensorSpec
-from rnnx_runtime.model_file import LARGEST_ONNX, AnyOnnxFile, AnyPlanFile, OnnxFile, PlanFile, read_onnx, read_plan
+from rnnx_runtime import (
+    BackendName,
+    BackendUnavailable,
+    Contract,
+    ContractError,
+    FileDamagedError,
+    Recurrence,
+    TensorSpec,
+)
+from rnnx_runtime.model_file import LARGEST_ONNX, OnnxFile, PlanFile, checked_onnx, read_plan
 from rnnx_runtime.regular_file import read_regular
 from rnnx_runtime.seal import is_sealed
 
@@ -49,6 +57,11 @@ class Subject:
     def contract(self) -> Contract:
         """The model's contract."""
         return self.model.contract
+
+    @property
+    def layer(self) -> Recurrence:
+        """The one layer or cell that the model is."""
+        return self.model.contract.layer()
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -127,11 +140,11 @@ class Subject:
             )
         from rnnx.torch_reference import TorchReference
 
-        return TorchReference(self.weights, self.contract, device="cuda" if row == "pytorch-cuda" else "cpu")
+        return TorchReference(self.weights, self.layer, device="cuda" if row == "pytorch-cuda" else "cpu")
 
 
-def read_subject(model: Path, sources: Sources) -> Subject:
-    """Read the files and check that the engine and the weights are this model's.
+def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Subject:
+    """Read the files and check that the engine and the weights are this model's; `data` are the model's bytes if read.
 
     Raises:
         FileDamagedError, ContractError: the model or the engine is damaged, or rnnx did not write it and no checkpoint
@@ -140,11 +153,7 @@ def read_subject(model: Path, sources: Sources) -> Subject:
         EngineError: the engine was built from another model.
         OptionError: the model is no .onnx, or an option is for the other kind of model.
     """
-    if model.suffix != ".onnx":
-        raise OptionError(
-            "model", got=model.name, expected="an .onnx", remedy="give the .onnx, and its plan with --engine"
-        )
-    data = _bytes_of(model)
+    data = read_model_bytes(model) if data is None else data
     if sources.checkpoint is not None and not is_sealed(data):
         return _foreign_subject(model, data, sources, sources.checkpoint)
     _refuse_foreign_options(sources, sealed=is_sealed(data))
@@ -155,7 +164,7 @@ def read_subject(model: Path, sources: Sources) -> Subject:
             expected="a model that rnnx export wrote, whole, or another exporter's with its weights",
             remedy="give the weights with --checkpoint; a truncated copy of a model of rnnx also looks like this",
         )
-    file = read_onnx(model)
+    file = checked_onnx(model, data)
     return Subject(
         model=file,
         engine=None if sources.engine is None else _engine_of(file, sources.engine),
@@ -163,7 +172,17 @@ def read_subject(model: Path, sources: Sources) -> Subject:
     )
 
 
-def _bytes_of(path: Path) -> bytes:
+def read_model_bytes(path: Path) -> bytes:
+    """The bytes of an .onnx, rnnx's or another's.
+
+    Raises:
+        OptionError: the path is of another suffix.
+        FileDamagedError: it cannot be read, or is no regular file.
+    """
+    if path.suffix != ".onnx":
+        raise OptionError(
+            "model", got=path.name, expected="an .onnx", remedy="give the .onnx, and its plan with --engine"
+        )
     try:
         return read_regular(path, LARGEST_ONNX)
     except OSError as error:
@@ -214,7 +233,7 @@ def _engine_of(model: OnnxFile, path: Path) -> PlanFile:
     return engine
 
 
-def check_engine(engine: AnyPlanFile, model: AnyOnnxFile) -> None:
+def check_engine(engine: PlanFile, model: OnnxFile) -> None:
     """Refuse an engine that was built from another model, with EngineError."""
     actual = hashlib.sha256(model.data).hexdigest()
     if engine.sidecar.onnx_sha256 != actual:
@@ -236,23 +255,24 @@ def check_engine(engine: AnyPlanFile, model: AnyOnnxFile) -> None:
 def _weights_of(contract: Contract, path: Path) -> RecurrentWeights:
     """The model's own weights in a checkpoint, under the key prefix they were exported from or another."""
     checkpoint = open_checkpoint(path)
-    modules = [module for module in surveyed(checkpoint).modules if _could_be(module, contract)]
+    modules = [module for module in surveyed(checkpoint).modules if _could_be(module, contract.layer())]
     modules.sort(key=lambda module: module.prefix != contract.source.module)  # its own prefix first
     found = [read_weights(checkpoint, module) for module in modules]
     for weights in found:
         if weights.sha256 == contract.source.weights_sha256:
             return weights
     digests = ", ".join(f"{w.module.shown_prefix} with sha256 {w.sha256[:12]}…" for w in found)
-    kind = "cell" if contract.form != "encoder" else "layer"
+    layer = contract.layer()
+    kind = "cell" if layer.form != "encoder" else "layer"
     raise CheckpointError(
         f"checkpoint {path.name}",
-        got=f"weights {digests}" if found else f"no {contract.cell.upper()} {kind} of the model's sizes",
+        got=f"weights {digests}" if found else f"no {layer.cell.upper()} {kind} of the model's sizes",
         expected=f"weights with sha256 {contract.source.weights_sha256[:12]}…, which the model holds",
         remedy="give the checkpoint this model was exported from, or export again",
     )
 
 
-def _could_be(module: RecurrentModule, contract: Contract) -> bool:
+def _could_be(module: RecurrentModule, layer: Recurrence) -> bool:
     sizes = ("input_size", "hidden_size", "projection_size", "layers", "directions")
-    same_form = (module.kind, module.is_cell) == (contract.cell, contract.form != "encoder")
-    return same_form and all(getattr(module, size) == getattr(contract, size) for size in sizes)
+    same_form = (module.kind, module.is_cell) == (layer.cell, layer.form != "encoder")
+    return same_form and all(getattr(module, size) == getattr(layer, size) for size in sizes)

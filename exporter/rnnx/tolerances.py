@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 from rnnx.errors import OptionError
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ def tolerance_for(precision: str) -> Tolerance:
     return TOLERANCES[precision]
 
 
-def products_per_sum(contract: Contract) -> int:
+def products_per_sum(contract: Recurrence) -> int:
     """K: how many products the longest sum of a gate has, input and state together."""
     below = contract.directions * contract.projection_size if contract.layers > 1 else 0
     return max(contract.input_size, below) + contract.projection_size

@@ -16,7 +16,7 @@ from rnnx.cases import Case
 from rnnx.extras import require
 from rnnx.truth import CaseTruth
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 from rnnx_runtime.errors import BackendUnavailable
 
 Array = NDArray[Any]
@@ -32,7 +32,7 @@ class TorchReference:
     def __init__(
         self,
         weights: RecurrentWeights,
-        contract: Contract,
+        contract: Recurrence,
         *,
         precision: Precision = "float32",
         device: Literal["cpu", "cuda"] = "cpu",
@@ -118,7 +118,7 @@ class TorchReference:
 
 def torch_truth(
     weights: RecurrentWeights,
-    contract: Contract,
+    contract: Recurrence,
     cases: Sequence[Case],
     *,
     on_case: Callable[[], None] = lambda: None,
@@ -150,7 +150,7 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _module(torch: Any, weights: RecurrentWeights, contract: Contract, precision: Precision) -> Any:
+def _module(torch: Any, weights: RecurrentWeights, contract: Recurrence, precision: Precision) -> Any:
     """The layer or cell; made without memory first, so that no random initialisation moves the caller's seed."""
     own = dataclasses.replace(weights.module, prefix="")
     build = getattr(torch.nn, own.type_name.removeprefix("nn."))
@@ -181,7 +181,7 @@ def _state_dict(torch: Any, weights: RecurrentWeights, precision: Precision) -> 
     }
 
 
-def _run_encoder(torch: Any, module: Any, contract: Contract, feeds: Mapping[str, Any]) -> tuple[Any, Any]:
+def _run_encoder(torch: Any, module: Any, contract: Recurrence, feeds: Mapping[str, Any]) -> tuple[Any, Any]:
     x, state = feeds["x"], _first_state(feeds)
     if "lengths" not in feeds:
         output, state = module(x, state)
@@ -193,7 +193,7 @@ def _run_encoder(torch: Any, module: Any, contract: Contract, feeds: Mapping[str
     return rnn.pad_packed_sequence(output, batch_first=batch_first, total_length=time)[0], state
 
 
-def _run_cell(torch: Any, module: Any, contract: Contract, feeds: Mapping[str, Any]) -> tuple[Any, Any]:
+def _run_cell(torch: Any, module: Any, contract: Recurrence, feeds: Mapping[str, Any]) -> tuple[Any, Any]:
     state = _first_state(feeds)
     if contract.form == "step":
         return None, module(feeds["x"], state)

@@ -21,13 +21,14 @@ from rnnx.reports.baseline import read_baseline, refuse_other_model
 from rnnx.reports.regression_gate import judged_against
 from rnnx.row_channel import RowChannel
 from rnnx.row_verification import Expectation, VerifiedRow, runs_apart, verify_row
-from rnnx.subject import Subject, read_subject
+from rnnx.subject import Subject, read_model_bytes, read_subject
 from rnnx.timing.figures import LatencyReport
 from rnnx.timing.side_by_side import time_rows
 from rnnx.tolerances import tolerance_for
 from rnnx.verification_report import VerificationReport
 from rnnx.verify_options import MOST_TIMED_STEPS, VerifyOptions, latency_sizes, refuse_module, row_names
-from rnnx_runtime.model_file import holds_whole_model
+from rnnx_runtime.model_file import checked_onnx
+from rnnx_runtime.seal import is_sealed
 
 
 def verify(
@@ -54,10 +55,13 @@ def verify(
     """
     start = time.perf_counter()
     options, listener = options or VerifyOptions(), listener or Silence()
-    if holds_whole_model(Path(model)):
-        return verify_model(Path(model), options, listener)
+    data = read_model_bytes(Path(model))
+    if is_sealed(data):
+        file = checked_onnx(Path(model), data)
+        if file.contract.bare is None:
+            return verify_model(file, options, listener)
     refuse_module(options)
-    subject = read_subject(Path(model), options.sources)
+    subject = read_subject(Path(model), options.sources, data)
     baseline = _baseline(subject, options)
     report = _verified(subject, options, listener, start)
     return report if baseline is None else judged_against(report, baseline, str(options.baseline))
@@ -159,16 +163,16 @@ def _latency(
 def _expectation(subject: Subject, options: VerifyOptions, listener: ProgressListener) -> Expectation:
     if subject.weights is None:
         truth = read_golden(golden_path(subject.model.path), subject.contract)
-        return Expectation(truth=truth, plan=plan_checks(subject.contract, "quick"))
+        return Expectation(truth=truth, plan=plan_checks(subject.layer, "quick"))
     from rnnx.torch_reference import torch_truth
 
     own_sizes = _own_sizes(subject, options)
-    found = matrix_cases(subject.contract, options.matrix, own_sizes)
+    found = matrix_cases(subject.layer, options.matrix, own_sizes)
     with stage(listener, "truth in float64", len(found)):
-        truth = torch_truth(subject.weights, subject.contract, found, on_case=listener.part_done)
-    source = source_from_weights(subject.weights, subject.contract)
+        truth = torch_truth(subject.weights, subject.layer, found, on_case=listener.part_done)
+    source = source_from_weights(subject.weights, subject.layer)
     with stage(listener, "truth of a long sequence", WINDOWS):
-        plan = plan_checks(subject.contract, options.matrix, source, sizes=own_sizes, on_window=listener.part_done)
+        plan = plan_checks(subject.layer, options.matrix, source, sizes=own_sizes, on_window=listener.part_done)
     return Expectation(truth=truth, plan=plan)
 
 
@@ -192,7 +196,7 @@ def _own_sizes(subject: Subject, options: VerifyOptions) -> list[tuple[int, int]
     ]
     fixed = subject.foreign.fixed if subject.foreign else {}
     corners += [{"T": 5, "B": batch, **fixed} for batch in (1, 3)] if fixed else []
-    steps = subject.contract.steps or 1
+    steps = subject.layer.steps or 1
     timed = latency_sizes(subject.contract, options)
     corners += [timed] if options.latency and timed.get("T", steps) * timed["B"] <= MOST_TIMED_STEPS else []
     return [(sizes.get("T", steps), sizes.get("B", 1)) for sizes in corners]

@@ -134,7 +134,7 @@ def latency_sizes(contract: Contract, options: VerifyOptions) -> dict[str, int]:
         if dim not in free or size < 1:
             raise OptionError(
                 "latency shape",
-                got=f"{dim}={size} for form {contract.form}",
+                got=f"{dim}={size} for form {contract.layer().form}",
                 expected=" and ".join(f"{name} ≥ 1" for name in free),
                 remedy="other sizes are fixed by the model",
             )

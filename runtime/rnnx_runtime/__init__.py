@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rnnx_runtime.backends import BACKEND_NAMES, BackendName
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
 from rnnx_runtime.errors import (
     BackendError,
     BackendUnavailable,
@@ -30,9 +30,6 @@ from rnnx_runtime.errors import (
     StreamEvicted,
 )
 from rnnx_runtime.loading import load
-from rnnx_runtime.model_contract import ModelContract
-from rnnx_runtime.model_loading import load_model
-from rnnx_runtime.model_session import ModelSession
 from rnnx_runtime.session import Session
 from rnnx_runtime.state import State
 from rnnx_runtime.stream import Stream
@@ -61,8 +58,6 @@ __all__ = [
     "FileDamagedError",
     "ForkedError",
     "InputError",
-    "ModelContract",
-    "ModelSession",
     "PoolClosedError",
     "PoolMetrics",
     "PoolOptions",
@@ -70,6 +65,7 @@ __all__ = [
     "PoolStream",
     "Push",
     "PushCancelled",
+    "Recurrence",
     "RnnxError",
     "Seq2Seq",
     "Session",
@@ -83,7 +79,6 @@ __all__ = [
     "StreamPool",
     "TensorSpec",
     "load",
-    "load_model",
     "load_seq2seq",
 ]
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.errors import InputError
 
 _HOST_DEVICES = (1, 3, 11)
@@ -40,6 +41,29 @@ def array_from_view(value: object, subject: str, expected: str) -> NDArray[Any]:
         remedy = "give a plain array in host memory, without gradients"
         raise _no_view(value, f", which shows no array ({reason})", subject, expected, remedy) from error
     raise _no_view(value, "", subject, expected, "give a NumPy array, or a tensor that NumPy or DLPack can view")
+
+
+def checked_view(value: Any, spec: TensorSpec, what: str = "input") -> NDArray[Any]:
+    """The array that a value shows, of the dtype, rank and sizes of its spec, where a symbol is any size but 0."""
+    array = array_from_view(value, f"{what} {spec.name!r}", f"{spec.dtype} {spec.shape}")
+    if (
+        array.dtype == spec.dtype
+        and array.ndim == len(spec.dims)
+        and all(size == d if isinstance(d, int) else size > 0 for size, d in zip(array.shape, spec.dims, strict=True))
+    ):
+        return array
+    if array.dtype != spec.dtype:
+        remedy = f"cast it with .astype('{spec.dtype}')"
+    elif 0 in array.shape:
+        remedy = "no dim may be empty"
+    else:
+        remedy = "reshape it to the model's contract (session.spec)"
+    raise InputError(
+        f"{what} {spec.name!r}",
+        got=f"{array.dtype} {array.shape}",
+        expected=f"{spec.dtype} {spec.shape}",
+        remedy=remedy,
+    )
 
 
 def _device(value: object) -> str | None:

@@ -6,12 +6,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda import device_name
 from rnnx_runtime.cuda_provider import require_cuda, require_on_cuda
 from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
-from rnnx_runtime.model_contract import Signature
-from rnnx_runtime.model_file import AnyOnnxFile, WholeOnnxFile
+from rnnx_runtime.model_file import OnnxFile
 from rnnx_runtime.onnxruntime_cuda import OnnxRuntimeCudaBackend
 from rnnx_runtime.onnxruntime_failures import failures_named, one_line
 from rnnx_runtime.session_options import GraphOptimization, SessionOptions
@@ -42,10 +41,11 @@ _LEVELS: dict[GraphOptimization, str] = {
 
 
 class OnnxRuntimeBackend:
-    """One ONNX Runtime session on the CPU, or elsewhere with inputs and outputs in host memory."""
+    """One ONNX Runtime session on the CPU."""
 
-    def __init__(self, session: Any, contract: Signature, device: str = "CPU") -> None:
-        self.device = device
+    device = "CPU"
+
+    def __init__(self, session: Any, contract: Contract) -> None:
         self._session = session
         self._outputs = [spec.name for spec in contract.outputs]
 
@@ -72,13 +72,13 @@ class OnnxRuntimeBackend:
         self._session = None
 
 
-def open_backend(name: str, model: AnyOnnxFile, options: SessionOptions) -> OnnxRuntimeBackend | OnnxRuntimeCudaBackend:
+def open_backend(name: str, model: OnnxFile, options: SessionOptions) -> OnnxRuntimeBackend | OnnxRuntimeCudaBackend:
     """Open an .onnx on `ort-cpu` or `ort-cuda`; raises as `rnnx_runtime.backends.open_backend`.
 
-    A whole model's shape arithmetic may stay on the CPU of a GPU, and its states are copied to the host and back.
+    A whole model's shape arithmetic may stay on the CPU of a GPU.
     """
-    whole = isinstance(model, WholeOnnxFile)
-    session, device = open_session(name, model, options, cpu_operators=SHAPE_OPERATORS if whole else ())
+    operators = () if model.contract.bare else SHAPE_OPERATORS
+    session, device = open_session(name, model, options, cpu_operators=operators)
     try:
         _check_signature(session, model)
     except UnicodeDecodeError:
@@ -88,13 +88,13 @@ def open_backend(name: str, model: AnyOnnxFile, options: SessionOptions) -> Onnx
             expected="those of its contract",
             remedy="the graph and its contract disagree: export the model again",
         ) from None
-    if name == "ort-cuda" and not isinstance(model, WholeOnnxFile):
+    if name == "ort-cuda":
         return OnnxRuntimeCudaBackend(session, model.contract, device)
-    return OnnxRuntimeBackend(session, model.contract, device)
+    return OnnxRuntimeBackend(session, model.contract)
 
 
 def open_session(
-    name: str, model: AnyOnnxFile, options: SessionOptions, *, cpu_operators: Iterable[str] = ()
+    name: str, model: OnnxFile, options: SessionOptions, *, cpu_operators: Iterable[str] = ()
 ) -> tuple[Any, str]:
     """An `InferenceSession` on `ort-cpu` or `ort-cuda`, and its device; `cpu_operators` may stay on the CPU of a GPU.
 
@@ -126,7 +126,7 @@ def _library(name: str) -> Any:
         ) from None
 
 
-def _session(onnxruntime: Any, model: AnyOnnxFile, options: SessionOptions, cuda: bool) -> Any:
+def _session(onnxruntime: Any, model: OnnxFile, options: SessionOptions, cuda: bool) -> Any:
     settings = _settings(onnxruntime, options)
     providers: list[Any] = ["CPUExecutionProvider"]
     if cuda:
@@ -155,7 +155,7 @@ def _settings(onnxruntime: Any, options: SessionOptions) -> Any:
     return settings
 
 
-def _check_signature(session: Any, model: AnyOnnxFile) -> None:
+def _check_signature(session: Any, model: OnnxFile) -> None:
     pairs = (
         ("inputs", session.get_inputs(), model.contract.inputs),
         ("outputs", session.get_outputs(), model.contract.outputs),
@@ -165,7 +165,7 @@ def _check_signature(session: Any, model: AnyOnnxFile) -> None:
             TensorSpec(name=value.name, dtype=_DTYPES.get(value.type, value.type), dims=tuple(value.shape))
             for value in found
         )
-        if not _agree(actual, declared, by_rank=side == "outputs" and isinstance(model, WholeOnnxFile)):
+        if not _agree(actual, declared, by_rank=side == "outputs" and model.contract.bare is None):
             raise ContractError(
                 f"{side} of {model.path}",
                 got=_listing(actual),

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.backend_tensorrt_model import TensorRtModelBackend
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda import Stream, StreamTimer
 from rnnx_runtime.cuda_buffers import DeviceBuffer, HostBuffer
@@ -17,23 +16,21 @@ from rnnx_runtime.device_memory import DeviceArray, DeviceMemory
 from rnnx_runtime.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.engine_context import Binding, EngineContext
 from rnnx_runtime.errors import BackendError
-from rnnx_runtime.model_file import AnyPlanFile, PlanFile
+from rnnx_runtime.model_file import PlanFile
 from rnnx_runtime.profile_choice import choose_profile
 from rnnx_runtime.session_options import SessionOptions
 from rnnx_runtime.state import DeviceTensor
 from rnnx_runtime.step_graphs import StepGraphs
 from rnnx_runtime.tensorrt_engine import LoadedEngine, load_engine
+from rnnx_runtime.time_axis import time_of
 
-_ITEM_BYTES = 4  # float32 and int32, the only dtypes of a contract
 
-
-def open_backend(name: str, model: AnyPlanFile, options: SessionOptions) -> "TensorRtBackend | TensorRtModelBackend":
+def open_backend(name: str, model: PlanFile, options: SessionOptions) -> "TensorRtBackend":
     """Open a .plan on `tensorrt` or `tensorrt-rtx`; raises as `rnnx_runtime.backends.open_backend`.
 
     `options` are ONNX Runtime's.
     """
-    loaded = load_engine(name, model)
-    return TensorRtBackend(loaded, model.contract) if isinstance(model, PlanFile) else TensorRtModelBackend(loaded)
+    return TensorRtBackend(load_engine(name, model))
 
 
 class _Output(NamedTuple):
@@ -48,7 +45,7 @@ class _Output(NamedTuple):
     @property
     def size(self) -> int:
         """In bytes."""
-        return _ITEM_BYTES * math.prod(self.shape)
+        return np.dtype(self.spec.dtype).itemsize * math.prod(self.shape)
 
 
 class _Call(NamedTuple):
@@ -64,9 +61,13 @@ class _Call(NamedTuple):
 class TensorRtBackend:
     """One engine for all threads, a call at a time; states stay in device memory, and steps become CUDA graphs."""
 
-    def __init__(self, loaded: LoadedEngine, contract: Contract) -> None:
+    def __init__(self, loaded: LoadedEngine) -> None:
         self.device = loaded.device
-        self._contract = contract
+        self._contract = contract = loaded.contract
+        self._states = {pair.output for pair in contract.following}
+        self._plain = {spec.name for spec in contract.plain_outputs}
+        self._time = time_of(contract)
+        self._is_open = _has_open_shapes(contract)
         self._profiles = loaded.profiles
         specs = (*self._contract.inputs, *self._contract.outputs)
         self._on_host = {spec.name for spec in specs if loaded.is_on_host(spec.name)}
@@ -82,11 +83,11 @@ class TensorRtBackend:
     def run(
         self, feeds: Mapping[str, NDArray[Any] | DeviceTensor], out: Mapping[str, NDArray[Any]] | None = None
     ) -> list[NDArray[Any] | DeviceTensor]:
-        """`output` as a fresh array in host memory, `hn` and `cn` on the device; or written into `out`.
+        """Plain outputs as fresh arrays in host memory, states on the device; or written into `out`.
 
         Raises:
             InputError: no profile of the engine holds the sizes.
-            BackendError: CUDA or TensorRT failed.
+            BackendError: CUDA or TensorRT failed, or an output's shape depends on values.
         """
         out = out or {}
         with self._lock, self._settled():
@@ -150,13 +151,22 @@ class TensorRtBackend:
         profile = choose_profile(self._profiles, sizes)
         uploads: list[tuple[DeviceBuffer, int]] = []
         inputs = [self._place_input(spec, feeds[spec.name], uploads) for spec in self._contract.inputs]
-        outputs = [self._place_output(spec, shape_from_sizes(spec, sizes), out) for spec in self._contract.outputs]
+        given = tuple(tuple(feeds[spec.name].shape) for spec in self._contract.inputs)
+        shapes = self._output_shapes(sizes, Binding(profile, given, tuple(inputs)))
+        pairs = zip(self._contract.outputs, shapes, strict=True)
+        outputs = [self._place_output(spec, shape, out) for spec, shape in pairs]
         binding = Binding(
             profile,
-            (*(tuple(feeds[spec.name].shape) for spec in self._contract.inputs), *(output.shape for output in outputs)),
+            (*given, *(output.shape for output in outputs)),
             (*inputs, *(output.address for output in outputs)),
         )
         return _Call(feeds, binding, uploads, outputs, self._is_step(sizes))
+
+    def _output_shapes(self, sizes: Mapping[str, int], binding: Binding) -> list[tuple[int, ...]]:
+        """As the contract says them, or as the engine infers them where it says one in an expression."""
+        if self._is_open:
+            return self._context.output_shapes(binding)
+        return [shape_from_sizes(spec, sizes) for spec in self._contract.outputs]
 
     def _place_input(
         self, spec: TensorSpec, value: NDArray[Any] | DeviceTensor, uploads: list[tuple[DeviceBuffer, int]]
@@ -174,13 +184,14 @@ class TensorRtBackend:
         return buffer.address
 
     def _place_output(self, spec: TensorSpec, shape: tuple[int, ...], out: Mapping[str, NDArray[Any]]) -> _Output:
-        size, buffer = _ITEM_BYTES * math.prod(shape), self._buffers[spec.name]
-        if spec.name == "output" or spec.name in self._on_host:
+        size = max(1, np.dtype(spec.dtype).itemsize * math.prod(shape))
+        buffer = self._buffers[spec.name]
+        if spec.name not in self._states or spec.name in self._on_host:
             self._reserve(buffer, size)
             address = buffer.host.address if spec.name in self._on_host else buffer.address
             return _Output(spec, shape, address, None, buffer.host)
-        tensor = self._memory.tensor(spec.name, shape, self)
-        if spec.name not in out and not self._is_y(spec.name):
+        tensor = self._memory.tensor(spec, shape, self)
+        if spec.name not in out and spec.name not in self._plain:  # a step's y is always wanted in host memory
             return _Output(spec, shape, tensor.address, tensor, None)
         self._reserve(buffer.host, size)
         return _Output(spec, shape, tensor.address, tensor, buffer.host)
@@ -191,11 +202,10 @@ class TensorRtBackend:
             buffer.reserve(size)
 
     def _is_step(self, sizes: Mapping[str, int]) -> bool:
-        return self._contract.form == "step" or self._contract.steps == 1 or sizes.get("T") == 1
-
-    def _is_y(self, name: str) -> bool:
-        """Whether a caller of a step always gets it in host memory."""
-        return name == "hn" and self._contract.form == "step"
+        bare, decoder = self._contract.bare, self._contract.decoder
+        if decoder is not None:
+            return decoder.form == "step"
+        return (bare is None or (bare.steps or 1) == 1) and (self._time is None or sizes[self._time] == 1)
 
     def _execute(self, call: _Call) -> None:
         """Queue a call, as a graph where it is a step that comes again."""
@@ -246,3 +256,9 @@ class TensorRtBackend:
             with contextlib.suppress(BackendError):  # the first failure says more
                 self._stream.synchronize()
             raise
+
+
+def _has_open_shapes(contract: Contract) -> bool:
+    """Whether an output's dims are more than sizes and the inputs' symbols."""
+    free = set(contract.free_dims)
+    return any(isinstance(dim, str) and dim not in free for spec in contract.outputs for dim in spec.dims)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 from numpy.typing import NDArray
 
 from rnnx_runtime.errors import BackendUnavailable
-from rnnx_runtime.model_file import ModelFile, OnnxFile, WholeModelFile, WholeOnnxFile
+from rnnx_runtime.model_file import ModelFile, OnnxFile
 from rnnx_runtime.session_options import SessionOptions
 from rnnx_runtime.state import DeviceTensor
 
@@ -34,10 +34,9 @@ class Backend(Protocol):
     ) -> list[NDArray[Any] | DeviceTensor]:
         """The contract's outputs, in the contract's order, in memory of their own; safe to call from many threads.
 
-        Feeds are checked and C-ordered; `h0` and `c0` may be tensors that an earlier run of this backend left on its
-        device. `out`, which a layer's session alone gives, holds float32, C-ordered arrays of the right shapes for some
-        outputs, by name: these are written and given back. `hn` and `cn` may stay on the device as a `DeviceTensor`;
-        `output` never does.
+        Feeds are checked and C-ordered; states may be tensors that an earlier run of this backend left on its device.
+        `out` holds C-ordered arrays of the right dtypes and shapes for some outputs, by name: these are written and
+        given back. States may stay on the device as a `DeviceTensor`; other outputs never do.
         """
 
     def close(self) -> None:
@@ -64,7 +63,7 @@ class DescribedBackend(Backend, Protocol):
         """Plain data, such as why a faster way could not be taken."""
 
 
-def open_backend(name: BackendName, model: ModelFile | WholeModelFile, options: SessionOptions) -> Backend:
+def open_backend(name: BackendName, model: ModelFile, options: SessionOptions) -> Backend:
     """Open a checked model on a backend.
 
     Raises:
@@ -73,7 +72,7 @@ def open_backend(name: BackendName, model: ModelFile | WholeModelFile, options: 
         ContractError: the file's inputs and outputs are not what its contract says.
     """
     needs_onnx = name in ("ort-cpu", "ort-cuda")
-    if needs_onnx != isinstance(model, OnnxFile | WholeOnnxFile):
+    if needs_onnx != isinstance(model, OnnxFile):
         raise BackendUnavailable(
             f"backend {name}",
             got=model.path.name,

@@ -1,18 +1,23 @@
-"""The contract of an exported model: what it computes, under which names, in which shapes."""
+"""The contract of an exported model: what goes in, what comes out, which of it is state, and what computes it.
+
+A bare layer is a model like any other, whose inputs happen to be `x`, `h0`, `c0` and `lengths`; `Contract.bare` is then
+its recurrence.
+"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from reprlib import repr as short_repr
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
 from rnnx_runtime.errors import ContractError
 
 Form = Literal["encoder", "step", "unrolled"]
 CellKind = Literal["lstm", "gru", "rnn"]
 Nonlinearity = Literal["tanh", "relu"]
+DecoderForm = Literal["step", "unrolled", "loop"]
+TokenFeed = Literal["argmax", "teacher"]
+StreamingKind = Literal["exact", "chunked", "no"]
 Dim = str | int
-
-SCHEMA = 2
 
 LARGEST_SIZE = 2**31 - 1
 """No dim is larger: kernels count in 32 bits."""
@@ -42,14 +47,24 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contract:
-    """What an exported model computes.
+class StatePair:
+    """A state that goes round: the input it comes in by and the output that the next call takes, of equal shape."""
 
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recurrence:
+    """A recurrent layer or cell: its place in the model, its sizes, what it takes, and how it is written.
+
+    `name` is its place, such as `encoder.lstm`; empty where the model is this layer and nothing else.
     `projection_size` is the width of `h` (equal to `hidden_size` without projection); `nonlinearity` is set for a plain
     RNN and `steps` for the unrolled form, each for that alone. T is time, B is batch; `batch_first` swaps them in `x`
-    and `output` only. `golden_sha256` pins the golden file that was exported with the model.
+    and `output` only. `state_inputs` and `lengths` say whether it is given initial states, and sequence lengths.
     """
 
+    name: str = ""
     form: Form
     cell: CellKind
     input_size: int
@@ -57,20 +72,16 @@ class Contract:
     projection_size: int
     layers: int
     directions: int
-    steps: int | None
-    batch_first: bool
+    steps: int | None = None
+    batch_first: bool = False
+    nonlinearity: Nonlinearity | None = None
     state_inputs: bool
     lengths: bool
-    precision: str
     formulation: str
-    source: Source
-    versions: Mapping[str, str] = field(default_factory=dict)
-    golden_sha256: str = ""
-    nonlinearity: Nonlinearity | None = None
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """The graph's inputs in order: `x`, then `h0`, `c0` and `lengths` where the model has them."""
+        """Its inputs in order: `x`, then `h0`, `c0` and `lengths` where it takes them."""
         specs = [_spec("x", *self._sequence(self.input_size))]
         if self.state_inputs:
             specs += self._state("0")
@@ -80,11 +91,22 @@ class Contract:
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """The graph's outputs in order: `output` (not for a step), `hn`, and `cn` for LSTM."""
+        """Its outputs in order: `output` (not of a step), `hn`, and `cn` of an LSTM."""
         specs = self._state("n")
         if self.form != "step":
             specs.insert(0, _spec("output", *self._sequence(self.directions * self.projection_size)))
         return tuple(specs)
+
+    @property
+    def states(self) -> tuple[StatePair, ...]:
+        """Its states that go round, where it takes initial ones."""
+        return self.following if self.state_inputs else ()
+
+    @property
+    def following(self) -> tuple[StatePair, ...]:
+        """Its last states, and the inputs that a next call would take them by."""
+        names = ("h", "c") if self.cell == "lstm" else ("h",)
+        return tuple(StatePair(input=f"{name}0", output=f"{name}n") for name in names)
 
     def _sequence(self, width: int) -> tuple[Dim, ...]:
         match self.form:
@@ -103,73 +125,156 @@ class Contract:
         return specs
 
 
+@dataclass(frozen=True, kw_only=True)
+class DecoderPart:
+    """How an autoregressive decoder is written, and which of the model's inputs and outputs play which part.
+
+    `token` names the input of tokens, None where the graph starts from `start_token` itself; `logits` and `tokens`
+    name outputs, None where a form has none. `steps` and `feed` are None for a step, whose caller feeds it. A row ends
+    at `end_token`, and is `pad_token` after it.
+    """
+
+    form: DecoderForm
+    feed: TokenFeed | None
+    steps: int | None
+    token: str | None
+    logits: str | None
+    tokens: str | None
+    context: tuple[str, ...]
+    start_token: int | None
+    end_token: int | None
+    pad_token: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streaming:
+    """How a sequence in chunks, its states carried, relates to the whole; `reason` says why where it is not exact.
+
+    `exact`: the chunks give the whole, but for rounding. `chunked`: they run and give something else. `no`: there is no
+    next chunk, for a backward direction or for want of states.
+    """
+
+    kind: StreamingKind
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What an exported model computes.
+
+    A dim of an input is a size or a symbol; equal symbols are equal sizes. `B` is the batch, `T` the time of the
+    sequence, further ones are named by the exporter. A dim of an output may also be an expression of these, such as
+    `"(T - 3)//2 + 1"`. `lengths` names the inputs that hold sequence lengths, in 1..T, which are T where left out.
+    States that are left out are zeros. `recurrent` are the layers inside; `decoder` is set for an autoregressive
+    decoder alone. `golden_sha256` pins the golden file that was exported with the model.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    states: tuple[StatePair, ...]
+    lengths: tuple[str, ...]
+    recurrent: tuple[Recurrence, ...]
+    streaming: Streaming
+    precision: str
+    source: Source
+    decoder: DecoderPart | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    golden_sha256: str = ""
+
+    @cached_property
+    def bare(self) -> Recurrence | None:
+        """The recurrence, where the model is one layer and nothing else."""
+        return self.recurrent[0] if len(self.recurrent) == 1 and not self.recurrent[0].name else None
+
+    @cached_property
+    def plain_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that are neither states nor lengths."""
+        others = {pair.input for pair in self.states} | set(self.lengths)
+        return tuple(spec for spec in self.inputs if spec.name not in others)
+
+    @cached_property
+    def following(self) -> tuple[StatePair, ...]:
+        """The states that a run gives: those that go round; of a bare layer its last ones, if it takes any or not."""
+        return self.bare.following if self.bare else self.states
+
+    @cached_property
+    def plain_outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs that are no states; where there are none, the first state, such as the `hn` of a step."""
+        states = {pair.output for pair in self.following}
+        return tuple(spec for spec in self.outputs if spec.name not in states) or self.outputs[:1]
+
+    @cached_property
+    def state_specs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that are states, in the order of `states`."""
+        named = {spec.name: spec for spec in self.inputs}
+        return tuple(named[pair.input] for pair in self.states)
+
+    @cached_property
+    def free_dims(self) -> tuple[str, ...]:
+        """The symbols among the inputs' dims, each once, in their order."""
+        return tuple(dict.fromkeys(dim for spec in self.inputs for dim in spec.dims if isinstance(dim, str)))
+
+    @property
+    def input_size(self) -> int:
+        """The width of a frame of the one plain input, its last dim.
+
+        Raises:
+            ContractError: there are several plain inputs, or it has no fixed last dim.
+        """
+        if len(self.plain_inputs) == 1 and self.plain_inputs[0].dims and isinstance(self.plain_inputs[0].dims[-1], int):
+            return self.plain_inputs[0].dims[-1]
+        listed = ", ".join(f"{spec.name} {spec.shape}" for spec in self.plain_inputs)
+        raise ContractError(
+            "input_size", got=listed, expected="one input with a fixed width", remedy="read spec.plain_inputs"
+        )
+
+    def layer(self) -> Recurrence:
+        """The recurrence of a bare layer.
+
+        Raises:
+            ContractError: the model is more than one layer.
+        """
+        if self.bare is None:
+            raise ContractError(
+                self.source.file or "the model",
+                got="a whole model",
+                expected="a single layer or cell",
+                remedy="give a file of one layer",
+            )
+        return self.bare
+
+
+def layer_contract(
+    recurrence: Recurrence,
+    *,
+    precision: str,
+    source: Source,
+    versions: Mapping[str, str] | None = None,
+    golden_sha256: str = "",
+) -> Contract:
+    """The contract of a model that is one layer, whose `name` is empty."""
+    return Contract(
+        inputs=recurrence.inputs,
+        outputs=recurrence.outputs,
+        states=recurrence.states,
+        lengths=("lengths",) if recurrence.lengths else (),
+        recurrent=(recurrence,),
+        streaming=layer_streaming(recurrence),
+        precision=precision,
+        source=source,
+        versions=dict(versions or {}),
+        golden_sha256=golden_sha256,
+    )
+
+
+def layer_streaming(recurrence: Recurrence) -> Streaming:
+    """How one layer streams, which its sizes alone say."""
+    if recurrence.directions == 2:
+        return Streaming(kind="no", reason="a bidirectional encoder, which needs the whole sequence")
+    if not recurrence.state_inputs:
+        return Streaming(kind="no", reason="a model without state inputs")
+    return Streaming(kind="exact")
+
+
 def _spec(name: str, *dims: Dim) -> TensorSpec:
     return TensorSpec(name=name, dtype="float32", dims=dims)
-
-
-def json_from_contract(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON data, keys in a fixed order."""
-    return {"schema": SCHEMA, **asdict(contract)}
-
-
-def contract_from_json(data: object, subject: str) -> Contract:
-    """The contract in plain JSON data; `subject` names the file in errors.
-
-    Raises:
-        ContractError: another schema version, a key missing or unknown, or a value of the wrong type or range.
-    """
-    if not isinstance(data, dict) or not is_schema(data.get("schema"), SCHEMA):
-        got = f"schema {short_repr(data.get('schema'))}" if isinstance(data, dict) else type(data).__name__
-        raise ContractError(
-            f"contract of {subject}",
-            got=got,
-            expected=f"schema {SCHEMA}",
-            remedy="export the model again with this version of rnnx, or install the version that wrote it",
-        )
-    values = {key: value for key, value in data.items() if key != "schema"}
-    try:
-        contract = Contract(**{**values, "source": Source(**values["source"])})
-    except (TypeError, KeyError) as error:
-        raise _malformed(subject, str(error)[:200], "exactly the keys of a contract") from None
-    _check_values(contract, subject)
-    return contract
-
-
-def is_schema(found: object, known: int) -> bool:
-    """Whether a schema's version is the known one and no other value that Python calls equal, such as 1.0 or true."""
-    return type(found) is int and found == known
-
-
-def is_size(value: object) -> bool:
-    """Whether a value can be a dim: a whole number from 1 to `LARGEST_SIZE`."""
-    return type(value) is int and 1 <= value <= LARGEST_SIZE
-
-
-def _check_values(contract: Contract, subject: str) -> None:
-    unrolled = contract.form == "unrolled"
-    rules = {
-        "form": contract.form in get_args(Form),
-        "cell": contract.cell in get_args(CellKind),
-        **{key: is_size(getattr(contract, key)) for key in ("input_size", "hidden_size", "projection_size", "layers")},
-        "directions": contract.directions in (1, 2) and type(contract.directions) is int,
-        "nonlinearity": _is_nonlinearity(contract.nonlinearity, contract.cell),
-        "steps": is_size(contract.steps) if unrolled else contract.steps is None,
-        **{key: type(getattr(contract, key)) is bool for key in ("batch_first", "state_inputs", "lengths")},
-        **{key: isinstance(getattr(contract, key), str) for key in ("precision", "formulation", "golden_sha256")},
-        "source": all(isinstance(getattr(contract.source, key), str) for key in ("file", "module", "weights_sha256")),
-        "versions": isinstance(contract.versions, Mapping)
-        and all(isinstance(text, str) for pair in contract.versions.items() for text in pair),
-    }
-    for key, holds in rules.items():
-        if not holds:
-            raise _malformed(subject, f"{key} = {short_repr(getattr(contract, key))}", f"a valid {key}")
-
-
-def _is_nonlinearity(value: object, cell: str) -> bool:
-    return value in get_args(Nonlinearity) if cell == "rnn" else value is None
-
-
-def _malformed(subject: str, got: str, expected: str) -> ContractError:
-    return ContractError(
-        f"contract of {subject}", got=got, expected=expected, remedy="export the model again with rnnx export"
-    )

@@ -11,10 +11,9 @@ from typing import Any
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.cuda import device_count
 from rnnx_runtime.errors import BackendUnavailable
-from rnnx_runtime.model_contract import ModelContract
 
 
-def require_cuda(onnxruntime: Any, contract: Contract | ModelContract) -> None:
+def require_cuda(onnxruntime: Any, contract: Contract) -> None:
     """Find out why CUDA cannot work before a session is made, for making one would fall back to CPU without a word."""
     version = onnxruntime.__version__
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -32,7 +31,7 @@ def require_cuda(onnxruntime: Any, contract: Contract | ModelContract) -> None:
         _require_libraries(onnxruntime, contract)
 
 
-def _require_libraries(onnxruntime: Any, contract: Contract | ModelContract) -> None:
+def _require_libraries(onnxruntime: Any, contract: Contract) -> None:
     """Load what the CUDA provider loads; the loader's message names the library that is missing."""
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is not None:
@@ -43,7 +42,7 @@ def _require_libraries(onnxruntime: Any, contract: Contract | ModelContract) -> 
         # The CUDA provider takes symbols from the shared one, which ONNX Runtime loads first too.
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
-        if isinstance(contract, ModelContract) or contract.form == "encoder":
+        if any(own.form == "encoder" for own in contract.recurrent):
             # The LSTM and GRU kernels are cuDNN's. Newer providers load without it, and then those kernels fail:
             # https://github.com/microsoft/onnxruntime/pull/29252
             ctypes.CDLL("libcudnn.so.9")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.cuda import Stream
 from rnnx_runtime.cuda_buffers import capacity_for
 from rnnx_runtime.cuda_calls import call, load_cudart
@@ -18,23 +19,30 @@ from rnnx_runtime.errors import BackendError
 Kind = tuple[str, int]
 """The name and the bytes of a block: with one list for `hn` and `cn` these would change places from step to step."""
 
-_ITEM_BYTES = 4  # float32
-
 
 class DeviceArray:
-    """A float32 tensor in a block of device memory, which goes back when nothing holds the tensor any more.
+    """A tensor in a block of device memory, which goes back when nothing holds the tensor any more.
 
     It satisfies `rnnx_runtime.state.DeviceTensor`, and can still be read after its backend was closed.
     """
 
-    __slots__ = ("_copies", "_kind", "_memory", "address", "owner", "shape")
+    __slots__ = ("_copies", "_kind", "_memory", "address", "dtype", "owner", "shape")
 
-    def __init__(self, memory: "DeviceMemory", kind: Kind, address: int, shape: tuple[int, ...], owner: object) -> None:
+    def __init__(
+        self,
+        memory: "DeviceMemory",
+        kind: Kind,
+        address: int,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        owner: object,
+    ) -> None:
         self._memory = memory
         self._kind = kind
         self._copies: list[NDArray[Any]] = []
         self.address = address
         self.shape = shape
+        self.dtype = dtype
         self.owner = owner
 
     def keep(self, copy: NDArray[Any]) -> None:
@@ -46,7 +54,7 @@ class DeviceArray:
         try:
             return self._copies.pop()  # atomic: two threads never get the same array
         except IndexError:
-            return self._memory.download(self.address, self.shape)
+            return self._memory.download(self.address, self.shape, self.dtype)
 
     def __del__(self) -> None:
         self._memory.give_back(self.address, self._kind)
@@ -67,20 +75,21 @@ class DeviceMemory:
         self._is_closed = False
         self._freeing = RLock()
 
-    def tensor(self, name: str, shape: tuple[int, ...], owner: object) -> DeviceArray:
+    def tensor(self, spec: TensorSpec, shape: tuple[int, ...], owner: object) -> DeviceArray:
         """A tensor of any values, in the block that was given back first where there is one."""
-        kind = name, capacity_for(_ITEM_BYTES * math.prod(shape))
+        dtype = np.dtype(spec.dtype)
+        kind = spec.name, capacity_for(dtype.itemsize * math.prod(shape))
         free = self._free.setdefault(kind, deque())
         try:
             address = free.popleft()
         except IndexError:
             address = int(call(self._cudart, "cudaMalloc", kind[1]))
             self._allocated.add(address)
-        return DeviceArray(self, kind, address, shape, owner)
+        return DeviceArray(self, kind, address, shape, dtype, owner)
 
-    def download(self, address: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    def download(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """A copy of a tensor that no run is writing."""
-        copy = np.empty(shape, np.float32)
+        copy = np.empty(shape, dtype)
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
         call(self._cudart, "cudaMemcpyAsync", copy.ctypes.data, address, copy.nbytes, kind, self._stream.handle)
         self._stream.synchronize()

@@ -5,6 +5,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from rnnx_runtime.cuda import Stream
+from rnnx_runtime.errors import BackendError
 from rnnx_runtime.tensorrt_engine import LoadedEngine, refusal
 
 
@@ -50,6 +51,20 @@ class EngineContext:
             self._check_shapes(binding.shapes[len(self._inputs) :])
         self._bound = binding
 
+    def output_shapes(self, binding: Binding) -> list[tuple[int, ...]]:
+        """The outputs' shapes as the engine infers them; shapes and addresses of the binding are the inputs' alone.
+
+        Raises:
+            BackendError: TensorRT refused a shape, or an output's depends on values that are not there yet.
+        """
+        self._bound = None
+        if binding.profile != self._profile:
+            self._switch(binding.profile)
+        self._set_shapes(binding.shapes)
+        self._set_addresses(binding.addresses, repeat(0))
+        self._infer_shapes()
+        return [self._shape_of(name) for name in self._outputs]
+
     def is_capturable(self) -> bool:
         """Whether the library lets its executions be captured, as far as it can say."""
         says = getattr(self._context, "is_stream_capturable", None)  # TensorRT for RTX alone has it
@@ -86,8 +101,19 @@ class EngineContext:
 
     def _check_shapes(self, expected: Sequence[tuple[int, ...]]) -> None:
         for name, wanted in zip(self._outputs, expected, strict=True):
-            shape = tuple(map(int, self._context.get_tensor_shape(name)))
+            shape = self._shape_of(name)
             self._require(shape == wanted, f"giving {name} the shape {shape}, not {wanted}")
+
+    def _shape_of(self, name: str) -> tuple[int, ...]:
+        shape = tuple(map(int, self._context.get_tensor_shape(name)))
+        if min(shape, default=0) >= 0:
+            return shape
+        raise BackendError(
+            f"output {name!r}",
+            got=f"a shape of {shape} before it is computed",
+            expected="one that follows from the inputs' shapes",
+            remedy="run the .onnx on ONNX Runtime: this output's size depends on values",
+        )
 
     def _require(self, holds: bool, action: str) -> None:
         if not holds:

@@ -8,7 +8,7 @@ from rnnx_runtime.backend_policy import default_backend
 from rnnx_runtime.backends import BACKEND_NAMES, Backend, BackendName, open_backend
 from rnnx_runtime.call_gate import CallGate
 from rnnx_runtime.errors import BackendUnavailable
-from rnnx_runtime.model_file import ModelFile, OnnxFile, WholeModelFile, WholeOnnxFile, read_model
+from rnnx_runtime.model_file import ModelFile, OnnxFile, read_model
 from rnnx_runtime.session import Session
 from rnnx_runtime.session_options import GraphOptimization, SessionOptions
 
@@ -23,7 +23,7 @@ def load(
     arena: bool = True,
     graph_optimization: GraphOptimization = "all",
 ) -> Session:
-    """Open an .onnx or a .plan that rnnx wrote.
+    """Open an .onnx or a .plan that rnnx wrote, of a layer, a cell or a whole model.
 
     Where it runs: on `backend`, if one is named, or not at all. Left out, a .plan runs on the library that built it. An
     .onnx runs on `ort-cuda` where the installed ONNX Runtime is a CUDA build and this process sees a GPU, else on
@@ -47,14 +47,14 @@ def load(
         BackendError: the backend refused the model.
         InputError: an option of `SessionOptions` with a value it cannot have.
     """
-    refuse_unknown_backend(backend)
+    _refuse_unknown_backend(backend)
     options = SessionOptions(threads=threads, spinning=spinning, arena=arena, graph_optimization=graph_optimization)
     model = read_model(Path(path))
-    opened, name = opened_backend(model, backend, options, allow_fallback=allow_fallback, stacklevel=3)
+    opened, name = _opened_backend(model, backend, options, allow_fallback=allow_fallback)
     return Session(model.contract, opened, name)
 
 
-def refuse_unknown_backend(backend: str | None) -> None:
+def _refuse_unknown_backend(backend: str | None) -> None:
     """Refuse a name that is no backend's before any file is read; raises BackendUnavailable."""
     if backend is not None and backend not in BACKEND_NAMES:
         raise BackendUnavailable(
@@ -65,18 +65,14 @@ def refuse_unknown_backend(backend: str | None) -> None:
         )
 
 
-def opened_backend(
-    model: ModelFile | WholeModelFile,
+def _opened_backend(
+    model: ModelFile,
     backend: BackendName | None,
     options: SessionOptions,
     *,
     allow_fallback: bool,
-    stacklevel: int,
 ) -> tuple[Backend, BackendName]:
-    """A checked model on the backend that was named, or on the one that `load` says; raises as `load`.
-
-    `stacklevel` says whose call a warning of a fallback is about.
-    """
+    """A checked model on the backend that was named, or on the one that `load` says; raises as `load`."""
     name = backend or default_backend(model)
     native = CallGate(lambda: None)  # a thread that opens a model as the interpreter ends is waited for, too
     native.enter()
@@ -86,17 +82,15 @@ def opened_backend(
         if not allow_fallback:
             raise
         opened = _on_cpu(name, model, options, error)
-        warnings.warn(f"{model.path} runs on ort-cpu: {error}", RuntimeWarning, stacklevel=stacklevel)
+        warnings.warn(f"{model.path} runs on ort-cpu: {error}", RuntimeWarning, stacklevel=3)
         return opened, "ort-cpu"
     finally:
         native.leave()
 
 
-def _on_cpu(
-    name: BackendName, model: ModelFile | WholeModelFile, options: SessionOptions, error: BackendUnavailable
-) -> Backend:
+def _on_cpu(name: BackendName, model: ModelFile, options: SessionOptions, error: BackendUnavailable) -> Backend:
     """What runs where `ort-cuda` cannot; `error`, which says why, for anything else that cannot."""
-    if not isinstance(model, OnnxFile | WholeOnnxFile):
+    if not isinstance(model, OnnxFile):
         raise BackendUnavailable(
             error.subject,
             got=error.got,

@@ -12,23 +12,14 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
-from rnnx_runtime.contract import Contract, contract_from_json
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract_json import contract_from_json
 from rnnx_runtime.errors import ContractError, FileDamagedError
 from rnnx_runtime.external_data import ExternalTensor, external_size, external_tensors, refuse_external
-from rnnx_runtime.model_contract import ModelContract
-from rnnx_runtime.model_contract_json import is_whole_model, model_contract_from_json, refuse_whole_model
 from rnnx_runtime.onnx_metadata import metadata_value
 from rnnx_runtime.regular_file import open_regular, read_regular
 from rnnx_runtime.seal import SEAL_KEY, check_seal, is_sealed
-from rnnx_runtime.sidecar import (
-    LARGEST_SIDECAR,
-    ModelSidecar,
-    Sidecar,
-    check_plan,
-    read_model_sidecar,
-    read_sidecar,
-    sidecar_path,
-)
+from rnnx_runtime.sidecar import Sidecar, check_plan, read_sidecar
 from rnnx_runtime.strict_json import value_from_json
 
 LARGEST_ONNX = 2**31 - 1
@@ -70,34 +61,7 @@ class PlanFile:
         return self.sidecar.contract
 
 
-@dataclass(frozen=True, kw_only=True)
-class WholeOnnxFile:
-    """A checked .onnx file of a whole model; fields as `OnnxFile`'s."""
-
-    path: Path
-    contract: ModelContract
-    data: bytes
-    external_data: Path | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WholePlanFile:
-    """A checked .plan file of a whole model and its sidecar."""
-
-    path: Path
-    sidecar: ModelSidecar
-    data: bytes
-
-    @property
-    def contract(self) -> ModelContract:
-        """The contract of the model in the plan."""
-        return self.sidecar.contract
-
-
 ModelFile = OnnxFile | PlanFile
-WholeModelFile = WholeOnnxFile | WholePlanFile
-AnyOnnxFile = OnnxFile | WholeOnnxFile
-AnyPlanFile = PlanFile | WholePlanFile
 
 
 def read_model(path: Path) -> ModelFile:
@@ -115,45 +79,16 @@ def read_model(path: Path) -> ModelFile:
     raise _unknown_suffix(path)
 
 
-def read_whole_model(path: Path) -> WholeModelFile:
-    """Read a whole model by its suffix; raises as `read_model`."""
-    match path.suffix:
-        case ".onnx":
-            return read_whole_onnx(path)
-        case ".plan":
-            return read_whole_plan(path)
-    raise _unknown_suffix(path)
-
-
-def holds_whole_model(path: Path) -> bool:
-    """Whether an .onnx or a .plan says that it is of a whole model; False for a file that says nothing, or is none.
-
-    Nothing is checked: whoever reads the file says what is wrong with it.
-    """
-    try:
-        if path.suffix == ".plan":
-            values = value_from_json(read_regular(sidecar_path(path), LARGEST_SIDECAR))
-            return is_whole_model(values.get("contract")) if isinstance(values, dict) else False
-        return is_whole_model(value_from_json(metadata_value(read_regular(path, LARGEST_ONNX), "rnnx")))
-    except (OSError, ValueError):
-        return False
-
-
 def read_onnx(path: Path) -> OnnxFile:
     """Read and check an .onnx file; raises as `read_model`."""
-    data, values = _sealed_onnx(path)
-    refuse_whole_model(values, str(path))
-    real, external = _weights_file(path, data, values)
-    contract = contract_from_json(values, str(path))
-    return OnnxFile(path=real, contract=contract, data=data, external_data=external)
+    return checked_onnx(path, _bytes_of(path, LARGEST_ONNX))
 
 
-def read_whole_onnx(path: Path) -> WholeOnnxFile:
-    """Read and check an .onnx file of a whole model; raises as `read_model`."""
-    data, values = _sealed_onnx(path)
+def checked_onnx(path: Path, data: bytes) -> OnnxFile:
+    """The file at `path`, whose bytes were read already, checked; raises as `read_model`."""
+    values = _sealed_values(path, data)
     real, external = _weights_file(path, data, values)
-    contract = model_contract_from_json(values, str(path))
-    return WholeOnnxFile(path=real, contract=contract, data=data, external_data=external)
+    return OnnxFile(path=real, contract=contract_from_json(values, str(path)), data=data, external_data=external)
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -164,17 +99,8 @@ def read_plan(path: Path) -> PlanFile:
     return PlanFile(path=path, sidecar=sidecar, data=data)
 
 
-def read_whole_plan(path: Path) -> WholePlanFile:
-    """Read and check a .plan file of a whole model and its sidecar; raises as `read_model`."""
-    data = _bytes_of(path, LARGEST_PLAN)
-    sidecar = read_model_sidecar(path)
-    check_plan(sidecar, path, data)
-    return WholePlanFile(path=path, sidecar=sidecar, data=data)
-
-
-def _sealed_onnx(path: Path) -> tuple[bytes, dict[str, Any]]:
-    """A whole file's bytes, and its contract as JSON data."""
-    data = _bytes_of(path, LARGEST_ONNX)
+def _sealed_values(path: Path, data: bytes) -> dict[str, Any]:
+    """The contract of a whole file as JSON data."""
     if not is_sealed(data):
         raise ContractError(
             str(path),
@@ -183,7 +109,7 @@ def _sealed_onnx(path: Path) -> tuple[bytes, dict[str, Any]]:
             remedy="export it with rnnx export; a truncated copy also looks like this",
         )
     check_seal(data, str(path))
-    return data, _contract_values(data, path)
+    return _contract_values(data, path)
 
 
 def _weights_file(path: Path, data: bytes, values: dict[str, Any]) -> tuple[Path, Path | None]:

@@ -23,26 +23,33 @@ class OnnxRuntimeCudaBackend:
         self._session = session
         self._inputs = contract.inputs
         self._outputs = contract.outputs
+        self._states = {pair.output for pair in contract.following}
+        self._lengths = set(contract.lengths)
         self._memory = DeviceMemory()
 
     def run(
         self, feeds: Mapping[str, NDArray[Any] | DeviceTensor], out: Mapping[str, NDArray[Any]] | None = None
     ) -> list[NDArray[Any] | DeviceTensor]:
-        """`output` as a fresh array in host memory, `hn` and `cn` on the device; or written into `out`.
+        """Plain outputs as fresh arrays in host memory, states on the device; or written into `out`.
+
+        An output whose dims are expressions is given room by ONNX Runtime itself.
 
         ONNX Runtime waits for the device before it returns, unless a run option says otherwise:
         https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_run_options_config_keys.h
         """
         sizes = sizes_from_feeds(self._inputs, feeds)
-        values = [self._room(spec, shape_from_sizes(spec, sizes), out or {}) for spec in self._outputs]
+        values = [self._room(spec, sizes, out or {}) for spec in self._outputs]
         with failures_named():
             binding = self._session.io_binding()
             for name, value in feeds.items():
                 _bind_input(binding, name, value)
             for spec, room in zip(self._outputs, values, strict=True):
-                _bind_output(binding, spec.name, room)
+                _bind_output(binding, spec, room)
             self._session.run_with_iobinding(binding)
-        return [*values]
+            if all(room is not None for room in values):
+                return [room for room in values if room is not None]
+            made = binding.get_outputs()
+            return [own.numpy() if room is None else room for own, room in zip(made, values, strict=True)]
 
     def resident(self, feeds: Mapping[str, NDArray[Any] | DeviceTensor]) -> Callable[[], float]:
         """A run through an I/O binding, timed by the host's clock up to the end of the device's work.
@@ -67,12 +74,15 @@ class OnnxRuntimeCudaBackend:
         self._memory.close()
 
     def _room(
-        self, spec: TensorSpec, shape: tuple[int, ...], out: Mapping[str, NDArray[Any]]
-    ) -> NDArray[Any] | DeviceArray:
-        """Where an output goes: the caller's array, fresh host memory, or a block on the device."""
+        self, spec: TensorSpec, sizes: Mapping[str, int], out: Mapping[str, NDArray[Any]]
+    ) -> NDArray[Any] | DeviceArray | None:
+        """Where an output goes: the caller's array, fresh host memory, a block on the device; None: ask afterwards."""
         if spec.name in out:
             return out[spec.name]
-        return np.empty(shape, spec.dtype) if spec.name == "output" else self._memory.tensor(spec.name, shape, self)
+        if not all(isinstance(dim, int) or dim in sizes for dim in spec.dims):
+            return None
+        shape = shape_from_sizes(spec, sizes)
+        return self._memory.tensor(spec, shape, self) if spec.name in self._states else np.empty(shape, spec.dtype)
 
     def _bound_on_device(self, feeds: Mapping[str, NDArray[Any] | DeviceTensor]) -> Any:
         """A binding of inputs that lie on the GPU or are copied there, and of outputs that stay there."""
@@ -82,7 +92,7 @@ class OnnxRuntimeCudaBackend:
             if isinstance(value, DeviceArray):
                 _bind_input(binding, name, value)
             else:
-                place = "cpu" if name == "lengths" else "cuda"  # cuDNN's kernels read lengths from host memory
+                place = "cpu" if name in self._lengths else "cuda"  # cuDNN's kernels read lengths from host memory
                 binding.bind_ortvalue_input(name, ort_value.ortvalue_from_numpy(value, place, 0))
         for spec in self._outputs:
             binding.bind_output(spec.name, "cuda", 0)
@@ -92,13 +102,15 @@ class OnnxRuntimeCudaBackend:
 
 def _bind_input(binding: Any, name: str, value: NDArray[Any] | DeviceTensor) -> None:
     if isinstance(value, DeviceArray):
-        binding.bind_input(name, "cuda", 0, np.float32, value.shape, value.address)
+        binding.bind_input(name, "cuda", 0, value.dtype.type, value.shape, value.address)
     else:  # copied to where the model reads it: to the GPU, but for lengths
         binding.bind_cpu_input(name, value)
 
 
-def _bind_output(binding: Any, name: str, room: NDArray[Any] | DeviceArray) -> None:
-    if isinstance(room, DeviceArray):
-        binding.bind_output(name, "cuda", 0, np.float32, room.shape, room.address)
+def _bind_output(binding: Any, spec: TensorSpec, room: NDArray[Any] | DeviceArray | None) -> None:
+    if room is None:
+        binding.bind_output(spec.name, "cpu")
+    elif isinstance(room, DeviceArray):
+        binding.bind_output(spec.name, "cuda", 0, room.dtype.type, room.shape, room.address)
     else:
-        binding.bind_output(name, "cpu", 0, np.float32, room.shape, room.ctypes.data)
+        binding.bind_output(spec.name, "cpu", 0, room.dtype.type, room.shape, room.ctypes.data)

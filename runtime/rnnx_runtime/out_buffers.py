@@ -1,6 +1,7 @@
 """A caller's buffers for results: every dtype, shape and overlap checked before the backend runs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -14,31 +15,31 @@ from rnnx_runtime.errors import InputError
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-_FLOAT32 = np.dtype(np.float32)
-
-_IN_PLACE = {"hn": "h0", "cn": "c0"}
-"""Which input a buffer may be, for a state that is updated in place: backends compute all before they write any."""
-
 
 class OutBuffers:
-    """Checks the buffers of `Session.run` against a contract; `output` stands for a step's `y` too."""
+    """Checks the buffers of `Session.run` against a contract; of a bare step `output` is its `y`, beside `hn`."""
 
     def __init__(self, contract: Contract) -> None:
-        self._x = contract.inputs[0]
-        self._width = contract.directions * contract.projection_size
-        y = TensorSpec(name="output", dtype="float32", dims=("B", self._width))
-        self._specs = {"output": y} | {spec.name: spec for spec in contract.outputs}
-        self._shapes = lru_cache(maxsize=256)(self._shapes_from_x)  # a walk over dims costs as much as a small copy
+        self._inputs = contract.plain_inputs
+        self._specs = {spec.name: spec for spec in contract.outputs}
+        self.y = contract.plain_outputs[0].name if len(contract.plain_outputs) == 1 else None
+        """What a lone buffer is for; None where there are several plain outputs."""
+        if contract.bare and contract.bare.form == "step":
+            self.y = "output"
+            self._specs = {"output": replace(contract.outputs[0], name="output"), **self._specs}
+        self._in_place = {pair.output: pair.input for pair in contract.states}
+        self._shapes = lru_cache(maxsize=256)(self._shapes_from_inputs)  # a walk over dims costs as much as a copy
 
     def named(self, out: Array | Mapping[str, Array]) -> dict[str, Any]:
-        """The buffers by name; a lone array is `output`.
+        """The buffers by name; a lone array is the one plain output.
 
         Raises:
             InputError: neither an array nor a mapping, or a name that the model's results do not have.
         """
-        if isinstance(out, np.ndarray):
-            return {"output": out}
-        expected = f"an array, or a mapping of {', '.join(self._specs)} to arrays"
+        if isinstance(out, np.ndarray) and self.y is not None:
+            return {self.y: out}
+        listed = f"a mapping of {', '.join(self._specs)} to arrays"
+        expected = f"an array, or {listed}" if self.y is not None else listed
         if not isinstance(out, Mapping):
             raise InputError("out", got=type(out).__name__, expected=expected, remedy="give NumPy arrays to write into")
         unknown = [name for name in out if name not in self._specs]
@@ -54,24 +55,36 @@ class OutBuffers:
                 updated in place.
         """
         buffers = self.named(out)
-        shapes = self._shapes(feeds["x"].shape)
+        shapes = self._shapes(*(feeds[spec.name].shape for spec in self._inputs))
         for name, buffer in buffers.items():
-            _check_buffer(name, buffer, shapes[name])
-            _check_inputs_kept(name, buffer, feeds)
+            _check_buffer(self._specs[name], buffer, shapes[name])
+            self._check_inputs_kept(name, buffer, feeds)
         if len(buffers) > 1:
             _check_buffers_apart(buffers)
         return buffers
 
-    def check_y(self, y: Any, batch: int) -> None:
-        """Check the buffer of a step's `y (B, D·P)`; raises InputError as `checked`."""
-        _check_buffer("output", y, (batch, self._width))
+    def check_step(self, name: str, buffer: Any, shape: Shape) -> None:
+        """Check the buffer of one output of a step, which lacks the axis of time; raises InputError as `checked`."""
+        _check_buffer(self._specs[name], buffer, shape)
 
-    def _shapes_from_x(self, x: Shape) -> dict[str, Shape]:
-        sizes = dict(zip(self._x.dims, x, strict=True))
-        return {
-            name: tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
-            for name, spec in self._specs.items()
-        }
+    def _shapes_from_inputs(self, *shapes: Shape) -> dict[str, Shape | None]:
+        """The shape of each result; None where the contract does not say it."""
+        pairs = [pair for spec, shape in zip(self._inputs, shapes, strict=True) for pair in zip(spec.dims, shape)]  # noqa: B905 - one rank
+        sizes = {dim: size for dim, size in pairs if isinstance(dim, str)}
+        return {name: _shape(spec, sizes) for name, spec in self._specs.items()}
+
+    def _check_inputs_kept(self, name: str, buffer: Array, feeds: Mapping[str, Any]) -> None:
+        for fed, value in feeds.items():
+            if isinstance(value, np.ndarray) and np.may_share_memory(buffer, value):
+                if value is buffer and fed == self._in_place.get(name):
+                    continue
+                raise _overlap(name, fed)
+
+
+def _shape(spec: TensorSpec, sizes: Mapping[str, int]) -> Shape | None:
+    if not all(isinstance(dim, int) or dim in sizes for dim in spec.dims):
+        return None
+    return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
 
 
 def _check_buffers_apart(buffers: Mapping[str, Array]) -> None:
@@ -80,25 +93,25 @@ def _check_buffers_apart(buffers: Mapping[str, Array]) -> None:
             raise _overlap(name, f"out {other!r}")
 
 
-def _check_buffer(name: str, buffer: Any, shape: Shape) -> None:
-    if type(buffer) is np.ndarray and buffer.dtype == _FLOAT32 and buffer.shape == shape and buffer.flags.carray:
+def _check_buffer(spec: TensorSpec, buffer: Any, shape: Shape | None) -> None:
+    if shape is None:
+        raise InputError(
+            f"out {spec.name!r}",
+            got="a buffer",
+            expected=f"none, for its shape {spec.shape} is known only after the run",
+            remedy="leave it out and take the array that is returned",
+        )
+    if type(buffer) is np.ndarray and buffer.dtype == spec.dtype and buffer.shape == shape and buffer.flags.carray:
         return
-    remedy = f"make it with np.empty({shape}, np.float32)"
+    remedy = f"make it with np.empty({shape}, np.{spec.dtype})"
     if type(buffer) is not np.ndarray:
         got = type(buffer).__name__
-    elif buffer.dtype != _FLOAT32 or buffer.shape != shape:
+    elif buffer.dtype != spec.dtype or buffer.shape != shape:
         got = f"{buffer.dtype} {buffer.shape}"
     else:
         got = "a strided array" if buffer.flags.writeable else "a read-only array"
-    raise InputError(f"out {name!r}", got=got, expected=f"float32 {shape}, writable and C-contiguous", remedy=remedy)
-
-
-def _check_inputs_kept(name: str, buffer: Array, feeds: Mapping[str, Any]) -> None:
-    for fed, value in feeds.items():
-        if isinstance(value, np.ndarray) and np.may_share_memory(buffer, value):
-            if value is buffer and fed == _IN_PLACE.get(name):
-                continue
-            raise _overlap(name, fed)
+    expected = f"{spec.dtype} {shape}, writable and C-contiguous"
+    raise InputError(f"out {spec.name!r}", got=got, expected=expected, remedy=remedy)
 
 
 def _overlap(name: str, other: str) -> InputError:

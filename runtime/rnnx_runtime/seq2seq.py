@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from rnnx_runtime.backends import BackendName
 from rnnx_runtime.call_gate import CallGate
+from rnnx_runtime.contract import Contract, DecoderPart
 from rnnx_runtime.errors import ContractError, InputError
-from rnnx_runtime.model_contract import DecoderPart, ModelContract
-from rnnx_runtime.model_feeding import ModelFeeding
-from rnnx_runtime.model_loading import load_model
-from rnnx_runtime.model_session import ModelSession
+from rnnx_runtime.feeding import Feeding
+from rnnx_runtime.loading import load
 from rnnx_runtime.seq2seq_manifest import Piece, Seq2SeqManifest, piece_path, read_manifest
-from rnnx_runtime.sidecar import read_model_sidecar, sidecar_path
+from rnnx_runtime.session import Session
+from rnnx_runtime.sidecar import read_sidecar, sidecar_path
 
 Array = NDArray[Any]
 Tokens = list[int]
@@ -30,20 +30,20 @@ class Seq2Seq:
     Safe to use from many threads; `close` waits for the calls in flight.
     """
 
-    def __init__(self, manifest: Seq2SeqManifest, sessions: Mapping[str, ModelSession]) -> None:
+    def __init__(self, manifest: Seq2SeqManifest, sessions: Mapping[str, Session]) -> None:
         """`sessions` by role: `whole` alone, or `encoder` with `loop` or with `decoder`."""
         self.manifest = manifest
         self._sessions = dict(sessions)
         first = next(iter(self._sessions.values()))
         self.backend, self.device = first.backend, first.device
-        self._feeding = ModelFeeding(first.spec)
+        self._feeding = Feeding(first.spec)
         self._gate = CallGate(self._close_sessions)
 
     def generate(self, inputs: Mapping[str, Any], *, max_steps: int | None = None) -> list[Tokens]:
         """The tokens of each row of the encoder's inputs, up to and without the end token.
 
         Args:
-            inputs: the encoder's inputs by name, as `ModelSession.run` takes them.
+            inputs: the encoder's inputs by name, as `Session.run` takes them.
             max_steps: most tokens of a row; the manifest's own when left out, and never more than that.
 
         Raises:
@@ -79,14 +79,15 @@ class Seq2Seq:
             session = self._sessions["whole"]
             outputs, _ = session.run(inputs)
             return _rows(outputs, _decoder_of(session.spec, "whole"), limit)
-        given = self._feeding.feeds(inputs, None)  # the decoder takes lengths as the encoder does: from a list too
+        # The decoder takes lengths as the encoder does: from a list too, or full ones where they are left out.
+        given = {name: np.asarray(value) for name, value in self._feeding.feeds(inputs, None, None).items()}
         outputs, _ = self._sessions["encoder"].run(given)
         values = {**given, **outputs}
         passed = {own: values[name] for own, name in self.manifest.passes.items()}
         if "loop" in self._sessions:
             session = self._sessions["loop"]
             state, context = _parted(passed, session.spec)
-            outputs, _ = session.run(context, state)
+            outputs, _ = session.run(context, state or None)
             return _rows(outputs, _decoder_of(session.spec, "loop"), limit)
         return self._stepped(passed, limit)
 
@@ -110,7 +111,7 @@ class Seq2Seq:
         token = np.full(_batch(passed, session.spec, part), self.manifest.start_token, np.int64)
         ended, steps = np.zeros(token.shape, bool), list[Array]()
         while len(steps) < limit and not ended.all():
-            outputs, state = session.run({part.token or "": token, **context}, state)
+            outputs, state = session.run({part.token or "": token, **context}, state or None)
             token = np.asarray(outputs[part.logits or ""]).argmax(axis=1)
             steps.append(token)
             ended |= token == self.manifest.end_token
@@ -125,7 +126,7 @@ def load_seq2seq(
     Args:
         path: the manifest; its files lie beside it. On `tensorrt` and `tensorrt-rtx` each piece runs from the engine
             `<piece>.plan` that was built from it.
-        backend: where to run, as `load_model` takes it.
+        backend: where to run, as `load` takes it.
         threads: CPU threads of each session.
         way: `whole` for the one graph of all, `loop` for the encoder and the decoder that decodes inside itself, `step`
             for a call of the decoder for each token; the first of these that the pair has, when left out.
@@ -138,13 +139,13 @@ def load_seq2seq(
     """
     manifest_path = Path(path)
     manifest = read_manifest(manifest_path)
-    sessions: dict[str, ModelSession] = {}
+    sessions: dict[str, Session] = {}
     try:
         for role, piece in _wanted(manifest, manifest_path, way).items():
             file = piece_path(manifest_path, piece)
             if backend in ("tensorrt", "tensorrt-rtx"):
                 file = _plan_of(file, piece)
-            sessions[role] = load_model(file, backend, threads=threads)
+            sessions[role] = load(file, backend, threads=threads)
         _check_fit(manifest, sessions, manifest_path)
     except BaseException:
         for session in sessions.values():
@@ -175,7 +176,7 @@ def _wanted(manifest: Seq2SeqManifest, path: Path, way: Way | None) -> dict[str,
 def _plan_of(onnx: Path, piece: Piece) -> Path:
     """The engine of a piece, which its sidecar says was built from this very file."""
     plan = onnx.with_suffix(".plan")
-    sidecar = read_model_sidecar(plan)
+    sidecar = read_sidecar(plan)
     if sidecar.onnx_sha256 != piece.sha256:
         raise ContractError(
             str(sidecar_path(plan)),
@@ -186,7 +187,7 @@ def _plan_of(onnx: Path, piece: Piece) -> Path:
     return plan
 
 
-def _check_fit(manifest: Seq2SeqManifest, sessions: Mapping[str, ModelSession], path: Path) -> None:
+def _check_fit(manifest: Seq2SeqManifest, sessions: Mapping[str, Session], path: Path) -> None:
     """Compare what the manifest passes with what the encoder has and the decoder takes."""
     for role, session in sessions.items():
         if role == "encoder":
@@ -221,7 +222,7 @@ def _check_end(manifest: Seq2SeqManifest, part: DecoderPart, role: str) -> None:
         )
 
 
-def _decoder_of(spec: ModelContract, role: str) -> DecoderPart:
+def _decoder_of(spec: Contract, role: str) -> DecoderPart:
     part = spec.decoder
     if part is None or (part.form == "step") != (role == "decoder"):
         raise ContractError(
@@ -233,7 +234,7 @@ def _decoder_of(spec: ModelContract, role: str) -> DecoderPart:
     return part
 
 
-def _parted(values: Mapping[str, Array], spec: ModelContract) -> tuple[dict[str, Array], dict[str, Array]]:
+def _parted(values: Mapping[str, Array], spec: Contract) -> tuple[dict[str, Array], dict[str, Array]]:
     """What the decoder takes as states and as context."""
     states = {pair.input for pair in spec.states}
     return (
@@ -242,7 +243,7 @@ def _parted(values: Mapping[str, Array], spec: ModelContract) -> tuple[dict[str,
     )
 
 
-def _batch(values: Mapping[str, Array], spec: ModelContract, part: DecoderPart) -> int:
+def _batch(values: Mapping[str, Array], spec: Contract, part: DecoderPart) -> int:
     dims = {own.name: own.dims for own in spec.inputs}
     (batch,) = dims[part.token or ""]
     sizes = [values[name].shape[dims[name].index(batch)] for name in values if batch in dims[name]]

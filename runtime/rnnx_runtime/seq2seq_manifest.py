@@ -11,7 +11,8 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any
 
-from rnnx_runtime.contract import LARGEST_SIZE, is_schema, is_size
+from rnnx_runtime.contract import LARGEST_SIZE
+from rnnx_runtime.contract_json import is_schema, is_size
 from rnnx_runtime.errors import ContractError, FileDamagedError
 from rnnx_runtime.regular_file import open_regular, read_regular
 from rnnx_runtime.seal import BLANK, SEAL_KEY, check_seal, is_sealed, sealed
@@ -83,7 +84,7 @@ def read_manifest(path: Path) -> Seq2SeqManifest:
             str(path),
             got=f"no JSON: {error}",
             expected="a pair's manifest, <name>.seq2seq.json",
-            remedy="name the manifest beside the pair's files; load_model opens a single model",
+            remedy="name the manifest beside the pair's files; load opens a single model",
         ) from None
     if not isinstance(values, dict) or values.pop("kind", None) != _KIND:
         raise _malformed(path, "another kind of file", f"kind {_KIND!r}")

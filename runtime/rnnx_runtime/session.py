@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from rnnx_runtime.backends import Backend, DescribedBackend, DeviceBackend
 from rnnx_runtime.call_gate import CallGate
 from rnnx_runtime.contract import Contract
+from rnnx_runtime.dim_sizes import shape_from_sizes
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
 from rnnx_runtime.out_buffers import OutBuffers
 from rnnx_runtime.state import State
 from rnnx_runtime.stream import Snapshot, Stream
+from rnnx_runtime.time_axis import StepAxes, why_no_next_step
 
 Array = NDArray[Any]
 _Result = TypeVar("_Result")
@@ -25,9 +27,10 @@ Out = Array | Mapping[str, Array]
 class Session:
     """An opened model. `spec` is its contract, `backend` the name of what runs it, `device` where it really runs.
 
-    T is time, B batch, I input size, H hidden size, P the width of `h`, L layers, D directions. Results never alias
-    arguments or each other's next values, unless `out` asks for it. Safe to use from many threads; `close` waits for
-    the calls in flight. A process that forks must load in each child: an engine's threads and locks stay behind.
+    A model with one plain input and one plain output takes an array and gives one; any model takes a mapping of arrays
+    by name and gives one. Results never alias arguments or each other's next values, unless `out` asks for it. Safe to
+    use from many threads; `close` waits for the calls in flight. A process that forks must load in each child: an
+    engine's threads and locks stay behind.
     """
 
     def __init__(self, contract: Contract, backend: Backend, name: str | None = None) -> None:
@@ -38,100 +41,156 @@ class Session:
         self._gate = CallGate(backend.close)
         self._feeding = Feeding(contract, backend)
         self._outputs = OutBuffers(contract)
-        self._is_step = contract.form == "step"
-        self._has_c = contract.cell == "lstm"
+        places = {spec.name: place for place, spec in enumerate(contract.outputs)}
+        self._state_names = self._feeding.state_names
+        self._state_places = tuple(places[pair.output] for pair in contract.following)
+        self._plain = tuple((spec.name, places[spec.name]) for spec in contract.plain_outputs)
+        self._lone_input = contract.plain_inputs[0].name if len(contract.plain_inputs) == 1 else None
+        self._lone = self._plain[0][1] if len(self._plain) == 1 else None
+        self._y_is_state = self._plain[0][1] in self._state_places
+        self._no_next = why_no_next_step(contract)
+        self._axes = StepAxes(contract)
         self._owner: dict[str, object] = {}
-        self._has_next = (contract.directions if contract.form == "encoder" else contract.steps or 1) == 1
+
+    @overload
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        state: Mapping[str, Any] | None = None,
+        lengths: Any = None,
+        *,
+        out: Mapping[str, Array] | None = None,
+    ) -> tuple[dict[str, Array], State]: ...
+
+    @overload
+    def run(
+        self, inputs: Any, state: Mapping[str, Any] | None = None, lengths: Any = None, *, out: Out | None = None
+    ) -> tuple[Array, State]: ...
 
     def run(
-        self, x: Any, state: State | None = None, lengths: Any = None, *, out: Out | None = None
-    ) -> tuple[Array, State]:
-        """Run the model over `x` from `state`.
+        self, inputs: Any, state: Mapping[str, Any] | None = None, lengths: Any = None, *, out: Out | None = None
+    ) -> tuple[Any, State]:
+        """Run the model over `inputs` from `state`: `y, state = session.run(x, state)`.
 
         Arguments may be anything that NumPy or DLPack can view in host memory, such as an array, a memoryview or a
-        PyTorch tensor; nothing is cast, and copied only where it is not C-contiguous.
+        PyTorch tensor; nothing is cast but lengths, and copied only where it is not C-contiguous.
 
         Args:
-            x: float32 `(T, B, I)`; `(B, T, I)` for a batch-first model, `(B, I)` for a step, `(N, B, I)` for an
-                unrolled decoder of N steps.
-            state: the state to start from; zeros when left out.
-            lengths: integers `(B,)` in 1..T, for a model exported with lengths; T for every row when left out.
-            out: where to write: an array for `output`, or a mapping of `output`, `hn` and `cn` to arrays, of which any
-                may be left out. Each is float32, C-contiguous and exactly of its shape. The results are these arrays,
-                and overlap no argument, but that `hn` and `cn` may be the very `h` and `c` of `state`, which is then
-                updated in place.
+            inputs: the one plain input, such as x `(T, B, I)`; or a mapping of every plain input by name, in which
+                lengths may be too. Equal symbols are equal sizes.
+            state: the state to start from, a `State` or a mapping of all states by the names of their inputs; zeros
+                when left out.
+            lengths: integers of any type `(B,)` in 1..T, for a model with lengths; a mapping by name where it has
+                several. T for every row when left out.
+            out: where to write: an array for the one plain output, or a mapping of outputs to arrays, of which any may
+                be left out. Each is C-contiguous and exactly of its dtype and shape. The results are these arrays, and
+                overlap no argument, but that a state's output may be the very array of `state` that came in, which is
+                then updated in place.
 
         Returns:
-            `output` (`hn` for a step) and the last state.
+            The output (`hn` for a step) of an array; of a mapping the plain outputs by name. And the next state.
 
         Raises:
-            InputError: a wrong type, dtype, rank or size, or an argument that this model does not take.
+            InputError: a name that is missing or unknown, a wrong type, dtype, rank, size or length, half a state, or
+                an argument that this model does not take.
             SessionClosedError: the session was closed.
             ForkedError: the session was loaded in another process.
             BackendError: the backend failed.
         """
+        if self._lone is None and not isinstance(inputs, Mapping):
+            raise self._several_outputs(inputs)
         self._gate.enter()
         try:
-            feeds = self._feeding.feeds(x, state, lengths)
+            feeds = self._feeding.feeds(inputs, state, lengths)
             if out is not None:
-                return self._run_into(out, feeds)
-            values = self._backend.run(feeds)  # in the contract's order: output (not for a step), hn, cn (for LSTM)
-            output: Any = _copy_of(values[0]) if self._is_step else values[0]
+                return self._run_into(inputs, out, feeds)
+            values: list[Any] = self._backend.run(feeds)  # in the contract's order
         finally:
             self._gate.leave()
-        return output, State(values[-2], values[-1]) if self._has_c else State(values[-1])
+        following = State.of(self._state_names, tuple([values[place] for place in self._state_places]))
+        if self._lone is None or type(inputs) is dict or isinstance(inputs, Mapping):
+            return self._named(values), following
+        y = values[self._lone]
+        return _copy_of(y) if self._y_is_state else y, following
 
-    def step(self, x: Any, state: State | None = None, *, out: Out | None = None) -> tuple[Array, State]:
-        """One time step over `x (B, I)`: `y, state = session.step(x, state)`.
+    @overload
+    def step(
+        self,
+        inputs: Mapping[str, Any],
+        state: Mapping[str, Any] | None = None,
+        *,
+        out: Mapping[str, Array] | None = None,
+    ) -> tuple[dict[str, Array], State]: ...
+
+    @overload
+    def step(
+        self, inputs: Any, state: Mapping[str, Any] | None = None, *, out: Out | None = None
+    ) -> tuple[Array, State]: ...
+
+    def step(self, inputs: Any, state: Mapping[str, Any] | None = None, *, out: Out | None = None) -> tuple[Any, State]:
+        """One time step: `y, state = session.step(x, state)`; arrays have no axis of time.
 
         Args:
-            x: float32 `(B, I)`, as in `run`.
-            state: the state to start from; zeros when left out.
+            inputs: the one plain input, such as x `(B, I)`; or a mapping of every plain input by name.
+            state: the state to start from, as in `run`; zeros when left out.
             out: where to write, as in `run`; a lone array, or the mapping's `output`, is for `y`.
 
         Returns:
-            `y (B, D·P)` and the next state.
+            `y`, such as `(B, D·P)`, or the outputs by name; and the next state.
 
         Raises:
-            InputError: as `run`; also for a bidirectional encoder, which has no single next step, and for an
-                unrolled decoder of more than one step.
+            InputError: as `run`; also for a model without a single next step, such as a bidirectional encoder.
         """
-        if self._is_step:
-            return self.run(x, state, out=out)
-        if not self._has_next:
+        if self._no_next:
             raise self._no_next_step()
-        x = self._feeding.x_of_step(x)
+        if not self._axes.has_time:
+            return self.run(inputs, state, out=out)
+        axes = self._axes
+        if isinstance(inputs, Mapping):
+            whole = {name: axes.with_time(name, value) for name, value in inputs.items()}
+            if out is not None:
+                return self._step_into(whole, out, state)
+            outputs, following = self.run(whole, state)
+            return {name: axes.without_time(name, value) for name, value in outputs.items()}, following
+        x = inputs if self._lone_input is None else axes.with_time(self._lone_input, inputs)
         if out is not None:
-            return self._step_into(out, x, state)
-        output, state = self.run(x, state)
-        return output[:, 0] if self.spec.batch_first else output[0], state
+            return self._step_into(x, out, state)
+        output, following = self.run(x, state)
+        return axes.without_time(self._plain[0][0], output), following
 
-    def resident(self, x: Any, state: State | None = None, lengths: Any = None) -> Callable[[], float] | None:
+    def resident(
+        self, inputs: Any, state: Mapping[str, Any] | None = None, lengths: Any = None
+    ) -> Callable[[], float] | None:
         """The same run with inputs and outputs resident on the device, for measuring; arguments and errors as `run`.
 
         Returns:
             A call that runs the model once and says the device's time in ms, valid until `run` is called with other
             sizes; None on a CPU.
         """
-        run = self._gated(partial(self._resident, x, state, lengths))
+        run = self._gated(partial(self._resident, inputs, state, lengths))
         return None if run is None else partial(self._gated, run)
 
-    def initial_state(self, batch: int) -> State:
-        """A state of zeros for `batch` rows.
+    def initial_state(self, batch: int, **sizes: int) -> State:
+        """A state of zeros for `batch` rows; `sizes` are those of other symbols that the states have.
 
         Raises:
-            InputError: batch is not a positive whole number.
+            InputError: batch is not a positive whole number, or a symbol's size is missing.
         """
         if not isinstance(batch, int | np.integer) or batch < 1:
             raise InputError("batch", got=repr(batch), expected="a whole number ≥ 1", remedy="give the number of rows")
-        spec = self.spec
-        lead = (spec.layers * spec.directions,) if spec.form == "encoder" else ()
-        h = np.zeros((*lead, batch, spec.projection_size), np.float32)
-        return State(h, np.zeros((*lead, batch, spec.hidden_size), np.float32) if spec.cell == "lstm" else None)
+        known = {"B": int(batch), **sizes}
+        specs = [self.spec.outputs[place] for place in self._state_places]
+        missing = {dim for spec in specs for dim in spec.dims if isinstance(dim, str)} - known.keys()
+        if missing:
+            name = min(missing)
+            raise InputError("sizes", got=f"no {name}", expected=f"{name}=N", remedy="a state has an axis of that size")
+        return State.of(self._state_names, tuple(np.zeros(shape_from_sizes(spec, known), spec.dtype) for spec in specs))
 
-    def stream(self, snapshot: Snapshot | None = None, *, any_weights: bool = False) -> Stream:
+    def stream(
+        self, snapshot: Snapshot | None = None, *, any_weights: bool = False, allow_chunked: bool = False
+    ) -> Stream:
         """One conversation on this session, from zeros or from a snapshot; arguments and errors as `Stream`."""
-        return Stream(self, snapshot, any_weights=any_weights)
+        return Stream(self, snapshot, any_weights=any_weights, allow_chunked=allow_chunked)
 
     def describe(self) -> dict[str, str | int | None]:
         """Where it runs and what the backend says of how, such as why it captures no CUDA graphs, as plain data."""
@@ -166,31 +225,60 @@ class Session:
         if self._owner.get("owner") is owner:
             self._owner.clear()
 
-    def _run_into(self, out: Out, feeds: Any) -> tuple[Array, State]:
+    def _named(self, values: list[Any]) -> dict[str, Array]:
+        """The plain outputs by name."""
+        if self._y_is_state:
+            return {name: _copy_of(values[place]) for name, place in self._plain}
+        return {name: values[place] for name, place in self._plain}
+
+    def _several_outputs(self, inputs: object) -> InputError:
+        names = ", ".join(name for name, _ in self._plain)
+        listed = ", ".join(spec.name for spec in self.spec.plain_inputs)
+        return InputError(
+            "inputs",
+            got=f"one {type(inputs).__name__} for a model of several outputs, {names}",
+            expected=f"a mapping of {listed} to arrays",
+            remedy="name the input: the outputs come by name too",
+        )
+
+    def _run_into(self, inputs: Any, out: Out, feeds: Any) -> tuple[Any, State]:
         buffers = self._outputs.checked(out, feeds)
-        y = buffers.pop("output", None) if self._is_step else None
+        y = buffers.pop(str(self._outputs.y), None) if self._y_is_state else None
         values: list[Any] = self._backend.run(feeds, buffers)
-        state = State(values[-2], values[-1]) if self._has_c else State(values[-1])
-        if not self._is_step:
-            return values[0], state
-        if y is None:
-            return _copy_of(values[0]), state
-        y[...] = state.h
-        return y, state
+        following = State.of(self._state_names, tuple([values[place] for place in self._state_places]))
+        if self._y_is_state:
+            if y is None:
+                y = _copy_of(values[self._plain[0][1]])
+            else:
+                y[...] = _on_host(values[self._plain[0][1]])
+            return {self._plain[0][0]: y} if isinstance(inputs, Mapping) else y, following
+        if self._lone is None or isinstance(inputs, Mapping):
+            return self._named(values), following
+        return values[self._lone], following
 
-    def _step_into(self, out: Out, x: Array, state: State | None) -> tuple[Array, State]:
-        """A step of a model whose `output` has a time axis, which the caller's buffer has not."""
+    def _step_into(self, inputs: Any, out: Out, state: Mapping[str, Any] | None) -> tuple[Any, State]:
+        """A step of a model whose outputs have an axis of time, which the caller's buffers have not."""
         buffers = self._outputs.named(out)
-        y = buffers.get("output")
-        batch_first = self.spec.batch_first
-        if y is not None:
-            self._outputs.check_y(y, x.shape[0 if batch_first else 1])
-            buffers["output"] = y[:, None] if batch_first else y[None]
-        output, state = self.run(x, state, out=buffers)
-        return y if y is not None else output[:, 0] if batch_first else output[0], state
+        given: dict[str, Any] = {}
+        sizes = self._feeding.sizes(inputs)
+        for spec in self.spec.plain_outputs:
+            if spec.name in buffers:
+                index = self._axes.output_index(spec.name)
+                dims = [dim for dim, own in zip(spec.dims, index, strict=True) if own != 0]
+                shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in dims)
+                given[spec.name] = buffers[spec.name]
+                self._outputs.check_step(spec.name, given[spec.name], shape)
+                whole = tuple(None if own == 0 else own for own in index)
+                buffers[spec.name] = given[spec.name][whole]
+        results, following = self.run(inputs, state, out=buffers)
+        if isinstance(results, dict):
+            steps = {n: given[n] if n in given else self._axes.without_time(n, v) for n, v in results.items()}
+            return steps, following
+        name = self._plain[0][0]
+        return given[name] if name in given else self._axes.without_time(name, results), following
 
-    def _resident(self, x: Any, state: State | None, lengths: Any) -> Callable[[], float] | None:
-        feeds = self._feeding.feeds(x, state, lengths)
+    def _resident(self, inputs: Any, state: Any, lengths: Any) -> Callable[[], float] | None:
+        feeds = self._feeding.feeds(inputs, state, lengths)
         return self._backend.resident(feeds) if isinstance(self._backend, DeviceBackend) else None
 
     def _gated(self, call: Callable[[], _Result]) -> _Result:
@@ -201,18 +289,19 @@ class Session:
             self._gate.leave()
 
     def _no_next_step(self) -> InputError:
-        spec = self.spec
         return InputError(
             "step",
-            got="a bidirectional encoder" if spec.form == "encoder" else f"{spec.steps} unrolled steps",
+            got=self._no_next,
             expected="a model with a single next step",
             remedy="use run, or export the decoder with --form step",
         )
 
     def __repr__(self) -> str:
-        spec = self.spec
+        spec, bare = self.spec, self.spec.bare
+        what = f"{bare.cell.upper()} {bare.form}" if bare else spec.source.file or "model"
+        inputs = ", ".join(f"{own.name} {own.shape}" for own in spec.plain_inputs)
         closed = ", closed" if self._gate.is_closing else ""
-        return f"<Session: {spec.cell.upper()} {spec.form}, x {spec.inputs[0].shape}, on {self.device}{closed}>"
+        return f"<Session: {what}, {inputs}, on {self.device}{closed}>"
 
     def __enter__(self) -> Self:
         return self
@@ -221,6 +310,11 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _on_host(value: Any) -> Array:
+    array: Array = value if isinstance(value, np.ndarray) else value.numpy()
+    return array
 
 
 def _copy_of(value: Any) -> Array:

@@ -5,23 +5,22 @@ It is sealed, as an .onnx is: a sidecar with one digit changed would describe th
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from reprlib import repr as short_repr
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
-from rnnx_runtime.contract import LARGEST_SIZE, Contract, contract_from_json, is_schema, is_size, json_from_contract
+from rnnx_runtime.contract import LARGEST_SIZE, Contract
+from rnnx_runtime.contract_json import contract_from_json, is_schema, is_size, json_from_contract
 from rnnx_runtime.errors import ContractError, FileDamagedError
-from rnnx_runtime.model_contract import ModelContract
-from rnnx_runtime.model_contract_json import json_from_model_contract, model_contract_from_json, refuse_whole_model
 from rnnx_runtime.regular_file import read_regular
 from rnnx_runtime.seal import BLANK, SEAL_KEY, check_seal, is_sealed, sealed
 from rnnx_runtime.strict_json import value_from_json
 
 Flavor = Literal["tensorrt", "tensorrt-rtx"]
 
-SCHEMA = 2
+SCHEMA = 3
 
 LARGEST_SIDECAR = 2**20
 """Bytes; rnnx writes about two thousand."""
@@ -41,8 +40,8 @@ Profile = Mapping[str, Range]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineFacts:
-    """The library that built a plan, where it runs, the sizes it takes, and both files' SHA-256.
+class Sidecar:
+    """What a plan holds: its contract, the library that built it, where it runs, the sizes it takes, and digests.
 
     `targets` are compute capabilities such as `"8.9"`, or `"portable"`.
     """
@@ -54,23 +53,7 @@ class EngineFacts:
     profiles: tuple[Profile, ...]
     plan_sha256: str
     onnx_sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sidecar(EngineFacts):
-    """What a plan holds: how it was built, and the contract of its layer."""
-
     contract: Contract
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSidecar(EngineFacts):
-    """What a plan of a whole model holds: how it was built, and the model's contract."""
-
-    contract: ModelContract
-
-
-AnySidecar = TypeVar("AnySidecar", Sidecar, ModelSidecar)
 
 
 def sidecar_path(plan: Path) -> Path:
@@ -78,15 +61,10 @@ def sidecar_path(plan: Path) -> Path:
     return plan.with_name(plan.name + ".json")
 
 
-def text_from_sidecar(sidecar: Sidecar | ModelSidecar) -> str:
+def text_from_sidecar(sidecar: Sidecar) -> str:
     """The sidecar as sealed JSON text, in ASCII."""
-    contract = (
-        json_from_contract(sidecar.contract)
-        if isinstance(sidecar, Sidecar)
-        else json_from_model_contract(sidecar.contract)
-    )
     facts = {key: value for key, value in asdict(sidecar).items() if key != "contract"}
-    data = {"schema": SCHEMA, "contract": contract, **facts, SEAL_KEY: BLANK}
+    data = {"schema": SCHEMA, "contract": json_from_contract(sidecar.contract), **facts, SEAL_KEY: BLANK}
     return sealed((json.dumps(data, indent=2) + "\n").encode()).decode()
 
 
@@ -94,21 +72,11 @@ def read_sidecar(plan: Path) -> Sidecar:
     """The sidecar of a plan.
 
     Raises:
-        ContractError: it is missing, without a seal, not JSON, of another schema, malformed, or of a whole model.
+        ContractError: it is missing, without a seal, not JSON, of another schema, or malformed.
         FileDamagedError: it is not the text that was written.
     """
     path = sidecar_path(plan)
-    values = _values(path, plan)
-    refuse_whole_model(values.get("contract"), str(plan))
-    return _checked(_built(path, values, lambda data: Sidecar(**data), contract_from_json), path)
-
-
-def read_model_sidecar(plan: Path) -> ModelSidecar:
-    """The sidecar of a whole model's plan; raises as `read_sidecar`, and for a plan of a layer."""
-    path = sidecar_path(plan)
-    return _checked(
-        _built(path, _values(path, plan), lambda data: ModelSidecar(**data), model_contract_from_json), path
-    )
+    return _checked(_built(path, _values(path, plan)), path)
 
 
 def _values(path: Path, plan: Path) -> dict[str, Any]:
@@ -127,7 +95,7 @@ def _values(path: Path, plan: Path) -> dict[str, Any]:
     return values
 
 
-def check_plan(sidecar: EngineFacts, plan: Path, data: bytes) -> None:
+def check_plan(sidecar: Sidecar, plan: Path, data: bytes) -> None:
     """Compare a plan's bytes with its sidecar.
 
     Raises:
@@ -157,23 +125,18 @@ def _bytes_of(path: Path, plan: Path) -> bytes:
         raise _malformed(path, error.strerror or str(error), "a readable file") from None
 
 
-def _built(
-    path: Path,
-    data: dict[str, Any],
-    make: Callable[[dict[str, Any]], AnySidecar],
-    contract_of: Callable[[object, str], Contract | ModelContract],
-) -> AnySidecar:
+def _built(path: Path, data: dict[str, Any]) -> Sidecar:
     try:
         profiles = tuple({dim: Range(**sizes) for dim, sizes in profile.items()} for profile in data["profiles"])
         if not isinstance(data["targets"], list):
             raise _malformed(path, "a value of the wrong type", "version, targets and digests as text")
-        contract = contract_of(data["contract"], str(path))
-        return make({**data, "contract": contract, "profiles": profiles, "targets": tuple(data["targets"])})
+        contract = contract_from_json(data["contract"], str(path))
+        return Sidecar(**{**data, "contract": contract, "profiles": profiles, "targets": tuple(data["targets"])})
     except (TypeError, KeyError, AttributeError) as error:
         raise _malformed(path, str(error)[:200], "exactly the keys of a sidecar") from None
 
 
-def _checked(sidecar: AnySidecar, path: Path) -> AnySidecar:
+def _checked(sidecar: Sidecar, path: Path) -> Sidecar:
     profiles, contract = sidecar.profiles, sidecar.contract
     ranges = [(sizes.min, sizes.opt, sizes.max) for profile in profiles for sizes in profile.values()]
     texts = (sidecar.version, sidecar.plan_sha256, sidecar.onnx_sha256, *sidecar.targets)
@@ -181,7 +144,7 @@ def _checked(sidecar: AnySidecar, path: Path) -> AnySidecar:
         raise _malformed(path, f"flavor {short_repr(sidecar.flavor)}", " or ".join(get_args(Flavor)))
     if not all(isinstance(text, str) for text in texts):
         raise _malformed(path, "a value of the wrong type", "version, targets and digests as text")
-    dims = {dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str)}
+    dims = set(contract.free_dims)
     if not profiles or any(profile.keys() != dims for profile in profiles):
         raise _malformed(path, "profiles that do not fit the model", f"profiles with ranges for {sorted(dims)}")
     if type(sidecar.tf32) is not bool:

@@ -1,73 +1,76 @@
-"""The state of one stream as bytes, to go on from on any backend and in any form of the same model.
+"""The states of one stream as bytes, to go on from on any backend and in any form of the same model.
 
 The layout, all numbers little-endian:
 
     offset   bytes       content
     0        8           magic, `b"RNNXSNAP"`
     8        2           format version, uint16
-    10       2           K, the header's length, uint16, at most 4096
-    12       K           header: JSON in UTF-8, an object of the model's cell, sizes, precision and weights_sha256
-    12 + K   4·L·D·P     h `(L·D, P)` in float32, C order
-    …        4·L·D·H     c `(L·D, H)` in float32, C order; an LSTM's alone
+    10       2           K, the header's length, uint16
+    12       K           header: JSON in UTF-8, an object of `states`, `layers`, `precision` and `weights_sha256`
+    12 + K   …           the values of each state in C order, in the order of the header
     end - 32 32          SHA-256 over all bytes before it
 
-L layers, D directions, H hidden size, P the width of `h`; a cell is L·D = 1. Any value of float32 is a state, NaN too.
-The digest finds damage; it does not tell who wrote the bytes.
+`layers` says the kind and the sizes of each recurrent layer. `states` is a list of `[name, dtype, shape]`: the input
+that takes the state, and the shape of one row, without the axis of the batch and without leading axes of 1, so that a
+cell and a layer of one are the same. Any value is a state, NaN too. The digest finds damage; it does not tell who wrote
+the bytes.
 """
 
 import hashlib
 import json
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Contract, Dim, Recurrence, TensorSpec
 from rnnx_runtime.errors import InputError, SnapshotError
 
 Array = NDArray[Any]
+Entry = tuple[str, str, tuple[int, ...]]
+"""A state in a header: its name, dtype and row shape."""
 
-VERSION = 1
-MOST_HEADER_BYTES = 4096
+VERSION = 2
+MOST_HEADER_BYTES = 2**16 - 1
 
 _MAGIC = b"RNNXSNAP"
 _START = struct.Struct("<8sHH")
 _DIGEST_BYTES = 32
-_FLOAT32 = np.dtype("<f4")
-_SIZES = ("cell", "input_size", "hidden_size", "projection_size", "layers", "directions")
-"""What a model must share with a snapshot's; its form, precision and formulation may differ."""
 
 
-def snapshot_from_state(h: Array, c: Array | None, contract: Contract) -> bytes:
+def snapshot_from_state(rows: Sequence[Array], contract: Contract) -> bytes:
     """One stream's state as bytes.
 
     Args:
-        h: float32 `(L·D, P)`.
-        c: float32 `(L·D, H)`; None but for LSTM.
+        rows: each state in the order of `contract.states`, without the axis of the batch.
         contract: the model whose state it is.
 
     Raises:
-        InputError: h or c has another dtype or shape.
+        InputError: a row has another dtype or shape.
         SnapshotError: the contract's texts are longer than a header may be.
     """
-    header = json.dumps(_header(contract), separators=(",", ":")).encode()
+    specs = contract.state_specs
+    if len(rows) != len(specs) or not all(_is_row(row, spec) for row, spec in zip(rows, specs, strict=True)):
+        got = ", ".join(f"{row.dtype} {row.shape}" for row in rows)
+        expected = ", ".join(f"{spec.name} {spec.dtype} {_row_dims(spec)}" for spec in specs)
+        raise InputError("state of a snapshot", got=got, expected=expected, remedy="give the state of one stream")
+    states = [[spec.name, spec.dtype, without_leading_ones(row.shape)] for spec, row in zip(specs, rows, strict=True)]
+    header = json.dumps({"states": states, **_facts(contract)}, separators=(",", ":")).encode()
     if len(header) > MOST_HEADER_BYTES:
         raise _unfit("snapshot", f"a header of {len(header)} bytes", f"at most {MOST_HEADER_BYTES}")
-    parts = [h] if c is None else [h, c]
-    got = ", ".join(f"{part.dtype} {part.shape}" for part in parts)
-    expected = ", ".join(f"float32 {shape}" for shape in _shapes(contract))
-    if got != expected:
-        raise InputError("state of a snapshot", got=got, expected=expected, remedy="give the state of one stream")
-    values = [part.astype(_FLOAT32).tobytes() for part in parts]  # C order, whatever the array's own
+    values = [
+        row.astype(np.dtype(spec.dtype).newbyteorder("<")).tobytes() for row, spec in zip(rows, specs, strict=True)
+    ]
     content = b"".join([_START.pack(_MAGIC, VERSION, len(header)), header, *values])
     return content + hashlib.sha256(content).digest()
 
 
 def state_from_snapshot(
     data: bytes | bytearray | memoryview, contract: Contract, *, any_weights: bool = False
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, ...]:
     """The state in a snapshot, checked against the model that is to go on from it.
 
     Args:
@@ -76,35 +79,63 @@ def state_from_snapshot(
         any_weights: take a snapshot of a model with other weights too, such as one that was trained again.
 
     Returns:
-        h `(L·D, P)` and c `(L·D, H)`, None but for LSTM; arrays of their own.
+        Each state in the order of `contract.states`, without the axis of the batch; arrays of their own.
 
     Raises:
         SnapshotError: no snapshot, of another format version, damaged, or of another model.
     """
     data = _bytes_of(data)
     header, values = _opened(data)
-    _check_model(header, contract, any_weights)
-    shapes = _shapes(contract)
-    size = sum(_FLOAT32.itemsize * rows * width for rows, width in shapes)
-    if len(values) != size:
-        raise _damaged(f"{len(values)} bytes of values", f"{size}, for the sizes in its header")
-    flat, split = np.frombuffer(values, _FLOAT32), math.prod(shapes[0])
-    parts = (flat[:split], flat[split:])
-    h, *rest = (part.reshape(shape).astype(np.float32) for part, shape in zip(parts, shapes, strict=False))
-    return h, rest[0] if rest else None
+    entries = _entries(header)
+    _check_model(header, entries, contract, any_weights)
+    sizes = [np.dtype(dtype).itemsize * math.prod(shape) for _, dtype, shape in entries]
+    if len(values) != sum(sizes):
+        raise _damaged(f"{len(values)} bytes of values", f"{sum(sizes)}, for the sizes in its header")
+    rows, start = list[Array](), 0
+    for spec, (_, dtype, shape), size in zip(contract.state_specs, entries, sizes, strict=True):
+        own = np.frombuffer(values[start : start + size], np.dtype(dtype).newbyteorder("<"))
+        ones = (1,) * (len(spec.dims) - 1 - len(shape))
+        rows.append(own.reshape((*ones, *shape)).astype(dtype))
+        start += size
+    return tuple(rows)
 
 
-def _header(contract: Contract) -> dict[str, Any]:
-    sizes = {name: getattr(contract, name) for name in _SIZES}
-    sizes |= {"nonlinearity": contract.nonlinearity} if contract.nonlinearity else {}
-    return {**sizes, "precision": contract.precision, "weights_sha256": contract.source.weights_sha256}
+def _facts(contract: Contract) -> dict[str, Any]:
+    layers = [_kind(own) for own in contract.recurrent]
+    return {"layers": layers, "precision": contract.precision, "weights_sha256": contract.source.weights_sha256}
 
 
-def _shapes(contract: Contract) -> list[tuple[int, int]]:
-    """The shapes of h and, for LSTM, c."""
-    rows = contract.layers * contract.directions
-    shapes = [(rows, contract.projection_size), (rows, contract.hidden_size)]
-    return shapes if contract.cell == "lstm" else shapes[:1]
+def _kind(own: Recurrence) -> str:
+    """What a layer must share with a snapshot's; its form, precision and formulation may differ."""
+    kind = own.cell if own.nonlinearity is None else f"{own.cell} ({own.nonlinearity})"
+    sizes = f"input {own.input_size}, hidden {own.hidden_size}, h {own.projection_size}"
+    return f"{kind}, {sizes}, {own.layers} layers, {own.directions} directions"
+
+
+def _row_dims(spec: TensorSpec) -> tuple[Dim, ...]:
+    return tuple(dim for dim in spec.dims if dim != "B")
+
+
+def _is_row(row: Array, spec: TensorSpec) -> bool:
+    dims = _row_dims(spec)
+    return (
+        row.dtype == spec.dtype
+        and row.ndim == len(dims)
+        and all(isinstance(dim, str) or size == dim for size, dim in zip(row.shape, dims, strict=True))
+    )
+
+
+def _entries(header: dict[str, Any]) -> list[Entry]:
+    """The states that a header lists, each value of the type it must be."""
+    found = header.get("states")
+    entries: list[Entry] = []
+    for entry in found if isinstance(found, list) else [None]:
+        match entry:
+            case [str(name), str(dtype), list(shape)] if all(type(size) is int and size >= 0 for size in shape):
+                entries.append((name, dtype, tuple(shape)))
+            case _:
+                raise _damaged("a header without its list of states", "the one that was written")
+    return entries
 
 
 def _bytes_of(data: object) -> bytes:
@@ -124,7 +155,9 @@ def _opened(data: bytes) -> tuple[dict[str, Any], memoryview]:
     if magic != _MAGIC:
         raise _unfit("snapshot", f"data that starts with {magic!r}", f"{_MAGIC!r}")
     if version != VERSION:
-        remedy = "use the version of rnnx that wrote it"
+        remedy = (
+            "use the version of rnnx that wrote it" if version > VERSION else "begin the stream anew: it is too old"
+        )
         raise SnapshotError("snapshot", got=f"format {version}", expected=f"format {VERSION}", remedy=remedy)
     content = memoryview(data)[:-_DIGEST_BYTES]
     if hashlib.sha256(content).digest() != data[-_DIGEST_BYTES:]:
@@ -142,25 +175,45 @@ def _parsed(header: bytes) -> dict[str, Any]:
         found = json.loads(header.decode("utf-8"))
     except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
         found = None
-    if not isinstance(found, dict) or not all(isinstance(value, str | int) for value in found.values()):
-        raise _damaged("a header that is no JSON object of texts and numbers", "the one that was written")
+    if not isinstance(found, dict):
+        raise _damaged("a header that is no JSON object", "the one that was written")
     return found
 
 
-def _check_model(header: dict[str, Any], contract: Contract, any_weights: bool) -> None:
-    expected = _header(contract)
-    differing = [name for name in (*_SIZES, "nonlinearity") if header.get(name) != expected.get(name)]
-    if differing:
-        got, wanted = (", ".join(f"{name} {values.get(name)!r}" for name in differing) for values in (header, expected))
-        raise _unfit("snapshot of another model", got, wanted)
+def _check_model(header: dict[str, Any], entries: Sequence[Entry], contract: Contract, any_weights: bool) -> None:
+    specs = contract.state_specs
+    if len(entries) != len(specs) or not all(_is_of(entry, spec) for entry, spec in zip(entries, specs, strict=True)):
+        got = ", ".join(f"{name} {dtype} {shape}" for name, dtype, shape in entries)
+        wanted = ", ".join(f"{spec.name} {spec.dtype} {without_leading_ones(_row_dims(spec))}" for spec in specs)
+        raise _unfit("snapshot of another model", got or "no states", wanted)
+    facts = _facts(contract)
+    if header.get("layers") != facts["layers"]:
+        other = header.get("layers")
+        shown = "; ".join(map(str, other)) if isinstance(other, list) else type(other).__name__
+        raise _unfit("snapshot of another model", shown, "; ".join(facts["layers"]))
     weights = header.get("weights_sha256")
-    if not any_weights and weights != contract.source.weights_sha256:
+    if not any_weights and weights != facts["weights_sha256"]:
         raise SnapshotError(
             "snapshot of another model",
             got=f"weights {str(weights)[:12]!r}…",
-            expected=f"weights {contract.source.weights_sha256[:12]!r}…",
+            expected=f"weights {facts['weights_sha256'][:12]!r}…",
             remedy="restore it on the model it was taken from, or with any_weights=True on one that goes on from it",
         )
+
+
+def _is_of(entry: Entry, spec: TensorSpec) -> bool:
+    name, dtype, shape = entry
+    dims = without_leading_ones(_row_dims(spec))
+    return (name, dtype, len(shape)) == (spec.name, spec.dtype, len(dims)) and all(
+        isinstance(dim, str) or size == dim for size, dim in zip(shape, dims, strict=True)
+    )
+
+
+def without_leading_ones(dims: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Dims without leading axes of 1, but for the last axis: a cell's row and that of a layer of one are the same."""
+    while len(dims) > 1 and dims[0] == 1:
+        dims = dims[1:]
+    return dims
 
 
 def _unfit(subject: str, got: str, expected: str) -> SnapshotError:

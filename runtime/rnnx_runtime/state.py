@@ -1,10 +1,12 @@
-"""The state of a recurrence as a value, wherever it lies."""
+"""The states of a model as a value, wherever they lie."""
 
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 
 @runtime_checkable
@@ -23,46 +25,99 @@ class DeviceTensor(Protocol):
         """A fresh copy in host memory; waits until the device has computed it."""
 
 
-class State:
-    """`h` and, for LSTM, `c` (None for GRU): `(L·D, B, P)` and `(L·D, B, H)` of an encoder, `(B, H)` of a cell.
+Part = Array | DeviceTensor
 
-    A state that a GPU computed stays there and is copied to the host when `h` or `c` is asked for. States are values: a
-    later run never changes an earlier state.
+
+class State(Mapping[str, Array]):
+    """A model's states by the names of the inputs that take them: `state["h0"]`, or `state.h` and `state.c` for short.
+
+    A bare layer's is `State(h, c)`, or `State(h)` of a GRU: `(L·D, B, P)` and `(L·D, B, H)` of an encoder, `(B, H)` of
+    a cell. Any other is `State({"encoder_h0": …})`. A state that a GPU computed stays there and is copied to the host
+    when it is asked for. States are values: a later run never changes an earlier state.
     """
 
-    __slots__ = ("_c", "_h")
+    __slots__ = ("_names", "_values")
 
-    def __init__(self, h: NDArray[Any] | DeviceTensor, c: NDArray[Any] | DeviceTensor | None = None) -> None:
-        self._h = h
-        self._c = c
+    def __init__(self, h: Part | Mapping[str, Part], c: Part | None = None) -> None:
+        named = h if isinstance(h, Mapping) else {"h0": h} if c is None else {"h0": h, "c0": c}
+        self._names: tuple[str, ...] = tuple(named)
+        values = [value if hasattr(value, "shape") else np.asarray(value) for value in named.values()]
+        self._values: tuple[Part, ...] = tuple(values)
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], values: tuple[Part, ...]) -> Self:
+        """The state of these values, each under the name at its place; nothing is checked."""
+        state = cls.__new__(cls)
+        state._names, state._values = names, values
+        return state
 
     @property
-    def h(self) -> NDArray[Any]:
-        """The hidden state in host memory."""
-        return _on_host(self._h)
+    def names(self) -> tuple[str, ...]:
+        """The names of the inputs that take it."""
+        return self._names
 
     @property
-    def c(self) -> NDArray[Any] | None:
-        """The cell state in host memory; None for GRU."""
-        return None if self._c is None else _on_host(self._c)
+    def parts(self) -> tuple[Part, ...]:
+        """The values where they lie, in the order of `names`."""
+        return self._values
 
     @property
-    def parts(self) -> tuple[NDArray[Any] | DeviceTensor, NDArray[Any] | DeviceTensor | None]:
-        """`h` and `c` where they lie."""
-        return self._h, self._c
+    def h(self) -> Array:
+        """The hidden state in host memory.
+
+        Raises:
+            AttributeError: the model has none or several; says which states there are.
+        """
+        found = self._only("h0")
+        if found is None:
+            raise self._ambiguous("h")
+        return self[found]
+
+    @property
+    def c(self) -> Array | None:
+        """The cell state in host memory, None of a GRU; raises as `h` where there are several."""
+        self._only("h0")
+        found = self._only("c0")
+        return None if found is None else self[found]
 
     @property
     def is_on_device(self) -> bool:
-        """Whether asking for `h` or `c` copies from a device."""
-        return not (isinstance(self._h, np.ndarray) and (self._c is None or isinstance(self._c, np.ndarray)))
+        """Whether asking for a value copies from a device."""
+        return not all(isinstance(value, np.ndarray) for value in self._values)
 
-    def __reduce__(self) -> tuple[Callable[..., "State"], tuple[NDArray[Any], NDArray[Any] | None]]:
-        return State, (self.h, self.c)
+    def _only(self, ending: str) -> str | None:
+        """The one name that ends so, or the state's only name for `h`."""
+        found = [
+            name for name in self._names if name in (ending, ending[0]) or name.endswith((f"_{ending}", f".{ending}"))
+        ]
+        if len(found) > 1:
+            raise self._ambiguous(ending[0])
+        if not found and ending == "h0" and len(self._names) == 1:
+            return self._names[0]
+        return found[0] if found else None
+
+    def _ambiguous(self, name: str) -> AttributeError:
+        return AttributeError(f"no single state {name!r} among {', '.join(self._names)}; ask for one by its name")
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            value = self._values[self._names.index(name)]
+        except ValueError:
+            raise KeyError(name) from None
+        return value if isinstance(value, np.ndarray) else value.numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    __eq__ = object.__eq__  # a mapping's would compare arrays
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> tuple[Callable[..., "State"], tuple[dict[str, Array]]]:
+        return State, (dict(self),)
 
     def __repr__(self) -> str:
-        c = "" if self._c is None else f", c {self._c.shape}"
-        return f"<State: h {self._h.shape}{c}{', on a device' if self.is_on_device else ''}>"
-
-
-def _on_host(value: NDArray[Any] | DeviceTensor) -> NDArray[Any]:
-    return value if isinstance(value, np.ndarray) else value.numpy()
+        parts = ", ".join(f"{name} {value.shape}" for name, value in zip(self._names, self._values, strict=True))
+        return f"<State: {parts}{', on a device' if self.is_on_device else ''}>"

@@ -1,24 +1,31 @@
-"""A stream: one conversation on a session, which keeps its state between pushes."""
+"""One conversation on a session: a state that stays with it, and frames that arrive one by one or in chunks."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.array_views import array_from_view
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.frame_layout import FrameLayout
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
-from rnnx_runtime.state import DeviceTensor, State
-
-if TYPE_CHECKING:
-    from rnnx_runtime.session import Session
+from rnnx_runtime.state import DeviceTensor, Part, State
 
 Array = NDArray[Any]
 Snapshot = bytes | bytearray | memoryview
 
-_FLOAT32 = np.dtype(np.float32)
+
+class StreamedSession(Protocol):
+    """What a stream needs of a session."""
+
+    @property
+    def spec(self) -> Contract: ...
+
+    def initial_state(self, batch: int) -> State: ...
+
+    def run(self, inputs: Any, state: State | None, /) -> tuple[Any, State]: ...
 
 
 class Stream:
@@ -28,21 +35,36 @@ class Stream:
     once a pool batches their pushes.
     """
 
-    def __init__(self, session: "Session", snapshot: Snapshot | None = None, *, any_weights: bool = False) -> None:
+    def __init__(
+        self,
+        session: StreamedSession,
+        snapshot: Snapshot | None = None,
+        *,
+        any_weights: bool = False,
+        allow_chunked: bool = False,
+    ) -> None:
         """Start from zeros, or go on from a snapshot.
 
+        Args:
+            session: the model.
+            snapshot, any_weights: as of `restore`.
+            allow_chunked: stream a model whose chunks give something else than the whole sequence.
+
         Raises:
-            InputError: the model is bidirectional, or was exported without state inputs.
+            InputError: the model does not stream; says which layer or what is in the way.
             SnapshotError: as `restore`.
         """
         spec = session.spec
-        _refuse_without_next(spec)
+        refuse_without_next(spec, "stream", allow_chunked=allow_chunked)
         self._session = session
         self._layout = layout = FrameLayout(spec)
-        self._frame, self._frame_in, self._frame_out = layout.frame, layout.frame_in, layout.frame_out
-        self._is_step = spec.form == "step"
-        states = (tensor for tensor in spec.inputs if tensor.name in ("h0", "c0"))
-        self._shapes = {tensor.name: tuple(1 if dim == "B" else int(dim) for dim in tensor.dims) for tensor in states}
+        self._specs = spec.state_specs
+        lone = layout.lone if layout.lone_output else None
+        steps = layout.steps in (None, 1)
+        self._frame = tuple(lone.frame_dims) if lone and steps else None  # equals a shape where all dims are sizes
+        self._dtype = np.dtype(lone.spec.dtype) if lone else None
+        self._frame_in = lone.indexed(None, chunk=False) if lone else ()
+        self._frame_out = layout.lone_output.indexed(0, chunk=False) if layout.lone_output else ()
         self._state: State | None = None
         self._frames = 0
         if snapshot is not None:
@@ -58,52 +80,49 @@ class Stream:
         """The state after the last push, with B = 1; a value that no later push or writing to it changes."""
         return self._session.initial_state(1) if self._state is None else self._owned(self._state)
 
-    def push(self, x: Any, *, out: Array | None = None) -> Array:
-        """Push a frame `(I,)` or a chunk `(T, I)`, and get its output `(P,)` or `(T, P)`.
+    @overload
+    def push(self, x: Mapping[str, Any], *, out: None = None) -> dict[str, Array]: ...
+
+    @overload
+    def push(self, x: Any, *, out: Array | None = None) -> Array: ...
+
+    def push(self, x: Any, *, out: Array | None = None) -> Any:
+        """Push a frame such as `(I,)` or a chunk such as `(T, I)`, and get its output, `(P,)` or `(T, P)`.
 
         A chunk gives what its frames one by one would, but for rounding. An unrolled decoder of N steps takes chunks of
         N frames. A push that fails leaves the state and `out` as they were.
 
         Args:
-            x: float32, anything that NumPy or DLPack can view in host memory.
-            out: a float32 array of the output's shape to copy it to, which is then returned.
+            x: anything that NumPy or DLPack can view in host memory, of the model's dtype; of a model with several
+                plain inputs a mapping, which gives a mapping of the outputs.
+            out: an array of the one output's shape to copy it to, which is then returned.
 
         Raises:
-            InputError: a wrong type, dtype or shape.
+            InputError: a wrong name, type, dtype or shape.
             SessionClosedError: the session was closed.
             ForkedError: the session was loaded in another process.
             BackendError: the backend failed.
         """
-        if not (type(x) is np.ndarray and x.dtype is _FLOAT32 and x.shape == self._frame):
-            x = self._layout.checked(x)
-        if out is not None:
-            self._layout.check_out(out, x)
-        if x.ndim == 1:
+        if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame and out is None:
             y, self._state = self._session.run(x[self._frame_in], self._state)
-            y = y[self._frame_out]
             self._frames += 1
-        else:
-            y, self._state = self._run_chunk(x)
-            self._frames += len(x)
-        if out is None:
-            return y
-        out[...] = y
-        return out
+            return y[self._frame_out]
+        return self._push_any(x, out)
 
-    def reset(self, state: State | None = None) -> None:
+    def reset(self, state: Mapping[str, Any] | None = None) -> None:
         """Start again from zeros, or from a state with B = 1, such as another stream's `state`.
 
         Raises:
-            InputError: no State, or one of another dtype or shape.
+            InputError: no State, or one of other names, another dtype or shape.
         """
         self._state = None if state is None else self._owned(state)
         self._frames = 0
 
     def snapshot(self) -> bytes:
         """The state as bytes, to go on from in any process, on any backend and in any form of the same model."""
-        state, spec = self._state or self._session.initial_state(1), self._session.spec
-        h, c = state.h.reshape(-1, spec.projection_size), state.c
-        return snapshot_from_state(h, None if c is None else c.reshape(-1, spec.hidden_size), spec)
+        state = self._state or self._session.initial_state(1)
+        rows = [state[spec.name].take(0, spec.dims.index("B")) for spec in self._specs]
+        return snapshot_from_state(rows, self._session.spec)
 
     def restore(self, data: Snapshot, *, any_weights: bool = False) -> None:
         """Go on from a snapshot; a refused one leaves the state as it was.
@@ -115,61 +134,129 @@ class Stream:
         Raises:
             SnapshotError: no snapshot, of another format version, damaged, or of another model.
         """
-        parts = state_from_snapshot(data, self._session.spec, any_weights=any_weights)
-        found = (part for part in parts if part is not None)
-        self._state = State(*(part.reshape(shape) for part, shape in zip(found, self._shapes.values(), strict=True)))
+        rows = state_from_snapshot(data, self._session.spec, any_weights=any_weights)
+        values = tuple(np.expand_dims(row, spec.dims.index("B")) for spec, row in zip(self._specs, rows, strict=True))
+        self._state = State.of(self._session.initial_state(1).names, values)
         self._frames = 0
 
-    def _run_chunk(self, x: Array) -> tuple[Array, State]:
-        if self._is_step:
-            return self._run_steps(x)
-        y, state = self._session.run(x[self._layout.chunk_in], self._state)
-        return y[self._layout.chunk_out], state
+    def _push_any(self, x: Any, out: Array | None) -> Any:
+        """A push that is not the usual frame into a new array."""
+        values, is_chunk = self._layout.checked(x)
+        count = self._layout.count(values) if is_chunk else 1
+        by_name = isinstance(x, Mapping) or self._layout.lone_output is None
+        if out is not None:
+            self._check_out(out, values, count if is_chunk else None, by_name)
+        if is_chunk and not self._layout.has_time:
+            results, state = self._run_steps(values, count)
+        else:
+            results, state = self._run(values, self._state, is_chunk)
+        self._state = state
+        self._frames += count
+        if by_name:
+            return results
+        (y,) = results.values()
+        if out is None:
+            return y
+        out[...] = y
+        return out
 
-    def _run_steps(self, x: Array) -> tuple[Array, State]:
+    def _run(self, values: Mapping[str, Array], state: State | None, is_chunk: bool) -> tuple[dict[str, Array], State]:
+        layout = self._layout
+        inputs = {name: values[name][own.indexed(None, chunk=is_chunk)] for name, own in layout.inputs.items()}
+        outputs, following = self._session.run(inputs, state)
+        found = {name: value[layout.outputs[name].indexed(0, chunk=is_chunk)] for name, value in outputs.items()}
+        return found, following
+
+    def _run_steps(self, values: Mapping[str, Array], count: int) -> tuple[dict[str, Array], State]:
         """A chunk on a model of one step, its rows as batches of one."""
-        rows, state = [], self._state
-        for t in range(len(x)):
-            y, state = self._session.run(x[t : t + 1], state)
+        rows: list[dict[str, Array]] = []
+        state = self._state
+        for t in range(count):
+            y, state = self._run({name: value[t] for name, value in values.items()}, state, False)
             rows.append(y)
         assert state is not None  # a chunk has at least one frame
-        return np.concatenate(rows), state
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, state
+
+    def _check_out(self, out: Any, values: Mapping[str, Array], count: int | None, by_name: bool) -> None:
+        lone, taken = self._layout.lone_output, next(iter(values.values()))
+        dims = () if lone is None else lone.frame_dims
+        if by_name or lone is None or not all(isinstance(dim, int) for dim in dims):
+            raise InputError(
+                "out",
+                got=type(out).__name__,
+                expected=f"none, for a push of {'several inputs' if by_name else taken.shape}",
+                remedy="leave it out for new arrays",
+            )
+        shape = tuple(int(dim) for dim in dims)
+        if count is not None and (lone.is_sequence or not self._layout.has_time):
+            axis = lone.chunk_axis
+            shape = (*shape[:axis], count, *shape[axis:])
+        self._layout.check_out(out, shape, lone.spec.dtype)
 
     def _owned(self, state: Any) -> State:
         """A state with B = 1 that no caller can change: arrays are copied, a device's tensors never change."""
-        h, c = state.parts if type(state) is State else (None, None)
-        parts = [h] if c is None else [h, c]
-        if type(state) is not State or len(parts) != len(self._shapes):
-            got = ("State(h)" if c is None else "State(h, c)") if type(state) is State else type(state).__name__
-            expected = "State(h, c)" if len(self._shapes) == 2 else "State(h)"
-            remedy = "give the state of a stream of this model"
-            raise InputError("state", got=got, expected=expected, remedy=remedy)
-        named = zip(parts, self._shapes.items(), strict=True)
-        return State(*(_owned_part(part, name, shape) for part, (name, shape) in named))
+        return State.of(self._session.initial_state(1).names, owned_parts(state, self._specs))
 
     def __repr__(self) -> str:
         return f"<Stream: {self._frames} frames, on {self._session!r}>"
 
 
-def _owned_part(value: Any, name: str, shape: tuple[int, ...]) -> Array | DeviceTensor:
+def refuse_without_next(spec: Contract, subject: str, *, allow_chunked: bool = False) -> None:
+    """Refuse a model that does not stream, or whose chunks are not the whole but where that was asked for.
+
+    Raises:
+        InputError: it does not; says which layer or what is in the way.
+    """
+    kind, reason = spec.streaming.kind, spec.streaming.reason
+    if kind == "exact" or (kind == "chunked" and allow_chunked):
+        return
+    if kind == "chunked":
+        raise InputError(
+            subject,
+            got=f"a model whose chunks are not the whole sequence: {reason}",
+            expected="a model that goes on from a state",
+            remedy="run whole sequences with Session.run, or session.stream(allow_chunked=True) where that is meant",
+        )
+    stateless = not spec.states
+    raise InputError(
+        subject,
+        got=reason,
+        expected="a model that goes on from a state",
+        remedy="export it with state inputs" if stateless else "run whole sequences with Session.run",
+    )
+
+
+def owned_parts(state: Any, specs: Sequence[TensorSpec]) -> tuple[Part, ...]:
+    """The parts of one stream's state, with B = 1, in the order of the specs; arrays are copies.
+
+    Raises:
+        InputError: no state, or one of other names, another dtype or shape.
+    """
+    names = [spec.name for spec in specs]
+    if not isinstance(state, Mapping) or set(state) != set(names):
+        got = f"State({', '.join(state)})" if isinstance(state, Mapping) else type(state).__name__
+        remedy = "give the state of one stream, such as another stream's state"
+        raise InputError("state", got=got, expected=f"State({', '.join(names)})", remedy=remedy)
+    parts = dict(zip(state.names, state.parts, strict=True)) if type(state) is State else state
+    return tuple([_owned_part(parts[spec.name], spec) for spec in specs])
+
+
+def _owned_part(value: Any, spec: TensorSpec) -> Part:
+    shape = tuple(1 if dim == "B" else dim for dim in spec.dims)
     if not isinstance(value, np.ndarray) and isinstance(value, DeviceTensor):
-        if tuple(value.shape) == shape:
+        if _is_of(tuple(value.shape), shape):
             return value
         got = f"{tuple(value.shape)} on a device"
     else:
-        array = array_from_view(value, f"state {name!r}", f"float32 {shape}")
-        if array.dtype == _FLOAT32 and array.shape == shape:
+        array = array_from_view(value, f"state {spec.name!r}", f"{spec.dtype} {shape}")
+        if array.dtype == spec.dtype and _is_of(array.shape, shape):
             return array.copy()
         got = f"{array.dtype} {array.shape}"
     remedy = "give the state of one stream, with B = 1"
-    raise InputError(f"state {name!r}", got=got, expected=f"float32 {shape}", remedy=remedy)
+    raise InputError(f"state {spec.name!r}", got=got, expected=f"{spec.dtype} {shape}", remedy=remedy)
 
 
-def _refuse_without_next(spec: Contract) -> None:
-    if spec.directions == 2:
-        got, remedy = "a bidirectional encoder, which needs the whole sequence", "run whole sequences with Session.run"
-    elif not spec.state_inputs:
-        got, remedy = "a model exported with --no-state-inputs", "export it with state inputs"
-    else:
-        return
-    raise InputError("stream", got=got, expected="a model that goes on from a state", remedy=remedy)
+def _is_of(shape: tuple[int, ...], dims: tuple[int | str, ...]) -> bool:
+    return len(shape) == len(dims) and all(
+        isinstance(dim, str) or size == dim for size, dim in zip(shape, dims, strict=True)
+    )

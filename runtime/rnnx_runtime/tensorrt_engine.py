@@ -12,8 +12,7 @@ from typing import Any
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda import compute_capability, current_device, device_count, device_name
 from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
-from rnnx_runtime.model_contract import ModelContract
-from rnnx_runtime.model_file import AnyPlanFile
+from rnnx_runtime.model_file import PlanFile
 from rnnx_runtime.sidecar import Profile
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -31,7 +30,7 @@ class LoadedEngine:
     runtime: Any
     logger: Any
     library: Any
-    contract: Contract | ModelContract
+    contract: Contract
     profiles: tuple[Profile, ...]
     device: str
 
@@ -41,7 +40,7 @@ class LoadedEngine:
         return bool(self.engine.get_tensor_location(name) == host or self.engine.is_shape_inference_io(name))
 
 
-def load_engine(name: str, model: AnyPlanFile) -> LoadedEngine:
+def load_engine(name: str, model: PlanFile) -> LoadedEngine:
     """Load a plan with the library `tensorrt` or `tensorrt-rtx`.
 
     Raises:
@@ -83,7 +82,7 @@ def refusal(action: str, logger: Any, cause: Exception | None = None) -> Backend
     )
 
 
-def _check_flavor(name: str, model: AnyPlanFile) -> None:
+def _check_flavor(name: str, model: PlanFile) -> None:
     flavor = model.sidecar.flavor
     if name != flavor:
         raise BackendUnavailable(
@@ -109,7 +108,7 @@ def _library(name: str) -> Any:
         ) from None
 
 
-def _check_version(name: str, library: Any, model: AnyPlanFile) -> None:
+def _check_version(name: str, library: Any, model: PlanFile) -> None:
     # Plans run on the version that built them alone, unless built otherwise, which rnnx does not do.
     built = model.sidecar.version
     if library.__version__ != built:
@@ -121,7 +120,7 @@ def _check_version(name: str, library: Any, model: AnyPlanFile) -> None:
         )
 
 
-def _check_target(name: str, capability: str, model: AnyPlanFile) -> None:
+def _check_target(name: str, capability: str, model: PlanFile) -> None:
     targets = model.sidecar.targets
     if capability not in targets and "portable" not in targets:
         raise BackendUnavailable(
@@ -149,7 +148,7 @@ def _logger(library: Any) -> Any:
     return Collector()
 
 
-def _deserialize(library: Any, logger: Any, model: AnyPlanFile) -> tuple[Any, Any]:
+def _deserialize(library: Any, logger: Any, model: PlanFile) -> tuple[Any, Any]:
     action = f"loading {model.path.name}"
     try:
         runtime = library.Runtime(logger)
@@ -161,7 +160,7 @@ def _deserialize(library: Any, logger: Any, model: AnyPlanFile) -> tuple[Any, An
     return runtime, engine
 
 
-def _check_signature(library: Any, engine: Any, model: AnyPlanFile) -> None:
+def _check_signature(library: Any, engine: Any, model: PlanFile) -> None:
     mode = library.TensorIOMode
     for side, wanted, declared in (
         ("inputs", mode.INPUT, model.contract.inputs),
@@ -170,7 +169,7 @@ def _check_signature(library: Any, engine: Any, model: AnyPlanFile) -> None:
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         symbols = {spec.name: spec.dims for spec in declared}
         # A whole model's output may be of a size that the engine alone, or the contract alone, can tell.
-        open_sizes = wanted == mode.OUTPUT and isinstance(model.contract, ModelContract)
+        open_sizes = wanted == mode.OUTPUT and model.contract.bare is None
         actual = {
             name: _spec(engine, name, symbols.get(name, ()), open_sizes=open_sizes)
             for name in names
@@ -205,7 +204,7 @@ def _listing(specs: Iterable[TensorSpec]) -> str:
     return ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in specs) or "none"
 
 
-def _check_profiles(engine: Any, model: AnyPlanFile) -> None:
+def _check_profiles(engine: Any, model: PlanFile) -> None:
     declared = [_profile_shapes(profile, model.contract) for profile in model.sidecar.profiles]
     actual = [
         {
@@ -223,7 +222,7 @@ def _check_profiles(engine: Any, model: AnyPlanFile) -> None:
         )
 
 
-def _profile_shapes(profile: Profile, contract: Contract | ModelContract) -> dict[str, list[tuple[object, ...]]]:
+def _profile_shapes(profile: Profile, contract: Contract) -> dict[str, list[tuple[object, ...]]]:
     """Each input's min, opt and max shape as its profile says."""
     return {
         spec.name: [

@@ -170,7 +170,7 @@ def run_sessions(root: Path) -> None:
         assert output.shape == (5, 2, 8)
         assert state.h.shape == (4, 2, 4)
     spectrum = np.random.default_rng(0).standard_normal((1, 6, 5), dtype=np.float32)
-    with rnnx_runtime.load_model("denoiser.onnx") as model:
+    with rnnx_runtime.load("denoiser.onnx") as model:
         whole, _ = model.run({"x": spectrum})
         first, states = model.run({"x": spectrum[:, :2]})
         second, _ = model.run({"x": spectrum[:, 2:]}, states)

@@ -56,8 +56,8 @@ def export_source(source: Source, folder: Path) -> SoundModel:
     contract = rnnx.export(checkpoint, model, rnnx.ExportOptions(**source.options)).contract
     opened = open_checkpoint(checkpoint)
     weights = read_weights(opened, choose_module(opened, None))
-    cases = [*matrix_cases(contract, "quick"), *source.cases(contract)]
-    truth = torch_truth(weights, contract, cases)
+    cases = [*matrix_cases(contract.layer(), "quick"), *source.cases(contract)]
+    truth = torch_truth(weights, contract.layer(), cases)
     return SoundModel(proto=onnx.load(model), contract=contract, weights=weights, truth=truth)
 
 
@@ -70,7 +70,13 @@ def verdict_of(sound: SoundModel, edit: Edit, path: Path, *, foreign: bool = Fal
         found = None
         if row.status == "fail":
             found = diagnose(
-                candidate, row, sound.truth, sound.contract, sound.weights, proto, outputs=sound.contract.outputs
+                candidate,
+                row,
+                sound.truth,
+                sound.contract.layer(),
+                sound.weights,
+                proto,
+                outputs=sound.contract.outputs,
             )
     return Verdict(row=row, diagnosis=found)
 
@@ -81,7 +87,7 @@ def _opened(sound: SoundModel, proto: onnx.ModelProto, path: Path, *, foreign: b
         return SessionCandidate("ort-cpu", path, 1)
     del proto.metadata_props[:]
     data = proto.SerializeToString()
-    batch_first = sound.contract.batch_first
+    batch_first = sound.contract.layer().batch_first
     model = read_foreign_model(path, data, sound.weights, "weights.safetensors", {}, batch_first=batch_first)
     return ForeignCandidate("ort-cpu", model, 1)
 

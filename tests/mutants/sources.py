@@ -44,7 +44,7 @@ GRU_UNROLLED = Source(name="gru-unrolled", build=lambda: nn.GRUCell(5, 8), optio
 
 def _grown_cells(contract: Contract) -> list[Case]:
     """A cell state as large as a long count makes it, beyond float16 in a few units."""
-    case = case_at(contract, 1, 4)
+    case = case_at(contract.layer(), 1, 4)
     grown = case.feeds["c0"] * np.float32(1.5e5)
     return [Case(name="B4 grown cell state", feeds={**case.feeds, "c0": grown})]
 

@@ -26,17 +26,17 @@ def torch_values(
 ) -> dict[str, Array]:
     """PyTorch's outputs by the contract's names, computed in `dtype`; the module is float32 before and after."""
     x, *first = (torch.from_numpy(feeds[name]).to(dtype) for name in ("x", "h0", "c0") if name in feeds)
-    state: Any = None if not first else tuple(first) if contract.cell == "lstm" else first[0]
+    state: Any = None if not first else tuple(first) if contract.layer().cell == "lstm" else first[0]
     module.to(dtype)
     try:
         with torch.no_grad():
-            if contract.form == "encoder":
+            if contract.layer().form == "encoder":
                 output, last = _encode(module, contract, x, state, feeds.get("lengths"))
             else:
                 output, last = _decode(module, contract, x, state)
     finally:
         module.float()
-    states = last if contract.cell == "lstm" else (last,)
+    states = last if contract.layer().cell == "lstm" else (last,)
     values = dict(zip(("output", "hn", "cn"), (output, *states), strict=False))
     return {spec.name: np.asarray(values[spec.name]) for spec in contract.outputs}
 
@@ -46,7 +46,7 @@ def _encode(module: nn.Module, contract: Contract, x: Any, state: Any, lengths: 
     if lengths is None:
         output, last = module(x, state)
         return output, last
-    batch_first = contract.batch_first
+    batch_first = contract.layer().batch_first
     packed = pack_padded_sequence(x, torch.from_numpy(lengths).long(), batch_first=batch_first, enforce_sorted=False)
     output, last = module(packed, state)
     time = x.shape[1 if batch_first else 0]
@@ -56,7 +56,7 @@ def _encode(module: nn.Module, contract: Contract, x: Any, state: Any, lengths: 
 def _decode(module: nn.Module, contract: Contract, x: Any, state: Any) -> tuple[Any, Any]:
     """The outputs of a cell's steps and its last state; a single step's `x (B, I)` is one of them."""
     outputs = []
-    for now in x if contract.form == "unrolled" else [x]:
+    for now in x if contract.layer().form == "unrolled" else [x]:
         state = module(now, state)
-        outputs.append(state[0] if contract.cell == "lstm" else state)
+        outputs.append(state[0] if contract.layer().cell == "lstm" else state)
     return torch.stack(outputs), state

@@ -16,7 +16,7 @@ def test_a_stream_carries_the_state_from_step_to_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: nn.Module
 ) -> None:
     report = rnnx.export(layer, tmp_path / "model.onnx")
-    feeds = timing_feeds(report.contract, 1, 1)
+    feeds = timing_feeds(report.contract.layer(), 1, 1)
     candidate = SessionCandidate("ort-cpu", Path(report.path), 1)
     first = candidate.outputs(Case(name="first", feeds=feeds))
     states: list[Any] = []
@@ -38,5 +38,5 @@ def test_a_stream_carries_the_state_from_step_to_step(
 def test_a_session_on_the_cpu_has_no_device_resident_call(tmp_path: Path) -> None:
     report = rnnx.export(nn.LSTM(5, 8), tmp_path / "model.onnx")
     candidate = SessionCandidate("ort-cpu", Path(report.path), 1)
-    assert candidate.prepare_on_device(timing_feeds(report.contract, 3, 2)) is None
+    assert candidate.prepare_on_device(timing_feeds(report.contract.layer(), 3, 2)) is None
     candidate.close()

@@ -3,13 +3,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.contracts import recurrence_of
 
 from rnnx.case_matrix import MATRICES, MATRIX_NAMES, MatrixName, matrix_cases
 from rnnx.errors import OptionError
-from rnnx_runtime import Contract
 from rnnx_runtime.contract import Source
 
-ENCODER = Contract(
+ENCODER = recurrence_of(
     form="encoder",
     cell="lstm",
     input_size=3,

@@ -3,12 +3,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.contracts import recurrence_of
 
 from rnnx.cases import cases, random_feeds, time_of
-from rnnx_runtime import Contract
 from rnnx_runtime.contract import Source
 
-ENCODER = Contract(
+ENCODER = recurrence_of(
     form="encoder",
     cell="lstm",
     input_size=3,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.whole_model import CONTRACT
 
 from rnnx.contract_rows import contract_rows
-from rnnx_runtime.model_contract import DecoderPart
+from rnnx_runtime.contract import DecoderPart
 
 
 def test_a_whole_model_names_its_recurrent_layers_states_and_lengths() -> None:
@@ -21,7 +21,7 @@ def test_a_whole_model_names_its_recurrent_layers_states_and_lengths() -> None:
 
 
 def test_a_projected_cell_says_so() -> None:
-    part = replace(CONTRACT.recurrent[0], cell="lstm", is_cell=True, projection_size=2, formulation="scan")
+    part = replace(CONTRACT.recurrent[0], cell="lstm", form="step", projection_size=2, formulation="scan")
     rows = contract_rows(replace(CONTRACT, recurrent=(part,)))
     assert ("recurrent", "rnn: LSTM cell, input 3, hidden 3 (h 2), 1 layers, 1 directions, scan") in rows
 

@@ -3,15 +3,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.contracts import contract_of
 
 from rnnx.engine_options import EngineOptions, completed
 from rnnx.errors import OptionError
 from rnnx.tensorrt_library import TensorRTLibrary
-from rnnx_runtime import Contract
 from rnnx_runtime.contract import Source
 from rnnx_runtime.sidecar import Range
 
-STEP = Contract(
+STEP = contract_of(
     form="step",
     cell="gru",
     input_size=10,

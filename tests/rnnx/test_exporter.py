@@ -98,7 +98,7 @@ def test_one_of_several_layers_is_chosen(tmp_path: Path, chosen: str) -> None:
     source = save(model.state_dict(), tmp_path / "model.safetensors")
     report = rnnx.export(source, tmp_path / "model.onnx", ExportOptions(module=chosen))
     assert report.contract.source.module == f"model.{chosen.removeprefix('model.')}"
-    assert report.contract.form == ("encoder" if chosen == "encoder" else "step")
+    assert report.contract.layer().form == ("encoder" if chosen == "encoder" else "step")
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["tbi", "bti"])
@@ -106,14 +106,14 @@ def test_one_of_several_layers_is_chosen(tmp_path: Path, chosen: str) -> None:
 def test_a_modules_own_batch_order_is_the_default(tmp_path: Path, own: bool, asked: bool | None) -> None:
     model = nn.ModuleDict({"head": nn.Linear(5, 2), "rnn": lstm(batch_first=own)})
     report = rnnx.export(model, tmp_path / "model.onnx", ExportOptions(batch_first=asked))
-    assert report.contract.batch_first == (own if asked is None else asked)
+    assert report.contract.layer().batch_first == (own if asked is None else asked)
     assert report.contract.source.file == "ModuleDict"
 
 
 def test_a_checkpoint_is_not_batch_first_unless_asked(tmp_path: Path) -> None:
     source = save(lstm(batch_first=True).state_dict(), tmp_path / "model.pt")
-    assert not rnnx.export(source, tmp_path / "model.onnx").contract.batch_first
-    assert rnnx.export(source, tmp_path / "model.onnx", ExportOptions(batch_first=True)).contract.batch_first
+    assert not rnnx.export(source, tmp_path / "model.onnx").contract.layer().batch_first
+    assert rnnx.export(source, tmp_path / "model.onnx", ExportOptions(batch_first=True)).contract.layer().batch_first
 
 
 def test_a_module_in_training_is_exported_as_it_infers(tmp_path: Path, digest: str) -> None:
@@ -130,8 +130,8 @@ def test_the_report_says_what_was_written(tmp_path: Path) -> None:
     assert report.bytes == report.path.stat().st_size
     assert report.contract.versions["onnx"] == onnx.__version__
     assert report.checks[0] == "onnx.checker with strict shape inference: passed"
-    assert report.checks[1].startswith("loaded in ONNX Runtime ")
-    assert report.checks[2].startswith("rnnx doctor")
+    assert report.checks[1].startswith("rnnx doctor")
+    assert report.checks[2].startswith("values: equal to the truth in 4 cases in ONNX Runtime ")
     assert read_golden(report.golden, report.contract)
 
 
@@ -384,7 +384,7 @@ PLACES = [
     pytest.param("rnnx.onnx_writer.write_onnx", id="graph"),
     pytest.param("rnnx.onnx_writer.write_sealed", id="weights"),
     pytest.param("onnx.checker.check_model", id="checker"),
-    pytest.param("rnnx_runtime.load", id="load"),
+    pytest.param("rnnx.candidates.load", id="load"),
     pytest.param("pathlib.Path.replace", id="rename"),
 ]
 
@@ -469,12 +469,12 @@ def test_a_plain_rnns_checkpoint_takes_the_nonlinearity_that_is_said(
 ) -> None:
     source = save(nn.RNN(3, 5, nonlinearity="relu").state_dict(), tmp_path / "source.safetensors")
     report = rnnx.export(source, tmp_path / "model.onnx", ExportOptions(nonlinearity=nonlinearity))
-    assert report.contract.nonlinearity == (nonlinearity or "tanh")
+    assert report.contract.layer().nonlinearity == (nonlinearity or "tanh")
 
 
 def test_a_plain_rnn_in_a_module_says_its_own_nonlinearity(tmp_path: Path) -> None:
     model = nn.Sequential(nn.RNN(3, 5, nonlinearity="relu"))
-    assert rnnx.export(model, tmp_path / "model.onnx").contract.nonlinearity == "relu"
+    assert rnnx.export(model, tmp_path / "model.onnx").contract.layer().nonlinearity == "relu"
 
 
 @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ def test_a_fresh_process_without_a_package_names_the_pip_command(tmp_path: Path,
 def test_a_missing_onnxruntime_skips_its_check_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     report = rnnx.export(lstm(), tmp_path / "model.onnx")
-    assert report.checks[1] == "ONNX Runtime load: skipped, no onnxruntime package; pip install 'rnnx[cpu]'"
+    assert report.checks[2] == "values: skipped, no onnxruntime package; pip install 'rnnx[cpu]'"
 
 
 def test_a_graph_that_the_checker_refuses_is_an_export_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,7 +540,7 @@ def test_a_graph_that_onnx_runtime_refuses_is_an_export_error(out: Path, monkeyp
             "ONNX Runtime 1.0 loading model.onnx", got="opset 23", expected="a session", remedy="lower it"
         )
 
-    monkeypatch.setattr(rnnx_runtime, "load", refuse)
+    monkeypatch.setattr("rnnx.candidates.load", refuse)
     assert refusal(ExportError, lstm(), out) == (
         "ONNX Runtime 1.0 loading model.onnx: got opset 23, expected a session; lower it"
     )

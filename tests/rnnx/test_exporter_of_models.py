@@ -25,7 +25,7 @@ def test_a_model_with_example_inputs_is_exported_whole(tmp_path: Path) -> None:
     model, x = Tagger().eval(), torch.randn(2, 4, 5)
     report = rnnx.export(model, tmp_path / "tagger.onnx", rnnx.ModelOptions(), example_inputs=(x,))
     longer = torch.randn(3, 7, 5)
-    with rnnx_runtime.load_model(report.path) as session:
+    with rnnx_runtime.load(report.path) as session:
         outputs, _ = session.run({"x": longer.numpy()})
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(outputs["output"]), model(longer))
@@ -33,7 +33,7 @@ def test_a_model_with_example_inputs_is_exported_whole(tmp_path: Path) -> None:
 
 def test_a_model_without_example_inputs_gives_its_one_layer(tmp_path: Path) -> None:
     report = rnnx.export(Tagger(), tmp_path / "layer.onnx")
-    assert (report.contract.form, report.module.prefix) == ("encoder", "rnn")
+    assert (report.contract.layer().form, report.module.prefix) == ("encoder", "rnn")
 
 
 def test_example_inputs_for_a_file_are_refused(tmp_path: Path) -> None:

@@ -273,8 +273,8 @@ def test_another_rank_is_refused(tmp_path: Path) -> None:
 def test_the_graph_says_a_plain_rnns_nonlinearity(tmp_path: Path, source: nn.Module, nonlinearity: str | None) -> None:
     path, names = _foreign(tmp_path, source, nonlinearity=nonlinearity)
     model = _read(path, names)
-    assert model.file.contract.nonlinearity == nonlinearity
-    assert model.file.contract.projection_size == (3 if nonlinearity is None else 8)
+    assert model.file.contract.layer().nonlinearity == nonlinearity
+    assert model.file.contract.layer().projection_size == (3 if nonlinearity is None else 8)
 
 
 def test_unrolled_steps_that_are_not_fixed_are_refused(tmp_path: Path) -> None:

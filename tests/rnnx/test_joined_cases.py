@@ -37,11 +37,15 @@ def test_joined_cases_give_what_each_gives_alone(
     contract = export(module, path, ExportOptions(**options)).contract  # type: ignore[arg-type] # a table of options
     checkpoint = TorchCheckpoint("module", module.state_dict())
     weights = read_weights(checkpoint, choose_module(checkpoint, None))
-    steps = contract.steps or 1
-    cases = [case_at(contract, time if contract.form == "encoder" else steps, batch) for time, batch in SIZES]
-    joined = split_outputs(contract, cases, evaluate(weights, contract, join_cases(contract, cases)))
+    steps = contract.layer().steps or 1
+    cases = [
+        case_at(contract.layer(), time if contract.layer().form == "encoder" else steps, batch) for time, batch in SIZES
+    ]
+    joined = split_outputs(
+        contract.layer(), cases, evaluate(weights, contract.layer(), join_cases(contract.layer(), cases))
+    )
     for case, outputs in zip(cases, joined, strict=True):
-        alone = evaluate(weights, contract, case.feeds)
+        alone = evaluate(weights, contract.layer(), case.feeds)
         assert outputs.keys() == alone.keys()
         for name, value in alone.items():
             assert outputs[name].shape == value.shape

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from rnnx.errors import CheckpointError, WeightsError
-from rnnx.layer_weights import contract_of_layer, effective_tensors, module_of_layer, weights_from_layer
+from rnnx.layer_weights import effective_tensors, module_of_layer, recurrence_of_layer, weights_from_layer
 
 SEED = 20267
 
@@ -65,16 +65,16 @@ def test_a_layer_has_the_sizes_that_its_state_dict_has(layer: nn.Module) -> None
 
 def test_a_contract_says_what_the_layer_alone_knows() -> None:
     layer = nn.RNN(5, 8, 2, nonlinearity="relu", batch_first=True, bidirectional=True)
-    contract = contract_of_layer(layer, "encoder.rnn", state_inputs=False, lengths=True)
+    contract = recurrence_of_layer(layer, "encoder.rnn", state_inputs=False, lengths=True)
     assert (contract.form, contract.cell, contract.nonlinearity, contract.formulation) == (
         "encoder", "rnn", "relu", "fused"
     )  # fmt: skip
     assert (contract.layers, contract.directions, contract.batch_first) == (2, 2, True)
-    assert (contract.state_inputs, contract.lengths, contract.source.module) == (False, True, "encoder.rnn")
+    assert (contract.state_inputs, contract.lengths, contract.name) == (False, True, "encoder.rnn")
 
 
 def test_a_cells_contract_is_a_steps() -> None:
-    contract = contract_of_layer(nn.LSTMCell(5, 8), "cell", state_inputs=True, lengths=False)
+    contract = recurrence_of_layer(nn.LSTMCell(5, 8), "cell", state_inputs=True, lengths=False)
     assert (contract.form, contract.cell, contract.nonlinearity) == ("step", "lstm", None)
 
 

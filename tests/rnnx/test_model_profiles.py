@@ -11,14 +11,14 @@ from rnnx.errors import EngineError
 from rnnx.golden import golden_path
 from rnnx.model_profiles import profile_of
 from rnnx.verify_options import VerifyOptions
-from rnnx_runtime.model_file import read_whole_onnx, read_whole_plan
+from rnnx_runtime.model_file import read_onnx, read_plan
 from rnnx_runtime.sidecar import Range
 
 
 def test_a_profile_begins_at_the_smallest_size_that_the_model_took(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     write_adder(path, EagerAdder(least=3))
-    found = profile_of(read_whole_onnx(path))
+    found = profile_of(read_onnx(path))
     assert found == {"B": Range(min=1, opt=8, max=64), "T": Range(min=3, opt=64, max=512)}
 
 
@@ -26,7 +26,7 @@ def test_without_a_golden_file_it_is_as_wide_as_a_layers(tmp_path: Path) -> None
     path = tmp_path / "model.onnx"
     write_adder(path, EagerAdder(least=3))
     golden_path(path).unlink()
-    assert profile_of(read_whole_onnx(path))["T"].min == 1
+    assert profile_of(read_onnx(path))["T"].min == 1
 
 
 @pytest.mark.tensorrt
@@ -36,7 +36,7 @@ def test_an_engine_is_built_and_its_plan_read(tmp_path: Path) -> None:
     contract = write_adder(path, EagerAdder(), versions=CONTRACT.versions)
     report = rnnx.build_engine(path, plan, EngineOptions(flavor="tensorrt-rtx"))
     assert not report.warnings
-    assert read_whole_plan(plan).contract == report.sidecar.contract == contract
+    assert read_plan(plan).contract == report.sidecar.contract == contract
     assert ("state", "h0 → hn") in rnnx.inspect(plan).rows  # type: ignore[union-attr]
     verified = rnnx.verify(path, VerifyOptions(engine=plan, latency=False))
     rows = {row.backend: row.status for row in verified.parity.rows}

@@ -22,7 +22,7 @@ from rnnx.model_options import ModelOptions
 from rnnx.verification_report import VerificationReport
 from rnnx.verify_options import VerifyOptions
 from rnnx_runtime.errors import BackendUnavailable
-from rnnx_runtime.model_file import read_whole_onnx
+from rnnx_runtime.model_file import read_onnx
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -145,7 +145,7 @@ def test_inputs_are_none_of_the_golden_files(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(EagerCandidate, "outputs", recorded)
     path = folder / "scorer.onnx"
     verified(path, model=_scorer(), backends=("pytorch-cpu",))
-    golden = read_model_golden(golden_path(path), read_whole_onnx(path).contract)
+    golden = read_model_golden(golden_path(path), read_onnx(path).contract)
     theirs = [entry.case.feeds["x"] for entry in golden.entries]
     assert len(seen) == len(theirs)
     assert [any(np.array_equal(own["x"], other) for other in theirs) for own in seen] == [True] + [False] * (

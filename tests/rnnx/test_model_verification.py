@@ -168,5 +168,5 @@ def test_a_whole_model_is_inspected(path: Path) -> None:
     assert ("lengths", "lengths") in rows
     assert ("input", "mask bool (B, T)") in rows
     result = CliRunner().invoke(group, ["inspect", str(path), "--json"])
-    assert json.loads(result.output)["contract"]["form"] == "model"
+    assert json.loads(result.output)["contract"]["schema"] == 3
     assert example_of().keys() == {spec["name"] for spec in json.loads(result.output)["contract"]["inputs"]}

@@ -15,7 +15,7 @@ import rnnx_runtime
 from rnnx import ExportOptions
 from rnnx.golden import read_golden
 from rnnx_runtime import State
-from rnnx_runtime.contract import json_from_contract
+from rnnx_runtime.contract_json import json_from_contract
 from rnnx_runtime.model_file import read_onnx
 from rnnx_runtime.seal import SEAL_KEY
 

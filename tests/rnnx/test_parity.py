@@ -5,20 +5,21 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.contracts import contract_of
 
 from rnnx.cases import Case, case_at
 from rnnx.limits import limit_of
 from rnnx.parity import ParityReport, ParityRow, compare
 from rnnx.tolerances import TOLERANCES
 from rnnx.truth import CaseTruth
-from rnnx_runtime import BackendError, Contract
+from rnnx_runtime import BackendError
 from rnnx_runtime.contract import Source
 
 Array = NDArray[Any]
 FLOAT32_ERROR = 1e-6
 LIMIT = TOLERANCES["float32"].ratio * FLOAT32_ERROR
 
-CONTRACT = Contract(
+CONTRACT = contract_of(
     form="encoder",
     cell="gru",
     input_size=2,
@@ -39,7 +40,7 @@ CONTRACT = Contract(
 def _golden(time: int, batch: int) -> CaseTruth:
     truth = {"output": np.full((time, batch, 3), 0.5), "hn": np.full((1, batch, 3), 0.5)}
     return CaseTruth(
-        case=case_at(CONTRACT, time, batch), truth=truth, float32_error=dict.fromkeys(truth, FLOAT32_ERROR)
+        case=case_at(CONTRACT.layer(), time, batch), truth=truth, float32_error=dict.fromkeys(truth, FLOAT32_ERROR)
     )
 
 

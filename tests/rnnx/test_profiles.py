@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from tests.contracts import changed, contract_of
 
 from rnnx.errors import OptionError
 from rnnx.profiles import (
@@ -15,7 +14,7 @@ from rnnx_runtime import Contract
 from rnnx_runtime.contract import Source
 from rnnx_runtime.sidecar import Range
 
-ENCODER = Contract(
+ENCODER = contract_of(
     form="encoder",
     cell="lstm",
     input_size=10,
@@ -31,7 +30,7 @@ ENCODER = Contract(
     formulation="fused",
     source=Source(file="LSTM", module="", weights_sha256="ab" * 32),
 )
-STEP = replace(ENCODER, form="step", lengths=False)
+STEP = changed(ENCODER, form="step", lengths=False)
 
 B, T = Range(min=1, opt=8, max=64), Range(min=1, opt=50, max=500)
 
@@ -74,9 +73,9 @@ def test_text_from_profile_is_what_the_option_takes() -> None:
     ("contract", "dims"),
     [
         pytest.param(ENCODER, ("B", "T"), id="encoder"),
-        pytest.param(replace(ENCODER, batch_first=True), ("B", "T"), id="batch-first"),
+        pytest.param(changed(ENCODER, batch_first=True), ("B", "T"), id="batch-first"),
         pytest.param(STEP, ("B",), id="step"),
-        pytest.param(replace(STEP, form="unrolled", steps=4), ("B",), id="unrolled"),
+        pytest.param(changed(STEP, form="unrolled", steps=4), ("B",), id="unrolled"),
     ],
 )
 def test_every_free_dim_has_a_default(contract: Contract, dims: tuple[str, ...]) -> None:

@@ -60,7 +60,7 @@ def test_an_encoder_equals_pytorch_in_float64(
     contract, weights = contract_of(module, tmp_path, lengths=True), weights_of(module)
     module.double()
     for time, batch in ((1, 1), (2, 2), (9, 5)):
-        feeds = random_feeds(contract, time, batch, SEED)
+        feeds = random_feeds(contract.layer(), time, batch, SEED)
         states = tuple(tensor(feeds[name]) for name in ("h0", "c0") if name in feeds)
         lengths = torch.from_numpy(feeds["lengths"]).long()
         packed = pack_padded_sequence(tensor(feeds["x"]), lengths, batch_first=batch_first, enforce_sorted=False)
@@ -68,7 +68,7 @@ def test_an_encoder_equals_pytorch_in_float64(
             output, last = module(packed, states if cell == "lstm" else states[0])
         padded, _ = pad_packed_sequence(output, batch_first=batch_first, total_length=time)
         expected = {"hn": last[0], "cn": last[1]} if cell == "lstm" else {"hn": last}
-        assert_equal(evaluate(weights, contract, feeds), output=padded, **expected)
+        assert_equal(evaluate(weights, contract.layer(), feeds), output=padded, **expected)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -78,7 +78,7 @@ def test_a_cell_equals_pytorch_in_float64(tmp_path: Path, cell: str, bias: bool,
     torch.manual_seed(SEED)
     module = CELLS[cell](3, 5, bias=bias)
     contract = contract_of(module, tmp_path, form="unrolled" if steps else "step", steps=steps)
-    weights, feeds = weights_of(module), random_feeds(contract, steps or 1, 3, SEED)
+    weights, feeds = weights_of(module), random_feeds(contract.layer(), steps or 1, 3, SEED)
     module.double()
     state: Any = (tensor(feeds["h0"]), tensor(feeds["c0"])) if cell == "lstm" else tensor(feeds["h0"])
     outputs = []
@@ -89,7 +89,7 @@ def test_a_cell_equals_pytorch_in_float64(tmp_path: Path, cell: str, bias: bool,
     expected = {"hn": state[0], "cn": state[1]} if cell == "lstm" else {"hn": state}
     if steps:
         expected["output"] = torch.stack(outputs)
-    assert_equal(evaluate(weights, contract, feeds), **expected)
+    assert_equal(evaluate(weights, contract.layer(), feeds), **expected)
 
 
 @pytest.mark.parametrize("cell", LAYERS)
@@ -97,18 +97,20 @@ def test_states_and_lengths_left_out_are_zeros_and_the_whole_time(tmp_path: Path
     torch.manual_seed(SEED)
     module = LAYERS[cell](3, 5, 2)
     contract, weights = contract_of(module, tmp_path), weights_of(module)
-    x = random_feeds(contract, 4, 2, SEED)["x"]
+    x = random_feeds(contract.layer(), 4, 2, SEED)["x"]
     with torch.no_grad():
         output, last = module.double()(tensor(x))
     expected = {"hn": last[0], "cn": last[1]} if cell == "lstm" else {"hn": last}
-    assert_equal(evaluate(weights, contract, {"x": x}), output=output, **expected)
+    assert_equal(evaluate(weights, contract.layer(), {"x": x}), output=output, **expected)
 
 
 def test_every_operation_is_in_the_asked_precision(tmp_path: Path) -> None:
     module = nn.LSTM(3, 5)
     contract, weights = contract_of(module, tmp_path), weights_of(module)
-    feeds = random_feeds(contract, 4, 2, SEED)
-    assert {value.dtype.name for value in evaluate(weights, contract, feeds, np.float32).values()} == {"float32"}
+    feeds = random_feeds(contract.layer(), 4, 2, SEED)
+    assert {value.dtype.name for value in evaluate(weights, contract.layer(), feeds, np.float32).values()} == {
+        "float32"
+    }
 
 
 def test_large_gate_sums_saturate_without_a_warning(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_large_gate_sums_saturate_without_a_warning(tmp_path: Path) -> None:
         for parameter in module.parameters():
             parameter.mul_(1e4)
     contract, weights = contract_of(module, tmp_path), weights_of(module)
-    values = evaluate(weights, contract, random_feeds(contract, 4, 2, SEED))
+    values = evaluate(weights, contract.layer(), random_feeds(contract.layer(), 4, 2, SEED))
     assert all(np.isfinite(value).all() for value in values.values())
 
 
@@ -126,18 +128,18 @@ def test_a_projection_narrows_h_and_not_c(tmp_path: Path, bidirectional: bool) -
     torch.manual_seed(SEED)
     module = nn.LSTM(3, 5, 2, proj_size=2, bidirectional=bidirectional)
     contract, weights = contract_of(module, tmp_path), weights_of(module)
-    feeds = random_feeds(contract, 4, 3, SEED)
+    feeds = random_feeds(contract.layer(), 4, 3, SEED)
     with torch.no_grad():
         output, (h, c) = module.double()(tensor(feeds["x"]), (tensor(feeds["h0"]), tensor(feeds["c0"])))
     assert h.shape[-1] < c.shape[-1]
-    assert_equal(evaluate(weights, contract, feeds), output=output, hn=h, cn=c)
+    assert_equal(evaluate(weights, contract.layer(), feeds), output=output, hn=h, cn=c)
 
 
 def test_a_plain_rnn_applies_its_own_nonlinearity(tmp_path: Path) -> None:
     torch.manual_seed(SEED)
     module = nn.RNN(3, 5, nonlinearity="relu")
     contract, weights = contract_of(module, tmp_path), weights_of(module)
-    feeds = random_feeds(contract, 4, 3, SEED)
+    feeds = random_feeds(contract.layer(), 4, 3, SEED)
     with torch.no_grad():
         output, h = module.double()(tensor(feeds["x"]), tensor(feeds["h0"]))
-    assert_equal(evaluate(weights, contract, feeds), output=output, hn=h)
+    assert_equal(evaluate(weights, contract.layer(), feeds), output=output, hn=h)

@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.contracts import recurrence_of
 from torch import nn
 
 from rnnx.errors import OptionError
 from rnnx.tolerances import TOLERANCES, products_per_sum, tolerance_for
-from rnnx_runtime import Contract
+from rnnx_runtime import Recurrence
 from rnnx_runtime.contract import Source
 
 FLOAT32 = TOLERANCES["float32"]
 
 
-def _contract(layers: int, directions: int) -> Contract:
-    return Contract(
+def _contract(layers: int, directions: int) -> Recurrence:
+    return recurrence_of(
         form="encoder",
         cell="lstm",
         input_size=10,

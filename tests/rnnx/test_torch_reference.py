@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.contracts import recurrence_of
 from torch import nn
 
 from rnnx.cases import Case, cases
@@ -11,7 +12,7 @@ from rnnx.reference import evaluate
 from rnnx.timing.inputs import timing_feeds
 from rnnx.torch_reference import TorchReference, torch_threads, torch_truth
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
-from rnnx_runtime import BackendUnavailable, Contract
+from rnnx_runtime import BackendUnavailable, Recurrence
 from rnnx_runtime.contract import Source
 
 
@@ -20,7 +21,7 @@ def _weights(module: nn.Module) -> RecurrentWeights:
     return read_weights(checkpoint, choose_module(checkpoint, None))
 
 
-def _contract(weights: RecurrentWeights, **changes: Any) -> Contract:
+def _contract(weights: RecurrentWeights, **changes: Any) -> Recurrence:
     own = weights.module
     sizes = {"input_size": own.input_size, "hidden_size": own.hidden_size, "projection_size": own.projection_size}
     values = {
@@ -36,7 +37,7 @@ def _contract(weights: RecurrentWeights, **changes: Any) -> Contract:
         "formulation": "test",
         "source": Source(file="module", module="", weights_sha256=weights.sha256),
     }
-    return Contract(**{**sizes, **values, **changes})
+    return recurrence_of(**{**sizes, **values, **changes})
 
 
 FORMS = {

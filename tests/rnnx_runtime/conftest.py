@@ -1,6 +1,7 @@
 """What the runtime's tests share: a contract to vary with `dataclasses.replace`."""
 
 import pytest
+from tests.contracts import contract_of
 
 from rnnx_runtime import Contract
 from rnnx_runtime.contract import Source
@@ -9,7 +10,7 @@ from rnnx_runtime.contract import Source
 @pytest.fixture(scope="session")
 def contract() -> Contract:
     """A two-layer bidirectional LSTM encoder with state inputs: I=10, H=4."""
-    return Contract(
+    return contract_of(
         form="encoder",
         cell="lstm",
         input_size=10,

@@ -1,6 +1,7 @@
 """A model, a thousand frames and their truth in NumPy float64, for states that stay on a device that long."""
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,5 +49,5 @@ def long_run(folder: Path, form: str, batch: int = 2) -> LongRun:
     weights = DirectionWeights(w_ih=values[0], w_hh=values[1], b_ih=values[2], b_hh=values[3])
     module: RecurrentModule = None  # type: ignore[assignment] # evaluate reads the contract alone
     model = RecurrentWeights(module=module, directions=((weights,),), sha256="")
-    truth = evaluate(model, replace(contract, form="encoder"), {"x": frames})
+    truth = evaluate(model, dataclasses.replace(contract.layer(), form="encoder"), {"x": frames})
     return LongRun(path=path, frames=frames, ys=truth["output"], hn=truth["hn"], cn=truth["cn"])

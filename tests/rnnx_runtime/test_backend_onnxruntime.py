@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from tests.contracts import changed
 
 import rnnx_runtime
 from rnnx_runtime import BackendError, BackendUnavailable, ContractError
@@ -58,8 +59,8 @@ def test_no_result_is_memory_of_another_or_of_an_argument(
         second, last = session.run(x, middle)
         values = [x, first, second, *parts_of(middle), *parts_of(last)]
         kept = [value.copy() for value in values]
-        if shape[0 if session.spec.batch_first is False else 1] == 1:
-            values += [session.step(x[:, 0] if session.spec.batch_first else x[0], last)[0]]
+        if shape[0 if session.spec.layer().batch_first is False else 1] == 1:
+            values += [session.step(x[:, 0] if session.spec.layer().batch_first else x[0], last)[0]]
         session.run(-x, last)
     gc.collect()
     assert not any(np.shares_memory(one, other) for one, other in itertools.combinations(values, 2))
@@ -172,7 +173,7 @@ def test_a_graph_unlike_its_contract_is_refused(encoder: Path, changes: dict[str
 
 def _with_contract(path: Path, **changes: Any) -> OnnxFile:
     model = read_onnx(path)
-    return replace(model, contract=replace(model.contract, **changes))
+    return replace(model, contract=changed(model.contract, **changes))
 
 
 @pytest.mark.parametrize(("name", "extra"), [("ort-cpu", "cpu"), ("ort-cuda", "gpu")])

@@ -1,4 +1,3 @@
-import dataclasses
 import hashlib
 import json
 import sys
@@ -10,6 +9,7 @@ import onnx
 import pytest
 import torch
 from onnx import helper
+from tests.contracts import changed
 from torch import nn
 
 import rnnx
@@ -27,7 +27,7 @@ from rnnx_runtime import (
 )
 from rnnx_runtime.backend_policy import default_backend
 from rnnx_runtime.backends import Backend, open_backend
-from rnnx_runtime.contract import json_from_contract
+from rnnx_runtime.contract_json import json_from_contract
 from rnnx_runtime.model_file import ModelFile, read_onnx, read_plan
 from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
 from rnnx_runtime.session_options import SessionOptions
@@ -239,7 +239,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_graph_that_its_contract_does_not_describe_is_refused(
     tmp_path: Path, exported: Path, changes: dict[str, Any], side: str
 ) -> None:
-    contract = dataclasses.replace(read_onnx(exported).contract, **changes)
+    contract = changed(read_onnx(exported).contract, **changes)
     write_sealed(tmp_path / "model.onnx", onnx.load(exported), contract)
     with pytest.raises(ContractError) as caught:
         rnnx_runtime.load(tmp_path / "model.onnx")

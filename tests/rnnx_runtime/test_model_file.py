@@ -45,7 +45,11 @@ def test_a_whole_model_gives_its_contract(tmp_path: Path, exported: bytes) -> No
     model = read_model(path)
     assert isinstance(model, OnnxFile)
     assert (model.path, model.data, model.external_data) == (path, exported, None)
-    assert (model.contract.cell, model.contract.input_size, model.contract.hidden_size) == ("lstm", 3, 5)
+    assert (model.contract.layer().cell, model.contract.input_size, model.contract.layer().hidden_size) == (
+        "lstm",
+        3,
+        5,
+    )
 
 
 @pytest.mark.parametrize("region", ["start", "graph", "weights", "middle", "contract", "mark", "digest", "end"])
@@ -122,8 +126,8 @@ def test_a_model_of_another_exporter_is_refused(tmp_path: Path) -> None:
         pytest.param('{"schema": 1, %s', "Expecting ',' delimiter", id="no-json"),
         pytest.param("[{%s}]", "a contract without the file's seal", id="no-object"),
         pytest.param('{"source": {%s}}', "a contract without the file's seal", id="seal-elsewhere"),
-        pytest.param('{"schema": 2, %s}', "source", id="schema-alone"),
-        pytest.param('{"schema": 3, %s}', "schema 3", id="another-schema"),
+        pytest.param('{"schema": 3, %s}', "decoder", id="schema-alone"),
+        pytest.param('{"schema": 2, %s}', "schema 2", id="another-schema"),
         pytest.param('{"schema": 1, "schema": 1, %s}', "a key given twice", id="key-twice"),
         pytest.param('{"schema": 1, "layers": NaN, %s}', "NaN", id="nan"),
         pytest.param('{"schema": 1, "layers": ' + "[" * 1000 + "]" * 1000 + ", %s}", "nested deeper", id="deep"),

@@ -11,10 +11,9 @@ import pytest
 import torch
 from tests.whole_model import CONTRACT, WIDTH, adder_outputs, example_of
 
-from rnnx_runtime import InputError, ModelSession, SessionClosedError
-from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime import InputError, Session, SessionClosedError
+from rnnx_runtime.contract import Contract, StatePair, TensorSpec
 from rnnx_runtime.errors import ForkedError
-from rnnx_runtime.model_contract import ModelContract, StatePair
 
 
 class NumpyBackend:
@@ -49,15 +48,15 @@ def backend() -> NumpyBackend:
 
 
 @pytest.fixture
-def session(backend: NumpyBackend) -> ModelSession:
-    return ModelSession(CONTRACT, backend, "ort-cpu")
+def session(backend: NumpyBackend) -> Session:
+    return Session(CONTRACT, backend, "ort-cpu")
 
 
 def _inputs(time: int = 4, batch: int = 2) -> dict[str, Any]:
     return {name: value for name, value in example_of(time, batch).items() if name != "h0"}
 
 
-def test_outputs_and_the_next_state_come_by_name(session: ModelSession) -> None:
+def test_outputs_and_the_next_state_come_by_name(session: Session) -> None:
     inputs = _inputs()
     outputs, state = session.run(inputs)
     truth = adder_outputs({**inputs, "h0": np.zeros((2, WIDTH), np.float32)})
@@ -68,14 +67,14 @@ def test_outputs_and_the_next_state_come_by_name(session: ModelSession) -> None:
     np.testing.assert_allclose(state["h0"], truth["hn"], atol=1e-6)
 
 
-def test_a_state_can_be_given_back_at_once(session: ModelSession) -> None:
+def test_a_state_can_be_given_back_at_once(session: Session) -> None:
     inputs = _inputs()
     _, first = session.run(inputs)
     _, second = session.run(inputs, first)
     np.testing.assert_allclose(second["h0"], 2 * first["h0"], atol=1e-6)
 
 
-def test_states_that_are_left_out_are_zeros(session: ModelSession, backend: NumpyBackend) -> None:
+def test_states_that_are_left_out_are_zeros(session: Session, backend: NumpyBackend) -> None:
     session.run(_inputs(batch=3), {})
     assert backend.feeds["h0"].shape == (3, WIDTH)
     assert not backend.feeds["h0"].any()
@@ -90,19 +89,19 @@ def test_states_that_are_left_out_are_zeros(session: ModelSession, backend: Nump
         pytest.param(torch.tensor([4, 1]), id="tensor"),
     ],
 )
-def test_lengths_may_be_any_integers(session: ModelSession, backend: NumpyBackend, lengths: Any) -> None:
+def test_lengths_may_be_any_integers(session: Session, backend: NumpyBackend, lengths: Any) -> None:
     session.run({**_inputs(), "lengths": lengths})
     assert backend.feeds["lengths"].dtype == np.int64
     assert backend.feeds["lengths"].tolist() == [4, 1]
 
 
-def test_views_of_other_libraries_are_read(session: ModelSession, backend: NumpyBackend) -> None:
+def test_views_of_other_libraries_are_read(session: Session, backend: NumpyBackend) -> None:
     x = torch.arange(2 * 4 * WIDTH, dtype=torch.float32).reshape(2, 4, WIDTH)
     session.run({**_inputs(), "x": x})
     np.testing.assert_array_equal(backend.feeds["x"], x.numpy())
 
 
-def test_what_a_backend_gets_is_contiguous(session: ModelSession, backend: NumpyBackend) -> None:
+def test_what_a_backend_gets_is_contiguous(session: Session, backend: NumpyBackend) -> None:
     x = np.arange(2 * 4 * WIDTH, dtype=np.float32).reshape(WIDTH, 4, 2).T
     session.run({**_inputs(), "x": x})
     assert backend.feeds["x"].flags.c_contiguous
@@ -123,31 +122,33 @@ def test_what_a_backend_gets_is_contiguous(session: ModelSession, backend: Numpy
         pytest.param({"lengths": [4, 5]}, None, "4 to 5.*1 to 4", id="long-length"),
         pytest.param({"lengths": [4.0, 1.0]}, None, "float64", id="float-lengths"),
         pytest.param({"lengths": [[4], [1, 2]]}, None, "object", id="ragged-lengths"),
-        pytest.param({"lengths": [4, 4, 4]}, None, "B=3.*B=2", id="three-lengths"),
+        pytest.param({"lengths": [4, 4, 4]}, None, r"\(3,\).*\(2,\)", id="three-lengths"),
         pytest.param({"y": 1}, None, "'y'.*leave it out", id="unknown"),
         pytest.param({"h0": np.zeros((2, WIDTH), np.float32)}, None, "'h0'.*second argument", id="state-as-input"),
         pytest.param({}, {"x": 1}, "'x'.*first argument", id="input-as-state"),
         pytest.param({}, {"hn": 1}, "'hn'.*h0", id="output-as-state"),
-        pytest.param({}, {"h0": np.zeros((3, WIDTH), np.float32)}, "B=3.*B=2", id="state-of-another-batch"),
-        pytest.param({}, [1], "list.*mapping", id="state-no-mapping"),
+        pytest.param(
+            {}, {"h0": np.zeros((3, WIDTH), np.float32)}, "batch 3.*batch 2, as in x", id="state-of-another-batch"
+        ),
+        pytest.param({}, [1], "list.*a State of h0", id="state-no-mapping"),
     ],
 )
 def test_what_does_not_fit_is_refused(
-    session: ModelSession, backend: NumpyBackend, changes: dict[str, Any], state: Any, message: str
+    session: Session, backend: NumpyBackend, changes: dict[str, Any], state: Any, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         session.run({**_inputs(), **changes}, state)
     assert not backend.feeds
 
 
-def test_a_missing_input_and_no_mapping_are_refused(session: ModelSession) -> None:
+def test_a_missing_input_and_no_mapping_are_refused(session: Session) -> None:
     with pytest.raises(InputError, match=r"no 'mask'"):
         session.run({name: value for name, value in _inputs().items() if name != "mask"})
     with pytest.raises(InputError, match=r"ndarray.*mapping"):
-        session.run(np.zeros(3))  # type: ignore[arg-type]
+        session.run(np.zeros(3))
 
 
-def _with_memory() -> ModelContract:
+def _with_memory() -> Contract:
     """A model with a state as long as a memory that no other input has."""
     memory = TensorSpec(name="memory", dtype="float32", dims=("B", "D1"))
     after = replace(memory, name="memory_n")
@@ -161,25 +162,25 @@ def _with_memory() -> ModelContract:
 
 def test_a_state_whose_size_nothing_says_must_be_given(backend: NumpyBackend) -> None:
     with pytest.raises(InputError, match=r"state 'memory'.*how large D1 is"):
-        ModelSession(_with_memory(), backend).run(_inputs())
+        Session(_with_memory(), backend).run(_inputs())
 
 
 def test_a_time_that_is_fixed_bounds_no_length(backend: NumpyBackend) -> None:
     x, lengths, mask, h0 = CONTRACT.inputs
     fixed = replace(CONTRACT, inputs=(replace(x, dims=("B", 4, WIDTH)), lengths, replace(mask, dims=("B", 4)), h0))
-    ModelSession(fixed, backend).run(_inputs())
+    Session(fixed, backend).run(_inputs())
     with pytest.raises(InputError, match="0 to 4"):
-        ModelSession(fixed, backend).run({**_inputs(), "lengths": [0, 4]})
+        Session(fixed, backend).run({**_inputs(), "lengths": [0, 4]})
 
 
-def test_it_says_what_it_is(session: ModelSession) -> None:
+def test_it_says_what_it_is(session: Session) -> None:
     assert session.describe() == {"backend": "ort-cpu", "device": "NumPy", "note": "in NumPy"}
-    assert repr(session) == "<ModelSession: Adder, x (B, T, 3), lengths (B,), mask (B, T), h0 (B, 3), on NumPy>"
+    assert repr(session) == "<Session: Adder, x (B, T, 3), mask (B, T), on NumPy>"
     session.close()
     assert repr(session).endswith("closed>")
 
 
-def test_a_closed_session_frees_its_backend_once_and_runs_no_more(session: ModelSession, backend: NumpyBackend) -> None:
+def test_a_closed_session_frees_its_backend_once_and_runs_no_more(session: Session, backend: NumpyBackend) -> None:
     with session:
         session.run(_inputs())
     session.close()
@@ -188,7 +189,7 @@ def test_a_closed_session_frees_its_backend_once_and_runs_no_more(session: Model
         session.run(_inputs())
 
 
-def test_closing_waits_for_the_call_in_flight(session: ModelSession, backend: NumpyBackend) -> None:
+def test_closing_waits_for_the_call_in_flight(session: Session, backend: NumpyBackend) -> None:
     backend.gate.clear()
     running = threading.Thread(target=session.run, args=(_inputs(),))
     running.start()
@@ -205,7 +206,7 @@ def test_closing_waits_for_the_call_in_flight(session: ModelSession, backend: Nu
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_forked_child_is_told_to_load_again(session: ModelSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_is_told_to_load_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rnnx_runtime.call_gate.getpid", lambda: os.getpid() + 1)
     with pytest.raises(ForkedError, match="after the fork"):
         session.run(_inputs())
@@ -218,7 +219,7 @@ def test_lengths_of_a_second_sequence_may_exceed_the_first(backend: NumpyBackend
         TensorSpec(name="y_lengths", dtype="int64", dims=("B",)),
     )
     contract = replace(CONTRACT, inputs=(*CONTRACT.inputs, *second), lengths=(*CONTRACT.lengths, "y_lengths"))
-    session = ModelSession(contract, backend)
+    session = Session(contract, backend)
     inputs = {**_inputs(4, 2), "y": np.zeros((7, 2, WIDTH), np.float32)}
     session.run({**inputs, "y_lengths": kind([7, 1])})
     assert backend.feeds["y_lengths"].tolist() == [7, 1]

@@ -1,9 +1,9 @@
-import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.contracts import changed
 
 from rnnx_runtime import Contract, InputError
 from rnnx_runtime.out_buffers import OutBuffers
@@ -58,7 +58,7 @@ def test_any_of_the_results_may_have_a_buffer(buffers: OutBuffers, feeds: dict[s
 def test_shapes_are_those_of_the_models_own_layout(
     contract: Contract, changes: dict[str, Any], x: tuple[int, ...], shapes: dict[str, tuple[int, ...]]
 ) -> None:
-    buffers = OutBuffers(dataclasses.replace(contract, **changes))
+    buffers = OutBuffers(changed(contract, **changes))
     given = {name: empty(*shape) for name, shape in shapes.items()}
     assert buffers.checked(given, {"x": empty(*x)}) == given
 
@@ -94,7 +94,7 @@ def test_what_names_no_result_is_refused(buffers: OutBuffers, feeds: dict[str, A
 
 
 def test_a_gru_has_no_cn(contract: Contract, feeds: dict[str, Array]) -> None:
-    gru = OutBuffers(dataclasses.replace(contract, cell="gru"))
+    gru = OutBuffers(changed(contract, cell="gru"))
     assert "got 'cn', expected an array, or a mapping of output, hn to" in message_of(gru, {"cn": 1}, feeds)
 
 
@@ -122,6 +122,6 @@ def test_a_state_may_be_updated_in_place_and_not_otherwise(buffers: OutBuffers, 
 
 
 def test_the_buffer_of_a_steps_y_has_no_time_axis(buffers: OutBuffers) -> None:
-    buffers.check_y(empty(2, 8), 2)
+    buffers.check_step("output", empty(2, 8), (2, 8))
     with pytest.raises(InputError, match=r"out 'output': got float32 \(1, 2, 8\), expected float32 \(2, 8\)"):
-        buffers.check_y(empty(1, 2, 8), 2)
+        buffers.check_step("output", empty(1, 2, 8), (2, 8))

@@ -194,10 +194,11 @@ def test_lengths_that_the_decoder_takes_too_may_be_of_any_integers(
 
 
 @pytest.mark.parametrize("way", ["whole", "loop", "step"])
-def test_rows_of_different_lengths_need_their_lengths(manifest: Path, way: Way) -> None:
-    inputs = inputs_of(6, 1)
-    with load_seq2seq(manifest, way=way) as model, pytest.raises(InputError, match="inputs: got no 'lengths'"):
-        model.generate({"letters": inputs["letters"]})
+def test_lengths_that_are_left_out_are_the_whole_time(manifest: Path, way: Way) -> None:
+    letters = inputs_of(6, 1)["letters"]
+    full = np.full(letters.shape[1], len(letters))
+    with load_seq2seq(manifest, way=way) as model:
+        assert model.generate({"letters": letters}) == model.generate({"letters": letters, "lengths": full})
 
 
 def test_closing_waits_for_a_row_that_is_being_decoded(manifest: Path, pair: Pair) -> None:

@@ -12,11 +12,9 @@ from tests.whole_model import CONTRACT
 from rnnx_runtime import Contract, ContractError, FileDamagedError
 from rnnx_runtime.seal import BLANK, SEAL_KEY, sealed
 from rnnx_runtime.sidecar import (
-    ModelSidecar,
     Range,
     Sidecar,
     check_plan,
-    read_model_sidecar,
     read_sidecar,
     sidecar_path,
     text_from_sidecar,
@@ -75,7 +73,7 @@ def test_a_missing_sidecar_says_what_to_copy(plan: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b'{"schema": 2}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b'{"schema": 3}'])
 def test_a_sidecar_without_a_seal_is_refused(plan: Path, content: bytes) -> None:
     sidecar_path(plan).write_bytes(content)
     with pytest.raises(ContractError) as caught:
@@ -93,14 +91,14 @@ def test_a_sidecar_without_a_seal_is_refused(plan: Path, content: bytes) -> None
         pytest.param("[{%s}]", "another schema", id="no-object"),
         pytest.param('{"schema": 1, %s}', "another schema", id="schema-older"),
         pytest.param('{"schema": true, %s}', "another schema", id="schema-true"),
-        pytest.param('{"schema": 2.0, %s}', "another schema", id="schema-fraction"),
-        pytest.param('{"schema": 2, "tf32": NaN, %s}', "NaN, which is no JSON number", id="nan"),
-        pytest.param('{"schema": 2, "tf32": -Infinity, %s}', "-Infinity, which is no JSON number", id="infinity"),
-        pytest.param('{"schema": 2, "schema": 2, %s}', "a key given twice", id="key-twice"),
-        pytest.param('{"schema": 2, "x": ' + "[" * 1000 + "]" * 1000 + ", %s}", "nested deeper than 16", id="deep"),
-        pytest.param('{"schema": 2, "x": ' + "[" * 99999 + ", %s}", "nested deeper than 16", id="bottomless"),
-        pytest.param('{"schema": 2, "x": ' + "9" * 5000 + ", %s}", "Exceeds the limit", id="digits"),
-        pytest.param('{"schema": 2, "\\ud800": 1, %s}', "exactly the keys of a sidecar", id="surrogate"),
+        pytest.param('{"schema": 3.0, %s}', "another schema", id="schema-fraction"),
+        pytest.param('{"schema": 3, "tf32": NaN, %s}', "NaN, which is no JSON number", id="nan"),
+        pytest.param('{"schema": 3, "tf32": -Infinity, %s}', "-Infinity, which is no JSON number", id="infinity"),
+        pytest.param('{"schema": 3, "schema": 2, %s}', "a key given twice", id="key-twice"),
+        pytest.param('{"schema": 3, "x": ' + "[" * 1000 + "]" * 1000 + ", %s}", "nested deeper than 16", id="deep"),
+        pytest.param('{"schema": 3, "x": ' + "[" * 99999 + ", %s}", "nested deeper than 16", id="bottomless"),
+        pytest.param('{"schema": 3, "x": ' + "9" * 5000 + ", %s}", "Exceeds the limit", id="digits"),
+        pytest.param('{"schema": 3, "\\ud800": 1, %s}', "exactly the keys of a sidecar", id="surrogate"),
     ],
 )
 def test_a_good_seal_on_what_is_no_sidecar_is_refused(plan: Path, content: str, got: str) -> None:
@@ -211,21 +209,14 @@ def test_a_plan_that_is_not_the_sidecars_is_refused(plan: Path) -> None:
 
 def test_a_whole_models_sidecar_survives_its_file(plan: Path, sidecar: Sidecar) -> None:
     facts = {field.name: getattr(sidecar, field.name) for field in dataclasses.fields(sidecar)}
-    whole = ModelSidecar(**{**facts, "contract": CONTRACT, "profiles": ({"B": RANGE, "T": RANGE},)})
+    whole = Sidecar(**{**facts, "contract": CONTRACT, "profiles": ({"B": RANGE, "T": RANGE},)})
     sidecar_path(plan).write_text(text_from_sidecar(whole), encoding="utf-8")
-    assert read_model_sidecar(plan) == whole
-    with pytest.raises(ContractError, match=r"a whole model.*load_model"):
-        read_sidecar(plan)
-
-
-def test_a_layers_sidecar_is_no_whole_models(plan: Path) -> None:
-    with pytest.raises(ContractError, match=r"encoder.*rnnx_runtime\.load"):
-        read_model_sidecar(plan)
+    assert read_sidecar(plan) == whole
 
 
 def test_profiles_must_be_over_a_whole_models_own_dims(plan: Path, sidecar: Sidecar) -> None:
     facts = {field.name: getattr(sidecar, field.name) for field in dataclasses.fields(sidecar)}
-    whole = ModelSidecar(**{**facts, "contract": CONTRACT, "profiles": ({"B": RANGE, "D1": RANGE},)})
+    whole = Sidecar(**{**facts, "contract": CONTRACT, "profiles": ({"B": RANGE, "D1": RANGE},)})
     sidecar_path(plan).write_text(text_from_sidecar(whole), encoding="utf-8")
     with pytest.raises(ContractError, match="profiles"):
-        read_model_sidecar(plan)
+        read_sidecar(plan)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.contracts import changed
 from torch import nn
 
 import rnnx
@@ -48,18 +49,24 @@ class Decay:
         if self.fails_after is not None and len(self.feeds) > self.fails_after:
             raise BackendError("backend", got="a fault", expected="none", remedy="look for it")
         spec = self.contract
-        x = feeds["x"][None] if spec.form == "step" else feeds["x"].swapaxes(0, 1) if spec.batch_first else feeds["x"]
+        x = (
+            feeds["x"][None]
+            if spec.layer().form == "step"
+            else feeds["x"].swapaxes(0, 1)
+            if spec.layer().batch_first
+            else feeds["x"]
+        )
         h, c = (self._host(feeds[name]).copy() if name in feeds else None for name in ("h0", "c0"))
         assert h is not None
-        output = np.empty((*x.shape[:2], spec.projection_size), np.float32)
+        output = np.empty((*x.shape[:2], spec.layer().projection_size), np.float32)
         for t in range(len(x)):
-            h = h / np.float32(2) + x[t][:, : spec.projection_size]
+            h = h / np.float32(2) + x[t][:, : spec.layer().projection_size]
             c = None if c is None else c + np.float32(1)
             output[t] = h if h.ndim == 2 else h[-1]
         values = [self._left(part) for part in (h, c) if part is not None]
-        if spec.form == "step":
+        if spec.layer().form == "step":
             return values
-        return [np.ascontiguousarray(output.swapaxes(0, 1)) if spec.batch_first else output, *values]
+        return [np.ascontiguousarray(output.swapaxes(0, 1)) if spec.layer().batch_first else output, *values]
 
     def _left(self, part: Array) -> Any:
         """Where a part of the next state is left."""
@@ -97,11 +104,11 @@ class DeviceDecay(Decay):
 @pytest.fixture
 def base(contract: Contract) -> Contract:
     """A one-layer LSTM encoder in one direction: I=10, H=4."""
-    return replace(contract, layers=1, directions=1)
+    return changed(contract, layers=1, directions=1)
 
 
 def stream_of(base: Contract, backend: type[Decay] = Decay, **changes: Any) -> tuple[Stream, Decay]:
-    spec = replace(base, **changes)
+    spec = changed(base, **changes)
     opened = backend(spec)
     return Session(spec, opened).stream(), opened
 
@@ -243,7 +250,7 @@ def test_an_out_that_does_not_fit_is_refused_before_the_push(base: Contract, out
     [
         pytest.param({}, "frame (10,) or chunk (T, 10)", id="encoder"),
         pytest.param({"form": "step"}, "frame (10,) or chunk (T, 10)", id="step"),
-        pytest.param(FORMS["unrolled-1"], "frame (10,) or chunk (1, 10)", id="unrolled-1"),
+        pytest.param(FORMS["unrolled-1"], "frame (10,) or chunk (T, 10)", id="unrolled-1"),
         pytest.param(FORMS["unrolled-3"], "chunk (3, 10)", id="unrolled-3"),
     ],
 )
@@ -296,7 +303,7 @@ def test_an_unrolled_decoder_takes_chunks_of_its_steps_alone(base: Contract) -> 
         ),
         pytest.param(
             {"state_inputs": False},
-            "a model exported with --no-state-inputs",
+            "a model without state inputs",
             "export it with state inputs",
             id="states",
         ),
@@ -362,12 +369,12 @@ def test_reset_keeps_no_array_of_the_caller(base: Contract) -> None:
 @pytest.mark.parametrize(
     ("changes", "state", "text"),
     [
-        pytest.param({}, (1, 2), "state: got tuple, expected State(h, c)", id="tuple"),
-        pytest.param({}, State(np.ones((1, 1, 4), "f")), "state: got State(h), expected State(h, c)", id="no-c"),
+        pytest.param({}, (1, 2), "state: got tuple, expected State(h0, c0)", id="tuple"),
+        pytest.param({}, State(np.ones((1, 1, 4), "f")), "state: got State(h0), expected State(h0, c0)", id="no-c"),
         pytest.param(
             {"cell": "gru"},
             State(np.ones((1, 1, 4), "f"), np.ones((1, 1, 4), "f")),
-            "state: got State(h, c), expected State(h)",
+            "state: got State(h0, c0), expected State(h0)",
             id="gru-with-c",
         ),
         pytest.param(
@@ -474,7 +481,7 @@ def test_a_state_of_another_device_goes_on(base: Contract) -> None:
 def test_a_closed_session_has_no_more_pushes(base: Contract) -> None:
     stream, _ = stream_of(base)
     stream.push(frames(2))
-    stream._session.close()
+    stream._session.close()  # type: ignore[attr-defined]
     with pytest.raises(SessionClosedError):
         stream.push(frames(1)[0])
     assert stream.frames == 2

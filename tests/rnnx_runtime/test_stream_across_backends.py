@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.contracts import changed
 from torch import nn
 
 import rnnx
@@ -89,11 +89,11 @@ def stack() -> Iterator[ExitStack]:
 
 def uninterrupted(module: nn.Module, contract: Contract, turns: int) -> tuple[CaseTruth, Contract]:
     """One run over all the frames from zeros, in float64 and float32, as an encoder's whatever the form."""
-    as_encoder = replace(contract, form="encoder")
+    as_encoder = changed(contract, form="encoder")
     checkpoint = TorchCheckpoint("module", dict(module.state_dict()))
     weights = read_weights(checkpoint, choose_module(checkpoint, None))
-    x = case_at(as_encoder, turns * TIME, 1, seed=44).feeds["x"]
-    truth, single = (evaluate(weights, as_encoder, {"x": x}, dtype) for dtype in (np.float64, np.float32))
+    x = case_at(as_encoder.layer(), turns * TIME, 1, seed=44).feeds["x"]
+    truth, single = (evaluate(weights, as_encoder.layer(), {"x": x}, dtype) for dtype in (np.float64, np.float32))
     errors = {name: float(np.abs(single[name] - value).max()) for name, value in truth.items()}
     return CaseTruth(case=Case(name="stream", feeds={"x": x}), truth=truth, float32_error=errors), as_encoder
 
@@ -173,6 +173,6 @@ def _engine(model: Path, flavor: Flavor) -> Path:
     known = open_library(flavor).trt.ComputeCapability.__members__ if flavor == "tensorrt-rtx" else None
     if known is not None and f"SM{capability.replace('.', '')}" not in known:
         pytest.skip(f"tensorrt_rtx does not list compute capability {capability}")
-    profile = PROFILE if read_onnx(model).contract.form == "encoder" else {"B": PROFILE["B"]}
+    profile = PROFILE if read_onnx(model).contract.layer().form == "encoder" else {"B": PROFILE["B"]}
     options = EngineOptions(flavor=flavor, profiles=(profile,), tf32=False)
     return Path(build_engine(model, model.with_suffix(f".{flavor}.plan"), options).path)

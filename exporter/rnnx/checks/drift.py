@@ -12,7 +12,7 @@ from rnnx.checks.probe import Probe
 from rnnx.checks.results import DriftCurve
 from rnnx.checks.stream import NEXT_STATES, Outputs, Stream, obstacle, run_calls
 from rnnx.checks.truth_source import TruthSource
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 from rnnx_runtime.errors import RnnxError
 
 WINDOWS = 200
@@ -41,7 +41,7 @@ class DriftTruth:
 
 
 def drift_truth(
-    contract: Contract,
+    contract: Recurrence,
     source: TruthSource,
     steps: int,
     *,
@@ -92,12 +92,12 @@ def measure_drift(
     return _curve(probe, truth, errors)
 
 
-def _window_size(contract: Contract, steps: int) -> int:
+def _window_size(contract: Recurrence, steps: int) -> int:
     unit = contract.steps or 1
     return -(-max(1, steps // WINDOWS) // unit) * unit
 
 
-def _run(run: Outputs, contract: Contract, windows: Iterable[Array], call: int) -> Iterator[Array]:
+def _run(run: Outputs, contract: Recurrence, windows: Iterable[Array], call: int) -> Iterator[Array]:
     """Each window's values `(n, 1, W)`, from calls of `call` steps, the state carried through all windows."""
     state: dict[str, Array] = {
         spec.name: np.zeros([1 if dim == "B" else int(dim) for dim in spec.dims], spec.dtype)

@@ -12,7 +12,7 @@ from rnnx.cases import Array, Case
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, skipped
 from rnnx.checks.probe import Probe
 from rnnx.checks.results import CheckResult
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 FILLS = {"zeros": 0.0, "10,000": 1e4, "NaN": np.nan}
 """What the padding is filled with: wrongly used, the first is mild, the second large, the third lasts."""
@@ -35,7 +35,7 @@ def _refilled(probe: Probe, start: CheckCase) -> Iterator[Difference]:
         yield from differences(case.name, probe.run(case), expected, limits)
 
 
-def filled(contract: Contract, feeds: Mapping[str, Array], fill: float) -> Array:
+def filled(contract: Recurrence, feeds: Mapping[str, Array], fill: float) -> Array:
     """`x` with `fill` wherever a row is past its length."""
     x: Array = feeds["x"].copy()
     sequence = x.swapaxes(0, 1) if contract.batch_first else x

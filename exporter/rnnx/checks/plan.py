@@ -17,7 +17,7 @@ from rnnx.checks.stream import NEXT_STATES, Stream, obstacle, run_calls
 from rnnx.checks.streaming import StreamCase, check_streaming
 from rnnx.checks.truth_source import TruthSource
 from rnnx.checks.zero_length import check_zero_length
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +41,14 @@ CHECK_SIZES: dict[MatrixName, CheckSizes] = {
 class CheckPlan:
     """All that the checks share among backends; `drift` is None without weights, or where no state can be carried."""
 
-    contract: Contract
+    contract: Recurrence
     cases: tuple[CheckCase, ...]
     streams: tuple[StreamCase, ...]
     drift: DriftTruth | None
 
 
 def plan_checks(
-    contract: Contract,
+    contract: Recurrence,
     matrix: MatrixName,
     source: TruthSource | None = None,
     *,
@@ -93,7 +93,7 @@ def run_checks(
     return tuple(results)
 
 
-def _case(contract: Contract, time: int, batch: int, source: TruthSource | None) -> CheckCase:
+def _case(contract: Recurrence, time: int, batch: int, source: TruthSource | None) -> CheckCase:
     # increasing lengths, for random ones may happen to leave no padding
     case = Case(
         name=size_name(contract, time, batch), feeds=random_feeds(contract, time, batch, seed=0, lengths="increasing")
@@ -101,7 +101,7 @@ def _case(contract: Contract, time: int, batch: int, source: TruthSource | None)
     return CheckCase(case=case, float32_error=source.float32_error(case) if source else {})
 
 
-def _stream(contract: Contract, time: int, batch: int, source: TruthSource | None) -> StreamCase:
+def _stream(contract: Recurrence, time: int, batch: int, source: TruthSource | None) -> StreamCase:
     call = time if contract.form == "encoder" else contract.steps or 1
     calls = 1 if contract.form == "encoder" else max(2, time // call)
     stream = _sequence(contract, call * calls, batch)
@@ -113,7 +113,7 @@ def _stream(contract: Contract, time: int, batch: int, source: TruthSource | Non
     return StreamCase(name=name, stream=stream, truth=truth, float32_error=errors)
 
 
-def _sequence(contract: Contract, time: int, batch: int) -> Stream:
+def _sequence(contract: Recurrence, time: int, batch: int) -> Stream:
     """A sequence whose lengths, where the model takes them, are spread from 1 to T."""
     feeds = random_feeds(contract, time, batch, seed=0)
     x = np.random.default_rng([0, time, batch]).standard_normal((time, batch, contract.input_size), np.float32)

@@ -9,7 +9,7 @@ from rnnx.candidates import Candidate
 from rnnx.cases import Array, Case, sizes_of
 from rnnx.checks.rows import take_rows
 from rnnx.closeness import problem_of
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import Recurrence, TensorSpec
 from rnnx_runtime.errors import BackendError
 
 
@@ -22,7 +22,7 @@ class Probe:
     """A candidate with what it claims: its contract, its precision, the outputs it gives, the sizes it covers."""
 
     candidate: Candidate
-    contract: Contract
+    contract: Recurrence
     precision: str
     outputs: Sequence[TensorSpec]
     covers: Callable[[Mapping[str, int]], bool] = lambda sizes: True

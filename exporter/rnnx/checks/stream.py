@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnx.cases import Array, Case
 from rnnx.checks.rows import take_rows
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import Recurrence, TensorSpec
 
 Outputs = Callable[[Case], Mapping[str, Array]]
 """A model that runs: the outputs of a case by name."""
@@ -48,7 +48,7 @@ class Streamed:
         return {**found, **{NEXT_STATES[name]: value for name, value in self.state.items()}}
 
 
-def obstacle(contract: Contract, outputs: Sequence[TensorSpec]) -> str:
+def obstacle(contract: Recurrence, outputs: Sequence[TensorSpec]) -> str:
     """Why a model cannot be given a sequence in several calls; empty where it can."""
     given = {spec.name for spec in outputs}
     missing = [name for name in _next_names(contract) if name not in given]
@@ -61,7 +61,7 @@ def obstacle(contract: Contract, outputs: Sequence[TensorSpec]) -> str:
     return ""
 
 
-def run_calls(run: Outputs, contract: Contract, stream: Stream, sizes: Sequence[int]) -> Streamed:
+def run_calls(run: Outputs, contract: Recurrence, stream: Stream, sizes: Sequence[int]) -> Streamed:
     """Run consecutive calls of `sizes` time steps, the next from where the last one ended.
 
     A row that has ended leaves the batch, for a length of 0 is refused. Each size is 1 for a step and N for an unrolled
@@ -82,11 +82,11 @@ def run_calls(run: Outputs, contract: Contract, stream: Stream, sizes: Sequence[
     return Streamed(steps=np.concatenate(pieces) if pieces else None, steps_name=name, state=state)
 
 
-def _next_names(contract: Contract) -> tuple[str, ...]:
+def _next_names(contract: Recurrence) -> tuple[str, ...]:
     return ("hn", "cn") if contract.cell == "lstm" else ("hn",)
 
 
-def _call(contract: Contract, stream: Stream, state: Mapping[str, Array], start: int, size: int) -> Case:
+def _call(contract: Recurrence, stream: Stream, state: Mapping[str, Array], start: int, size: int) -> Case:
     """The case of one call, of the rows that are live."""
     rows = stream.live_at(start)
     x = np.ascontiguousarray(stream.x[start : start + size])
@@ -120,7 +120,7 @@ def _with_rows(
     return found
 
 
-def _time_first(contract: Contract, values: Mapping[str, Array]) -> Array | None:
+def _time_first(contract: Recurrence, values: Mapping[str, Array]) -> Array | None:
     if contract.form == "step":
         return values["hn"][np.newaxis]
     output = values.get("output")

@@ -9,7 +9,7 @@ from rnnx.cases import Case
 from rnnx.checks.stream import Outputs
 from rnnx.reference import evaluate
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class TruthSource:
         return {name: float(np.abs(own[name] - value).max()) for name, value in truth.items()}
 
 
-def source_from_weights(weights: RecurrentWeights, contract: Contract) -> TruthSource:
+def source_from_weights(weights: RecurrentWeights, contract: Recurrence) -> TruthSource:
     """PyTorch's own module with these weights, or the formulas in NumPy where PyTorch is not installed."""
     if find_spec("torch") is None:
         return TruthSource(

@@ -14,7 +14,6 @@ from rnnx.cli.render import byte_size, print_json, print_table
 if TYPE_CHECKING:
     from rnnx.engine import EngineReport
     from rnnx_runtime.contract import Contract
-    from rnnx_runtime.model_contract import ModelContract
 
 
 @click.command("build-engine", short_help="ONNX to a TensorRT engine.")
@@ -73,11 +72,9 @@ def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool
         print_table(str(report.path), ("", ""), _rows(report))
 
 
-def _form(contract: "Contract | ModelContract") -> str:
-    from rnnx_runtime.model_contract import ModelContract
-
-    if not isinstance(contract, ModelContract):
-        return f"{contract.form}, {contract.formulation}"
+def _form(contract: "Contract") -> str:
+    if contract.bare:
+        return f"{contract.bare.form}, {contract.bare.formulation}"
     return ", ".join(["whole model", *(f"{part.name} {part.formulation}" for part in contract.recurrent)])
 
 

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from rnnx.exporter import ExportReport
     from rnnx.factory_export import FactoryExportReport
     from rnnx.model_export.exporting import ModelExportReport
-    from rnnx_runtime.contract import Contract
-    from rnnx_runtime.model_contract import ModelContract, RecurrentPart
+    from rnnx_runtime.contract import Contract, Recurrence
 
 
 def print_layer_export(report: "ExportReport") -> None:
@@ -21,7 +20,7 @@ def print_layer_export(report: "ExportReport") -> None:
     rows = [
         ("source", f"{contract.source.file} · {report.module.shown_prefix} · {report.module.type_name}"),
         ("weights", f"{report.module.dtype} in the source, {contract.precision} in the graph"),
-        ("form", f"{contract.form}, {contract.formulation}, opset {contract.versions['opset']}"),
+        ("form", f"{contract.layer().form}, {contract.layer().formulation}, opset {contract.versions['opset']}"),
         *_tensors(contract),
         ("nodes", ", ".join(f"{count} {op}" for op, count in report.nodes.items())),
         ("size", byte_size(report.bytes)),
@@ -58,7 +57,7 @@ def json_from_model_export(report: "FactoryExportReport") -> dict[str, Any]:
     return {**data, "source": report.source, "weights": report.weights, "notes": [*report.notes, *report.model.notes]}
 
 
-def _tensors(contract: "Contract | ModelContract") -> Iterator[tuple[str, str]]:
+def _tensors(contract: "Contract") -> Iterator[tuple[str, str]]:
     yield from (("input", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.inputs)
     yield from (("output", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.outputs)
 
@@ -73,12 +72,12 @@ def _decoding(model: "ModelExportReport | DecoderExportReport") -> Iterator[tupl
         yield "forecast", f"{expected.build_s:.1f} s to build, plan of {byte_size(expected.plan_bytes)}"
 
 
-def _recurrent(part: "RecurrentPart") -> str:
+def _recurrent(part: "Recurrence") -> str:
     sizes = [f"{part.input_size} → {part.hidden_size}"]
     if part.projection_size != part.hidden_size:
         sizes.append(f"h {part.projection_size}")
-    if not part.is_cell:
+    if part.form == "encoder":
         sizes.append(f"{part.layers} layer{'s' if part.layers > 1 else ''}")
         sizes.append("both directions" if part.directions == 2 else "one direction")
-    kind = f"nn.{part.cell.upper()}{'Cell' if part.is_cell else ''}"
+    kind = f"nn.{part.cell.upper()}{'' if part.form == 'encoder' else 'Cell'}"
     return f"{part.name or '(root)'} {kind} {', '.join(sizes)}: {part.formulation}"

@@ -13,7 +13,7 @@ from rnnx.decoders.output_names import LOGITS, free_name
 from rnnx.errors import ExportError, OptionError
 from rnnx.model_export.preparation import unwrapped
 from rnnx.model_export.signature import CallSignature, named_outputs, read_signature
-from rnnx_runtime.model_contract import StatePair
+from rnnx_runtime.contract import StatePair
 
 _EXPECTED = "forward(token, state, *context) -> (logits, state)"
 

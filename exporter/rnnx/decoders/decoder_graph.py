@@ -8,8 +8,7 @@ from rnnx.decoders.greedy import Rows
 from rnnx.decoders.node_list import NodeList
 from rnnx.decoders.output_names import LENGTHS
 from rnnx.decoders.step_graph import StepGraph
-from rnnx_runtime.contract import Dim, TensorSpec
-from rnnx_runtime.model_contract import DecoderPart, StatePair
+from rnnx_runtime.contract import DecoderPart, Dim, StatePair, TensorSpec
 
 _TYPES = {
     "float32": TensorProto.FLOAT,

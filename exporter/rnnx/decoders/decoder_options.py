@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rnnx.errors import OptionError
-from rnnx_runtime.model_contract import DecoderForm, TokenFeed
+from rnnx_runtime.contract import DecoderForm, TokenFeed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rnnx.decoders.output_names import LENGTHS
 from rnnx.model_export.eager import EagerModel
-from rnnx_runtime.model_contract import DecoderPart, StatePair
+from rnnx_runtime.contract import DecoderPart, StatePair
 
 Array = NDArray[Any]
 

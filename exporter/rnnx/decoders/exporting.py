@@ -16,7 +16,7 @@ from rnnx.decoders.output_names import TOKENS, free_name
 from rnnx.decoders.step_export import ExportedStep, export_step
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import unrolled_graph
-from rnnx_runtime.model_contract import DecoderPart, ModelContract
+from rnnx_runtime.contract import Contract, DecoderPart, Streaming
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,7 +28,7 @@ class DecoderExportReport:
 
     path: Path
     golden: Path
-    contract: ModelContract
+    contract: Contract
     nodes: dict[str, int]
     bytes: int
     forecast: Forecast | None
@@ -71,7 +71,7 @@ def export_decoder(
         check_forecast(expected, options)
     graph = decoder_graph_of(step.graph, part)
     file = write_decoder(
-        Path(path), graph, replace(step.contract, decoder=part), truth_of(step, part), _example(step, part)
+        Path(path), graph, decoding_contract(step.contract, part), truth_of(step, part), _example(step, part)
     )
     return _report(file, step, expected)
 
@@ -92,6 +92,12 @@ def decoder_part(step: DecoderPart, options: DecoderOptions, inputs: Collection[
         tokens=None if teacher else tokens,
         logits=step.logits if options.form == "unrolled" else None,
     )
+
+
+def decoding_contract(contract: Contract, part: DecoderPart) -> Contract:
+    """The contract of a graph that decodes many steps by itself, and so has no next chunk."""
+    streaming = Streaming(kind="no", reason=f"{part.steps} steps of a decoder in one graph")
+    return replace(contract, decoder=part, streaming=streaming)
 
 
 def decoder_graph_of(step: StepGraph, part: DecoderPart) -> DecoderGraph:

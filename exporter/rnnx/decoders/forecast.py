@@ -11,7 +11,7 @@ from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import unrolled_graph
 from rnnx.errors import OptionError
-from rnnx_runtime.model_contract import DecoderPart
+from rnnx_runtime.contract import DecoderPart
 
 SECONDS_PER_NODE = 1.85e-3
 SECONDS_PER_NODE_SQUARED = 1.03e-6

@@ -7,8 +7,7 @@ from onnx import TensorProto
 from rnnx.decoders.node_copies import copied
 from rnnx.decoders.node_list import NodeList
 from rnnx.decoders.step_graph import StepGraph
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import DecoderPart
+from rnnx_runtime.contract import DecoderPart, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, inliner
 
 from rnnx.decoders.decoder_graph import DecoderGraph
 from rnnx.decoders.node_copies import copied
-from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.contract import Contract
 
 ENCODER, DECODER = "encoder/", "decoder/"
 
 
 def joined_graph(
-    encoder: ModelProto, contract: ModelContract, decoder: DecoderGraph, passes: Mapping[str, str]
+    encoder: ModelProto, contract: Contract, decoder: DecoderGraph, passes: Mapping[str, str]
 ) -> DecoderGraph:
     """The encoder's graph, then the decoder's on what `passes` gives each of its inputs; its states are no outputs.
 

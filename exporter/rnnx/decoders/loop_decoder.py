@@ -13,8 +13,7 @@ from rnnx.decoders.greedy import Rows, first_rows, next_rows
 from rnnx.decoders.node_list import Constants, NodeList
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import tokens_spec
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import DecoderPart
+from rnnx_runtime.contract import DecoderPart, TensorSpec
 
 _BODY = "loop/"
 

@@ -13,7 +13,7 @@ from rnnx.artifacts import check_targets, staged
 from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
 from rnnx.decoders.decoder_writing import DecoderFile, write_decoder
 from rnnx.decoders.eager_pair import EagerPair
-from rnnx.decoders.exporting import decoder_graph_of, decoder_part, truth_of
+from rnnx.decoders.exporting import decoder_graph_of, decoder_part, decoding_contract, truth_of
 from rnnx.decoders.joined_graph import joined_graph
 from rnnx.decoders.pair_call import PairCall, read_pair_call
 from rnnx.decoders.pair_options import Seq2SeqOptions, check_pair_options
@@ -24,8 +24,7 @@ from rnnx.model_export.eager import EagerModel
 from rnnx.model_export.exporting import ModelExportReport, export_model
 from rnnx.model_export.preparation import as_float32
 from rnnx.model_options import ModelOptions
-from rnnx_runtime.contract import Source
-from rnnx_runtime.model_contract import DecoderPart, ModelContract
+from rnnx_runtime.contract import Contract, DecoderPart, Source
 from rnnx_runtime.seq2seq_manifest import Piece, Seq2SeqManifest, text_from_manifest
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class _Pieces:
             part = decoder_part(step.part, options.of_loop, {*step.tensors, *call.tensors})
             loop, truth = decoder_graph_of(step.graph, part), truth_of(step, part)
             if options.loop:
-                contract = replace(step.contract, decoder=part)
+                contract = decoding_contract(step.contract, part)
                 self.decoders["loop"] = self._written("loop", loop, contract, truth, step)
             if options.whole:
                 self.decoders["whole"] = self._written_whole(step, loop, part)
@@ -120,7 +119,7 @@ class _Pieces:
         return self._prefix.with_name(f"{self._prefix.name}.{role}.onnx")
 
     def _written(
-        self, role: str, graph: DecoderGraph, contract: ModelContract, truth: Any, step: ExportedStep
+        self, role: str, graph: DecoderGraph, contract: Contract, truth: Any, step: ExportedStep
     ) -> DecoderFile:
         return write_decoder(self._path(role), graph, contract, truth, step.tensors)
 
@@ -134,12 +133,13 @@ class _Pieces:
         return write_decoder(self._path("whole"), graph, contract, truth, self._call.tensors)
 
 
-def _joined_contract(encoder: ModelContract, step: ModelContract, part: DecoderPart) -> ModelContract:
+def _joined_contract(encoder: Contract, step: Contract, part: DecoderPart) -> Contract:
     parts = {"encoder": encoder, "decoder": step}
     named = [replace(own, name=f"{role}.{own.name}") for role, of in parts.items() for own in of.recurrent]
     digest = hashlib.sha256("\n".join(own.source.weights_sha256 for own in parts.values()).encode()).hexdigest()
     source = Source(file=f"{encoder.source.file}+{step.source.file}", module="", weights_sha256=digest)
-    return replace(encoder, recurrent=tuple(named), source=source, decoder=part, golden_sha256="")
+    joined = replace(encoder, recurrent=tuple(named), source=source, golden_sha256="")
+    return decoding_contract(joined, part)
 
 
 def _manifest(pieces: _Pieces, call: PairCall, options: Seq2SeqOptions) -> Seq2SeqManifest:

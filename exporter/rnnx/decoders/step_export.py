@@ -17,14 +17,14 @@ from rnnx.model_export.eager import EagerModel
 from rnnx.model_export.exporting import export_model
 from rnnx.model_export.preparation import as_float32
 from rnnx.model_options import ModelOptions
-from rnnx_runtime.model_contract import DecoderPart, ModelContract
+from rnnx_runtime.contract import Contract, DecoderPart, Streaming
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedStep:
     """A decoder's step: its contract, its graph taken apart, its truth in PyTorch, its example, and notes."""
 
-    contract: ModelContract
+    contract: Contract
     part: DecoderPart
     graph: StepGraph
     eager: EagerModel
@@ -46,7 +46,8 @@ def export_step(
         report = export_model(call.module, example_inputs, Path(folder) / "step.onnx", chosen)
         model = onnx.load(report.path)
     part = _part(call, options)
-    contract = replace(report.contract, decoder=part, states=call.states, golden_sha256="")
+    streaming = Streaming(kind="exact") if call.states else report.contract.streaming
+    contract = replace(report.contract, decoder=part, states=call.states, streaming=streaming, golden_sha256="")
     exported, _ = as_float32(call.module)
     return ExportedStep(
         contract=contract,

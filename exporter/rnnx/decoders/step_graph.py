@@ -8,8 +8,7 @@ from onnx import ModelProto, NodeProto, TensorProto, inliner
 
 from rnnx.decoders.node_copies import values_read
 from rnnx.errors import ExportError
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import ModelContract, StatePair
+from rnnx_runtime.contract import Contract, StatePair, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ class StepGraph:
         return spec.dims.index(size)
 
 
-def read_step(model: ModelProto, contract: ModelContract) -> StepGraph:
+def read_step(model: ModelProto, contract: Contract) -> StepGraph:
     """Take a decoder's step apart; its contract says which inputs are what.
 
     Raises:

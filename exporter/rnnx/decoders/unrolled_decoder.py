@@ -4,8 +4,7 @@ from rnnx.decoders.decoder_graph import DecoderGraph, decoder_graph
 from rnnx.decoders.greedy import Rows, first_rows, next_rows, stepped
 from rnnx.decoders.node_list import Constants, NodeList
 from rnnx.decoders.step_graph import StepGraph
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import DecoderPart
+from rnnx_runtime.contract import DecoderPart, TensorSpec
 
 
 def unrolled_graph(step: StepGraph, part: DecoderPart) -> DecoderGraph:

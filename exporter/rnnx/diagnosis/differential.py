@@ -32,7 +32,7 @@ from rnnx.diagnosis.weight_faults import gate_fits, weight_faults
 from rnnx.parity import ParityRow
 from rnnx.truth import CaseTruth
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import Recurrence, TensorSpec
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -52,7 +52,7 @@ def diagnose(
     candidate: Candidate,
     row: ParityRow,
     truth: Sequence[CaseTruth],
-    contract: Contract,
+    contract: Recurrence,
     weights: RecurrentWeights | None,
     model: "ModelProto | None" = None,
     *,
@@ -263,5 +263,5 @@ def _node(suspect: Suspect, hypothesis: Hypothesis) -> str:
     return recurrent_node(suspect.model, suspect.contract.layers, hypothesis.places)
 
 
-def _batch(entry: CaseTruth, contract: Contract) -> int:
+def _batch(entry: CaseTruth, contract: Recurrence) -> int:
     return int(entry.case.feeds["x"].shape[contract.inputs[0].dims.index("B")])

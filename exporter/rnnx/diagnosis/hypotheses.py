@@ -7,7 +7,7 @@ from rnnx.cases import Array
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.simulation import SOUND, Fault, Feeds, Outputs, Place, Stack, simulate
 from rnnx.truth import CaseTruth
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 Prediction = Callable[[CaseTruth], Mapping[str, Array] | None]
 """The outputs of a case; None where the backend would refuse it."""
@@ -30,7 +30,7 @@ def explains(hypothesis: Hypothesis, observations: Iterable[Observation]) -> boo
 
 
 def faulty_model(
-    stack: Stack, contract: Contract, fault: Fault = SOUND, *, fed: Callable[[Feeds], Feeds] = dict
+    stack: Stack, contract: Recurrence, fault: Fault = SOUND, *, fed: Callable[[Feeds], Feeds] = dict
 ) -> Prediction:
     """The prediction of a model with a fault; `fed` is what it makes of its inputs first."""
 

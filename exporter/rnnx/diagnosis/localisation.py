@@ -8,7 +8,7 @@ from rnnx.diagnosis.hypotheses import Hypothesis
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.simulation import Place, simulate
 from rnnx.diagnosis.suspect import Suspect
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 _LONGEST = 32
 """Time steps of the longest case whose parts are run one by one."""
@@ -54,14 +54,14 @@ def _place(suspect: Suspect, one: Observation, hypothesis: Hypothesis | None) ->
     return _place_of_values(suspect.contract, one)
 
 
-def _common(contract: Contract, places: tuple[Place, ...]) -> tuple[int, int | None]:
+def _common(contract: Recurrence, places: tuple[Place, ...]) -> tuple[int, int | None]:
     """The lowest layer of some cells, and their direction there where it is one of two."""
     layer = min(place[0] for place in places)
     directions = {direction for own, direction in places if own == layer}
     return layer, directions.pop() if len(directions) == 1 and contract.directions == 2 else None
 
 
-def _place_of_values(contract: Contract, one: Observation) -> tuple[int, int | None] | None:
+def _place_of_values(contract: Recurrence, one: Observation) -> tuple[int, int | None] | None:
     """The lowest row of hn or cn that is wrong; where both are right, the last layer and the wrong half of output."""
     if contract.form != "encoder":
         return 0, None
@@ -109,7 +109,7 @@ def _onset_of_state(suspect: Suspect, one: Observation, layer: int, direction: i
     return None
 
 
-def _onset_of_output(contract: Contract, one: Observation, direction: int | None) -> int | None:
+def _onset_of_output(contract: Recurrence, one: Observation, direction: int | None) -> int | None:
     if "output" not in one.values or "output" in one.problems:
         return None
     wrong = _wrong(one, "output")

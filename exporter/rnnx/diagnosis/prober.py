@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rnnx.candidates import Candidate
 from rnnx.cases import Case, sizes_of
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import Recurrence, TensorSpec
 
 Array = NDArray[Any]
 
@@ -28,7 +28,7 @@ class Answer:
 class Prober:
     """A candidate that never raises. `batch` is the largest batch that it is known to take."""
 
-    def __init__(self, candidate: Candidate, contract: Contract, outputs: Sequence[TensorSpec], batch: int) -> None:
+    def __init__(self, candidate: Candidate, contract: Recurrence, outputs: Sequence[TensorSpec], batch: int) -> None:
         self.contract = contract
         self.outputs = outputs
         self._candidate = candidate

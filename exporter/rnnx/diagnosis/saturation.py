@@ -14,7 +14,7 @@ from rnnx.diagnosis.simulation import Fault, Stack
 from rnnx.diagnosis.suspect import Suspect
 from rnnx.limits import limit_of
 from rnnx.tolerances import tolerance_for
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 _BOUNDS = 24
 """Bounds that are tried between the largest value and a hundredth of it."""
@@ -75,7 +75,7 @@ def overflows(suspect: Suspect) -> Iterator[Hypothesis]:
         yield Hypothesis(cause="float16-overflow", detail=words, predict=predict)
 
 
-def overflows_alike(predict: Prediction, observation: Observation, contract: Contract) -> bool:
+def overflows_alike(predict: Prediction, observation: Observation, contract: Recurrence) -> bool:
     """Whether a prediction is NaN or Inf where the values are, and elsewhere within float16's rounding."""
     with np.errstate(invalid="ignore", over="ignore"):
         expected = predict(observation.entry)
@@ -116,7 +116,7 @@ def _refined(suspect: Suspect, stack: Stack, worst: Observation, bound: float) -
     return (low + high) / 2
 
 
-def _clipped(stack: Stack, contract: Contract, bound: float) -> Prediction:
+def _clipped(stack: Stack, contract: Recurrence, bound: float) -> Prediction:
     return faulty_model(
         stack, contract, fed=lambda feeds: {**feeds, "x": np.clip(feeds["x"].astype(np.float64), -bound, bound)}
     )

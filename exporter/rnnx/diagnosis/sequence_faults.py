@@ -10,7 +10,7 @@ from rnnx.diagnosis.hypotheses import Hypothesis, Prediction, faulty_model
 from rnnx.diagnosis.simulation import Fault, Feeds, Stack, Wiring, simulate
 from rnnx.diagnosis.suspect import Suspect
 from rnnx.truth import CaseTruth
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 _JOINS = {
     "swapped": "the backward half comes first",
@@ -84,7 +84,7 @@ def _wired(
     return Hypothesis(cause=cause, detail=detail, predict=predict, places=places)
 
 
-def _layer_choices(contract: Contract) -> Iterator[tuple[frozenset[int] | None, str]]:
+def _layer_choices(contract: Recurrence) -> Iterator[tuple[frozenset[int] | None, str]]:
     """Every layer, each alone, and all but the last."""
     yield None, ""
     if contract.layers > 1:
@@ -93,7 +93,7 @@ def _layer_choices(contract: Contract) -> Iterator[tuple[frozenset[int] | None, 
         yield frozenset(range(contract.layers - 1)), " in all layers but the last"
 
 
-def _turned(stack: Stack, contract: Contract, axis: int, *, x: bool, output: bool) -> Prediction:
+def _turned(stack: Stack, contract: Recurrence, axis: int, *, x: bool, output: bool) -> Prediction:
     def predict(entry: CaseTruth) -> Mapping[str, Array]:
         feeds = entry.case.feeds
         fed = {**feeds, "x": np.flip(feeds["x"], axis)} if x else feeds
@@ -103,7 +103,7 @@ def _turned(stack: Stack, contract: Contract, axis: int, *, x: bool, output: boo
     return predict
 
 
-def _over_the_batch(stack: Stack, contract: Contract, *, turned: bool) -> Prediction:
+def _over_the_batch(stack: Stack, contract: Recurrence, *, turned: bool) -> Prediction:
     def predict(entry: CaseTruth) -> Mapping[str, Array] | None:
         fed = _axes_exchanged(entry.case.feeds)
         batch = fed["x"].shape[0 if contract.batch_first else 1]

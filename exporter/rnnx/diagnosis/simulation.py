@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rnnx.diagnosis.arithmetic import PYTORCH, Arithmetic, GateWeights, gate_weights, input_sums, next_state
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -49,7 +49,7 @@ class Fault:
 SOUND = Fault()
 
 
-def stack_of(weights: RecurrentWeights, contract: Contract) -> Stack:
+def stack_of(weights: RecurrentWeights, contract: Recurrence) -> Stack:
     """The weights of every place in float64, with the nonlinearity that only the contract knows."""
     return {
         (layer, direction): gate_weights(own, contract.nonlinearity or "tanh")
@@ -58,7 +58,7 @@ def stack_of(weights: RecurrentWeights, contract: Contract) -> Stack:
     }
 
 
-def simulate(stack: Stack, contract: Contract, feeds: Feeds, fault: Fault = SOUND) -> Outputs:
+def simulate(stack: Stack, contract: Recurrence, feeds: Feeds, fault: Fault = SOUND) -> Outputs:
     """The contract's outputs for the contract's inputs in float64, with a fault.
 
     Absent states are zeros, absent lengths the full time.

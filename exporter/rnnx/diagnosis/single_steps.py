@@ -15,7 +15,7 @@ from rnnx.diagnosis.arithmetic import PYTORCH, Arithmetic, GateWeights, input_su
 from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import Place
 from rnnx.tolerances import products_per_sum, tolerance_for
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
 
@@ -60,7 +60,7 @@ def observe_steps(
     return {place: steps for place, steps in found.items() if _is_finite(steps)}, ""
 
 
-def feeds_of(contract: Contract, x: Array, h: Array, c: Array) -> dict[str, Array]:
+def feeds_of(contract: Recurrence, x: Array, h: Array, c: Array) -> dict[str, Array]:
     """The contract's inputs from `x (T, B, I)` and the states `(L·D, B, P)`, `(L·D, B, H)`; rows have the full time."""
     time, batch = x.shape[:2]
     cell = contract.form != "encoder"
@@ -73,7 +73,9 @@ def feeds_of(contract: Contract, x: Array, h: Array, c: Array) -> dict[str, Arra
     return {spec.name: np.ascontiguousarray(values[spec.name]) for spec in contract.inputs}
 
 
-def rounding_limits(contract: Contract, precision: str, weights: GateWeights, steps: CellSteps) -> tuple[float, float]:
+def rounding_limits(
+    contract: Recurrence, precision: str, weights: GateWeights, steps: CellSteps
+) -> tuple[float, float]:
     """The largest errors of the next h and c that are rounding, by the precision's tolerance for one step."""
     arrays: dict[str, Any] = {
         name: value.astype(np.float32) for name, value in vars(weights).items() if isinstance(value, np.ndarray)
@@ -110,7 +112,7 @@ def _steps(prober: Prober, x: Array, h: Array, c: Array, values: Mapping[str, Ar
     return found
 
 
-def _seen_states(contract: Contract, values: Mapping[str, Array]) -> tuple[dict[int, Array], dict[int, Array]]:
+def _seen_states(contract: Recurrence, values: Mapping[str, Array]) -> tuple[dict[int, Array], dict[int, Array]]:
     """h and c after the first step by row of the state, as far as an output shows them."""
     places, rows = contract.layers * contract.directions, range(contract.layers * contract.directions)
     if contract.form == "unrolled" and contract.steps != 1:

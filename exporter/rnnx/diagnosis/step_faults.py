@@ -10,7 +10,7 @@ import numpy as np
 from rnnx.diagnosis.arithmetic import ACTIVATIONS, PYTORCH, Arithmetic, GateWeights
 from rnnx.diagnosis.simulation import Place, Stack
 from rnnx.weights import ONNX_GATE_ORDER
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 GATE_LETTERS = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
 """PyTorch's gates in their order; a plain RNN has the one sum that becomes h."""
@@ -34,7 +34,7 @@ class StepFault:
     gate: str | None = None
 
 
-def step_faults(contract: Contract) -> Iterator[StepFault]:
+def step_faults(contract: Recurrence) -> Iterator[StepFault]:
     """Every known fault of a step, from the specific to the general."""
     cell = contract.cell
     yield from _gate_orders(cell)

@@ -14,7 +14,7 @@ from rnnx.parity import ParityRow
 from rnnx.recurrence import RecurrentModule
 from rnnx.truth import CaseTruth
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -42,7 +42,7 @@ class Suspect:
     model: "ModelProto | None"
 
     @property
-    def contract(self) -> Contract:
+    def contract(self) -> Recurrence:
         """What the backend should compute."""
         return self.prober.contract
 

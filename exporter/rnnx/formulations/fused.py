@@ -9,12 +9,14 @@ from spox import Var
 
 from rnnx.formulations.graph import Array, GraphBuilder
 from rnnx.weights import DirectionWeights, RecurrentWeights, onnx_gates
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 NAME = "fused"
 
 
-def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, inputs: dict[str, Var]) -> dict[str, Var]:
+def build(
+    graph: GraphBuilder, contract: Recurrence, weights: RecurrentWeights, inputs: dict[str, Var]
+) -> dict[str, Var]:
     """The encoder's graph."""
     op = graph.op
     sequence = op.transpose(inputs["x"], perm=[1, 0, 2]) if contract.batch_first else inputs["x"]
@@ -36,7 +38,7 @@ def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, in
 
 def _recurrence(
     graph: GraphBuilder,
-    contract: Contract,
+    contract: Recurrence,
     sequence: Var,
     parameters: list[Var | None],
     lengths: Var | None,
@@ -62,7 +64,7 @@ def _recurrence(
 
 
 def _parameters(
-    graph: GraphBuilder, contract: Contract, directions: tuple[DirectionWeights, ...], layer: int
+    graph: GraphBuilder, contract: Recurrence, directions: tuple[DirectionWeights, ...], layer: int
 ) -> list[Var | None]:
     """The node's W, R and B: directions stacked, gates in ONNX's order."""
     kind, count = contract.cell, len(directions)
@@ -83,7 +85,7 @@ def _parameters(
     return [w, r, graph.weight(f"B_l{layer}", (count, 2 * first.b_ih.shape[0]), biases)]
 
 
-def _per_layer(graph: GraphBuilder, contract: Contract, state: Var | None) -> list[Var | None]:
+def _per_layer(graph: GraphBuilder, contract: Recurrence, state: Var | None) -> list[Var | None]:
     """A state `(L·D, B, H)` as one `(D, B, H)` for each layer."""
     if state is None or contract.layers == 1:
         return [state] * contract.layers
@@ -96,7 +98,7 @@ def _stacked(graph: GraphBuilder, states: list[Var]) -> Var:
     return result
 
 
-def _side_by_side(graph: GraphBuilder, contract: Contract, y: Var, *, batch_first: bool) -> Var:
+def _side_by_side(graph: GraphBuilder, contract: Recurrence, y: Var, *, batch_first: bool) -> Var:
     """ONNX's `Y (T, D, B, H)` as PyTorch's `(T, B, D·H)`, or `(B, T, D·H)`."""
     op = graph.op
     if contract.directions == 1 and not batch_first:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spox import Tensor, Var, argument
 
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
 
@@ -63,5 +63,5 @@ class Formulation(Protocol):
     """One way to write a contract's recurrence as a graph: the outputs by name from the inputs by name."""
 
     def __call__(
-        self, graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, inputs: dict[str, Var]
+        self, graph: GraphBuilder, contract: Recurrence, weights: RecurrentWeights, inputs: dict[str, Var]
     ) -> dict[str, Var]: ...

@@ -17,12 +17,14 @@ from rnnx.formulations.graph import GraphBuilder, zero_state
 from rnnx.formulations.scan_node import scan
 from rnnx.formulations.step import summed_bias
 from rnnx.weights import DirectionWeights, RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 NAME = "scan"
 
 
-def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, inputs: dict[str, Var]) -> dict[str, Var]:
+def build(
+    graph: GraphBuilder, contract: Recurrence, weights: RecurrentWeights, inputs: dict[str, Var]
+) -> dict[str, Var]:
     """The encoder's graph."""
     op = graph.op
     sequence = op.transpose(inputs["x"], perm=[1, 0, 2]) if contract.batch_first else inputs["x"]
@@ -111,7 +113,9 @@ def _valid_steps(graph: GraphBuilder, sequence: Var, lengths: Var) -> Var:
     return result
 
 
-def _per_direction(graph: GraphBuilder, contract: Contract, state: Var | None, sequence: Var, width: int) -> list[Var]:
+def _per_direction(
+    graph: GraphBuilder, contract: Recurrence, state: Var | None, sequence: Var, width: int
+) -> list[Var]:
     """A state `(L·D, B, width)` as one `(B, width)` for each layer and direction; zeros where there is none."""
     rows = contract.layers * contract.directions
     if state is None:

@@ -8,12 +8,14 @@ from spox import Var
 from rnnx.formulations.gates import gru_state, lstm_rows, lstm_state, rnn_state
 from rnnx.formulations.graph import Array, GraphBuilder, zero_state
 from rnnx.weights import DirectionWeights, RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 NAME = "gemm-gates"
 
 
-def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, inputs: dict[str, Var]) -> dict[str, Var]:
+def build(
+    graph: GraphBuilder, contract: Recurrence, weights: RecurrentWeights, inputs: dict[str, Var]
+) -> dict[str, Var]:
     """The step's graph: `hn (B, H)` and, for LSTM, `cn (B, H)` from `x (B, I)`, `h0` and `c0`."""
     ((own,),) = weights.directions
     x, hidden = inputs["x"], contract.hidden_size

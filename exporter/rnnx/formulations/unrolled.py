@@ -10,12 +10,14 @@ from rnnx.formulations.gates import gru_state, lstm_rows, lstm_state, rnn_state
 from rnnx.formulations.graph import Array, GraphBuilder
 from rnnx.formulations.step import summed_bias
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 NAME = "unrolled-hoisted"
 
 
-def build(graph: GraphBuilder, contract: Contract, weights: RecurrentWeights, inputs: dict[str, Var]) -> dict[str, Var]:
+def build(
+    graph: GraphBuilder, contract: Recurrence, weights: RecurrentWeights, inputs: dict[str, Var]
+) -> dict[str, Var]:
     """The unrolled decoder's graph: `output (N, B, H)`, `hn` and `cn (B, H)` from `x (N, B, I)`, `h0` and `c0`."""
     op, hidden, steps = graph.op, contract.hidden_size, contract.steps or 1
     ((own,),) = weights.directions

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnnx.errors import FactoryError, OptionError
 from rnnx.model_export.signature import CallSignature, named_as, read_signature
-from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.contract import Contract
 
 Call = tuple[CallSignature, dict[str, Tensor]]
 
@@ -18,7 +18,7 @@ Call = tuple[CallSignature, dict[str, Tensor]]
 def call_of_contract(
     module: nn.Module,
     own: tuple[Any, ...] | Mapping[str, Any] | None,
-    contract: ModelContract,
+    contract: Contract,
     example: Mapping[str, Any],
 ) -> Call:
     """The signature under the contract's names, and the example's tensors that go into it; lifted states do not.

@@ -10,7 +10,7 @@ from torch.fx import Node
 
 from rnnx.model_export.opaque_layers import DOMAIN
 from rnnx.model_export.recurrence_nodes import RecurrenceNode
-from rnnx_runtime.model_contract import StatePair
+from rnnx_runtime.contract import StatePair
 
 # fmt: off
 _SHAPING = frozenset((

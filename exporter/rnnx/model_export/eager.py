@@ -42,7 +42,7 @@ class EagerModel:
         Raises whatever the model itself raises for inputs that it cannot take.
         """
         tensors = {name: _tensor(value, dtype) for name, value in feeds.items()}
-        module = self._module(dtype)
+        module = self.module(dtype)
         with (
             own_turn(),
             without_autocast(),
@@ -57,7 +57,8 @@ class EagerModel:
             found = named_outputs(result, self._output_names) | last
         return {name: np.array(value.detach().cpu().numpy()) for name, value in found.items()}
 
-    def _module(self, dtype: torch.dtype) -> nn.Module:
+    def module(self, dtype: torch.dtype) -> nn.Module:
+        """The module in this dtype, in evaluation mode."""
         if dtype not in self._modules:
             self._modules[dtype] = copied(self._modules[torch.float32]).to(dtype)
         return self._modules[dtype]

@@ -14,8 +14,8 @@ from rnnx.model_export.layer_states import LiftedState
 from rnnx.model_export.preparation import copied
 from rnnx.model_export.signature import CallSignature, named_outputs
 from rnnx.torch_reference import cuda_device
+from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError, BackendUnavailable
-from rnnx_runtime.model_contract import ModelContract
 
 
 class EagerCandidate:
@@ -25,7 +25,7 @@ class EagerCandidate:
         self,
         module: nn.Module,
         signature: CallSignature,
-        contract: ModelContract,
+        contract: Contract,
         *,
         results: tuple[str, ...],
         lifted: tuple[LiftedState, ...],

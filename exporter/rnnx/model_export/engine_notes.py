@@ -1,10 +1,11 @@
 """What an engine is known to refuse in a graph that ONNX Runtime runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 
-from rnnx.examination import examine
+from rnnx.findings import Finding
 
 _SIZES = ("NonZero", "Compress", "Unique")
 _SEQUENCES = (
@@ -23,12 +24,12 @@ _REFUSED = {
 """Operators that the importer of TensorRT RTX 1.7 refuses, each with the reason; TensorRT's own reads a few of them."""
 
 
-def engine_notes(path: Path) -> tuple[str, ...]:
-    """What TensorRT RTX refuses of a written model, by operator, and the findings that concern some backends alone."""
+def engine_notes(path: Path, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What TensorRT RTX refuses of a written model, by operator, and its findings that concern some backends alone."""
     model = onnx.load(path, load_external_data=False)
     found = {node.op_type: node.name for node in reversed(model.graph.node) if node.op_type in _REFUSED}
     refused = [
         f"{operator} {name!r}: TensorRT RTX refuses it, {_REFUSED[operator]}" for operator, name in found.items()
     ]
-    narrow = [own for own in examine(model) if own.severity == "error" and own.backends]
+    narrow = [own for own in findings if own.severity == "error" and own.backends]
     return (*refused, *(f"{own.node}: {own.message} ({', '.join(own.backends)})" for own in narrow))

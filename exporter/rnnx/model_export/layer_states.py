@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnx.errors import OptionError
-from rnnx_runtime.model_contract import StatePair
+from rnnx_runtime.contract import StatePair
 
 
 @dataclass(frozen=True, kw_only=True)

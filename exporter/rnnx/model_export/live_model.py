@@ -22,8 +22,8 @@ from rnnx.model_export.preparation import as_float32, preserved, unwrapped
 from rnnx.model_export.signature import CallSignature
 from rnnx.model_export.weights_digest import weights_sha256
 from rnnx.truth import CaseTruth
+from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import RnnxError
-from rnnx_runtime.model_contract import ModelContract
 
 SAME = 1e-9
 """How far float64 of two hosts may lie apart, as a share of the largest value, where float32 has no error at all."""
@@ -37,7 +37,7 @@ class LiveModel:
     signature: CallSignature
     results: tuple[str, ...]
     lifted: tuple[LiftedState, ...]
-    contract: ModelContract
+    contract: Contract
     example: Mapping[str, Array]
 
     def eager(self) -> EagerModel:
@@ -62,7 +62,7 @@ class LiveModel:
 
 
 @contextmanager
-def opened_model(given: GivenModule, contract: ModelContract, golden: CaseTruth) -> Iterator[LiveModel]:
+def opened_model(given: GivenModule, contract: Contract, golden: CaseTruth) -> Iterator[LiveModel]:
     """The module a contract was exported from; attributes that its calls set are as they were after the block.
 
     Args:
@@ -83,7 +83,7 @@ def opened_model(given: GivenModule, contract: ModelContract, golden: CaseTruth)
         yield live
 
 
-def _called(given: GivenModule, module: nn.Module, contract: ModelContract, example: Mapping[str, Array]) -> LiveModel:
+def _called(given: GivenModule, module: nn.Module, contract: Contract, example: Mapping[str, Array]) -> LiveModel:
     signature, tensors = call_of_contract(module, given.example_inputs, contract, example)
     pairs = [pair for pair in contract.states if pair.input not in tensors]
     last = {pair.output for pair in pairs}
@@ -101,7 +101,7 @@ def _called(given: GivenModule, module: nn.Module, contract: ModelContract, exam
     )
 
 
-def _check_weights(given: GivenModule, module: nn.Module, contract: ModelContract) -> None:
+def _check_weights(given: GivenModule, module: nn.Module, contract: Contract) -> None:
     wanted, got = contract.source.weights_sha256, weights_sha256(module)
     if got == wanted:
         return

@@ -14,9 +14,8 @@ from onnx import helper
 from rnnx.formulations.graph import Weight
 from rnnx.onnx_stream import write_sealed
 from rnnx.onnx_writer import PROTOBUF_LIMIT, move_weights_out
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import ModelContract
-from rnnx_runtime.model_contract_json import json_from_model_contract
+from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract_json import json_from_contract
 from rnnx_runtime.seal import BLANK, SEAL_KEY
 
 _SMALL = 1024
@@ -39,7 +38,7 @@ def name_values(model: ir.Model, inputs: Iterable[TensorSpec], outputs: Iterable
         value.shape = ir.Shape(spec.dims)
 
 
-def write_model(path: Path, model: ir.Model, contract: ModelContract) -> dict[str, int]:
+def write_model(path: Path, model: ir.Model, contract: Contract) -> dict[str, int]:
     """Write `path`, and `<path>.data` beside it when the weights exceed `PROTOBUF_LIMIT`.
 
     The same module gives the same bytes. Returns the graph's node count by operator.
@@ -49,7 +48,7 @@ def write_model(path: Path, model: ir.Model, contract: ModelContract) -> dict[st
     proto = ir.to_proto(model)
     _strip(proto)
     proto.producer_name, proto.producer_version = "rnnx", contract.versions["rnnx"]
-    values: dict[str, Any] = json_from_model_contract(contract)
+    values: dict[str, Any] = json_from_contract(contract)
     if sum(4 * int(np.prod(weight.shape)) for weight in weights) > PROTOBUF_LIMIT:
         values["external_data"] = move_weights_out(proto, weights, path)
         weights = []

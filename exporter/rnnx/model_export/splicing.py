@@ -14,24 +14,23 @@ from torch import nn
 from rnnx.errors import ExportError
 from rnnx.formulations.choice import formulation_named
 from rnnx.formulations.graph import GraphBuilder, Weight
-from rnnx.layer_weights import contract_of_layer, weights_from_layer
+from rnnx.layer_weights import recurrence_of_layer, weights_from_layer
 from rnnx.model_export.opaque_layers import DOMAIN
 from rnnx.weights import RecurrentWeights
-from rnnx_runtime.contract import Contract
-from rnnx_runtime.model_contract import RecurrentPart
+from rnnx_runtime.contract import Recurrence
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Call:
-    """One call of a layer: its name, the contract of this call, its weights, and what its values' names begin with."""
+    """One call of a layer: its name, what this call computes, its weights, and what its values' names begin with."""
 
     layer: str
-    contract: Contract
+    recurrence: Recurrence
     weights: RecurrentWeights
     lead: str
 
 
-def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[RecurrentPart, ...]:
+def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[Recurrence, ...]:
     """Write every recurrent layer of `module` into the graph, in place; says which there are.
 
     A layer's weights are initializers under its name, written once however often it is called.
@@ -42,7 +41,7 @@ def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[RecurrentPar
     """
     weights: dict[str, RecurrentWeights] = {}
     calls: Counter[str] = Counter()
-    parts: dict[str, RecurrentPart] = {}
+    parts: dict[str, Recurrence] = {}
     for node in [node for node in model.graph if node.domain == DOMAIN]:
         name = node.attributes["layer"].as_string()
         layer = module.get_submodule(name)
@@ -50,32 +49,32 @@ def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[RecurrentPar
             weights[name] = weights_from_layer(layer, name)
         call = _Call(
             layer=name,
-            contract=_contract(node, layer, name),
+            recurrence=_recurrence(node, layer, name),
             weights=weights[name],
             lead=f"{_label(layer, name)}/{calls[name]}/",
         )
         calls[name] += 1
         _splice(model.graph, node, call, _label(layer, name))
-        parts[name] = _part(call, _label(layer, name))
+        parts[name] = call.recurrence
     _refuse_nested(model)
     RemoveUnusedNodesPass()(model)
     model.graph.opset_imports.pop(DOMAIN, None)
     return tuple(parts.values())
 
 
-def _contract(node: ir.Node, layer: nn.Module, name: str) -> Contract:
+def _recurrence(node: ir.Node, layer: nn.Module, name: str) -> Recurrence:
     given = [value is not None for value in node.inputs] + [False] * 4
-    contract = contract_of_layer(layer, name, state_inputs=given[1], lengths=given[3])
-    if contract.form == "step":
-        return contract
-    return replace(contract, batch_first=bool(node.attributes["batch_first"].as_int()))
+    found = recurrence_of_layer(layer, _label(layer, name), state_inputs=given[1], lengths=given[3])
+    if found.form == "step":
+        return found
+    return replace(found, batch_first=bool(node.attributes["batch_first"].as_int()))
 
 
 def _splice(graph: ir.Graph, node: ir.Node, call: _Call, label: str) -> None:
     builder = GraphBuilder()
     inner = ir.from_proto(_built(builder, call)).graph
     held = {own.name: _initializer(graph, f"{label}/{own.name}", own) for own in builder.weights}
-    names = [spec.name for spec in call.contract.inputs]
+    names = [spec.name for spec in call.recurrence.inputs]
     outer = dict(zip(names, [value for value in node.inputs if value is not None], strict=True)) | held
     results = [_written(value) for value in inner.outputs]
     nodes = [own for own in inner if own.op_type != "Identity" or own.outputs[0] not in inner.outputs]
@@ -91,10 +90,10 @@ def _splice(graph: ir.Graph, node: ir.Node, call: _Call, label: str) -> None:
 
 
 def _built(builder: GraphBuilder, call: _Call) -> onnx.ModelProto:
-    contract = call.contract
-    inputs = {spec.name: spox.argument(spox.Tensor(np.dtype(spec.dtype), spec.dims)) for spec in contract.inputs}
-    outputs = formulation_named(contract.formulation)(builder, contract, call.weights, inputs)
-    ordered = {spec.name: outputs[spec.name] for spec in contract.outputs}
+    own = call.recurrence
+    inputs = {spec.name: spox.argument(spox.Tensor(np.dtype(spec.dtype), spec.dims)) for spec in own.inputs}
+    outputs = formulation_named(own.formulation)(builder, own, call.weights, inputs)
+    ordered = {spec.name: outputs[spec.name] for spec in own.outputs}
     return spox.build(inputs | builder.placeholders, ordered)
 
 
@@ -147,18 +146,3 @@ def _refuse_nested(model: ir.Model) -> None:
 def _label(layer: nn.Module, name: str) -> str:
     """The layer's name; the model's own class where the model is the layer."""
     return name or type(layer).__name__.lower()
-
-
-def _part(call: _Call, label: str) -> RecurrentPart:
-    own = call.contract
-    return RecurrentPart(
-        name=label,
-        cell=own.cell,
-        is_cell=own.form == "step",
-        input_size=own.input_size,
-        hidden_size=own.hidden_size,
-        projection_size=own.projection_size,
-        layers=own.layers,
-        directions=own.directions,
-        formulation=own.formulation,
-    )

@@ -32,20 +32,23 @@ def origin_of(model: ModelProto) -> Origin:
     """Tell the exporter from the producer's name and the marks it leaves."""
     producer = f"{model.producer_name} {model.producer_version}".strip()
     exporter = _exporter(model)
-    is_traced = exporter == "rnnx" and _form(model) == "model"
+    is_traced = exporter == "rnnx" and _is_whole(model)
     return Origin(exporter=exporter, producer=producer or "not said", is_traced=is_traced)
 
 
-def _form(model: ModelProto) -> object:
-    """The form in rnnx's contract, None where the file has none."""
+def _is_whole(model: ModelProto) -> bool:
+    """Whether rnnx's contract says a whole model; a bare layer's one recurrence has no name."""
     for entry in model.metadata_props:
         if entry.key == "rnnx":
             try:
                 contract = json.loads(entry.value)
             except ValueError:
-                return None
-            return contract.get("form") if isinstance(contract, dict) else None
-    return None
+                return False
+            parts = contract.get("recurrent") if isinstance(contract, dict) else None
+            return isinstance(parts, list) and not any(
+                isinstance(part, dict) and part.get("name") == "" for part in parts
+            )
+    return False
 
 
 def _exporter(model: ModelProto) -> Exporter:

@@ -10,8 +10,8 @@ from rnnx.candidates import NETWORK_ROW, Array
 from rnnx.cases import Case
 from rnnx.tensorrt_network.importer import OnnxSource, import_graph
 from rnnx.tensorrt_network.program import Program
+from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError
-from rnnx_runtime.model_contract import Signature
 from rnnx_runtime.sidecar import Flavor
 
 
@@ -25,7 +25,7 @@ class NetworkCandidate:
     def __init__(
         self,
         source: OnnxSource,
-        contract: Signature,
+        contract: Contract,
         names: Mapping[str, str] | None = None,
         flavor: Flavor | None = None,
     ) -> None:

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx.cases import random_feeds
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
 
 
-def timing_feeds(contract: Contract, time: int, batch: int) -> dict[str, Array]:
+def timing_feeds(contract: Recurrence, time: int, batch: int) -> dict[str, Array]:
     """Seeded inputs whose rows are all full, or throughput would count steps that nobody computes.
 
     Raises:

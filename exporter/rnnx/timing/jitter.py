@@ -18,7 +18,7 @@ from rnnx.progress import ProgressListener, stage
 from rnnx.timing.figures import JitterRow
 from rnnx.timing.inputs import timing_feeds
 from rnnx.timing.stopwatch import Clock, Measure, host_timed, undisturbed
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
 
@@ -52,7 +52,7 @@ class _Stream:
     times: list[float] = field(default_factory=list)
 
 
-def why_no_stream(contract: Contract) -> str:
+def why_no_stream(contract: Recurrence) -> str:
     """Why a model has no single next step; empty where it has one."""
     if contract.form == "encoder" and contract.directions == 2:
         return "a bidirectional encoder cannot stream: its backward half starts at the last time step"
@@ -65,7 +65,7 @@ def why_no_stream(contract: Contract) -> str:
 
 def measure_jitter(
     candidates: Sequence[Candidate],
-    contract: Contract,
+    contract: Recurrence,
     *,
     frame_ms: float,
     steps: int = STEPS,

@@ -30,10 +30,10 @@ def time_side_by_side(
         MemoryError, ValueError: there are no arrays of these sizes.
     """
     covered = [candidate for candidate in opened if subject.covers(candidate.name, sizes)]
-    time, batch = sizes.get("T", subject.contract.steps or 1), sizes["B"]
+    time, batch = sizes.get("T", subject.layer.steps or 1), sizes["B"]
     rows = measure_latency(
         covered,
-        timing_feeds(subject.contract, time, batch),
+        timing_feeds(subject.layer, time, batch),
         steps=time * batch,
         seconds=seconds,
         conditions={one.name: conditions_of(subject, one.name, threads) for one in covered},

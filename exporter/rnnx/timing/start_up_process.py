@@ -69,7 +69,7 @@ def _opened_subject(request: dict[str, Any]) -> Callable[[], object]:
     checkpoint = values["checkpoint"] and Path(values["checkpoint"])
     subject = read_subject(Path(request["file"]), Sources(**values | {"checkpoint": checkpoint}))
     sizes = request["sizes"]
-    feeds = timing_feeds(subject.contract, sizes.get("T", subject.contract.steps or 1), sizes["B"])
+    feeds = timing_feeds(subject.layer, sizes.get("T", subject.layer.steps or 1), sizes["B"])
     return subject.open(request["row"], request["threads"]).prepare(feeds)
 
 

@@ -12,7 +12,7 @@ from rnnx.timing.inputs import timing_feeds
 from rnnx.timing.rounds import alternate, calls_per_round
 from rnnx.timing.stopwatch import Clock, host_timed, undisturbed
 from rnnx.timing.warm_up import warm_up
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Recurrence
 from rnnx_runtime.errors import BackendError, InputError
 
 LEAST_GAIN = 0.05
@@ -40,7 +40,7 @@ class _Curve:
 
 def measure_throughput(
     candidates: Sequence[Candidate],
-    contract: Contract,
+    contract: Recurrence,
     sizes: Mapping[str, int],
     *,
     seconds: float,
@@ -100,7 +100,7 @@ def _done(curve: _Curve) -> bool:
 
 
 def _measure_point(
-    curves: Sequence[_Curve], contract: Contract, sizes: Mapping[str, int], seconds: float, clock: Clock
+    curves: Sequence[_Curve], contract: Recurrence, sizes: Mapping[str, int], seconds: float, clock: Clock
 ) -> None:
     time = sizes.get("T", contract.steps or 1)
     ready = []
@@ -120,7 +120,7 @@ def _measure_point(
             curve.ended = f"ended at {_text(sizes)}: one call takes {warmed.typical_ms / 1000:.1f} s"
 
 
-def _points(curve: _Curve, dim: str, contract: Contract) -> list[ThroughputPoint]:
+def _points(curve: _Curve, dim: str, contract: Recurrence) -> list[ThroughputPoint]:
     knee = _knee([rate.value for _, rate in curve.points]) if _done(curve) else len(curve.points)
     return [
         ThroughputPoint(

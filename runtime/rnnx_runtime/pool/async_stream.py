@@ -1,22 +1,18 @@
 """One conversation in a pool, for an event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from numpy.typing import NDArray
 
 from rnnx_runtime.pool.requests import Push
 from rnnx_runtime.pool.streams import Conversation
 from rnnx_runtime.state import State
 
-Array = NDArray[Any]
-
 
 class AsyncPoolStream(Conversation):
     """One conversation in a pool, used from an event loop."""
 
-    async def push(self, x: Any, *, timeout_s: float | None = None) -> Array:
+    async def push(self, x: Any, *, timeout_s: float | None = None) -> Any:
         """Push a frame or a chunk and wait for its output; shapes and errors as `PoolStream.push`.
 
         Cancelling the task takes the push back, unless its output was already certain.
@@ -25,7 +21,7 @@ class AsyncPoolStream(Conversation):
         push = self._pool.submit(self._seat, self.checked(x), timeout_s, future)
         timer = None if timeout_s is None else future.get_loop().call_later(timeout_s, _expire, push)
         try:
-            output: Array = await future
+            output = await future
         except asyncio.CancelledError:
             push.cancel()
             raise
@@ -39,7 +35,7 @@ class AsyncPoolStream(Conversation):
         state: State = await self._ask(self.read_state)
         return state
 
-    async def reset(self, state: State | None = None) -> None:
+    async def reset(self, state: Mapping[str, Any] | None = None) -> None:
         """Start again from a state with B = 1, or zeros; errors as `PoolStream.reset`."""
         await self._ask(self.resetter(state))
 

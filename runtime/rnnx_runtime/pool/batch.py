@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.requests import DROPPED, Push
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.state import State
@@ -13,11 +14,13 @@ Array = NDArray[Any]
 
 
 class Batch:
-    """Pushes of different streams, a row each, and the next `frames` of each as `x (frames, B, I)`."""
+    """Pushes of different streams, a row each, and the next `frames` of each as the model's inputs."""
 
-    def __init__(self, pushes: list[Push], most_frames: int) -> None:
+    def __init__(self, pushes: list[Push], model: BatchedModel, most_frames: int) -> None:
         self.pushes = pushes
-        self.x, self.frames = _next_frames(pushes, most_frames)
+        self.frames = _frames_of(pushes, most_frames if model.takes_chunks else 1)
+        self.inputs = _next_inputs(pushes, model, self.frames)
+        self._stacked = model.stacked
         self._slots = [push.seat.slot for push in pushes]  # type: ignore[union-attr] # a push always has a seat
 
     def gather(self, slots: Slots) -> State:
@@ -27,7 +30,7 @@ class Batch:
                 push.saved = slots.read(slot)
         return slots.gather(self._slots)
 
-    def keep(self, slots: Slots, state: State, y: Array, phases: list[int]) -> None:
+    def keep(self, slots: Slots, state: State, outputs: list[Array], phases: list[int]) -> None:
         """Keep states and outputs of the rows that go on, and undo the rows that were dropped while they ran."""
         if DROPPED in phases:
             slots.scatter_some(self._slots, state, [row for row, phase in enumerate(phases) if phase != DROPPED])
@@ -36,12 +39,23 @@ class Batch:
                     take_back(slots, push)
         else:
             slots.scatter(self._slots, state)
+        last = [output[0] for output in outputs]
         for row, push in enumerate(self.pushes):
             if push.frames:
-                push.take(y[:, row])
+                push.take([output[:, row] for output in outputs], self.frames, self._stacked)
             else:
-                push.block = y[0]
+                push.block = last
                 push.row = row
+
+
+def alike(pushes: list[Push], model: BatchedModel) -> tuple[list[Push], list[Push]]:
+    """The pushes whose frames have the first one's shapes and can run with it, and the others."""
+    shapes = _frame_shapes(pushes[0], model)
+    fits = [_frame_shapes(push, model) == shapes for push in pushes]
+    return (
+        [push for push, own in zip(pushes, fits, strict=True) if own],
+        [push for push, own in zip(pushes, fits, strict=True) if not own],
+    )
 
 
 def take_back(slots: Slots, push: Push) -> None:
@@ -51,11 +65,28 @@ def take_back(slots: Slots, push: Push) -> None:
     slots.write(push.seat.slot, *push.saved)
 
 
-def _next_frames(pushes: list[Push], most_frames: int) -> tuple[Array, int]:
-    """The next frames of each row, x `(k, B, I)`, and k: as many as every row has and may run."""
+def _frames_of(pushes: list[Push], most_frames: int) -> int:
+    """How many frames of each row run: as many as every row has and may run."""
     left = [push.frames - push.started for push in pushes if push.frames]
-    count = 1 if len(left) < len(pushes) else min(most_frames, *left)
-    if count == 1:
-        rows = [push.x[push.started] if push.frames else push.x for push in pushes]
-        return np.concatenate(rows).reshape(1, len(rows), -1), 1
-    return np.stack([push.x[push.started : push.started + count] for push in pushes], axis=1), count
+    return 1 if len(left) < len(pushes) else min(most_frames, *left)
+
+
+def _frame_shapes(push: Push, model: BatchedModel) -> list[tuple[int, ...]]:
+    """The shapes of a push's inputs, of a chunk without its axis of time."""
+    inputs = zip(push.x, model.statics, strict=True)
+    return [x.shape[1:] if push.frames and not is_static else x.shape for x, is_static in inputs]
+
+
+def _next_inputs(pushes: list[Push], model: BatchedModel, count: int) -> list[Array]:
+    """The next frames of each row, an array for each of the model's inputs."""
+    inputs = []
+    for place, (is_timed, is_static) in enumerate(zip(model.timed, model.statics, strict=True)):
+        if is_static:
+            inputs.append(np.stack([push.x[place] for push in pushes]))
+        elif count == 1:
+            rows = [push.x[place][push.started] if push.frames else push.x[place] for push in pushes]
+            joined = np.concatenate(rows).reshape(len(rows), -1) if rows[0].ndim == 1 else np.stack(rows)
+            inputs.append(joined[None] if is_timed else joined)
+        else:
+            inputs.append(np.stack([push.x[place][push.started : push.started + count] for push in pushes], axis=1))
+    return inputs

@@ -1,86 +1,162 @@
 """A session as a pool sees it: a batch of rows, each with k frames and a state, whatever the model's form."""
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
 from rnnx_runtime.errors import ContractError, InputError
+from rnnx_runtime.frame_layout import FrameLayout, Frames
 from rnnx_runtime.session import Session
-from rnnx_runtime.state import DeviceTensor, State
+from rnnx_runtime.snapshot import without_leading_ones
+from rnnx_runtime.state import State
+from rnnx_runtime.stream import refuse_without_next
+from rnnx_runtime.time_axis import why_no_next_step
 
 Array = NDArray[Any]
 
-_KEPT = ("cell", "nonlinearity", "input_size", "hidden_size", "projection_size", "layers", "directions")
-"""What a new version of a model must share with the old one, for the streams' states to go on."""
-
 
 class BatchedModel:
-    """Runs rows of frames from states in the layout of slots, `(L·D, B, ·)`.
+    """Runs rows of frames: an input is `(k, B, …)`, or `(B, …)` where the model has no axis of time there; an output
+    is `(k, B, …)`.
 
     Raises:
-        InputError: the model has no single next step, or no state inputs.
+        InputError: the model does not stream, or a state's size would differ from stream to stream.
     """
 
     def __init__(self, session: Session) -> None:
         _check_streams(session.spec)
         self.session = session
-        self.takes_chunks = session.spec.form == "encoder"
+        self.layout = layout = FrameLayout(session.spec)
+        self.states = session.spec.state_specs
+        self.state_names = session.initial_state(1).names
+        self.takes_chunks = layout.has_time
         """Whether one run may hold several frames of each row."""
-        self._has_lead = session.spec.form == "encoder"
-        self._batch_first = session.spec.batch_first
-        self._is_step = session.spec.form == "step"
+        self.statics = tuple(layout.has_time and not own.is_sequence for own in layout.inputs.values())
+        """Which inputs are given once a push, whatever its frames."""
+        self.has_open_frames = any(isinstance(dim, str) for own in layout.inputs.values() for dim in own.frame_dims)
+        """Whether frames of two streams may have other shapes, and then cannot run together."""
+        self.timed = tuple(own.time is not None for own in layout.inputs.values())
+        """Which inputs have an axis of time in the model."""
+        self.stacked = tuple(own.is_sequence or not layout.has_time for own in layout.outputs.values())
+        """Which outputs have a value for each frame of a chunk."""
+        self.output_names = tuple(layout.outputs)
+        self._row_shapes = [tuple(int(dim) for dim in spec.dims if dim != "B") for spec in self.states]
+        self._input_orders = tuple(_input_order(own) for own in layout.inputs.values())
+        self._output_orders = tuple((_output_order(own), own.time is None) for own in layout.outputs.values())
+        self._names = tuple(layout.inputs)
+        self._is_lone = layout.lone is not None and layout.lone_output is not None
+        self._slot_dims: tuple[tuple[int, ...], ...] | None = None
 
-    def run(self, x: Array, state: State) -> tuple[Array, State]:
-        """Run x `(k, B, I)`; gives the output `(k, B, P)` and the next state.
+    def run(self, inputs: Sequence[Array], state: State) -> tuple[list[Array], State]:
+        """Run the inputs in the contract's order; gives the outputs `(k, B, …)` and the next state.
 
         Raises:
             BackendError: the backend failed.
         """
-        if self._has_lead:
-            if self._batch_first:
-                y, state = self.session.run(x.swapaxes(0, 1), state)
-                return y.swapaxes(0, 1), state
-            return self.session.run(x, state)
-        return self._run_cell(x, state)
+        if self._slot_dims is not None:
+            state = _reshaped(state, [spec.dims for spec in self.states])
+        orders = zip(inputs, self._input_orders, strict=True)
+        values = [value if order is None else value.transpose(order) for value, order in orders]
+        given: list[Array]
+        if self._is_lone:
+            y, following = self.session.run(values[0], state)
+            given = [y]
+        else:
+            named, following = self.session.run(dict(zip(self._names, values, strict=True)), state)
+            given = [*named.values()]
+        outputs = []
+        for value, (order, is_timeless) in zip(given, self._output_orders, strict=True):
+            turned = value if order is None else value.transpose(order)
+            outputs.append(turned[None] if is_timeless else turned)
+        if self._slot_dims is not None:
+            following = _reshaped(following, self._slot_dims)
+        return outputs, following
 
-    def _run_cell(self, x: Array, state: State) -> tuple[Array, State]:
-        """A model whose states are `(B, ·)`: the slots' layout with its first axis, of size 1, left out."""
-        h, c = state.parts
-        if isinstance(h, np.ndarray) and h.ndim == 3:
-            state = State(h[0], None if c is None else _host(c)[0])
-        y, state = self.session.run(x[0] if self._is_step else x, state)
-        return (y[None] if self._is_step else y), state
+    def own_rows(self, rows: Sequence[Array]) -> tuple[Array, ...]:
+        """The states of one stream, as slots hold them, in the shapes of this model's specs."""
+        return tuple([row.reshape(shape) for row, shape in zip(rows, self._row_shapes, strict=True)])
 
-    def refuse_unlike(self, other: "BatchedModel") -> None:
-        """Refuse a model that could not go on from this one's states.
+    def follow(self, other: "BatchedModel") -> None:
+        """Go on from another model's states, which lie as that model's specs say.
 
         Raises:
-            ContractError: another cell or other sizes.
+            ContractError: this model could not: its inputs, outputs or states are others.
         """
-        old, new = self.session.spec, other.session.spec
-        differing = [name for name in _KEPT if getattr(old, name) != getattr(new, name)]
+        old, new = _kept(other), _kept(self)
+        differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
         if differing:
             raise ContractError(
                 "swap",
-                got=", ".join(f"{name} {getattr(new, name)}" for name in differing),
-                expected=", ".join(f"{name} {getattr(old, name)}" for name in differing),
+                got=", ".join(f"{name} {new.get(name)}" for name in differing),
+                expected=", ".join(f"{name} {old.get(name)}" for name in differing),
                 remedy="open a second pool for a model of other sizes",
             )
+        slots: Any = other._slot_dims or tuple(spec.dims for spec in other.states)
+        self._slot_dims = None if slots == tuple(spec.dims for spec in self.states) else slots
 
 
-def _host(value: Array | DeviceTensor) -> Array:
-    return value if isinstance(value, np.ndarray) else value.numpy()
+def _input_order(own: Frames) -> tuple[int, ...] | None:
+    """The transposition from the pool's axes to an input's; None where they are the same."""
+    lead = [own.batch] if own.time is None else [own.time, own.batch]
+    rest = [axis for axis in range(len(own.spec.dims)) if axis not in lead]
+    places = [*lead, *rest]  # the input's axis that each of the pool's becomes
+    return _unless_same(tuple(places.index(axis) for axis in range(len(places))))
+
+
+def _output_order(own: Frames) -> tuple[int, ...] | None:
+    """The transposition from an output's axes to the pool's."""
+    lead = [own.batch] if own.time is None else [own.time, own.batch]
+    return _unless_same((*lead, *(axis for axis in range(len(own.spec.dims)) if axis not in lead)))
+
+
+def _unless_same(order: tuple[int, ...]) -> tuple[int, ...] | None:
+    return None if order == tuple(range(len(order))) else order
+
+
+def _reshaped(state: State, dims: Sequence[Sequence[Any]]) -> State:
+    """The same states in another layout, which differs in leading axes of 1."""
+    values = []
+    for name, own in zip(state, dims, strict=True):
+        value = state[name]
+        lead = len(own) - value.ndim
+        values.append(value[(None,) * lead] if lead > 0 else value[(0,) * -lead])
+    return State.of(state.names, tuple(values))
+
+
+def _kept(model: BatchedModel) -> dict[str, str]:
+    """What a new version of a model must share with the old one, for the streams and their states to go on."""
+    layout = model.layout
+    found = {f"input {name}": f"{own.spec.dtype} {own.frame_dims}" for name, own in layout.inputs.items()}
+    found |= {f"output {name}": f"{own.spec.dtype} {own.frame_dims}" for name, own in layout.outputs.items()}
+    found |= {f"state {spec.name}": f"{spec.dtype} {_row_dims(spec)}" for spec in model.states}
+    found["layers"] = ", ".join(_kind(own) for own in model.session.spec.recurrent)
+    bare = model.session.spec.bare
+    if bare is not None:  # a step calls hn what an encoder calls output
+        found = {name: value for name, value in found.items() if not name.startswith("output ")}
+    return found
+
+
+def _row_dims(spec: TensorSpec) -> tuple[Any, ...]:
+    return without_leading_ones(tuple(dim for dim in spec.dims if dim != "B"))
+
+
+def _kind(own: Recurrence) -> str:
+    nonlinearity = f" {own.nonlinearity}" if own.nonlinearity else ""
+    return f"{own.cell}{nonlinearity} {own.input_size}→{own.hidden_size}/{own.projection_size} ×{own.layers}"
 
 
 def _check_streams(spec: Contract) -> None:
-    if not spec.state_inputs:
-        got, remedy = "a model exported with --no-state-inputs", "export it with state inputs"
-    elif spec.directions == 2:
-        got, remedy = "a bidirectional encoder, which needs the whole sequence", "run whole sequences with Session.run"
-    elif spec.form == "unrolled" and spec.steps != 1:
-        got, remedy = f"a decoder of {spec.steps} unrolled steps", "export it with --form step"
-    else:
-        return
-    raise InputError("pool", got=got, expected="a model with a single next step", remedy=remedy)
+    refuse_without_next(spec, "pool")
+    reason = why_no_next_step(spec)
+    open_states = [own for own in spec.state_specs if any(dim != "B" for dim in own.dims if isinstance(dim, str))]
+    if open_states:
+        reason = f"a state {open_states[0].name!r} of {open_states[0].shape}, whose size may differ between streams"
+    if reason:
+        raise InputError(
+            "pool",
+            got=reason,
+            expected="a model with a single next step",
+            remedy="export it with --form step" if spec.bare else "run it with Session.stream",
+        )

@@ -36,6 +36,7 @@ class PoolOptions:
     """Seconds after which a stream without pushes loses its slot; None keeps it until it is closed."""
     on_evict: Callable[[str, bytes], None] | None = None
     """Called with the name and the snapshot of an evicted stream, from a thread of the pool."""
+    """Whether to take a model whose chunks give something else than the whole sequence."""
     step_timeout_s: float = 30.0
     """Seconds after which a step counts as hanging and its pushes fail with `StepTimeout`."""
 

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from os import getpid
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,17 @@ Array = NDArray[Any]
 
 WAITING, COMMITTED, DROPPED = range(3)
 """The phases of a request: it may still be cancelled; its effect is certain; it has none and never will."""
+
+
+class Given(NamedTuple):
+    """What a push takes: the model's plain inputs in their order, the frames of a chunk (0 of a frame), whether named.
+
+    `by_name` says whether the outputs are wanted by name too.
+    """
+
+    values: tuple[Array, ...]
+    frames: int
+    by_name: bool
 
 
 class Seat:
@@ -125,29 +136,44 @@ class Push(Request):
     A push is all or nothing: when it fails or is cancelled, the stream's state is what it was before.
     """
 
-    __slots__ = ("block", "clock", "deadline", "frames", "row", "saved", "started", "tag", "timeout_s", "x", "y")
+    __slots__ = (
+        "block",
+        "clock",
+        "deadline",
+        "frames",
+        "names",
+        "row",
+        "saved",
+        "started",
+        "tag",
+        "timeout_s",
+        "x",
+        "y",
+    )
 
-    def __init__(self, seat: Seat, lock: Any, x: Array, future: Any = None) -> None:
+    def __init__(self, seat: Seat, lock: Any, x: tuple[Array, ...], future: Any = None) -> None:
         Request.__init__(self, seat, lock, future)
         self.x = x
+        self.names: tuple[str, ...] | None = None
+        """The outputs' names, where they are wanted by name; else there is one."""
         self.tag: Any = None
         """What the caller gave to know the push by."""
         self.frames = 0
         """Frames of a chunk; 0 for a single frame."""
         self.started = 0
         """Frames of the chunk that have run."""
-        self.saved: tuple[Array, Array | None] | None = None
+        self.saved: tuple[Array, ...] | None = None
         """The state before the chunk, of one that takes several steps."""
-        self.y: Array | None = None
-        self.block: Array | None = None
-        """The output of the whole step, of which `row` is this push's, until its copy is taken."""
+        self.y: list[Array] | None = None
+        self.block: list[Array] | None = None
+        """The outputs of the whole step, of which `row` is this push's, until its copies are taken."""
         self.row = 0
         self.clock: Callable[[], float] = time.monotonic
         self.deadline: float | None = None
         self.timeout_s: float | None = None
 
-    def result(self, timeout_s: float | None = None) -> Array:
-        """Wait for the output: `(P,)` of a frame, `(T, P)` of a chunk.
+    def result(self, timeout_s: float | None = None) -> Any:
+        """Wait for the output: `(P,)` of a frame, `(T, P)` of a chunk; a mapping of what was pushed by name.
 
         Args:
             timeout_s: seconds to wait here; the push itself goes on.
@@ -176,23 +202,30 @@ class Push(Request):
         elif not self.wait(left) and not self.drop(self.late()):
             self.wait()  # it is running its last frames, or was dropped meanwhile
 
-    def take(self, y: Array) -> None:
-        """The outputs `(k, P)` of the next k frames of a chunk."""
+    def take(self, outputs: list[Array], count: int, stacked: tuple[bool, ...]) -> None:
+        """The outputs `(k, …)` of the next `count` frames of a chunk; of those not stacked the last is the chunk's."""
         if self.y is None:
-            self.y = np.empty((self.frames, y.shape[-1]), y.dtype)
-        self.y[self.started : self.started + len(y)] = y
-        self.started += len(y)
+            self.y = [
+                np.empty((self.frames, *value.shape[1:]) if is_stacked else value.shape[1:], value.dtype)
+                for value, is_stacked in zip(outputs, stacked, strict=True)
+            ]
+        for own, value, is_stacked in zip(self.y, outputs, stacked, strict=True):
+            if is_stacked:
+                own[self.started : self.started + count] = value
+            else:
+                own[...] = value[-1]
+        self.started += count
 
-    def outcome(self) -> Array:
+    def outcome(self) -> Any:
         """The output of a settled push; raises its error."""
         if self.error is not None:
             raise self.error
         block = self.block  # looked at once: another thread may ask for the same output
         if block is not None:
-            self.y = block[self.row].copy()  # the block is shared with the other rows of the batch
+            self.y = [np.array(value[self.row]) for value in block]  # shared with the other rows of the batch
             self.block = None
         assert self.y is not None
-        return self.y
+        return self.y[0] if self.names is None else dict(zip(self.names, self.y, strict=True))
 
     def cancel(self) -> bool:
         """Take the push back; False when its output is there, or about to be."""

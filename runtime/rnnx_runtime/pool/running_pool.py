@@ -42,7 +42,7 @@ class RunningPool:
         self.pid = getpid()
         model = BatchedModel(session)
         self.inbox = Inbox(options.max_queue, plenty=2 * options.max_batch)
-        self.slots = Slots(session.spec, options.max_streams)
+        self.slots = Slots(model.states, options.max_streams)
         self.seats: set[Seat] = set()
         self.counters = Counters()
         self.is_closed = False
@@ -74,10 +74,10 @@ class RunningPool:
         self.worker.abandon_hanging_step()
 
     def _hand_over(
-        self, on_evict: Callable[[str, bytes], None], name: str, h: Array, c: Array | None, spec: Contract
+        self, on_evict: Callable[[str, bytes], None], name: str, rows: tuple[Array, ...], spec: Contract
     ) -> None:
         """Give an evicted stream's snapshot to `on_evict`, away from the thread that runs the steps."""
-        self.housekeeper.call_soon(lambda: on_evict(name, snapshot_from_state(h, c, spec)))
+        self.housekeeper.call_soon(lambda: on_evict(name, snapshot_from_state(rows, spec)))
 
     # Requests
 

@@ -75,6 +75,10 @@ class Schedule:
                 break
         return batch
 
+    def put_back(self, pushes: list[Push]) -> None:
+        """Put the streams of pushes that cannot run in this step back to the head of the line."""
+        self._line.extendleft(push.seat for push in reversed(pushes))  # type: ignore[misc] # a push always has a seat
+
     def advance(self, batch: list[Push], finished: list[bool], now: float) -> None:
         """Put the streams of a batch that still have work at the end of the line; the others are idle from now on."""
         for push, is_over in zip(batch, finished, strict=True):

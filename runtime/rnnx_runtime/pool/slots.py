@@ -7,44 +7,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.state import State
 
 Array = NDArray[Any]
+Index = tuple[Any, ...]
 
 _MOST_AWAY = 8
 """Groups of streams that run together; each step looks at all of them."""
 
 
 class Slots:
-    """`h (L·D, S, P)` and `c (L·D, S, H)` for S streams; a free slot is all zeros.
+    """Every state of S streams, each as its spec says with S for the batch; a free slot is all zeros.
 
     The states that a step gave stay where the backend left them as long as later steps run the same rows together, so
     that streams in lockstep are neither gathered nor scattered, nor leave their device.
     """
 
-    def __init__(self, contract: Contract, capacity: int) -> None:
-        lead = contract.layers * contract.directions
-        self._h = np.zeros((lead, capacity, contract.projection_size), np.float32)
-        self._c = np.zeros((lead, capacity, contract.hidden_size), np.float32) if contract.cell == "lstm" else None
+    def __init__(self, specs: Sequence[TensorSpec], capacity: int) -> None:
+        self._names = tuple(spec.name for spec in specs)
+        self._axes = tuple(spec.dims.index("B") for spec in specs)
+        self._values = tuple(
+            np.zeros([capacity if dim == "B" else int(dim) for dim in spec.dims], spec.dtype) for spec in specs
+        )
         self.free = deque(range(capacity))
         self._away: deque[tuple[list[int], State]] = deque()
         """Groups of slots whose states are where the backend left them; no slot is in two."""
 
-    @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shapes of one stream's h and, for LSTM, c."""
-        return tuple((part.shape[0], part.shape[2]) for part in (self._h, self._c) if part is not None)
-
     def gather(self, slots: list[int]) -> State:
-        """The states of some slots as one batch: h `(L·D, B, P)`, c `(L·D, B, H)`."""
+        """The states of some slots as one batch."""
         for group, state in self._away:
             if group == slots:
                 return state
         self._bring_home_any(slots)
         index = np.array(slots, np.intp)
-        c = None if self._c is None else self._c.take(index, axis=1, mode="clip")
-        return State(self._h.take(index, axis=1, mode="clip"), c)
+        pairs = zip(self._values, self._axes, strict=True)
+        return State.of(self._names, tuple([own.take(index, axis=axis, mode="clip") for own, axis in pairs]))
 
     def scatter(self, slots: list[int], state: State) -> None:
         """Take over the states that a step gave for these slots."""
@@ -61,48 +59,40 @@ class Slots:
         self.flush()
         index = np.array([slots[row] for row in rows], np.intp)
         taken = np.array(rows, np.intp)
-        self._h[:, index] = _with_layers(state.h, self._h)[:, taken]
-        if self._c is not None:
-            self._c[:, index] = _with_layers(state.c, self._c)[:, taken]
+        for own, axis, name in zip(self._values, self._axes, self._names, strict=True):
+            own[_at(axis, index)] = state[name].take(taken, axis=axis)
 
     def flush(self) -> None:
         """Bring all states home."""
         while self._away:
             self._bring(*self._away.popleft())
 
-    def _bring(self, slots: list[int], state: State) -> None:
-        index = np.array(slots, np.intp)
-        self._h[:, index] = _with_layers(state.h, self._h)
-        if self._c is not None:
-            self._c[:, index] = _with_layers(state.c, self._c)
+    def read(self, slot: int) -> tuple[Array, ...]:
+        """A copy of one stream's states, each without the axis of the batch."""
+        self._bring_home_any([slot])
+        return tuple(own[_at(axis, slot)].copy() for own, axis in zip(self._values, self._axes, strict=True))
 
-    def read(self, slot: int) -> tuple[Array, Array | None]:
-        """A copy of one stream's state: h `(L·D, P)`, c `(L·D, H)` or None."""
-        self._bring_home(slot)
-        return self._h[:, slot].copy(), None if self._c is None else self._c[:, slot].copy()
-
-    def write(self, slot: int, h: Array, c: Array | None) -> None:
-        """Replace one stream's state."""
-        self._bring_home(slot)
-        self._h[:, slot] = h
-        if self._c is not None:
-            assert c is not None
-            self._c[:, slot] = c
+    def write(self, slot: int, *rows: Array) -> None:
+        """Replace one stream's states, in the order of the specs."""
+        self._bring_home_any([slot])
+        for own, axis, row in zip(self._values, self._axes, rows, strict=True):
+            own[_at(axis, slot)] = row
 
     def clear(self, slot: int) -> None:
-        """Set one stream's state to zeros."""
-        self._bring_home(slot)
-        self._h[:, slot] = 0
-        if self._c is not None:
-            self._c[:, slot] = 0
+        """Set one stream's states to zeros."""
+        self._bring_home_any([slot])
+        for own, axis in zip(self._values, self._axes, strict=True):
+            own[_at(axis, slot)] = 0
 
     def release(self, slot: int) -> None:
         """Clear a slot and give it to the next stream that opens."""
         self.clear(slot)
         self.free.append(slot)
 
-    def _bring_home(self, slot: int) -> None:
-        self._bring_home_any([slot])
+    def _bring(self, slots: list[int], state: State) -> None:
+        index = np.array(slots, np.intp)
+        for own, axis, name in zip(self._values, self._axes, self._names, strict=True):
+            own[_at(axis, index)] = state[name]
 
     def _bring_home_any(self, slots: list[int]) -> None:
         """Bring home the groups that hold any of these slots."""
@@ -112,7 +102,5 @@ class Slots:
             self._bring(*away)
 
 
-def _with_layers(value: Array | None, slots: Array) -> Array:
-    """A batch of states in the layout of slots; a cell gives them without the first axis."""
-    assert value is not None
-    return value.reshape(slots.shape[0], -1, slots.shape[2])
+def _at(axis: int, index: Any) -> Index:
+    return (slice(None),) * axis + (index,)

@@ -7,7 +7,7 @@ EuroSys 2018, https://doi.org/10.1145/3190508.3190541
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from math import isfinite
 from types import TracebackType
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError, PoolClosedError, PoolOverloaded, RnnxError
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.inbox import Inbox
@@ -23,7 +23,7 @@ from rnnx_runtime.pool.lease import Lease
 from rnnx_runtime.pool.metrics import PoolMetrics
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.refusals import closed_pool, closed_stream
-from rnnx_runtime.pool.requests import Call, Push, Seat
+from rnnx_runtime.pool.requests import Call, Given, Push, Seat
 from rnnx_runtime.pool.running_pool import RunningPool
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.streams import PoolStream
@@ -108,7 +108,7 @@ class StreamPool:
             PoolClosedError: the pool is closed.
         """
         model = BatchedModel(session)
-        self._running.worker.model.refuse_unlike(model)
+        model.follow(self._running.worker.model)
         self._running.check_process()
         self._running.swap(model)
 
@@ -127,15 +127,7 @@ class StreamPool:
         session = self._running.worker.model.session
         return {
             "status": self._status(),
-            "model": {
-                "cell": spec.cell,
-                "form": spec.form,
-                "input_size": spec.input_size,
-                "hidden_size": spec.hidden_size,
-                "layers": spec.layers,
-                "source": spec.source.file,
-                "weights_sha256": spec.source.weights_sha256,
-            },
+            "model": {**_sizes(spec), "source": spec.source.file, "weights_sha256": spec.source.weights_sha256},
             **session.describe(),
             "streams": metrics.streams,
             "capacity": metrics.capacity,
@@ -192,14 +184,16 @@ class StreamPool:
         self._running.check_process()
         self._inbox.refuse_if_full(self._clock())
 
-    def submit(self, seat: Seat, x: Array, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
+    def submit(self, seat: Seat, given: Given, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
         """Queue a push of checked frames, which must not change any more."""
         self._running.check_process()
         if seat.is_leaving or seat.is_closed:
             raise closed_stream(seat)
-        push = Push(seat, self._inbox.lock, x, future)
+        push = Push(seat, self._inbox.lock, given.values, future)
         push.tag = tag
-        push.frames = len(x) if x.ndim == 2 else 0
+        push.frames = given.frames
+        if given.by_name:
+            push.names = self.model.output_names
         push.queued_at = seat.last_used = now = self._clock()
         if timeout_s is not None:
             _check_timeout(timeout_s)
@@ -234,6 +228,11 @@ class StreamPool:
         return self._inbox.lock
 
     @property
+    def model(self) -> BatchedModel:
+        """The model that runs now."""
+        return self._running.worker.model
+
+    @property
     def slots(self) -> Slots:
         """The states; for calls within the pool's thread alone."""
         return self._slots
@@ -246,6 +245,19 @@ class StreamPool:
             expected=f"fewer than {limit} (PoolOptions.max_streams)",
             remedy="close streams, evict idle ones with PoolOptions.idle_s, or run another pool",
         )
+
+
+def _sizes(spec: Contract) -> dict[str, Any]:
+    """What a health endpoint shows of a model: a layer's sizes, or a whole model's inputs and outputs."""
+    bare = spec.bare
+    if bare is None:
+        return {"inputs": _listed(spec.plain_inputs), "outputs": _listed(spec.plain_outputs)}
+    names = ("cell", "form", "input_size", "hidden_size", "layers")
+    return {name: getattr(bare, name) for name in names}
+
+
+def _listed(specs: Sequence[TensorSpec]) -> dict[str, str]:
+    return {spec.name: f"{spec.dtype} {spec.shape}" for spec in specs}
 
 
 def _check_timeout(timeout_s: object) -> None:

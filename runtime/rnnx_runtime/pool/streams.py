@@ -1,19 +1,19 @@
 """One conversation in a pool."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.array_views import array_from_view
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.pool.completions import CompletionQueue
 from rnnx_runtime.pool.lease import Lease
-from rnnx_runtime.pool.requests import Call, Push
+from rnnx_runtime.pool.requests import Call, Given, Push
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
-from rnnx_runtime.state import State
+from rnnx_runtime.state import Part, State
+from rnnx_runtime.stream import owned_parts
 
 if TYPE_CHECKING:
     from rnnx_runtime.pool.async_stream import AsyncPoolStream
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_FLOAT32 = np.dtype(np.float32)
 _all = np.logical_and.reduce  # what `ndarray.all` calls in the end
 
 
@@ -33,7 +32,11 @@ class Conversation:
         self._lease = lease
         self._seat = lease.seat
         self._inbox = pool.inbox
-        self._frame = (pool.spec.input_size,)
+        self._layout = layout = pool.model.layout
+        lone = layout.lone if layout.lone_output else None
+        # A frame whose dims are symbols equals no shape, and is looked at in full.
+        self._frame = None if lone is None else lone.frame_dims
+        self._dtype = None if lone is None else np.dtype(lone.spec.dtype)
         self._rejects = pool.options.nan == "reject"
 
     @property
@@ -45,62 +48,59 @@ class Conversation:
         """Give the slot back once the pushes before are done; does not wait, and closing twice is harmless."""
         self._pool.close_seat(self._seat)
 
-    def checked(self, x: Any) -> Array:
+    def checked(self, x: Any) -> Given:
         """A copy of x that the caller cannot change, checked as `push` says, where there is room for it."""
         inbox = self._inbox
         if inbox.pushes >= inbox.limit:
             self._pool.refuse_push()
-        if not (type(x) is np.ndarray and x.dtype is _FLOAT32 and x.shape == self._frame):
-            x = self._frames_of(x)
-        elif self._rejects:
-            self._refuse_not_finite(x)
-        return x.copy()  # type: ignore[no-any-return]
+        if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame:
+            if self._rejects:
+                self._refuse_not_finite(x, None)
+            return Given((x.copy(),), 0, False)
+        return self._looked_at(x)
 
-    def _frames_of(self, x: Any) -> Array:
-        width = self._frame[0]
-        values = array_from_view(x, "input 'x'", f"a float32 frame ({width},) or chunk (T, {width})")
-        if values.dtype != _FLOAT32 or values.ndim not in (1, 2) or values.shape[-1] != width or 0 in values.shape:
-            raise InputError(
-                "input 'x'",
-                got=f"{values.dtype} {values.shape}",
-                expected=f"a float32 frame ({width},) or chunk (T, {width})",
-                remedy="cast it with .astype('float32')" if values.dtype != _FLOAT32 else "reshape it",
-            )
+    def _looked_at(self, x: Any) -> Given:
+        values, is_chunk = self._layout.checked(x)
         if self._rejects:
-            self._refuse_not_finite(values)
-        return values
+            for name, value in values.items():
+                if value.dtype.kind == "f":
+                    self._refuse_not_finite(value, name)
+        by_name = isinstance(x, Mapping) or self._layout.lone_output is None
+        count = self._layout.count(values) if is_chunk else 0
+        return Given(tuple([value.copy() for value in values.values()]), count, by_name)
 
-    def _refuse_not_finite(self, x: Array) -> None:
+    def _refuse_not_finite(self, x: Array, name: str | None) -> None:
         if not _all(np.isfinite(x), axis=None):
             raise InputError(
-                "input 'x'",
+                f"input {name or next(iter(self._layout.inputs))!r}",
                 got="NaN or infinity in it",
                 expected="finite numbers",
                 remedy="mend the source, or make the pool with nan='propagate'",
             )
 
-    def _read(self) -> tuple[Array, Array | None]:
-        return self._pool.slots.read(self._seat.slot)
+    def _read(self) -> tuple[Array, ...]:
+        return self._pool.model.own_rows(self._pool.slots.read(self._seat.slot))
 
     def read_state(self) -> State:
-        h, c = self._read()
-        if self._pool.spec.form == "encoder":
-            return State(h[:, None], None if c is None else c[:, None])
-        return State(h, c)  # (1, H): the layer's axis is the batch of one row
+        specs, names = self._pool.model.states, self._pool.model.state_names
+        rows = zip(specs, self._read(), strict=True)
+        return State.of(names, tuple([np.expand_dims(row, spec.dims.index("B")) for spec, row in rows]))
 
     def take_snapshot(self) -> bytes:
-        return snapshot_from_state(*self._read(), self._pool.spec)
+        return snapshot_from_state(self._read(), self._pool.spec)
 
     def restorer(self, data: bytes, any_weights: bool) -> Callable[[], None]:
-        h, c = state_from_snapshot(data, self._pool.spec, any_weights=any_weights)
-        return lambda: self._pool.slots.write(self._seat.slot, h, c)
+        rows = state_from_snapshot(data, self._pool.spec, any_weights=any_weights)
+        return lambda: self._pool.slots.write(self._seat.slot, *rows)
 
-    def resetter(self, state: State | None) -> Callable[[], None]:
+    def resetter(self, state: Mapping[str, Any] | None) -> Callable[[], None]:
         slots, slot = self._pool.slots, self._seat.slot
         if state is None:
             return lambda: slots.clear(slot)
-        h, c = _one_row(state, self._pool.spec.form == "encoder", slots.shapes)
-        return lambda: slots.write(slot, h, c)
+        specs = self._pool.model.states
+        parts = zip(specs, owned_parts(state, specs), strict=True)
+        rows = [_on_host(part).take(0, spec.dims.index("B")) for spec, part in parts]
+        return lambda: slots.write(slot, *rows)
 
     def call(self, function: Callable[[], Any], future: Any = None) -> Call:
         return Call(self._seat, self._pool.lock, function, future=future)
@@ -115,11 +115,11 @@ class PoolStream(Conversation):
     `async with pool.open() as stream` gives one whose verbs are coroutines.
     """
 
-    def push(self, x: Any, *, timeout_s: float | None = None) -> Array:
-        """Push a frame `(I,)` or a chunk `(T, I)` and wait for its output, `(P,)` or `(T, P)`.
+    def push(self, x: Any, *, timeout_s: float | None = None) -> Any:
+        """Push a frame such as `(I,)` or a chunk such as `(T, I)` and wait for its output, `(P,)` or `(T, P)`.
 
         Args:
-            x: float32, copied.
+            x: of the model's dtype, copied; of a model with several plain inputs a mapping, which gives a mapping.
             timeout_s: the longest time to wait for the output; the push is not applied when it is over.
 
         Raises:
@@ -152,7 +152,7 @@ class PoolStream(Conversation):
         state: State = self._pool.ask(self.call(self.read_state))
         return state
 
-    def reset(self, state: State | None = None) -> None:
+    def reset(self, state: Mapping[str, Any] | None = None) -> None:
         """Start again from a state with B = 1, or zeros, after the pushes so far.
 
         Raises:
@@ -192,18 +192,5 @@ class PoolStream(Conversation):
         self.close()
 
 
-def _one_row(state: Any, has_layers: bool, shapes: tuple[tuple[int, ...], ...]) -> tuple[Array, Array | None]:
-    """The h `(L·D, P)` and c `(L·D, H)` of a state with B = 1."""
-    if type(state) is not State:
-        raise InputError("state", got=type(state).__name__, expected="a State", remedy="give State(h, c) or State(h)")
-    parts = [part for part in (state.h, state.c) if part is not None]
-    expected = [(shape[0], 1, shape[1]) if has_layers else shape for shape in shapes]
-    if [part.shape for part in parts] != expected or any(part.dtype != _FLOAT32 for part in parts):
-        raise InputError(
-            "state",
-            got=", ".join(f"{part.dtype} {part.shape}" for part in parts),
-            expected=", ".join(f"float32 {shape}" for shape in expected),
-            remedy="give the state of one stream, such as another stream's state",
-        )
-    h, *rest = (part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True))
-    return h, rest[0] if rest else None
+def _on_host(value: Part) -> Array:
+    return value if isinstance(value, np.ndarray) else value.numpy()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import RnnxError, StepTimeout
 from rnnx_runtime.latch import Latch
-from rnnx_runtime.pool.batch import Batch, take_back
+from rnnx_runtime.pool.batch import Batch, alike, take_back
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.delivery import deliver
 from rnnx_runtime.pool.inbox import Inbox
@@ -28,7 +28,7 @@ from rnnx_runtime.pool.waiting import Waiting
 
 Array = NDArray[Any]
 Clock = Callable[[], float]
-Evicted = Callable[[str, Array, Array | None, Contract], None]
+Evicted = Callable[[str, tuple[Array, ...], Contract], None]
 
 _SPLIT_FROM = 32
 """Streams from which on a step takes half of them: rows of a batch of 16 cost nearly what those of a larger one do."""
@@ -184,6 +184,9 @@ class Worker:
         begun = self._collect()
         batch = self._schedule.next_batch(self._full(), self._clock())
         self._settle_passed_over()
+        if self.model.has_open_frames and len(batch) > 1:
+            batch, others = alike(batch, self.model)
+            self._schedule.put_back(others)
         if batch:
             self._run(batch, begun)
         else:
@@ -302,7 +305,7 @@ class Worker:
     # One step
 
     def _run(self, pushes: list[Push], begun: float) -> None:
-        batch = Batch(pushes, self._options.max_frames if self.model.takes_chunks else 1)
+        batch = Batch(pushes, self.model, self._options.max_frames)
         state = batch.gather(self._slots)
         with self._inbox.lock:
             self._running = pushes
@@ -311,7 +314,7 @@ class Worker:
         self._deliver_finished()
         self._inbox.right_of_way.pass_on(self._clock() + _SURE * self._waiting.step_s(len(pushes) * batch.frames))
         try:
-            y, state = self.model.run(batch.x, state)
+            outputs, state = self.model.run(batch.inputs, state)
         except Exception as error:  # whatever a backend raises belongs to the callers, and the pool lives on
             self._fail_step(pushes, error)
             return
@@ -320,7 +323,7 @@ class Worker:
         phases = self._commit(batch)
         if self.is_retired:
             return
-        batch.keep(self._slots, state, y, phases)
+        batch.keep(self._slots, state, outputs, phases)
         self._count_dropped([push for push, phase in zip(pushes, phases, strict=True) if phase == DROPPED])
         self._schedule.advance(pushes, [phase != WAITING for phase in phases], ended)
         committed = [push for push, phase in zip(pushes, phases, strict=True) if phase == COMMITTED]
@@ -403,5 +406,5 @@ class Worker:
         for seat in idle:
             self._counters.evictions += 1
             if self._on_evict is not None:
-                self._on_evict(seat.name, *self._slots.read(seat.slot), self.model.session.spec)
+                self._on_evict(seat.name, self.model.own_rows(self._slots.read(seat.slot)), self.model.session.spec)
             self._slots.release(seat.slot)

@@ -93,7 +93,10 @@ BAD = {
     "json-list": ("[1]", "got a list, expected an object"),
     "unknown-verb": ('{"do": "dance"}', "got 'dance', expected reset | snapshot | restore"),
     "no-verb": ("{}", "got None"),
-    "state-of-other-size": ('{"do": "reset", "h": [1, 2], "c": [1, 2]}', "expected float32 (1, 8), float32 (1, 8)"),
+    "state-of-other-size": (
+        '{"do": "reset", "h": [1, 2], "c": [1, 2]}',
+        "'h0': got float32 (1, 2), expected float32 (1, 8)",
+    ),
     "half-a-state": ('{"do": "reset", "c": [1, 2]}', "'h': got null"),
     "ragged-state": ('{"do": "reset", "h": [[1], 2]}', "expected nested lists of numbers"),
     "infinite-state": ('{"do": "reset", "h": [1e999]}', "expected finite numbers"),

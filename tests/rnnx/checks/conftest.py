@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.contracts import recurrence_of
 from torch import nn
 
 from rnnx.cases import Case
@@ -16,7 +17,7 @@ from rnnx.checks.probe import Probe
 from rnnx.checks.truth_source import TruthSource
 from rnnx.reference import evaluate
 from rnnx.weights import RecurrentWeights, choose_module, read_weights
-from rnnx_runtime import Contract
+from rnnx_runtime import Recurrence
 from rnnx_runtime.contract import Source
 
 Array = NDArray[Any]
@@ -50,7 +51,7 @@ class FakeCandidate:
 class Model:
     """A model's contract and weights, and what checks take of it."""
 
-    contract: Contract
+    contract: Recurrence
     weights: RecurrentWeights
 
     def run(self, case: Case) -> dict[str, Array]:
@@ -93,7 +94,7 @@ def _model_of(build: Callable[[], nn.Module], **changes: Any) -> Model:
     sizes = {
         name: getattr(own, name) for name in ("input_size", "hidden_size", "projection_size", "layers", "directions")
     }
-    return Model(contract=Contract(**{**sizes, **values, **changes}), weights=weights)
+    return Model(contract=recurrence_of(**{**sizes, **values, **changes}), weights=weights)
 
 
 @pytest.fixture

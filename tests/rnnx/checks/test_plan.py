@@ -41,9 +41,11 @@ def test_all_holds_of_a_real_backend(tmp_path: Path, backend: str, build: Any, o
     contract = rnnx.export(module, path, ExportOptions(**options)).contract
     checkpoint = TorchCheckpoint("module", module.state_dict())
     weights = read_weights(checkpoint, choose_module(checkpoint, None))
-    plan = plan_checks(contract, "quick", source_from_weights(weights, contract), drift_steps=200)
-    candidate: Any = SessionCandidate("ort-cpu", path, 1) if backend == "ort-cpu" else TorchReference(weights, contract)
-    probe = Probe(candidate=candidate, contract=contract, precision="float32", outputs=contract.outputs)
+    plan = plan_checks(contract.layer(), "quick", source_from_weights(weights, contract.layer()), drift_steps=200)
+    candidate: Any = (
+        SessionCandidate("ort-cpu", path, 1) if backend == "ort-cpu" else TorchReference(weights, contract.layer())
+    )
+    probe = Probe(candidate=candidate, contract=contract.layer(), precision="float32", outputs=contract.outputs)
     results, curve = run_checks(probe, plan), measure_drift(probe, plan.drift)
     candidate.close()
     assert tuple(result.check for result in results) == CHECK_NAMES

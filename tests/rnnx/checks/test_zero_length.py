@@ -147,8 +147,10 @@ class _Bare:
 def test_onnx_runtime_takes_it_and_loses_the_state(tmp_path: Path, build: Any) -> None:
     path = tmp_path / "model.onnx"
     contract = rnnx.export(build(5, 8), path, ExportOptions(lengths=True)).contract
-    probe = Probe(candidate=_Bare(path, contract), contract=contract, precision="float32", outputs=contract.outputs)
-    cases = plan_checks(contract, "quick").cases
+    probe = Probe(
+        candidate=_Bare(path, contract), contract=contract.layer(), precision="float32", outputs=contract.outputs
+    )
+    cases = plan_checks(contract.layer(), "quick").cases
     result = check_zero_length(probe, cases)
     assert (result.status, result.detail) == ("fail", "taken, but hn of the row of length 0 is not its first state")
     lengths = cases[0].case.feeds["lengths"] * np.array([0, 1, 1, 1, 1], np.int32)

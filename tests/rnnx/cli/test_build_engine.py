@@ -47,7 +47,7 @@ def test_the_table_says_what_was_built_and_that_profiles_are_defaults(model: Pat
     assert cells["target"] == "portable"
     assert cells["precision"] == "float32, TF32 on"
     assert cells["sidecar"] == str(tmp_path / "model.plan.json")
-    assert read_plan(tmp_path / "model.plan").contract.cell == "gru"
+    assert read_plan(tmp_path / "model.plan").contract.layer().cell == "gru"
 
 
 def test_every_option_reaches_the_sidecar(model: Path, tmp_path: Path) -> None:

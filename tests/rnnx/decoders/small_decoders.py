@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.decoders.step_graph import StepGraph, read_step
-from rnnx_runtime.contract import Source, TensorSpec
-from rnnx_runtime.model_contract import DecoderPart, ModelContract, StatePair
+from rnnx_runtime.contract import Contract, DecoderPart, Source, StatePair, Streaming, TensorSpec
 
 VOCABULARY, HIDDEN = 7, 8
 
@@ -142,12 +141,13 @@ def hand_written_step() -> StepGraph:
     )
     graph = helper.make_graph(nodes, "step", first, last, [table, turn, head])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    contract = ModelContract(
+    contract = Contract(
         inputs=tuple(specs),
         outputs=tuple(outputs),
         states=(StatePair(input="state", output="next_state"),),
         lengths=(),
         recurrent=(),
+        streaming=Streaming(kind="exact"),
         precision="float32",
         source=Source(file="", module="", weights_sha256=""),
         versions={"opset": "18"},

@@ -17,8 +17,7 @@ from rnnx.decoders.loop_decoder import loop_graph
 from rnnx.decoders.output_names import LENGTHS
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import unrolled_graph
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import DecoderPart
+from rnnx_runtime.contract import DecoderPart, TensorSpec
 
 Array = NDArray[Any]
 BUILDERS = {"unrolled": unrolled_graph, "loop": loop_graph}

@@ -1,5 +1,6 @@
 """Decoders exported in three forms: against PyTorch, against each other, in TensorRT's importer and builder."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,15 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import rnnx
+from rnnx.candidates import SessionCandidate
 from rnnx.cases import Case
 from rnnx.decoders.decoder_call import read_decoder_call
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.exporting import export_decoder
 from rnnx.decoders.output_names import LENGTHS
 from rnnx.errors import ExportError, OptionError
-from rnnx.model_candidate import ModelCandidate
-from rnnx_runtime import load_model
-from rnnx_runtime.model_session import ModelSession
+from rnnx_runtime import load
+from rnnx_runtime.session import Session
 
 Array = NDArray[Any]
 STEPS, END, PAD = 7, 3, 0
@@ -48,8 +49,8 @@ def paths(decoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.fixture(scope="module")
-def sessions(paths: dict[str, Path]) -> dict[str, ModelSession]:
-    return {name: load_model(path, "ort-cpu") for name, path in paths.items()}
+def sessions(paths: dict[str, Path]) -> dict[str, Session]:
+    return {name: load(path, "ort-cpu") for name, path in paths.items()}
 
 
 def drawn(decoder: nn.Module, batch: int, seed: int) -> tuple[Any, ...]:
@@ -79,7 +80,7 @@ def greedy(decoder: nn.Module, call: tuple[Any, ...]) -> tuple[list[list[int]], 
     return rows, [np.concatenate(parts, axis=-2) for parts in zip(*ends, strict=True)]
 
 
-def inputs_of(session: ModelSession, call: tuple[Any, ...]) -> tuple[dict[str, Array], dict[str, Array]]:
+def inputs_of(session: Session, call: tuple[Any, ...]) -> tuple[dict[str, Array], dict[str, Array]]:
     """A call's token and context by name, and its states."""
     token, state, *context = call
     part = session.spec.decoder
@@ -97,7 +98,7 @@ def rows_of(tokens: Array) -> list[list[int]]:
 @pytest.mark.parametrize("form", ["unrolled", "loop"])
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_decoding_inside_the_graph_equals_pytorch_row_by_row(
-    decoder: nn.Module, sessions: dict[str, ModelSession], form: str, batch: int
+    decoder: nn.Module, sessions: dict[str, Session], form: str, batch: int
 ) -> None:
     for seed in range(3):
         call = drawn(decoder, batch, seed)
@@ -109,9 +110,10 @@ def test_decoding_inside_the_graph_equals_pytorch_row_by_row(
             np.testing.assert_allclose(found, own, atol=2e-5)
 
 
-def test_the_step_fed_by_its_caller_equals_the_loop(decoder: nn.Module, sessions: dict[str, ModelSession]) -> None:
+def test_the_step_fed_by_its_caller_equals_the_loop(decoder: nn.Module, sessions: dict[str, Session]) -> None:
     call = drawn(decoder, 4, seed=9)
-    inputs, state = inputs_of(sessions["step"], call)
+    inputs, first = inputs_of(sessions["step"], call)
+    state: Mapping[str, Any] = first
     expected, _ = sessions["loop"].run(inputs, state)
     tokens = []
     for _ in range(STEPS):
@@ -121,7 +123,7 @@ def test_the_step_fed_by_its_caller_equals_the_loop(decoder: nn.Module, sessions
     assert rows_of(np.stack(tokens, axis=1)) == rows_of(expected["tokens"])
 
 
-def test_teacher_forcing_gives_pytorchs_logits(decoder: nn.Module, sessions: dict[str, ModelSession]) -> None:
+def test_teacher_forcing_gives_pytorchs_logits(decoder: nn.Module, sessions: dict[str, Session]) -> None:
     token, state, *context = drawn(decoder, 3, seed=4)
     tokens = torch.randint(0, VOCABULARY, (STEPS, 3))
     session = sessions["teacher"]
@@ -141,7 +143,7 @@ def test_rows_end_at_different_steps(name: str) -> None:
     assert len(lengths) > 2
 
 
-def test_the_contract_says_how_the_decoder_is_written(sessions: dict[str, ModelSession]) -> None:
+def test_the_contract_says_how_the_decoder_is_written(sessions: dict[str, Session]) -> None:
     parts = {name: session.spec.decoder for name, session in sessions.items()}
     assert [(own.form, own.feed, own.steps, own.tokens) for own in parts.values() if own] == [
         ("step", None, None, None),
@@ -214,7 +216,7 @@ def test_a_static_decoder_has_the_examples_batch(tmp_path: Path) -> None:
     own = decoder_of("lstm-layer")
     options = DecoderOptions(form="loop", steps=STEPS, end_token=END, static=True)
     export_decoder(own, example_of(own, 2), tmp_path / "loop.onnx", options)
-    with load_model(tmp_path / "loop.onnx", "ort-cpu") as session:
+    with load(tmp_path / "loop.onnx", "ort-cpu") as session:
         assert session.spec.inputs[0].dims == (2,)
         call = drawn(own, 2, seed=1)
         outputs, _ = session.run(*inputs_of(session, call))
@@ -295,8 +297,8 @@ def test_a_state_of_truth_values_stands_still_after_the_end(form: Any, tmp_path:
     example = (torch.arange(3), (torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool)))
     options = DecoderOptions(form=form, steps=6, end_token=2, pad_token=0)
     export_decoder(Latched().eval(), example, tmp_path / "d.onnx", options)
-    with load_model(tmp_path / "d.onnx", "ort-cpu") as session:
-        outputs, state = session.run({"token": np.array([5, 1])}, {"state_1": np.zeros(2, bool)})
+    with load(tmp_path / "d.onnx", "ort-cpu") as session:
+        outputs, state = session.run({"token": np.array([5, 1])}, session.initial_state(2))
     assert outputs["tokens"].tolist() == [[4, 3, 2, 0, 0, 0], [0] * 6]
     assert state["state_1"].tolist() == [False, True]
 
@@ -316,7 +318,7 @@ def test_a_loop_that_starts_by_itself_finds_the_batch_of_a_layers_states(tmp_pat
     own = decoder_of("lstm-layer")
     options = DecoderOptions(form="loop", steps=STEPS, start_token=1, end_token=END)
     export_decoder(own, example_of(own, 3), tmp_path / "loop.onnx", options)
-    with load_model(tmp_path / "loop.onnx", "ort-cpu") as session:
+    with load(tmp_path / "loop.onnx", "ort-cpu") as session:
         states = {spec.name: np.zeros((2, 5, HIDDEN), np.float32) for spec in session.spec.inputs}
         assert session.run({}, states)[0]["tokens"].shape == (5, STEPS)
 
@@ -331,7 +333,7 @@ def test_a_state_or_logits_may_depend_on_the_context_alone(form: Any, tmp_path: 
     options = DecoderOptions(form=form, steps=3)
     export_decoder(Fixed().eval(), NAMED, tmp_path / "d.onnx", options)
     scores = np.random.default_rng(1).standard_normal((4, VOCABULARY)).astype(np.float32)
-    with load_model(tmp_path / "d.onnx", "ort-cpu") as session:
+    with load(tmp_path / "d.onnx", "ort-cpu") as session:
         outputs, _ = session.run({"token": np.zeros(4, np.int64), "logits": scores})
     assert outputs["tokens"].tolist() == [[own] * 3 for own in scores.argmax(1).tolist()]
 
@@ -340,7 +342,7 @@ def test_a_loop_that_takes_its_states_alone_verifies_from_zeros(tmp_path: Path) 
     own = decoder_of("lstm-layer")
     options = DecoderOptions(form="loop", steps=STEPS, start_token=1, end_token=END)
     contract = export_decoder(own, example_of(own, 3), tmp_path / "loop.onnx", options).contract
-    candidate = ModelCandidate("ort-cpu", tmp_path / "loop.onnx", 1)
+    candidate = SessionCandidate("ort-cpu", tmp_path / "loop.onnx", 1)
     states = {spec.name: np.zeros((2, 5, HIDDEN), np.float32) for spec in contract.inputs}
     try:
         assert candidate.outputs(Case(name="zeros", feeds=states))["tokens"].shape == (5, STEPS)

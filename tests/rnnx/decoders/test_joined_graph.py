@@ -12,11 +12,10 @@ from rnnx.decoders.decoder_writing import model_from_graph
 from rnnx.decoders.joined_graph import joined_graph
 from rnnx.decoders.loop_decoder import loop_graph
 from rnnx.decoders.step_graph import StepGraph
-from rnnx_runtime.contract import Source, TensorSpec
-from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.contract import Contract, Source, Streaming, TensorSpec
 
 
-def encoder() -> tuple[onnx.ModelProto, ModelContract]:
+def encoder() -> tuple[onnx.ModelProto, Contract]:
     """`hn = x · table`, with the names of values and weights that the decoder has too; x is `bias` as well."""
     table = numpy_helper.from_array(np.eye(VOCABULARY, HIDDEN, dtype=np.float32) * 2, "table")
     nodes = [
@@ -27,12 +26,13 @@ def encoder() -> tuple[onnx.ModelProto, ModelContract]:
     hn = TensorSpec(name="hn", dtype="float32", dims=("B", HIDDEN))
     ends = [helper.make_tensor_value_info(own.name, TensorProto.FLOAT, list(own.dims)) for own in (x, hn)]
     graph = helper.make_graph(nodes, "encoder", ends[:1], ends[1:], [table])
-    contract = ModelContract(
+    contract = Contract(
         inputs=(x,),
         outputs=(hn,),
         states=(),
         lengths=(),
         recurrent=(),
+        streaming=Streaming(kind="exact"),
         precision="float32",
         source=Source(file="", module="", weights_sha256=""),
     )

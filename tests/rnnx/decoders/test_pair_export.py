@@ -24,7 +24,7 @@ from torch import nn
 import rnnx
 from rnnx.decoders.pair_export import Seq2SeqExportReport, export_seq2seq
 from rnnx.errors import ExportError, OptionError
-from rnnx_runtime import load_model
+from rnnx_runtime import load
 from rnnx_runtime.seq2seq import load_seq2seq
 from rnnx_runtime.seq2seq_manifest import read_manifest
 
@@ -56,7 +56,7 @@ def test_the_manifest_says_what_passes_over_and_pins_the_files(report: Seq2SeqEx
 
 
 def test_the_whole_takes_what_the_encoder_takes_and_gives_tokens(report: Seq2SeqExportReport) -> None:
-    with load_model(report.decoders["whole"].path, "ort-cpu") as session:
+    with load(report.decoders["whole"].path, "ort-cpu") as session:
         assert session.spec.inputs == report.encoder.contract.inputs
         assert [spec.name for spec in session.spec.outputs] == ["tokens", "output_lengths"]
         assert session.spec.lengths == ("lengths",)

@@ -7,8 +7,7 @@ from tests.rnnx.decoders.small_decoders import HIDDEN, hand_written_step
 
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.errors import ExportError
-from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.model_contract import StatePair
+from rnnx_runtime.contract import StatePair, TensorSpec
 
 
 def test_nodes_of_the_context_alone_run_once(step: StepGraph) -> None:

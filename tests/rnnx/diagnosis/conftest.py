@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.contracts import recurrence_of
 
 from rnnx.cases import Case, cases
 from rnnx.diagnosis.prober import Prober
@@ -16,8 +17,8 @@ from rnnx.recurrence import GATES, RecurrentModule
 from rnnx.reference import evaluate
 from rnnx.truth import CaseTruth
 from rnnx.weights import DirectionWeights, RecurrentWeights
-from rnnx_runtime import Contract
-from rnnx_runtime.contract import CellKind, Form, Nonlinearity, Source, TensorSpec
+from rnnx_runtime import Recurrence
+from rnnx_runtime.contract import CellKind, Form, Nonlinearity, Source, TensorSpec, layer_contract
 from rnnx_runtime.errors import BackendError
 
 Array = NDArray[Any]
@@ -31,7 +32,7 @@ SIZES = ((1, 1), (2, 2), (5, 3))
 class Model:
     """A contract with weights that fit it."""
 
-    contract: Contract
+    contract: Recurrence
     weights: RecurrentWeights
 
     @property
@@ -93,7 +94,7 @@ def model(
         dtype="float32",
         parameters=0,
     )
-    contract = Contract(
+    contract = recurrence_of(
         form=form,
         cell=cell,
         nonlinearity=(nonlinearity or "tanh") if cell == "rnn" else None,
@@ -141,7 +142,9 @@ def row_of(
     made: Model, backend: FakeBackend, truth: Sequence[CaseTruth], outputs: Sequence[TensorSpec] | None = None
 ) -> ParityRow:
     """What the comparison says of a backend."""
-    return compare(backend, truth, made.contract, "float32", outputs=outputs)
+    source = Source(file="", module="", weights_sha256="")
+    contract = layer_contract(made.contract, precision="float32", source=source)
+    return compare(backend, truth, contract, "float32", outputs=outputs)
 
 
 def suspect(made: Model, compute: Compute, own: Sequence[Case] = ()) -> Suspect:

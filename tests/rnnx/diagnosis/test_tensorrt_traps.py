@@ -41,9 +41,9 @@ def _weights(trap: TrapGraph) -> RecurrentWeights:
 
 
 def _truth(stack: Stack, contract: Contract) -> list[CaseTruth]:
-    cases = [case_at(contract, *sizes) for sizes in ((1, 1), (2, 2), (5, 3), (3, 3))]
+    cases = [case_at(contract.layer(), *sizes) for sizes in ((1, 1), (2, 2), (5, 3), (3, 3))]
     none = {spec.name: 0.0 for spec in contract.outputs}
-    return [CaseTruth(case=c, truth=simulate(stack, contract, c.feeds), float32_error=none) for c in cases]
+    return [CaseTruth(case=c, truth=simulate(stack, contract.layer(), c.feeds), float32_error=none) for c in cases]
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_trap_is_named(name: str, cause: str, says: str) -> None:
     weights, contract = _weights(trap), trap.contract
     dtype = "float64" if name == "float64" else "float32"
     outputs = [replace(spec, dtype=dtype) for spec in contract.outputs]
-    truth = _truth(stack_of(weights, contract), contract)
+    truth = _truth(stack_of(weights, contract.layer()), contract)
     file = OnnxFile(path=Path("trap.onnx"), contract=contract, data=trap.model.SerializeToString(), external_data=None)
     candidate = NetworkCandidate(file, contract, flavor="tensorrt-rtx")
     row = compare(candidate, truth, contract, "float32", outputs=outputs)
     assert row.status == "fail"
-    found = diagnose(candidate, row, truth, contract, weights, trap.model, outputs=outputs)
+    found = diagnose(candidate, row, truth, contract.layer(), weights, trap.model, outputs=outputs)
     assert found.cause == cause
     assert says in found.summary

@@ -37,10 +37,10 @@ def test_a_wrong_export_is_named(model: str, weights: str, cause: str, node: str
     names |= dict(zip(("output", "hn", "cn"), (tensor.name for tensor in proto.graph.output), strict=False))
     foreign = read_foreign_model(path, path.read_bytes(), own, checkpoint.name, names, batch_first=False)
     contract = foreign.file.contract
-    truth = torch_truth(own, contract, matrix_cases(contract, "quick"))
+    truth = torch_truth(own, contract.layer(), matrix_cases(contract.layer(), "quick"))
     with contextlib.closing(ForeignCandidate("ort-cpu", foreign, 1)) as candidate:
         row = compare(candidate, truth, contract, "float32", outputs=foreign.outputs)
-        found = diagnose(candidate, row, truth, contract, own, proto, outputs=foreign.outputs)
+        found = diagnose(candidate, row, truth, contract.layer(), own, proto, outputs=foreign.outputs)
     assert (found.cause, found.node) == (cause, node)
     assert found.location is not None
     assert found.location.case == "T1 B1"

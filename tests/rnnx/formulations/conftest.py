@@ -35,8 +35,8 @@ def _torch_outputs(
 ) -> dict[str, Array]:
     tensors = {name: torch.from_numpy(value.copy()) for name, value in feeds.items()}
     states = tuple(tensors[name].to(dtype) for name in ("h0", "c0") if name in tensors)
-    state = None if not states else states if contract.cell == "lstm" else states[0]
-    run = _encode if contract.form == "encoder" else _decode
+    state = None if not states else states if contract.layer().cell == "lstm" else states[0]
+    run = _encode if contract.layer().form == "encoder" else _decode
     with torch.no_grad():
         output, last = run(module.to(dtype), contract, tensors["x"].to(dtype), state, tensors.get("lengths"))
     module.to(torch.float32)
@@ -49,7 +49,7 @@ def _encode(module: nn.Module, contract: Contract, x: Any, state: Any, lengths: 
     if lengths is None:
         output, last = module(x, state)
         return output, last
-    first = contract.batch_first
+    first = contract.layer().batch_first
     packed = pack_padded_sequence(x, lengths.long(), batch_first=first, enforce_sorted=False)
     output, last = module(packed, state)
     return pad_packed_sequence(output, batch_first=first, total_length=x.shape[1 if first else 0])[0], last
@@ -57,7 +57,7 @@ def _encode(module: nn.Module, contract: Contract, x: Any, state: Any, lengths: 
 
 def _decode(module: nn.Module, contract: Contract, x: Any, state: Any, _: Any) -> tuple[Any, Any]:
     outputs = []
-    for now in x[None] if contract.form == "step" else x:
+    for now in x[None] if contract.layer().form == "step" else x:
         state = module(now, state)
         outputs.append(state[0] if isinstance(state, tuple) else state)
     return torch.stack(outputs), state

@@ -92,10 +92,10 @@ def test_an_encoder_is_as_close_to_the_truth_as_pytorch(
 ) -> None:
     module = variant.module()
     contract = rnnx.export(module, tmp_path / "model.onnx", variant.options()).contract
-    assert contract.batch_first == variant.batch_first
+    assert contract.layer().batch_first == variant.batch_first
     with rnnx_runtime.load(tmp_path / "model.onnx") as session:
         for time, batch in SIZES:
-            feeds = random_feeds(contract, time, batch, SEED)
+            feeds = random_feeds(contract.layer(), time, batch, SEED)
             truth, single = (torch_outputs(module, contract, feeds, d) for d in (torch.float64, torch.float32))
             assert_as_close_as_torch(run(session, feeds), truth, single, contract)
 
@@ -178,7 +178,7 @@ def test_a_relu_is_the_activation_of_each_direction(
     torch.manual_seed(SEED)
     module = nn.RNN(3, 5, 2, nonlinearity="relu", bidirectional=bidirectional)
     contract = rnnx.export(module, tmp_path / "model.onnx").contract
-    feeds = random_feeds(contract, 7, 3, SEED)
+    feeds = random_feeds(contract.layer(), 7, 3, SEED)
     truth, single = (torch_outputs(module, contract, feeds, dtype) for dtype in (torch.float64, torch.float32))
     with rnnx_runtime.load(tmp_path / "model.onnx") as session:
         assert_as_close_as_torch(run(session, feeds), truth, single, contract)

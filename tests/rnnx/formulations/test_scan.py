@@ -67,10 +67,14 @@ def test_a_projected_lstm_is_as_close_to_the_truth_as_pytorch(
     tmp_path: Path, torch_outputs: TorchOutputs, variant: Variant
 ) -> None:
     module, contract = variant.module(), exported(tmp_path, variant)
-    assert (contract.formulation, contract.projection_size, contract.hidden_size) == ("scan", 3, 6)
+    assert (contract.layer().formulation, contract.layer().projection_size, contract.layer().hidden_size) == (
+        "scan",
+        3,
+        6,
+    )
     with rnnx_runtime.load(tmp_path / "model.onnx") as session:
         for time, batch in SIZES:
-            feeds = random_feeds(contract, time, batch, SEED)
+            feeds = random_feeds(contract.layer(), time, batch, SEED)
             truth, single = (torch_outputs(module, contract, feeds, d) for d in (torch.float64, torch.float32))
             for name, value in run(session, feeds).items():
                 assert value.shape == truth[name].shape

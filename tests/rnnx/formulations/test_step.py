@@ -16,7 +16,7 @@ import rnnx_runtime
 from rnnx.cases import random_feeds
 from rnnx.formulations.graph import GraphBuilder
 from rnnx.formulations.step import build, summed_bias
-from rnnx.layer_weights import contract_of_layer, weights_from_layer
+from rnnx.layer_weights import recurrence_of_layer, weights_from_layer
 from rnnx.weights import DirectionWeights
 from rnnx_runtime import State
 
@@ -37,7 +37,7 @@ def test_a_step_is_as_close_to_the_truth_as_pytorch(
     torch.manual_seed(SEED)
     module = CELLS[cell](3, 5, bias=bias)
     contract = rnnx.export(module, tmp_path / "model.onnx").contract
-    feeds = random_feeds(contract, 1, batch, SEED)
+    feeds = random_feeds(contract.layer(), 1, batch, SEED)
     truth, single = (torch_outputs(module, contract, feeds, dtype) for dtype in (torch.float64, torch.float32))
     with rnnx_runtime.load(tmp_path / "model.onnx") as session:
         y, state = session.step(feeds["x"], State(feeds["h0"], feeds.get("c0")))
@@ -96,7 +96,7 @@ def test_a_plain_rnns_step_applies_its_nonlinearity(tmp_path: Path, nonlinearity
 def test_a_state_that_is_no_input_is_zeros(cell: str) -> None:
     torch.manual_seed(SEED)
     module = CELLS[cell](3, 5)
-    contract = contract_of_layer(module, "", state_inputs=False, lengths=False)
+    contract = recurrence_of_layer(module, "", state_inputs=False, lengths=False)
     graph, x = GraphBuilder(), spox.argument(spox.Tensor(np.float32, ("B", 3)))
     outputs = build(graph, contract, weights_from_layer(module, ""), {"x": x})
     model = spox.build({"x": x, **graph.placeholders}, outputs)

@@ -30,10 +30,10 @@ def test_an_unrolled_decoder_is_as_close_to_the_truth_as_pytorch(
     module = CELLS[cell](3, 5, bias=bias)
     options = ExportOptions(form="unrolled", steps=steps)
     contract = rnnx.export(module, tmp_path / "model.onnx", options).contract
-    assert (contract.form, contract.steps) == ("unrolled", steps)
+    assert (contract.layer().form, contract.layer().steps) == ("unrolled", steps)
     with rnnx_runtime.load(tmp_path / "model.onnx") as session:
         for batch in (1, 2, 7):
-            feeds = random_feeds(contract, steps, batch, SEED)
+            feeds = random_feeds(contract.layer(), steps, batch, SEED)
             truth, single = (torch_outputs(module, contract, feeds, dtype) for dtype in (torch.float64, torch.float32))
             output, state = session.run(feeds["x"], State(feeds["h0"], feeds.get("c0")))
             for name, value in (("output", output), ("hn", state.h), ("cn", state.c)):

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from tests.rnnx.model_export.small_models import Forward, sequence
 
+from rnnx.examination import examine
 from rnnx.model_export import engine_notes
 from rnnx.model_export.exporting import export_model
 from rnnx.model_options import ModelOptions
@@ -42,4 +44,4 @@ def test_an_ordinary_model_has_no_note(tmp_path: Path) -> None:
     module = Forward(lambda self, x: torch.relu(self.lstm(x)[0])).eval()
     report = export_model(module, (sequence(2, 7),), tmp_path / "plain.onnx", OPTIONS)
     assert report.notes == ()
-    assert engine_notes.engine_notes(report.path) == ()
+    assert engine_notes.engine_notes(report.path, examine(onnx.load(report.path))) == ()

@@ -24,15 +24,15 @@ from rnnx.errors import ExportError, OptionError
 from rnnx.model_export import model_writing
 from rnnx.model_export.exporting import ModelExportReport, export_model
 from rnnx.model_options import ModelOptions
-from rnnx_runtime import load_model
-from rnnx_runtime.model_contract import StatePair
+from rnnx_runtime import load
+from rnnx_runtime.contract import StatePair
 
 Inputs = Callable[[int, int], tuple[Tensor, ...]]
 
 
 def _compare(module: nn.Module, report: ModelExportReport, inputs: Inputs, *sizes: tuple[int, int]) -> None:
     """Fail unless ONNX Runtime gives what the module gives, at each batch and time."""
-    with load_model(report.path, "ort-cpu") as session:
+    with load(report.path, "ort-cpu") as session:
         for batch, time in sizes:
             given = inputs(batch, time)
             names = [spec.name for spec in report.contract.inputs]
@@ -100,7 +100,7 @@ def test_lifted_states_stream_a_model_in_chunks(tmp_path: Path) -> None:
     report = export_model(module, (sequence(2, 4),), tmp_path / "stream.onnx", options)
     assert report.contract.states == (StatePair(input="h0", output="hn"), StatePair(input="c0", output="cn"))
     x, state, chunks = sequence(2, 9), None, []
-    with load_model(report.path, "ort-cpu") as session:
+    with load(report.path, "ort-cpu") as session:
         for part in torch.split(x, 4, dim=1):
             outputs, state = session.run({"x": part.numpy()}, state)
             chunks.append(outputs["output"])

@@ -23,10 +23,10 @@ from rnnx.model_export.preparation import as_float32
 from rnnx.model_export.weights_digest import weights_sha256
 from rnnx.model_golden import ModelTruth, read_model_golden
 from rnnx.model_options import ModelOptions
+from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError, RnnxError
-from rnnx_runtime.model_contract import ModelContract
 
-Exported = tuple[ModelContract, ModelTruth]
+Exported = tuple[Contract, ModelTruth]
 
 
 def _exported(module: nn.Module, inputs: Any, folder: Path, **options: Any) -> Exported:

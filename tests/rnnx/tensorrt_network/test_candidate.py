@@ -1,7 +1,6 @@
 """The parsed network of every form that rnnx exports computes what the reference does, at sizes of both parities."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from tests.contracts import changed
 from tests.rnnx.tensorrt_network.conftest import Array
 from torch import nn
 
@@ -69,8 +69,8 @@ def _assert_close(got: dict[str, Array], expected: dict[str, Array]) -> None:
 def test_every_form_computes_what_the_reference_does(form: str, tmp_path: Path) -> None:
     model, weights = _exported(tmp_path, form)
     candidate = NetworkCandidate(model, model.contract)
-    for case in cases(model.contract):
-        _assert_close(candidate.outputs(case), evaluate(weights, model.contract, case.feeds))
+    for case in cases(model.contract.layer()):
+        _assert_close(candidate.outputs(case), evaluate(weights, model.contract.layer(), case.feeds))
 
 
 def test_the_row_says_that_no_kernel_ran(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_the_row_says_that_no_kernel_ran(tmp_path: Path) -> None:
 def test_a_second_candidate_is_not_disturbed_by_the_first(tmp_path: Path) -> None:
     model, weights = _exported(tmp_path, "lstm")
     first, second = (NetworkCandidate(model, model.contract) for _ in range(2))
-    case = case_at(model.contract, 3, 2)
-    expected = evaluate(weights, model.contract, case.feeds)
+    case = case_at(model.contract.layer(), 3, 2)
+    expected = evaluate(weights, model.contract.layer(), case.feeds)
     _assert_close(first.outputs(case), expected)
     _assert_close(second.outputs(case), expected)
     assert second.warnings == ()
@@ -96,25 +96,25 @@ def test_weights_in_their_own_file_are_read(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("rnnx.onnx_writer.PROTOBUF_LIMIT", 100)
     model, weights = _exported(tmp_path, "lstm")
     assert model.external_data is not None
-    case = case_at(model.contract, 3, 2)
-    expected = evaluate(weights, model.contract, case.feeds)
+    case = case_at(model.contract.layer(), 3, 2)
+    expected = evaluate(weights, model.contract.layer(), case.feeds)
     _assert_close(NetworkCandidate(model, model.contract).outputs(case), expected)
 
 
 def test_a_prepared_call_runs_the_same_case(tmp_path: Path) -> None:
     model, weights = _exported(tmp_path, "gru-bi-lengths")
-    candidate, case = NetworkCandidate(model, model.contract), case_at(model.contract, 4, 3)
+    candidate, case = NetworkCandidate(model, model.contract), case_at(model.contract.layer(), 4, 3)
     result = candidate.prepare(case.feeds)()
     assert isinstance(result, dict)
-    _assert_close(result, evaluate(weights, model.contract, case.feeds))
+    _assert_close(result, evaluate(weights, model.contract.layer(), case.feeds))
 
 
 def test_inputs_are_cast_to_the_networks_own_type(tmp_path: Path) -> None:
     model, weights = _exported(tmp_path, "gru-bi-lengths")
-    case = case_at(model.contract, 4, 3)
+    case = case_at(model.contract.layer(), 4, 3)
     wide = {name: value.astype(np.int64 if name == "lengths" else np.float64) for name, value in case.feeds.items()}
     got = NetworkCandidate(model, model.contract).outputs(Case(name="wide", feeds=wide))
-    _assert_close(got, evaluate(weights, model.contract, case.feeds))
+    _assert_close(got, evaluate(weights, model.contract.layer(), case.feeds))
 
 
 def _renamed(model: OnnxFile) -> tuple[bytes, dict[str, str]]:
@@ -134,18 +134,18 @@ def test_a_graph_with_names_of_its_own_gives_the_outputs_that_were_named(tmp_pat
     model, weights = _exported(tmp_path, "lstm")
     data, names = _renamed(model)
     foreign = OnnxFile(path=model.path, contract=model.contract, data=data, external_data=None)
-    case = case_at(model.contract, 3, 2)
-    expected = evaluate(weights, model.contract, case.feeds)
+    case = case_at(model.contract.layer(), 3, 2)
+    expected = evaluate(weights, model.contract.layer(), case.feeds)
     del expected["cn"]
     _assert_close(NetworkCandidate(foreign, model.contract, names).outputs(case), expected)
 
 
 def test_an_input_that_no_name_is_given_for_is_not_fed(tmp_path: Path) -> None:
     model, weights = _exported(tmp_path, "lstm-zeros")
-    contract = replace(model.contract, state_inputs=True)
-    case = case_at(contract, 3, 2)
+    contract = changed(model.contract, state_inputs=True)
+    case = case_at(contract.layer(), 3, 2)
     names = {name: name for name in ("x", "output", "hn", "cn")}
-    expected = evaluate(weights, model.contract, {"x": case.feeds["x"]})
+    expected = evaluate(weights, model.contract.layer(), {"x": case.feeds["x"]})
     _assert_close(NetworkCandidate(model, contract, names).outputs(case), expected)
     with pytest.raises(BackendError, match=r"the parsed network: got no 'h0', expected x; name one of these"):
         NetworkCandidate(model, contract)
@@ -171,4 +171,4 @@ def test_a_closed_row_is_closed(tmp_path: Path) -> None:
     candidate = NetworkCandidate(model, model.contract)
     candidate.close()
     with pytest.raises(BackendError, match=r"row tensorrt-network: got a call after close\(\)"):
-        candidate.outputs(case_at(model.contract, 3, 2))
+        candidate.outputs(case_at(model.contract.layer(), 3, 2))

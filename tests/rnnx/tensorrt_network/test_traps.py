@@ -35,7 +35,7 @@ def _error(got: dict[str, Array], expected: dict[str, Array]) -> float:
 @SIZES
 def test_layout_1_takes_the_batch_for_the_time(sizes: tuple[int, int]) -> None:
     trap = TRAP_GRAPHS["layout"]()
-    case = case_at(trap.contract, *sizes)
+    case = case_at(trap.contract.layer(), *sizes)
     got, x = _network_outputs(trap, case), case.feeds["x"]
     assert np.abs(got["output"] - trap.expected(x)["output"]).max() > 1e-2
     time_first = trap.expected(x.swapaxes(0, 1))  # what it computes instead: the recurrence over the batch
@@ -47,7 +47,7 @@ def test_layout_1_takes_the_batch_for_the_time(sizes: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", ["clip", "softplus"])
 def test_the_values_are_others_than_onnx_runtimes(name: str, sizes: tuple[int, int]) -> None:
     trap = TRAP_GRAPHS[name]()
-    case = case_at(trap.contract, *sizes)
+    case = case_at(trap.contract.layer(), *sizes)
     expected = trap.expected(case.feeds["x"])
     assert _error(_runtime_outputs(trap, case), expected) < ROUNDING
     assert _error(_network_outputs(trap, case), expected) > 1e-3
@@ -56,7 +56,7 @@ def test_the_values_are_others_than_onnx_runtimes(name: str, sizes: tuple[int, i
 @SIZES
 def test_clip_is_read_as_its_page_says_for_every_activation(sizes: tuple[int, int]) -> None:
     trap = clipped_graph(clips_cell=True)
-    case = case_at(trap.contract, *sizes)
+    case = case_at(trap.contract.layer(), *sizes)
     expected = trap.expected(case.feeds["x"])
     assert _error(_network_outputs(trap, case), expected) < ROUNDING
     assert np.abs(expected["cn"]).max() > 0.3  # the state that is carried and given back is not clipped
@@ -65,7 +65,7 @@ def test_clip_is_read_as_its_page_says_for_every_activation(sizes: tuple[int, in
 @SIZES
 def test_float64_is_computed_in_float32(sizes: tuple[int, int]) -> None:
     trap = float64_graph()
-    case = case_at(trap.contract, *sizes)
+    case = case_at(trap.contract.layer(), *sizes)
     got = _network_outputs(trap, case)
     assert {value.dtype.name for value in got.values()} == {"float32"}
     assert 1e-9 < _error(got, trap.expected(case.feeds["x"])) < ROUNDING

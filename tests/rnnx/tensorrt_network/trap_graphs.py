@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from tests.contracts import contract_of
 
 from rnnx_runtime.contract import Contract, Source
 
@@ -152,7 +153,7 @@ def _weights(dtype: type[np.floating[Any]]) -> dict[str, Array]:
 
 
 def _contract(batch_first: bool) -> Contract:
-    return Contract(
+    return contract_of(
         form="encoder",
         cell="lstm",
         input_size=INPUT_SIZE,

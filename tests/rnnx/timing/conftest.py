@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from numpy.typing import NDArray
+from tests.contracts import contract_of
 
 from rnnx.cases import Case
 from rnnx.fingerprint import Fingerprint
@@ -145,7 +146,7 @@ def encoder_contract() -> Contract:
 
 
 def _contract(form: Form, *, formulation: str, lengths: bool = False) -> Contract:
-    return Contract(
+    return contract_of(
         form=form,
         cell="lstm",
         input_size=5,

@@ -12,7 +12,7 @@ WARM_UP = 100
 
 
 def _measure(clock: Any, listening: Any, contract: Contract, *candidates: Any, steps: int = 1000) -> list[JitterRow]:
-    return measure_jitter(candidates, contract, frame_ms=10.0, steps=steps, listener=listening, clock=clock)
+    return measure_jitter(candidates, contract.layer(), frame_ms=10.0, steps=steps, listener=listening, clock=clock)
 
 
 def test_a_stall_is_counted_and_found(clock: Any, listening: Any, step_contract: Contract) -> None:
@@ -86,6 +86,6 @@ def test_steps_that_blocks_do_not_divide_are_all_made(
     ids=["bidirectional", "unrolled-3", "no-state", "encoder", "step", "unrolled-1"],
 )
 def test_what_cannot_stream_says_why(step_contract: Contract, changes: dict[str, Any], reason: str) -> None:
-    said = why_no_stream(replace(step_contract, **changes))
+    said = why_no_stream(replace(step_contract.layer(), **changes))
     assert reason in said
     assert bool(said) == bool(reason)

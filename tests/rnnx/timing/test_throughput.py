@@ -1,9 +1,9 @@
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from numpy.typing import NDArray
+from tests.contracts import changed
 
 from rnnx.timing import throughput
 from rnnx.timing.figures import Estimate, ThroughputPoint
@@ -37,9 +37,9 @@ class SizedCandidate:
 def _measure(
     clock: Any, listening: Any, contract: Contract, *candidates: Any, covers: Any = lambda row, sizes: True
 ) -> tuple[dict[tuple[str, str], list[ThroughputPoint]], list[str]]:
-    free = {"B": 1} | ({"T": 4} if contract.form == "encoder" else {})
+    free = {"B": 1} | ({"T": 4} if contract.layer().form == "encoder" else {})
     points, notes = measure_throughput(
-        candidates, contract, free, seconds=0.05, covers=covers, listener=listening, clock=clock
+        candidates, contract.layer(), free, seconds=0.05, covers=covers, listener=listening, clock=clock
     )
     curves: dict[tuple[str, str], list[ThroughputPoint]] = {}
     for point in points:
@@ -148,7 +148,7 @@ def test_a_backend_that_fails_ends_its_own_sweep_alone(clock: Any, listening: An
 
 
 def test_a_decoder_of_n_steps_counts_all_of_them(clock: Any, listening: Any, step_contract: Contract) -> None:
-    unrolled = replace(step_contract, form="unrolled", steps=6)
+    unrolled = changed(step_contract, form="unrolled", steps=6)
     (points,) = _measure(
         clock, listening, unrolled, SizedCandidate(clock, "ort-cpu", lambda time, batch: float(batch))
     )[0].values()

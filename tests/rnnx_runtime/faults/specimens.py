@@ -11,8 +11,7 @@ from tests.whole_model import EagerAdder, example_of, write_adder
 import rnnx_runtime
 from rnnx.golden import read_golden
 from rnnx.model_golden import read_model_golden
-from rnnx_runtime import Contract
-from rnnx_runtime.model_contract import ModelContract
+from rnnx_runtime.contract import Contract
 from rnnx_runtime.model_file import read_plan
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 
@@ -27,7 +26,7 @@ class Specimen:
     reader: str
     files: dict[str, bytes]
     target: str
-    contract: Contract | ModelContract
+    contract: Contract
 
     @property
     def data(self) -> bytes:
@@ -63,12 +62,12 @@ def _plan(specimen: Specimen, folder: Path) -> object:
 
 def _golden(specimen: Specimen, folder: Path) -> object:
     path, contract = folder / "model.golden.npz", specimen.contract
-    return read_golden(path, contract) if isinstance(contract, Contract) else read_model_golden(path, contract)
+    return read_golden(path, contract) if contract.bare else read_model_golden(path, contract)
 
 
 def _whole_model_results(specimen: Specimen, folder: Path) -> object:
     """A whole model's contract, outputs and states for its example."""
-    with rnnx_runtime.load_model(folder / "model.onnx", "ort-cpu") as session:
+    with rnnx_runtime.load(folder / "model.onnx", "ort-cpu") as session:
         inputs = {name: value for name, value in example_of().items() if name != "h0"}
         found = [*session.run(inputs)]
         return session.spec, [{name: value.tobytes() for name, value in values.items()} for values in found]
@@ -144,7 +143,7 @@ def _whole_models(folder: Path) -> list[Specimen]:
 def _snapshot_specimen(folder: Path) -> Specimen:
     contract = _export("LSTM", folder)
     h, c = np.random.default_rng(SEED).standard_normal((2, 1, 8), np.float32)
-    files = {"snapshot": snapshot_from_state(h, c, contract)}
+    files = {"snapshot": snapshot_from_state([h, c], contract)}
     return Specimen(kind="snapshot", reader="snapshot", files=files, target="snapshot", contract=contract)
 
 

@@ -1,6 +1,5 @@
 """What the pool's tests run on: a cell in whole numbers that can be held and can fail, and a clock set by hand."""
 
-import dataclasses
 import threading
 import time
 from collections import deque
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.contracts import changed, contract_of
 
 from rnnx_runtime import Contract, Session, State
 from rnnx_runtime.contract import Source
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 PATIENCE_S = 20.0
 """How long a test waits for what must happen; it never waits this long where the pool is right."""
 
-CONTRACT = Contract(
+CONTRACT = contract_of(
     form="encoder",
     cell="lstm",
     input_size=3,
@@ -97,9 +97,9 @@ class CellBackend:
         self.closed += 1
 
     def _with_time(self, x: Array) -> Array:
-        if self.contract.form == "step":
+        if self.contract.layer().form == "step":
             return x[None]
-        return x.swapaxes(0, 1) if self.contract.batch_first else x
+        return x.swapaxes(0, 1) if self.contract.layer().batch_first else x
 
     def _outputs(self, x: Array, h0: Array, c0: Array | None) -> list[Array]:
         has_layers = h0.ndim == 3
@@ -114,14 +114,14 @@ class CellBackend:
                 if c is not None:
                     c[layer] = (c[layer] + below) % 1013
             rows.append(below.copy())
-        y = np.stack(rows, axis=1 if self.contract.batch_first else 0)
+        y = np.stack(rows, axis=1 if self.contract.layer().batch_first else 0)
         states = [part if has_layers else part[0] for part in (h, c) if part is not None]
-        return states if self.contract.form == "step" else [y, *states]
+        return states if self.contract.layer().form == "step" else [y, *states]
 
 
 def session_of(weights: int = 3, **changes: Any) -> tuple[Session, CellBackend]:
     """A session on the fake cell, with its backend."""
-    contract = dataclasses.replace(CONTRACT, **changes)
+    contract = changed(CONTRACT, **changes)
     backend = CellBackend(contract, weights)
     return Session(contract, backend), backend
 

@@ -305,8 +305,8 @@ class PoolMachine(RuleBasedStateMachine):
         """Both within the limit of one truth, so that they differ by at most twice it, as `rnnx.checks` has it."""
         assert value.shape == expected.shape
         spec, tolerance = self.lone.spec, tolerance_for(self.lone.spec.precision)
-        depth = max(each.frames, 1) * spec.layers
-        limit = 2 * tolerance.floor(products_per_sum(spec), depth, float(np.abs(expected).max()))
+        depth = max(each.frames, 1) * spec.layer().layers
+        limit = 2 * tolerance.floor(products_per_sum(spec.layer()), depth, float(np.abs(expected).max()))
         largest = float(np.abs(value.astype(np.float64) - expected).max())
         tally = self.tally
         tally.comparisons += 1

@@ -15,8 +15,8 @@ INBOX = Inbox(9)
 
 def settled(value: float, future: Any = None) -> Push:
     """A push whose output is there."""
-    push = Push(Seat("a", 0, 0.0), INBOX.lock, frame(1), future)
-    push.y = np.full(2, value, np.float32)
+    push = Push(Seat("a", 0, 0.0), INBOX.lock, (frame(1),), future)
+    push.y = [np.full(2, value, np.float32)]
     return push
 
 

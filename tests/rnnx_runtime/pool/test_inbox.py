@@ -12,7 +12,7 @@ LONG_S = 20.0
 
 
 def push(inbox: Inbox) -> Push:
-    return Push(Seat("a", 0, 0.0), inbox.lock, frame(1))
+    return Push(Seat("a", 0, 0.0), inbox.lock, (frame(1),))
 
 
 def call(inbox: Inbox, *, is_certain: bool = False) -> Call:

@@ -21,12 +21,12 @@ def lock() -> Any:
 
 
 def push_of(lock: Any) -> Push:
-    return Push(Seat("a", 0, 0.0), lock, frame(1))
+    return Push(Seat("a", 0, 0.0), lock, (frame(1),))
 
 
 def give(push: Push, row: int = 0) -> None:
     """Settle a push with a row of a step's output."""
-    push.block, push.row = np.arange(6, dtype=np.float32).reshape(3, 2), row
+    push.block, push.row = [np.arange(6, dtype=np.float32).reshape(3, 2)], row
     push.phase = COMMITTED
     push.settle()
 
@@ -37,7 +37,7 @@ def test_an_output_is_memory_of_its_own(lock: Any) -> None:
     block = push.block
     assert block is not None
     y = push.result()
-    block[:] = -1
+    block[0][:] = -1
     assert y.tolist() == [2, 3]
     assert push.block is None
 
@@ -68,15 +68,15 @@ def test_an_output_that_another_thread_takes_at_the_same_time_is_there_for_both(
         def block(self) -> Any:
             self.looks += 1
             if self.looks == 1:
-                return np.zeros((1, 2), np.float32)
-            self.y = np.zeros(2, np.float32)
+                return [np.zeros((1, 2), np.float32)]
+            self.y = [np.zeros(2, np.float32)]
             return None
 
         @block.setter
         def block(self, value: Any) -> None:
             assert value is None
 
-    push = Raced(Seat("a", 0, 0.0), lock, frame(1))
+    push = Raced(Seat("a", 0, 0.0), lock, (frame(1),))
     push.settle()
     assert push.result().tolist() == [0, 0]
     assert push.result().tolist() == [0, 0]
@@ -125,7 +125,7 @@ def test_a_push_in_its_last_frames_at_its_deadline_is_waited_for(lock: Any) -> N
     push.clock, push.timeout_s, push.deadline = clock, 0.0, clock.now
     push.phase = COMMITTED
     timer = threading.Timer(0.02, push.settle)
-    push.y = np.ones(2, np.float32)
+    push.y = [np.ones(2, np.float32)]
     timer.start()
     assert push.result().tolist() == [1, 1]
     timer.join()
@@ -134,7 +134,7 @@ def test_a_push_in_its_last_frames_at_its_deadline_is_waited_for(lock: Any) -> N
 @pytest.mark.parametrize("timeout_s", [float("inf"), 1e300, -1.0], ids=["endless", "ages", "negative"])
 def test_any_number_of_seconds_can_be_waited(lock: Any, timeout_s: float) -> None:
     push = push_of(lock)
-    give_soon = threading.Timer(0.01, give, (push,))
+    give_soon = threading.Timer(0.2, give, (push,))
     give_soon.start()
     assert push.wait(timeout_s) is (timeout_s > 0)
     give_soon.join()
@@ -143,11 +143,13 @@ def test_any_number_of_seconds_can_be_waited(lock: Any, timeout_s: float) -> Non
 def test_chunks_are_put_together_from_their_steps(lock: Any) -> None:
     push = push_of(lock)
     push.frames = 3
-    push.take(np.ones((1, 2), np.float32))
-    push.take(np.full((2, 2), 5, np.float32))
+    push.names = ("y", "last")
+    for count, value in ((1, 1), (2, 5)):
+        push.take([np.full((count, 2), value, np.float32), np.full((1, 4), value)], count, (True, False))
     push.settle()
     assert push.started == 3
-    assert push.result().tolist() == [[1, 1], [5, 5], [5, 5]]
+    assert push.result()["y"].tolist() == [[1, 1], [5, 5], [5, 5]]
+    assert push.result()["last"].tolist() == [5, 5, 5, 5]
 
 
 def test_a_call_gives_what_its_function_gave_or_raised(lock: Any) -> None:

@@ -24,7 +24,7 @@ class Line:
         self.seats = [Seat(str(index), index, NOW) for index in range(seats)]
 
     def push(self, seat: int, deadline: float | None = None) -> Push:
-        push = Push(self.seats[seat], LOCK, frame(seat))
+        push = Push(self.seats[seat], LOCK, (frame(seat),))
         push.deadline = deadline
         self.schedule.add([push])
         return push

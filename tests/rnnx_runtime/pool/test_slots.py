@@ -1,13 +1,12 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contracts import changed
 from tests.rnnx_runtime.pool.fakes import CONTRACT, Array
 
 from rnnx_runtime import State
-from rnnx_runtime.contract import CellKind
+from rnnx_runtime.contract import CellKind, TensorSpec
 from rnnx_runtime.pool.slots import Slots
 
 CAPACITY = 5
@@ -32,8 +31,8 @@ class Device:
 
 
 def slots_of(cell: CellKind = "lstm", layers: int = 2, hidden: int = 4, projection: int = 3) -> Slots:
-    contract = replace(CONTRACT, cell=cell, layers=layers, hidden_size=hidden, projection_size=projection)
-    return Slots(contract, CAPACITY)
+    contract = changed(CONTRACT, cell=cell, layers=layers, hidden_size=hidden, projection_size=projection)
+    return Slots(contract.state_specs, CAPACITY)
 
 
 def state(value: float, rows: int, *, layers: int = 2, cell: str = "lstm") -> State:
@@ -45,9 +44,9 @@ def state(value: float, rows: int, *, layers: int = 2, cell: str = "lstm") -> St
 
 def value_of(slots: Slots, slot: int) -> float:
     """The number that a slot is filled with."""
-    h, c = slots.read(slot)
+    h, *rest = slots.read(slot)
     assert len(np.unique(h)) == 1
-    if c is not None:
+    for c in rest:
         assert np.all(c == -h.flat[0])
     return float(h.flat[0])
 
@@ -79,12 +78,18 @@ def test_states_stay_on_their_device_until_another_group_runs() -> None:
     assert values.copies == 1
 
 
-def test_a_cells_states_without_the_layers_axis_are_kept() -> None:
-    slots = slots_of(layers=1)
-    both = state(7, 2, layers=1)
-    assert both.c is not None
-    slots.scatter([0, 2], State(both.h[0], both.c[0]))
-    assert (value_of(slots, 0), value_of(slots, 2)) == (7, 8)
+def test_states_of_any_dtype_and_rank_have_a_row_each() -> None:
+    specs = [
+        TensorSpec(name="count", dtype="int64", dims=("B",)),
+        TensorSpec(name="cache", dtype="float32", dims=(2, 3, "B", 4)),
+    ]
+    slots = Slots(specs, CAPACITY)
+    rows = np.array([5, 6]), np.arange(48, dtype=np.float32).reshape(2, 3, 2, 4)
+    slots.scatter([3, 1], State({"count": rows[0], "cache": rows[1]}))
+    found = slots.gather([1])
+    assert found["count"].tolist() == [6]
+    np.testing.assert_array_equal(found["cache"], rows[1][:, :, 1:])
+    np.testing.assert_array_equal(slots.read(3)[1], rows[1][:, :, 0])
 
 
 def test_some_rows_of_a_step_leave_the_others_as_they_were() -> None:

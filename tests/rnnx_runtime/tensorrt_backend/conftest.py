@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.contracts import changed
 
 import rnnx_runtime
 from rnnx.cases import random_feeds
@@ -42,7 +43,7 @@ class FakeEngine:
 
     def __init__(self, cudart: Any, contract: Any, profiles: tuple[Profile, ...]) -> None:
         self.cudart, self.contract, self.profiles = cudart, contract, profiles
-        self.weights = _weights(contract) if isinstance(contract, Contract) else None
+        self.weights = _weights(contract) if contract.bare else None
         self.specs = {spec.name: spec for spec in (*contract.inputs, *contract.outputs)}
         self.num_io_tensors = len(self.specs)
         self.num_optimization_profiles = len(profiles)
@@ -86,7 +87,7 @@ class FakeEngine:
     def computed(self, feeds: dict[str, Any]) -> dict[str, Any]:
         """The outputs for these inputs."""
         assert self.weights is not None
-        return evaluate(self.weights, self.contract, feeds, np.float32)
+        return evaluate(self.weights, self.contract.layer(), feeds, np.float32)
 
     def create_runtime_config(self) -> Any:
         return FakeSettings()
@@ -250,7 +251,7 @@ class Bench:
         """Set up an engine with these profiles, and a sidecar that says so but for the changes."""
         contract = self.contract
         used = tuple(
-            {d: r for d, r in profile.items() if contract.form == "encoder" or d == "B"} for profile in profiles
+            {d: r for d, r in profile.items() if contract.layer().form == "encoder" or d == "B"} for profile in profiles
         )
         self.engine = FakeEngine(self.cudart, contract, used)
         self.library = FakeLibrary(self.engine)
@@ -277,18 +278,18 @@ class Bench:
 
     def check(self, session: Session, time: int, batch: int) -> None:
         """Compare one call with the float64 reference."""
-        feeds = random_feeds(self.contract, time, batch, seed=3)
+        feeds = random_feeds(self.contract.layer(), time, batch, seed=3)
         state = State(feeds["h0"], feeds.get("c0")) if "h0" in feeds else None
         output, last = session.run(feeds["x"], state, feeds.get("lengths"))
         actual: dict[str, Any] = {"output": output, "hn": last.h, "cn": last.c}
         assert self.engine.weights is not None
-        for name, truth in evaluate(self.engine.weights, self.contract, feeds).items():
+        for name, truth in evaluate(self.engine.weights, self.contract.layer(), feeds).items():
             np.testing.assert_allclose(actual[name], truth, atol=1e-5, err_msg=name)
 
 
 def _weights(contract: Contract) -> RecurrentWeights:
     chance = np.random.default_rng(5)
-    gates = (4 if contract.cell == "lstm" else 3) * contract.hidden_size
+    gates = (4 if contract.layer().cell == "lstm" else 3) * contract.layer().hidden_size
 
     def uniform(*shape: int) -> Any:
         return chance.uniform(-1, 1, shape).astype(np.float32)
@@ -296,13 +297,15 @@ def _weights(contract: Contract) -> RecurrentWeights:
     def direction(width: int) -> DirectionWeights:
         return DirectionWeights(
             w_ih=uniform(gates, width),
-            w_hh=uniform(gates, contract.hidden_size),
+            w_hh=uniform(gates, contract.layer().hidden_size),
             b_ih=uniform(gates),
             b_hh=uniform(gates),
         )
 
-    widths = [contract.input_size] + [contract.directions * contract.hidden_size] * (contract.layers - 1)
-    layers = tuple(tuple(direction(width) for _ in range(contract.directions)) for width in widths)
+    widths = [contract.input_size] + [contract.layer().directions * contract.layer().hidden_size] * (
+        contract.layer().layers - 1
+    )
+    layers = tuple(tuple(direction(width) for _ in range(contract.layer().directions)) for width in widths)
     module: RecurrentModule = SimpleNamespace()  # type: ignore[assignment] # evaluate reads the contract alone
     return RecurrentWeights(module=module, directions=layers, sha256="")
 
@@ -310,5 +313,5 @@ def _weights(contract: Contract) -> RecurrentWeights:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_cudart: Any, contract: Contract) -> Bench:
     """A one-layer LSTM, I=3, H=4, with two profiles: `small` (B to 2, T to 8) and `large` (B to 32, T to 100)."""
-    small = replace(contract, layers=1, directions=1, input_size=3)
+    small = changed(contract, layers=1, directions=1, input_size=3)
     return Bench(tmp_path, monkeypatch, fake_cudart, small)

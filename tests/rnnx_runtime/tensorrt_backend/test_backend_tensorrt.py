@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.contracts import changed
 
 from rnnx_runtime import BackendError, InputError
 from rnnx_runtime.sidecar import Flavor
@@ -30,13 +31,13 @@ def test_a_plan_gives_what_its_model_computes(bench: Any, flavor: Flavor) -> Non
     ],
 )
 def test_every_form_runs(bench: Any, changes: dict[str, Any]) -> None:
-    bench.contract = replace(bench.contract, **changes)
+    bench.contract = changed(bench.contract, **changes)
     with bench.use(bench.small, bench.large).load() as session:
         bench.check(session, time=4, batch=3)
 
 
 def test_lengths_that_shape_the_graph_stay_on_the_host(bench: Any) -> None:
-    bench.contract = replace(bench.contract, lengths=True)
+    bench.contract = changed(bench.contract, lengths=True)
     bench.use(bench.large).engine.on_host = {"lengths", "hn"}
     with bench.load() as session:
         bench.check(session, time=7, batch=5)
@@ -95,7 +96,7 @@ def test_what_did_not_change_is_not_said_again(bench: Any) -> None:
 
 
 def test_lengths_that_shape_the_graph_are_looked_at_in_every_call(bench: Any) -> None:
-    bench.contract = replace(bench.contract, lengths=True)
+    bench.contract = changed(bench.contract, lengths=True)
     bench.use(bench.large).engine.on_host = {"lengths"}
     with bench.load() as session:
         for _ in range(2):

@@ -11,8 +11,8 @@ import pytest
 from tests.rnnx_runtime.tensorrt_backend.conftest import PLAN, VERSION, FakeEngine, FakeLibrary
 from tests.whole_model import CONTRACT, WIDTH, adder_outputs, example_of
 
-from rnnx_runtime import BackendError, ContractError, InputError, ModelSession, load, load_model
-from rnnx_runtime.sidecar import ModelSidecar, Profile, Range, sidecar_path, text_from_sidecar
+from rnnx_runtime import BackendError, ContractError, InputError, Session, load
+from rnnx_runtime.sidecar import Profile, Range, Sidecar, sidecar_path, text_from_sidecar
 
 SMALL: Profile = {"B": Range(min=1, opt=1, max=2), "T": Range(min=1, opt=2, max=8)}
 LARGE: Profile = {"B": Range(min=1, opt=16, max=32), "T": Range(min=1, opt=50, max=100)}
@@ -32,7 +32,7 @@ class ModelBench:
         self.path, self.cudart = folder / "model.plan", cudart
         self.engine = FakeModelEngine(cudart, CONTRACT, (SMALL, LARGE))
         patch.setitem(sys.modules, "tensorrt_rtx", FakeLibrary(self.engine))
-        sidecar = ModelSidecar(
+        sidecar = Sidecar(
             contract=CONTRACT,
             flavor="tensorrt-rtx",
             version=VERSION,
@@ -45,7 +45,7 @@ class ModelBench:
         self.path.write_bytes(PLAN)
         sidecar_path(self.path).write_text(text_from_sidecar(sidecar), encoding="utf-8")
 
-    def check(self, session: ModelSession, time: int, batch: int) -> None:
+    def check(self, session: Session, time: int, batch: int) -> None:
         """Compare one call with the model in NumPy."""
         feeds = example_of(time, batch)
         feeds["lengths"] = np.arange(time, time - batch, -1).clip(1)
@@ -65,14 +65,14 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_cudart: Any) -> 
 
 
 def test_a_plan_gives_what_its_model_computes(bench: ModelBench) -> None:
-    with load_model(bench.path) as session:
+    with load(bench.path) as session:
         assert (session.backend, session.device) == ("tensorrt-rtx", "Fake GPU")
         for time, batch in ((1, 1), (5, 3), (2, 2), (100, 32), (3, 1)):
             bench.check(session, time, batch)
 
 
 def test_all_memory_is_given_back(bench: ModelBench) -> None:
-    with load_model(bench.path) as session:
+    with load(bench.path) as session:
         bench.check(session, 5, 3)
     assert bench.cudart.is_empty
     assert not list(bench.engine.alive)
@@ -80,7 +80,7 @@ def test_all_memory_is_given_back(bench: ModelBench) -> None:
 
 def test_results_have_memory_of_their_own(bench: ModelBench) -> None:
     inputs = {name: value for name, value in example_of().items() if name != "h0"}
-    with load_model(bench.path) as session:
+    with load(bench.path) as session:
         outputs, state = session.run(inputs)
         kept = outputs["output"].copy(), state["h0"].copy()
         session.run({**inputs, "x": inputs["x"] + 5}, state)
@@ -90,13 +90,13 @@ def test_results_have_memory_of_their_own(bench: ModelBench) -> None:
 
 def test_values_that_shape_the_graph_stay_on_the_host(bench: ModelBench) -> None:
     bench.engine.on_host = {"lengths", "label"}
-    with load_model(bench.path) as session:
+    with load(bench.path) as session:
         bench.check(session, 5, 3)
     assert bench.cudart.calls.count("cudaMemcpyAsync") == 3 + 2
 
 
 def test_sizes_outside_every_profile_are_refused(bench: ModelBench) -> None:
-    with load_model(bench.path) as session, pytest.raises(InputError, match=r"B=33"):
+    with load(bench.path) as session, pytest.raises(InputError, match=r"B=33"):
         bench.check(session, 5, 33)
 
 
@@ -111,7 +111,7 @@ def test_sizes_outside_every_profile_are_refused(bench: ModelBench) -> None:
     ],
 )
 def test_a_refused_call_is_an_error_and_the_next_one_works(bench: ModelBench, method: str, message: str) -> None:
-    with load_model(bench.path) as session:
+    with load(bench.path) as session:
         bench.engine.refused = {method}
         with pytest.raises(BackendError, match=message):
             bench.check(session, 50, 20)
@@ -120,7 +120,7 @@ def test_a_refused_call_is_an_error_and_the_next_one_works(bench: ModelBench, me
 
 
 def test_an_output_whose_size_depends_on_values_is_refused(bench: ModelBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    with load_model(bench.path) as session:
+    with load(bench.path) as session:
         context = next(iter(bench.engine.alive))
         monkeypatch.setattr(context, "get_tensor_shape", lambda name: (-1, 3))
         with pytest.raises(BackendError, match=r"output 'output'.*\(-1, 3\).*ONNX Runtime"):
@@ -130,12 +130,7 @@ def test_an_output_whose_size_depends_on_values_is_refused(bench: ModelBench, mo
 def test_an_engine_that_knows_an_expressions_size_is_taken(bench: ModelBench) -> None:
     engine_output = replace(CONTRACT.outputs[0], dims=("B", 7, WIDTH))
     bench.engine.specs["output"] = engine_output
-    load_model(bench.path).close()
+    load(bench.path).close()
     bench.engine.specs["output"] = replace(CONTRACT.outputs[0], dims=("B", "T", 4))
     with pytest.raises(ContractError, match="outputs"):
-        load_model(bench.path)
-
-
-def test_a_plan_of_another_kind_is_named(bench: ModelBench) -> None:
-    with pytest.raises(ContractError, match="load_model"):
         load(bench.path)

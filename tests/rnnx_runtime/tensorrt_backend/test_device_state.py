@@ -2,11 +2,11 @@
 
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.contracts import changed
 
 from rnnx.reference import evaluate
 from rnnx_runtime import State
@@ -30,13 +30,13 @@ def _truth(bench: Any, frames: Any) -> Any:
     """The float64 outputs of all frames of an LSTM or GRU encoder with the bench's weights."""
     lead = (1, frames.shape[1], 4)
     feeds = {"x": frames, "h0": np.zeros(lead, np.float32), "c0": np.zeros(lead, np.float32)}
-    contract = replace(bench.contract, form="encoder", steps=None, batch_first=False)
-    return evaluate(bench.engine.weights, contract, feeds)
+    contract = changed(bench.contract, form="encoder", steps=None, batch_first=False)
+    return evaluate(bench.engine.weights, contract.layer(), feeds)
 
 
 @pytest.mark.parametrize("changes", FORMS)
 def test_steps_whose_state_never_leaves_the_device_equal_the_truth(bench: Any, changes: dict[str, Any]) -> None:
-    bench.contract = replace(bench.contract, **changes)
+    bench.contract = changed(bench.contract, **changes)
     frames = _frames(20)
     state: Any = None
     ys = []
@@ -81,7 +81,7 @@ def test_an_encoders_state_is_copied_when_it_is_asked_for(bench: Any) -> None:
 
 
 def test_a_steps_y_costs_one_copy_in_the_run_and_none_after(bench: Any) -> None:
-    bench.contract = replace(bench.contract, form="step")
+    bench.contract = changed(bench.contract, form="step")
     with bench.use(bench.small).load() as session:
         _, state = session.step(_frames(1)[0])
         bench.cudart.calls.clear()
@@ -91,7 +91,7 @@ def test_a_steps_y_costs_one_copy_in_the_run_and_none_after(bench: Any) -> None:
 
 
 def test_a_steps_y_is_not_the_memory_of_its_h(bench: Any) -> None:
-    bench.contract = replace(bench.contract, form="step")
+    bench.contract = changed(bench.contract, form="step")
     with bench.use(bench.small).load() as session:
         y, state = session.step(_frames(1)[0])
         before = y.copy()
@@ -167,7 +167,7 @@ def test_one_buffer_of_a_caller_leaves_the_rest_on_the_device(bench: Any) -> Non
 
 
 def test_a_steps_state_can_be_updated_in_place(bench: Any) -> None:
-    bench.contract = replace(bench.contract, form="step")
+    bench.contract = changed(bench.contract, form="step")
     frames = _frames(4)
     with bench.use(bench.small).load() as session:
         h, c = np.zeros((2, 4), np.float32), np.zeros((2, 4), np.float32)

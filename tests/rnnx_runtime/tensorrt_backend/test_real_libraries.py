@@ -132,7 +132,7 @@ def _session_of(model: Path, flavor: Flavor) -> Session:
     """An engine of a long run's model, opened; built where there is none yet."""
     plan = model.with_suffix(".plan")
     if not plan.is_file():
-        is_step = read_onnx(model).contract.form == "step"
+        is_step = read_onnx(model).contract.layer().form == "step"
         profile = {dim: sizes for dim, sizes in PROFILE.items() if dim == "B" or not is_step}
         build_engine(model, plan, EngineOptions(flavor=flavor, profiles=(profile,), tf32=False))
     return rnnx_runtime.load(plan)

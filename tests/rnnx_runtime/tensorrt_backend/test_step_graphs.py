@@ -1,10 +1,10 @@
 """Steps as CUDA graphs: which are captured, when they are let go, and what happens where none can be."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.contracts import changed
 
 from rnnx_runtime import BackendError, State, step_graphs
 
@@ -51,7 +51,7 @@ def test_a_graph_holds_the_copies_too(bench: Any) -> None:
 
 @pytest.mark.parametrize("form", ["encoder", "step"])
 def test_replayed_steps_equal_plain_ones(bench: Any, form: str) -> None:
-    bench.contract = replace(bench.contract, form=form)
+    bench.contract = changed(bench.contract, form=form)
     frames = np.random.default_rng(2).standard_normal((30, 2, 3), np.float32)
 
     def values(failure: str | None) -> Any:
@@ -93,7 +93,7 @@ def test_sequences_are_not_captured(bench: Any) -> None:
 
 
 def test_lengths_are_copied_at_each_launch(bench: Any) -> None:
-    bench.contract = replace(bench.contract, lengths=True)
+    bench.contract = changed(bench.contract, lengths=True)
     x = np.ones((1, 2, 3), np.float32)
     with bench.use(bench.small).load() as session:
         for _ in range(4):
@@ -103,7 +103,7 @@ def test_lengths_are_copied_at_each_launch(bench: Any) -> None:
 
 
 def test_an_engine_that_reads_host_memory_is_never_captured(bench: Any) -> None:
-    bench.contract = replace(bench.contract, lengths=True)
+    bench.contract = changed(bench.contract, lengths=True)
     bench.use(bench.small).engine.on_host = {"lengths"}
     with bench.load() as session:
         _steps(session, 8)

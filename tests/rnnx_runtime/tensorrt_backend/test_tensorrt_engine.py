@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.contracts import changed
 
 from rnnx_runtime import BackendError, BackendUnavailable, ContractError
 from rnnx_runtime.sidecar import Flavor
@@ -87,7 +88,7 @@ def test_the_library_is_asked_for_before_the_gpu(bench: Any, monkeypatch: pytest
 def test_an_engine_unlike_its_contract_is_refused(
     bench: Any, changes: dict[str, Any], side: str, difference: str
 ) -> None:
-    bench.use(bench.small, contract=replace(bench.contract, **changes))
+    bench.use(bench.small, contract=changed(bench.contract, **changes))
     with pytest.raises(ContractError, match=f"{side} of .+{difference}"):
         bench.load()
 

@@ -1,4 +1,4 @@
-"""The contract of a whole model as JSON: both ways, and every value that no contract can have."""
+"""The contract as JSON: both ways, and every value that no contract can have."""
 
 import json
 from collections.abc import Callable
@@ -8,15 +8,9 @@ from typing import Any
 import pytest
 from tests.whole_model import CONTRACT
 
-from rnnx_runtime.contract import Contract, TensorSpec, json_from_contract
+from rnnx_runtime.contract import Contract, DecoderPart, TensorSpec
+from rnnx_runtime.contract_json import contract_from_json, json_from_contract
 from rnnx_runtime.errors import ContractError
-from rnnx_runtime.model_contract import DecoderPart, ModelContract
-from rnnx_runtime.model_contract_json import (
-    is_whole_model,
-    json_from_model_contract,
-    model_contract_from_json,
-    refuse_whole_model,
-)
 
 DECODER = DecoderPart(
     form="step",
@@ -35,8 +29,8 @@ DEFAULTED = ("versions", "golden_sha256")
 """Keys that may be left out, as in a layer's contract."""
 
 
-def _plain(contract: ModelContract) -> Any:
-    return json.loads(json.dumps(json_from_model_contract(contract)))
+def _plain(contract: Contract) -> Any:
+    return json.loads(json.dumps(json_from_contract(contract)))
 
 
 @pytest.mark.parametrize(
@@ -52,8 +46,8 @@ def _plain(contract: ModelContract) -> Any:
         ),
     ],
 )
-def test_a_contract_survives_json(contract: ModelContract) -> None:
-    assert model_contract_from_json(_plain(contract), "a file") == contract
+def test_a_contract_survives_json(contract: Contract) -> None:
+    assert contract_from_json(_plain(contract), "a file") == contract
 
 
 def _set(*path: str | int, value: Any) -> Callable[[Any], None]:
@@ -90,6 +84,9 @@ def _set(*path: str | int, value: Any) -> Callable[[Any], None]:
         pytest.param(_set("recurrent", 0, "cell", value="cnn"), "recurrent", id="cell"),
         pytest.param(_set("recurrent", 0, "directions", value=3), "recurrent", id="directions"),
         pytest.param(_set("recurrent", 0, "hidden_size", value=-1), "recurrent", id="hidden-size"),
+        pytest.param(_set("recurrent", 0, "form", value="loop"), "recurrent", id="form"),
+        pytest.param(_set("recurrent", 0, "nonlinearity", value="tanh"), "recurrent", id="nonlinearity"),
+        pytest.param(_set("streaming", "kind", value="often"), "streaming", id="streaming"),
         pytest.param(_set("precision", value=16), "precision", id="precision"),
         pytest.param(_set("source", "weights_sha256", value=None), "source", id="weights"),
         pytest.param(_set("versions", "rnnx", value=1), "versions", id="version"),
@@ -105,7 +102,7 @@ def test_what_no_contract_holds_is_refused(change: Callable[[Any], None], part: 
     data = _plain(replace(CONTRACT, decoder=DECODER))
     change(data)
     with pytest.raises(ContractError, match=part):
-        model_contract_from_json(data, "a file")
+        contract_from_json(data, "a file")
 
 
 NASTY: list[Any] = [None, True, -1, 1.5, 10**400, float("inf"), [], {}, [5], {"a": 1}, [[[]]], "\ud800", "x" * 1000]
@@ -117,40 +114,60 @@ SAME = {("lengths", "[]"), ("states", "[]"), ("recurrent", "[]"), ("versions", "
 @pytest.mark.parametrize("value", NASTY, ids=[repr(value)[:20] for value in NASTY])
 def test_a_nasty_value_anywhere_is_refused_or_is_a_text(value: object) -> None:
     data = _plain(CONTRACT)
-    for key in data.keys() - {"form", "schema"}:
+    for key in data.keys() - {"schema"}:
         changed = {**data, key: value}
         if (isinstance(value, str) and key in ("precision", "golden_sha256")) or (key, repr(value)) in SAME:
-            model_contract_from_json(changed, "a file")
+            contract_from_json(changed, "a file")
             continue
         with pytest.raises(ContractError):
-            model_contract_from_json(changed, "a file")
+            contract_from_json(changed, "a file")
 
 
 @pytest.mark.parametrize("data", [None, [], "model", {}, {"form": "model"}], ids=str)
 def test_data_that_is_no_contract_is_refused(data: object) -> None:
     with pytest.raises(ContractError):
-        model_contract_from_json(data, "a file")
+        contract_from_json(data, "a file")
 
 
-@pytest.mark.parametrize("key", sorted(json_from_model_contract(CONTRACT).keys() - {"form", "schema", *DEFAULTED}))
+@pytest.mark.parametrize("key", sorted(json_from_contract(CONTRACT).keys() - {"schema", *DEFAULTED}))
 def test_no_key_may_be_missing(key: str) -> None:
     data = _plain(CONTRACT)
     del data[key]
     with pytest.raises(ContractError, match="keys"):
-        model_contract_from_json(data, "a file")
+        contract_from_json(data, "a file")
 
 
-def test_a_layer_and_a_whole_model_name_each_others_way(contract: Contract) -> None:
-    with pytest.raises(ContractError, match=r"encoder.*whole model.*rnnx_runtime\.load$"):
-        model_contract_from_json(json_from_contract(contract), "a file")
-    with pytest.raises(ContractError, match=r"whole model.*load_model"):
-        refuse_whole_model(_plain(CONTRACT), "a file")
-    refuse_whole_model(json_from_contract(contract), "a file")
-    assert [is_whole_model(data) for data in (_plain(CONTRACT), json_from_contract(contract), None)] == [
-        True,
-        False,
-        False,
-    ]
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"input_size": 9}, id="input-size"),
+        pytest.param({"form": "step"}, id="form"),
+        pytest.param({"batch_first": True}, id="batch-first"),
+        pytest.param({"lengths": True}, id="lengths"),
+        pytest.param({"state_inputs": False}, id="state-inputs"),
+        pytest.param({"cell": "gru"}, id="cell"),
+    ],
+)
+def test_a_bare_layer_that_contradicts_its_own_recurrence_is_refused(
+    contract: Contract, change: dict[str, object]
+) -> None:
+    data = _plain(contract)
+    data["recurrent"][0] |= change
+    with pytest.raises(ContractError, match="as its own recurrence says"):
+        contract_from_json(data, "a file")
+
+
+def test_a_layer_without_a_name_stands_alone(contract: Contract) -> None:
+    data = _plain(contract)
+    data["recurrent"] *= 2
+    with pytest.raises(ContractError, match="a layer without a name beside other parts"):
+        contract_from_json(data, "a file")
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_file_of_an_earlier_schema_is_to_be_exported_again(contract: Contract, schema: int) -> None:
+    with pytest.raises(ContractError, match=f"got schema {schema}, expected schema 3; export the model again"):
+        contract_from_json({**_plain(contract), "schema": schema}, "a file")
 
 
 @pytest.mark.parametrize("key", ["token", "logits", "tokens"])
@@ -159,7 +176,7 @@ def test_a_decoders_name_that_is_no_text_is_refused(key: str, value: object) -> 
     data = _plain(replace(CONTRACT, decoder=DECODER))
     data["decoder"][key] = value
     with pytest.raises(ContractError, match="a valid decoder"):
-        model_contract_from_json(data, "m.onnx")
+        contract_from_json(data, "m.onnx")
 
 
 @pytest.mark.parametrize(
@@ -179,4 +196,4 @@ def test_a_decoder_that_lacks_what_its_form_needs_is_refused(changes: dict[str, 
     data = _plain(replace(CONTRACT, decoder=DECODER))
     data["decoder"] |= changes
     with pytest.raises(ContractError, match="a valid decoder"):
-        model_contract_from_json(data, "m.onnx")
+        contract_from_json(data, "m.onnx")

@@ -1,25 +1,29 @@
-"""The contract of a whole model as JSON data, and back with every value checked."""
+"""The contract as JSON data, and back with every value checked."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from reprlib import repr as short_repr
 from typing import Any, get_args
 
-from rnnx_runtime.contract import LARGEST_SIZE, CellKind, Form, Source, TensorSpec, is_schema, is_size
-from rnnx_runtime.errors import ContractError
-from rnnx_runtime.model_contract import (
+from rnnx_runtime.contract import (
+    LARGEST_SIZE,
+    CellKind,
+    Contract,
     DecoderForm,
     DecoderPart,
-    ModelContract,
-    RecurrentPart,
+    Form,
+    Nonlinearity,
+    Recurrence,
+    Source,
     StatePair,
+    Streaming,
+    StreamingKind,
+    TensorSpec,
     TokenFeed,
 )
+from rnnx_runtime.errors import ContractError
 
-MODEL_SCHEMA = 1
-
-MODEL_FORM = "model"
-"""What `form` says of a whole model, where it says `encoder`, `step` or `unrolled` of a layer."""
+SCHEMA = 3
 
 DTYPES = ("float32", "int64", "bool", "int32", "float64", "float16")
 """What an input or output may hold."""
@@ -31,78 +35,90 @@ MOST_AXES = 8
 """No engine takes tensors of more."""
 
 
-def json_from_model_contract(contract: ModelContract) -> dict[str, Any]:
-    """The contract as plain JSON data, keys in a fixed order; `form` tells it from a layer's."""
-    return {"schema": MODEL_SCHEMA, "form": MODEL_FORM, **asdict(contract)}
+def json_from_contract(contract: Contract) -> dict[str, Any]:
+    """The contract as plain JSON data, keys in a fixed order."""
+    return {"schema": SCHEMA, **{name: _plain(value) for name, value in asdict(contract).items()}}
 
 
-def is_whole_model(data: object) -> bool:
-    """Whether plain JSON data is, or claims to be, the contract of a whole model."""
-    return isinstance(data, dict) and data.get("form") == MODEL_FORM
+def _plain(value: Any) -> Any:
+    """JSON data knows lists and no tuples."""
+    if isinstance(value, dict):
+        return {name: _plain(own) for name, own in value.items()}
+    return [_plain(own) for own in value] if isinstance(value, list | tuple) else value
 
 
-def refuse_whole_model(data: object, subject: str) -> None:
-    """Refuse a whole model's contract where a layer's is wanted.
-
-    Raises:
-        ContractError: it is one; says how a whole model is opened.
-    """
-    if is_whole_model(data):
-        raise ContractError(
-            subject,
-            got="a whole model",
-            expected="a single layer or cell",
-            remedy="open it with rnnx_runtime.load_model",
-        )
-
-
-def model_contract_from_json(data: object, subject: str) -> ModelContract:
+def contract_from_json(data: object, subject: str) -> Contract:
     """The contract in plain JSON data; `subject` names the file in errors.
 
     Raises:
-        ContractError: a layer's contract, another schema version, a key missing or unknown, a value of the wrong type
-            or range, or parts that contradict each other.
+        ContractError: another schema version, a key missing or unknown, a value of the wrong type or range, or parts
+            that contradict each other.
     """
-    if isinstance(data, dict) and data.get("form") in get_args(Form):
-        raise ContractError(
-            subject,
-            got=f"a single layer or cell ({data['form']})",
-            expected="a whole model",
-            remedy="open it with rnnx_runtime.load",
-        )
-    if not is_whole_model(data) or not isinstance(data, dict) or not is_schema(data.get("schema"), MODEL_SCHEMA):
+    if not isinstance(data, dict) or not is_schema(data.get("schema"), SCHEMA):
         got = f"schema {short_repr(data.get('schema'))}" if isinstance(data, dict) else type(data).__name__
         raise ContractError(
             f"contract of {subject}",
             got=got,
-            expected=f"schema {MODEL_SCHEMA} of a whole model",
+            expected=f"schema {SCHEMA}",
             remedy="export the model again with this version of rnnx, or install the version that wrote it",
         )
-    contract = _contract(data, subject)
-    for key, holds in _CHECKS.items():  # in an order in which a later one may rely on those before it
-        if not holds(contract):
-            raise _malformed(subject, f"{key} = {short_repr(getattr(contract, key))}", f"a valid {key}")
+    contract = _parsed({key: value for key, value in data.items() if key != "schema"}, subject)
+    for part, holds in _CHECKS.items():
+        try:
+            valid = holds(contract)
+        except (TypeError, AttributeError, KeyError):  # a value of a type that no check expects
+            valid = False
+        if not valid:
+            raise _malformed(subject, f"{part} = {short_repr(data[part])}", f"a valid {part}")
+    _refuse_other_signature(contract, subject)
     return contract
 
 
-def _contract(data: dict[str, Any], subject: str) -> ModelContract:
-    values = {key: value for key, value in data.items() if key not in ("schema", "form")}
+def is_schema(found: object, known: int) -> bool:
+    """Whether a schema's version is the known one and no other value that Python calls equal, such as 1.0 or true."""
+    return type(found) is int and found == known
+
+
+def is_size(value: object) -> bool:
+    """Whether a value can be a dim: a whole number from 1 to `LARGEST_SIZE`."""
+    return type(value) is int and 1 <= value <= LARGEST_SIZE
+
+
+def _parsed(values: dict[str, Any], subject: str) -> Contract:
     try:
         decoder = values["decoder"]
-        return ModelContract(
+        return Contract(
             **{
                 **values,
                 "inputs": _specs(values["inputs"]),
                 "outputs": _specs(values["outputs"]),
                 "states": tuple(StatePair(**own) for own in _listed(values["states"])),
                 "lengths": tuple(_listed(values["lengths"])),
-                "recurrent": tuple(RecurrentPart(**own) for own in _listed(values["recurrent"])),
+                "recurrent": tuple(Recurrence(**own) for own in _listed(values["recurrent"])),
+                "streaming": Streaming(**values["streaming"]),
                 "source": Source(**values["source"]),
                 "decoder": None if decoder is None else _decoder(decoder),
             }
         )
     except (TypeError, KeyError, AttributeError) as error:
-        raise _malformed(subject, str(error)[:200], "exactly the keys of a whole model's contract") from None
+        raise _malformed(subject, str(error)[:200], "exactly the keys of a contract") from None
+
+
+def _refuse_other_signature(contract: Contract, subject: str) -> None:
+    """Refuse a bare layer's contract that contradicts its own recurrence; raises ContractError."""
+    bare = [own for own in contract.recurrent if not own.name]
+    if not bare:
+        return
+    own = bare[0]
+    told = (own.inputs, own.outputs, own.states, ("lengths",) if own.lengths else ())
+    if len(contract.recurrent) > 1 or contract.decoder is not None:
+        raise _malformed(subject, "a layer without a name beside other parts", "a name for each layer of a whole model")
+    if told != (contract.inputs, contract.outputs, contract.states, contract.lengths):
+        got, expected = (
+            ", ".join(f"{spec.name} {spec.shape}" for spec in specs)
+            for specs in ((*contract.inputs, *contract.outputs), (*own.inputs, *own.outputs))
+        )
+        raise _malformed(subject, f"{got} for one {own.cell.upper()}", f"{expected}, as its own recurrence says")
 
 
 def _specs(data: Any) -> tuple[TensorSpec, ...]:
@@ -119,18 +135,18 @@ def _listed(data: Any) -> list[Any]:
     return data
 
 
-def _has_inputs(contract: ModelContract) -> bool:
+def _has_inputs(contract: Contract) -> bool:
     return bool(contract.inputs) and all(
         _is_spec(spec) and all(is_size(dim) or _is_name(dim) for dim in spec.dims) for spec in contract.inputs
     )
 
 
-def _has_outputs(contract: ModelContract) -> bool:
+def _has_outputs(contract: Contract) -> bool:
     names = [spec.name for spec in (*contract.inputs, *contract.outputs) if _is_spec(spec)]
     return bool(contract.outputs) and len(set(names)) == len(contract.inputs) + len(contract.outputs)
 
 
-def _has_states(contract: ModelContract) -> bool:
+def _has_states(contract: Contract) -> bool:
     inputs, outputs = ({spec.name: spec for spec in side} for side in (contract.inputs, contract.outputs))
     ends = [name for pair in contract.states for name in (pair.input, pair.output)]
     if not all(isinstance(name, str) for name in ends) or len(set(ends)) < len(ends):
@@ -139,25 +155,35 @@ def _has_states(contract: ModelContract) -> bool:
     return all(one and other and (one.dtype, one.dims) == (other.dtype, other.dims) for one, other in pairs)
 
 
-def _has_lengths(contract: ModelContract) -> bool:
+def _has_lengths(contract: Contract) -> bool:
     vectors = [spec.name for spec in contract.inputs if spec.dtype in ("int32", "int64") and len(spec.dims) == 1]
     return all(name in vectors for name in contract.lengths) and len(set(contract.lengths)) == len(contract.lengths)
 
 
-def _has_recurrent(contract: ModelContract) -> bool:
+def _has_recurrent(contract: Contract) -> bool:
+    return all(_is_recurrence(own) for own in contract.recurrent)
+
+
+def _is_recurrence(own: Recurrence) -> bool:
     sizes = ("input_size", "hidden_size", "projection_size", "layers")
-    return all(
-        all(isinstance(text, str) for text in (part.name, part.formulation))
-        and part.cell in get_args(CellKind)
-        and type(part.is_cell) is bool
-        and all(is_size(getattr(part, size)) for size in sizes)
-        and type(part.directions) is int
-        and part.directions in (1, 2)
-        for part in contract.recurrent
+    return (
+        all(isinstance(text, str) for text in (own.name, own.formulation))
+        and own.form in get_args(Form)
+        and own.cell in get_args(CellKind)
+        and all(is_size(getattr(own, size)) for size in sizes)
+        and type(own.directions) is int
+        and own.directions in (1, 2)
+        and (is_size(own.steps) if own.form == "unrolled" else own.steps is None)
+        and (own.nonlinearity in get_args(Nonlinearity) if own.cell == "rnn" else own.nonlinearity is None)
+        and all(type(value) is bool for value in (own.batch_first, own.state_inputs, own.lengths))
     )
 
 
-def _has_decoder(contract: ModelContract) -> bool:
+def _has_streaming(contract: Contract) -> bool:
+    return contract.streaming.kind in get_args(StreamingKind) and isinstance(contract.streaming.reason, str)
+
+
+def _has_decoder(contract: Contract) -> bool:
     part = contract.decoder
     if part is None:
         return True
@@ -175,7 +201,7 @@ def _has_decoder(contract: ModelContract) -> bool:
     )
 
 
-def _is_whole_decoder(contract: ModelContract, part: DecoderPart) -> bool:
+def _is_whole_decoder(contract: Contract, part: DecoderPart) -> bool:
     """Whether a form has what it cannot do without: `(B,)` tokens, or `(N, B)` of a teacher, and something to give."""
     ranks = {spec.name: len(spec.dims) for spec in contract.inputs}
     teacher = part.feed == "teacher"
@@ -187,22 +213,23 @@ def _is_whole_decoder(contract: ModelContract, part: DecoderPart) -> bool:
     return starts and gives and (part.token is None or ranks[part.token] == (2 if teacher else 1))
 
 
-def _has_source(contract: ModelContract) -> bool:
+def _has_source(contract: Contract) -> bool:
     return all(isinstance(getattr(contract.source, key), str) for key in ("file", "module", "weights_sha256"))
 
 
-def _has_versions(contract: ModelContract) -> bool:
+def _has_versions(contract: Contract) -> bool:
     return isinstance(contract.versions, Mapping) and all(
         isinstance(text, str) for pair in contract.versions.items() for text in pair
     )
 
 
-_CHECKS: dict[str, Callable[[ModelContract], bool]] = {
+_CHECKS: dict[str, Callable[[Contract], bool]] = {
     "inputs": _has_inputs,
     "outputs": _has_outputs,
     "states": _has_states,
     "lengths": _has_lengths,
     "recurrent": _has_recurrent,
+    "streaming": _has_streaming,
     "decoder": _has_decoder,
     "precision": lambda contract: isinstance(contract.precision, str),
     "source": _has_source,
