@@ -17,7 +17,7 @@ from rounds import write_result
 
 import rnnx
 from rnnx.cli.render import print_table
-from rnnx.timing.bench_json import json_from_bench, read_bench
+from rnnx.reports.bench_json import json_from_bench, read_bench
 from rnnx.timing.comparison import compare_benches
 from rnnx.timing.figures import BenchReport
 

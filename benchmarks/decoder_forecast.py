@@ -21,7 +21,7 @@ import rnnx
 from rnnx.cli.render import print_table
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.exporting import export_decoder
-from rnnx_runtime.sidecar import Range
+from rnnx_runtime.files.sidecar import Range
 
 STEPS = (8, 32, 64)
 DECODERS = {
@@ -100,7 +100,7 @@ def _build(name: str, steps: int) -> dict[str, Any]:
 
 
 def _inputs(path: Path) -> Any:
-    from rnnx_runtime.model_file import read_onnx
+    from rnnx_runtime.files.model_file import read_onnx
 
     return read_onnx(path).contract.inputs
 

@@ -22,10 +22,10 @@ from rounds import write_result
 import rnnx
 import rnnx_runtime
 from rnnx.cli.render import print_table
-from rnnx.engine import build_engine
-from rnnx.engine_options import EngineOptions
+from rnnx.engines.engine import build_engine
+from rnnx.engines.engine_options import EngineOptions
 from rnnx_runtime import RnnxError, State
-from rnnx_runtime.sidecar import Flavor, Range
+from rnnx_runtime.files.sidecar import Flavor, Range
 
 HIDDEN_SIZES = (64, 256)
 BATCHES = (1, 64, 256)

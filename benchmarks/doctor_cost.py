@@ -29,8 +29,8 @@ SIZE = 452
 _PEAK = """
 import sys
 from pathlib import Path
-import rnnx, rnnx.examination
-import onnx, onnx.inliner, rnnx.rules.examined_model
+import rnnx, rnnx.linting.examination
+import onnx, onnx.inliner, rnnx.linting.rules.examined_model
 if len(sys.argv) > 1:
     rnnx.doctor(sys.argv[1])
 status = Path("/proc/self/status").read_text().splitlines()

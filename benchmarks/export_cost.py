@@ -28,7 +28,7 @@ _PEAK = """
 import sys
 from pathlib import Path
 import numpy, onnx, onnxruntime, safetensors, spox
-import rnnx.exporter, rnnx.onnx_writer
+import rnnx.exporting.exporter, rnnx.graphs.onnx_writer
 if len(sys.argv) > 1:
     rnnx.export(sys.argv[1], sys.argv[2])
 status = Path("/proc/self/status").read_text().splitlines()

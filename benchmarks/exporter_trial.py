@@ -28,7 +28,7 @@ from torch.utils import _pytree as pytree
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "examples")]  # the models, and the yardstick, which is the tests' own
 
-from tests.rnnx.model_export.eager_truth import (  # noqa: E402
+from tests.rnnx.tracing.eager_truth import (  # noqa: E402
     Array,
     eager_outputs,
     largest_error,
@@ -49,7 +49,7 @@ def main() -> None:
     """Try one way of asking an exporter, and print what it gave."""
     exporter, name, folder, number = sys.argv[1:]
     warnings.simplefilter("ignore")
-    for package in ("onnxscript", "onnx_ir", "rnnx.model_export.exporting"):
+    for package in ("onnxscript", "onnx_ir", "rnnx.tracing.exporting"):
         import_module(package)
     torch.set_num_threads(1)
     shape = SHAPES[name]
@@ -141,7 +141,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _rnnx(shape: ModelShape, module: nn.Module) -> Iterator[tuple[str, Export]]:
-    from rnnx.model_export.exporting import export_model
+    from rnnx.tracing.exporting import export_model
 
     inputs = shape.inputs(*EXAMPLE, WIDTH)
     yield "default", lambda path: export_model(module, inputs, path)

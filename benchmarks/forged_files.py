@@ -3,7 +3,7 @@
 Pickles in zips and in the format of before torch 1.6, zips whose records lie, TorchScript and exported programs,
 safetensors and protobufs. Each is read as `rnnx inspect`, `rnnx export` and `rnnx doctor` begin, in a process with
 limits: it must be refused in one line, or give what `torch.load(weights_only=True)` gives, bit for bit, within 10 s of
-the processor and four times its own size and 64 MiB. The grammar is that of tests/rnnx/forgery.
+the processor and four times its own size and 64 MiB. The grammar is that of tests/rnnx/weights/forgery.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))  # the grammar is the tests' own
-    from tests.rnnx.forgery.campaign import outcomes
+    from tests.rnnx.weights.forgery.campaign import outcomes
 
     found: list[dict[str, Any]] = []
     for first in range(0, options.files, PER_PROCESS):

@@ -13,7 +13,7 @@ from rounds import write_result
 
 import rnnx
 from rnnx.cli.render import print_table
-from rnnx_runtime.sidecar import Range
+from rnnx_runtime.files.sidecar import Range
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("g2p-lstm", "g2p-gru")

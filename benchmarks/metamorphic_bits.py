@@ -18,15 +18,17 @@ from rounds import write_result
 from torch import nn
 
 import rnnx
-from rnnx.candidates import SessionCandidate
-from rnnx.checkpoint import Checkpoint, TorchCheckpoint, open_checkpoint
 from rnnx.checks.plan import plan_checks, run_checks
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import CheckName, CheckResult
 from rnnx.checks.truth_source import source_from_weights
 from rnnx.cli.render import print_table
-from rnnx.torch_reference import TorchReference
-from rnnx.weights import choose_module, read_weights
+from rnnx.parity.results import CheckName, CheckResult
+from rnnx.runners.candidates import SessionCandidate
+from rnnx.truths.torch_reference import TorchReference
+from rnnx.weights.checkpoint import open_checkpoint
+from rnnx.weights.named_tensors import Checkpoint
+from rnnx.weights.torch_tensors import TorchCheckpoint
+from rnnx.weights.weights import choose_module, read_weights
 
 PROPERTIES: tuple[CheckName, ...] = ("padding", "batch-order", "batch-mates", "batch-split", "streaming")
 HIDDEN = (8, 33, 64, 256)

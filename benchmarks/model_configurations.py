@@ -1,6 +1,6 @@
 """Many random layers in a model, exported and held against PyTorch: `python benchmarks/model_configurations.py`.
 
-The configurations are those of `tests/rnnx/model_export/configurations.py`, in rounds: eight of every kind of layer,
+The configurations are those of `tests/rnnx/tracing/configurations.py`, in rounds: eight of every kind of layer,
 use of states and packing. A failure is shrunk to its smallest case and written down, and the rest goes on.
 """
 
@@ -41,14 +41,14 @@ class _Campaign:
 
     def run_round(self, number: int) -> None:
         """Draw `ROUND` configurations of each kind, state and packing, each from a seed of its own."""
-        from tests.rnnx.model_export.configurations import KINDS, STATE_USES, configurations
+        from tests.rnnx.tracing.configurations import KINDS, STATE_USES, configurations
 
         uses = list(itertools.product(KINDS, STATE_USES, (False, True)))
         for place, (kind, state, packed) in enumerate(uses):
             self._run(number * len(uses) + place, configurations(kind, state, packed=packed))
 
     def _run(self, number: int, strategy: SearchStrategy[Any]) -> None:
-        from tests.rnnx.model_export.configurations import check_configuration
+        from tests.rnnx.tracing.configurations import check_configuration
 
         found: dict[str, str] = {}
 

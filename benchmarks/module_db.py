@@ -29,9 +29,9 @@ from torch import nn
 
 import rnnx
 import rnnx_runtime
-from rnnx.cases import random_feeds
-from rnnx.model_export.exporting import export_model
-from rnnx.tolerances import products_per_sum, tolerance_for
+from rnnx.parity.tolerances import products_per_sum, tolerance_for
+from rnnx.tracing.exporting import export_model
+from rnnx.truths.cases import random_feeds
 from rnnx_runtime import Contract, RnnxError
 
 Array = NDArray[Any]

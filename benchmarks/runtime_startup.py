@@ -28,8 +28,8 @@ from rounds import write_result
 import rnnx
 import rnnx_runtime
 from rnnx.cli.render import print_table
-from rnnx_runtime.model_file import read_model
-from rnnx_runtime.seal import check_seal
+from rnnx_runtime.files.model_file import read_model
+from rnnx_runtime.files.seal import check_seal
 
 PACKAGES = tuple(Path(module.__file__).parent for module in (rnnx_runtime, rnnx) if module.__file__)
 TURNS = 31

@@ -12,9 +12,9 @@ from rich.text import Text
 
 import rnnx
 from rnnx.cli.render import byte_size, print_table
-from rnnx.parity import OutputParity, ParityRow
+from rnnx.parity.parity import OutputParity, ParityRow
 from rnnx.reports.writing import write_reports
-from rnnx_runtime.sidecar import Range
+from rnnx_runtime.files.sidecar import Range
 
 ROOT = Path(__file__).parent.parent
 OUTPUT = ROOT / "build" / "demo"

@@ -20,9 +20,9 @@ sys.path[0] = str(ROOT / "models")  # beside this file `import g2p` would find t
 from g2p.dictionary import PHONEMES, entries  # noqa: E402
 from g2p.pronouncing import pronounced  # noqa: E402
 from rnnx_runtime import BackendUnavailable, RnnxError  # noqa: E402
-from rnnx_runtime.model_file import read_onnx  # noqa: E402
-from rnnx_runtime.seq2seq import Seq2Seq, Way, load_seq2seq  # noqa: E402
-from rnnx_runtime.sidecar import Flavor, Range  # noqa: E402
+from rnnx_runtime.files.model_file import read_onnx  # noqa: E402
+from rnnx_runtime.files.sidecar import Flavor, Range  # noqa: E402
+from rnnx_runtime.seq2seq.pair import Seq2Seq, Way, load_seq2seq  # noqa: E402
 
 EXPORTED = ROOT / "build" / "g2p"
 MODELS = ("g2p-lstm", "g2p-gru")

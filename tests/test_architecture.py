@@ -1,11 +1,13 @@
-"""Which way the imports point, in the source and in a fresh interpreter."""
+"""Which way the imports point: between rooms, between modules, and in a fresh interpreter."""
 
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,23 +16,102 @@ import rnnx
 import rnnx_runtime
 
 ROOT = Path(__file__).parents[1]
-RUNTIME = sorted((ROOT / "runtime" / "rnnx_runtime").rglob("*.py"))
-EXPORTER = sorted((ROOT / "exporter" / "rnnx").rglob("*.py"))
-POOL = ROOT / "runtime" / "rnnx_runtime" / "pool"
+SOURCES = {"rnnx": ROOT / "exporter" / "rnnx", "rnnx_runtime": ROOT / "runtime" / "rnnx_runtime"}
 
-NATIVE = {"tensorrt", "tensorrt_rtx", "cuda", "ml_dtypes"}
-"""Packages with native code that only the module that needs them may load."""
+TOOLKIT_ROOT = {"__init__", "__main__", "errors", "extras", "progress", "artifacts", "inspection"}
+"""The modules of the toolkit that are in no room; there are no others."""
 
-SERVERS = {"starlette", "fastapi", "uvicorn", "websockets", "httpx"}
-"""What the example service is made of; the packages know nothing of it."""
+EVERYWHERE = {"rnnx": {"errors", "extras", "progress", "artifacts", "outputs"}, "rnnx_runtime": {"errors", "printable"}}
+"""Modules, and a room, that all of their package may import, and they each other. The toolkit may import all of the
+runtime."""
+
+MAY_IMPORT = {
+    "rnnx": {  # top down
+        "__main__": "cli",
+        "cli": "verifying reports timing diagnosis inspection exporting decoders tracing modules formulations parity"
+        " runners tensorrt_network engines linting truths weights",
+        "verifying": "reports timing checks diagnosis tracing modules parity runners tensorrt_network engines linting"
+        " truths",
+        "reports": "timing checks diagnosis parity runners linting",
+        "timing": "runners tensorrt_network truths",
+        "checks": "parity runners truths weights",
+        "diagnosis": "parity runners linting truths weights",
+        "parity": "runners truths",
+        "runners": "tensorrt_network linting truths weights",
+        "tensorrt_network": "engines truths",
+        "inspection": "engines linting weights",
+        "engines": "linting truths",
+        "exporting": "decoders tracing modules graphs formulations truths weights",
+        "decoders": "tracing modules graphs truths",
+        "tracing": "modules graphs formulations truths weights",
+        "graphs": "formulations parity runners linting truths weights",
+        "modules": "weights",
+        "formulations": "weights",
+        "linting": "weights",
+        "truths": "weights",
+        "weights": "",
+    },
+    "rnnx_runtime": {
+        "seq2seq": "session loading feeding backends files threads contract_json contract",
+        "pool": "session stream snapshot arrays threads state contract",
+        "loading": "session backends files threads",
+        "session": "stream feeding backends arrays threads state contract",
+        "stream": "snapshot arrays state contract",
+        "snapshot": "contract",
+        "feeding": "arrays state contract",
+        "backends": "cuda files arrays state contract",
+        "cuda": "contract",
+        "files": "contract_json contract",
+        "contract_json": "contract",
+        "arrays": "state contract",
+        "threads": "",
+        "contract": "",
+        "state": "",
+    },
+}
+"""Which room may import which. Above its rooms a package has its `__init__` alone, which names what is public."""
+
+SERVERS = ("starlette", "fastapi", "uvicorn", "websockets", "httpx")
+
+ONLY_IN = {
+    **dict.fromkeys(("rnnx", "torch", "onnx", "safetensors", "spox"), "rnnx"),
+    **dict.fromkeys(("click", "rich"), "rnnx.cli"),
+    **dict.fromkeys(SERVERS, "nowhere"),  # the example service is made of them
+    "prometheus_client": "rnnx_runtime.pool.prometheus",
+    "asyncio": "rnnx_runtime.pool.async_stream",
+}
+"""Packages and the only room or module that may import them, at whatever time."""
+
+NATIVE = {"torch", "safetensors", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "ml_dtypes"}
+"""Packages with native code, which are imported on first use."""
+
+TORCH = ("rnnx.tracing", "rnnx.decoders", "rnnx.graphs.model_checks", "rnnx.modules.source_lines")
+"""Where torch itself is extended or watched: these import it at once, and all others import them on first use."""
 
 LOADED = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
-    """Every module that a file imports, and whether it does so when it is imported itself."""
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """A module or package that a module imports; `at_import` unless a function or a type checker does."""
+
+    name: str
+    at_import: bool
+
+
+def modules() -> dict[str, Path]:
+    """Every module of both packages by its dotted name."""
+    found = {}
+    for package, folder in SOURCES.items():
+        for path in sorted(folder.rglob("*.py")):
+            inner = path.relative_to(folder).with_suffix("").parts
+            found[".".join((package, *inner)).removesuffix(".__init__")] = path
+    return found
+
+
+def _imports(path: Path, known: Mapping[str, Path]) -> Iterator[Import]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    lazy = {
+    late = {
         id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_type_checking(node)
@@ -38,24 +119,43 @@ def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, id(node) not in lazy) for alias in node.names)
+            yield from (Import(name=alias.name, at_import=id(node) not in late) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-            yield str(node.module), id(node) not in lazy
-
-
-def _imports_torch(module: str) -> bool:
-    """Whether a module of the toolkit imports torch when it is imported."""
-    path = next((own for own in EXPORTER if ".".join(own.with_suffix("").parts).endswith(f".{module}")), None)
-    return path is not None and any(package(own) == "torch" and at_import for own, at_import in imports_of(path))
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield Import(name=inner if inner in known else str(node.module), at_import=id(node) not in late)
 
 
 def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def package(module: str) -> str:
-    return module.partition(".")[0]
+MODULES = modules()
+IMPORTS = {name: tuple(_imports(path, MODULES)) for name, path in MODULES.items()}
+
+
+def package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def room(name: str) -> str:
+    """The room of a module, which is its own name where it is in none; empty of a package's own `__init__`."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def is_within(name: str, *rooms: str) -> bool:
+    return any(name == own or name.startswith(f"{own}.") for own in rooms)
+
+
+def reached(start: str, arrows: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = arrows.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -65,68 +165,101 @@ def loaded_after(statement: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.stem)
-def test_the_runtime_imports_nothing_of_the_toolkit(path: Path) -> None:
-    found = {package(module) for module, _ in imports_of(path)}
-    assert not found & ({"rnnx", "torch", "onnx", "safetensors", "spox", "click", "rich"} | SERVERS)
+def test_rooms_import_what_the_table_says() -> None:
+    offenders = [
+        f"{name} imports {imported.name}"
+        for name, imports in IMPORTS.items()
+        for imported in imports
+        if room(name) and imported.name in MODULES and not _may_import(name, imported.name)
+    ]
+    assert not offenders, "\n".join(offenders)
 
 
-@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.stem)
-def test_the_runtime_needs_numpy_alone_to_be_imported(path: Path) -> None:
-    eager = {package(module) for module, at_import in imports_of(path) if at_import}
+def _may_import(name: str, imported: str) -> bool:
+    own, other = package(name), package(imported)
+    if own != other:
+        return other == "rnnx_runtime"
+    allowed = {room(name), *MAY_IMPORT[own].get(room(name), "").split(), *EVERYWHERE[own]}
+    return room(imported) in allowed
+
+
+def test_the_table_has_no_circle_and_names_what_is_there() -> None:
+    for name, table in MAY_IMPORT.items():
+        arrows = {key: set(values.split()) for key, values in table.items()}
+        assert not [key for key in arrows if key in reached(key, arrows)]
+        present = {room(module) for module in MODULES if package(module) == name} - {""}
+        assert present == {*arrows, *EVERYWHERE[name]}
+
+
+def test_no_module_reaches_itself() -> None:
+    arrows = {
+        name: {imported.name for imported in imports if imported.name in MODULES} for name, imports in IMPORTS.items()
+    }
+    reach = {name: reached(name, arrows) for name in arrows}
+    circles = {tuple(sorted(other for other in reach[name] if name in reach[other])) for name in reach}
+    circles.discard(())
+    assert not circles, "\n".join(" – ".join(circle) for circle in circles)
+
+
+def test_every_module_of_the_toolkit_is_in_a_room() -> None:
+    assert {path.stem for path in SOURCES["rnnx"].glob("*.py")} == TOOLKIT_ROOT
+
+
+def test_every_room_says_in_two_sentences_what_belongs_there() -> None:
+    offenders = []
+    for folder in {path.parent for path in MODULES.values()} - set(SOURCES.values()):
+        path = folder / "__init__.py"
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        if len(re.split(r"(?<=\.)\s+", text or "")) != 2:
+            offenders.append(f"{folder.relative_to(ROOT)}: {text!r}")
+    assert not offenders, "\n".join(offenders)
+
+
+def test_packages_are_imported_only_where_they_belong() -> None:
+    offenders = [
+        f"{name} imports {imported.name}"
+        for name, imports in IMPORTS.items()
+        for imported in imports
+        if (home := ONLY_IN.get(package(imported.name)))
+        and not is_within(name, home)
+        and not (name == "rnnx.__main__" and home == "rnnx.cli")
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_the_runtime_needs_numpy_alone_to_be_imported() -> None:
     allowed = {"numpy", "rnnx_runtime", *sys.stdlib_module_names}
-    if path.stem.startswith("backend_"):
-        allowed |= {"onnxruntime"}
-    assert eager <= allowed
+    offenders = [
+        f"{name} imports {imported.name}"
+        for name, imports in IMPORTS.items()
+        for imported in imports
+        if package(name) == "rnnx_runtime" and imported.at_import and package(imported.name) not in allowed
+    ]
+    assert not offenders, "\n".join(offenders)
 
 
-@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.stem)
-def test_sessions_know_nothing_of_the_pool_that_runs_them(path: Path) -> None:
-    if POOL in path.parents:
-        return
-    found = {module for module, at_import in imports_of(path) if at_import or path.name != "__init__.py"}
-    assert not any(module.startswith("rnnx_runtime.pool") for module in found)
+def test_no_module_of_the_toolkit_loads_native_code_when_it_is_imported() -> None:
+    arrows = {name: {found.name for found in imports if found.at_import} for name, imports in IMPORTS.items()}
+    offenders = []
+    for name in arrows:
+        loaded = {package(other) for other in reached(name, arrows)} & NATIVE
+        if unwanted := loaded - ({"torch"} if is_within(name, *TORCH) else set()):
+            offenders.append(f"{name} loads {', '.join(sorted(unwanted))}")
+    assert not offenders, "\n".join(offenders)
 
 
-def test_at_most_one_module_of_the_runtime_knows_prometheus() -> None:
-    found = [path for path in RUNTIME if any(package(module) == "prometheus_client" for module, _ in imports_of(path))]
-    assert set(found) <= {POOL / "prometheus.py"}
-
-
-def test_one_module_of_the_runtime_needs_an_event_loop() -> None:
-    found = [path for path in RUNTIME if any(package(module) == "asyncio" for module, _ in imports_of(path))]
-    assert found == [POOL / "async_stream.py"]
-
-
-@pytest.mark.parametrize("path", EXPORTER, ids=lambda path: ".".join(path.parts[path.parts.index("rnnx") + 1 :])[:-3])
-def test_the_library_does_not_import_the_command_line(path: Path) -> None:
-    if "cli" in path.parts:
-        return
-    found = {module for module, _ in imports_of(path)}
-    assert not any(module.startswith("rnnx.cli") or package(module) in ("click", "rich") for module in found)
-    assert not any(package(module) in SERVERS | {"prometheus_client"} for module in found)
-
-
-@pytest.mark.parametrize("path", EXPORTER, ids=lambda path: ".".join(path.parts[path.parts.index("rnnx") + 1 :])[:-3])
-def test_no_module_of_the_toolkit_imports_torch_when_it_is_imported(path: Path) -> None:
-    eager = {module for module, at_import in imports_of(path) if at_import}
-    native = {"torch", "safetensors", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda"}
-    if {"model_export", "decoders"} & {*path.parts}:
-        native -= {"torch"}  # their classes are torch's own; the rest of the toolkit imports them on first use
-    else:
-        assert not any(_imports_torch(module) for module in eager)
-    assert not {package(module) for module in eager} & native
+def test_every_module_can_be_imported_by_its_name() -> None:
+    assert [name for name in MODULES if importlib.import_module(name).__name__ != name] == []
 
 
 def test_importing_the_runtime_loads_no_engine_and_no_toolkit() -> None:
     loaded = loaded_after("import rnnx_runtime")
-    assert not loaded & ({"torch", "onnx", "onnxruntime", "click", "rich", "rnnx", "safetensors", "spox"} | NATIVE)
+    assert not loaded & ({"onnx", "click", "rich", "rnnx", "spox"} | NATIVE)
     assert {"numpy", "rnnx_runtime"} <= loaded
 
 
 def test_importing_the_toolkit_loads_neither_torch_nor_onnx() -> None:
-    loaded = loaded_after("import rnnx")
-    assert not loaded & ({"torch", "onnx", "onnxruntime", "safetensors", "spox", "click", "rich"} | NATIVE)
+    assert not loaded_after("import rnnx") & ({"onnx", "spox", "click", "rich"} | NATIVE)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +269,7 @@ def test_help_loads_neither_torch_nor_onnx(arguments: list[str]) -> None:
     program = f"import sys; sys.argv = {['rnnx', *arguments]!r}\nfrom rnnx.cli import main\n"
     loaded = loaded_after(program + "try: main()\nexcept SystemExit: pass")
     assert "click" in loaded
-    assert not loaded & ({"torch", "onnx", "onnxruntime", "safetensors", "spox"} | NATIVE)
+    assert not loaded & ({"onnx", "spox"} | NATIVE)
 
 
 @pytest.mark.parametrize("module", [rnnx, rnnx_runtime], ids=lambda module: module.__name__)
@@ -148,13 +281,12 @@ def test_every_public_name_resolves(module: object) -> None:
         assert getattr(value, "__module__", "rnnx").partition(".")[0] in ("rnnx", "rnnx_runtime", "typing")
 
 
+def test_no_room_has_the_name_of_something_public() -> None:
+    """Python would put the room in its place at the first import of a module in it."""
+    for module in (rnnx, rnnx_runtime):
+        assert not {room(name) for name in MODULES if package(name) == module.__name__} & {*vars(module)["__all__"]}
+
+
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'rnnx' has no attribute 'no_such_name'"):
         rnnx.no_such_name  # noqa: B018 - the access is what is tested
-
-
-@pytest.mark.parametrize("path", RUNTIME + EXPORTER, ids=lambda path: path.stem)
-def test_every_module_can_be_imported_by_its_name(path: Path) -> None:
-    parts = path.with_suffix("").parts
-    name = ".".join(parts[max(i for i, part in enumerate(parts) if part in ("rnnx", "rnnx_runtime")) :])
-    importlib.import_module(name.removesuffix(".__init__"))

@@ -16,7 +16,7 @@ from tests.mutants.catalogue import MUTANTS
 
 from rnnx.cli import group
 from rnnx_runtime import PoolMetrics, PoolOptions
-from rnnx_runtime.session_options import SessionOptions
+from rnnx_runtime.backends.session_options import SessionOptions
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ import pytest
 from torch import nn
 
 import rnnx
-from rnnx.golden import golden_path, read_golden
-from rnnx_runtime.model_file import read_onnx
+from rnnx.truths.golden import golden_path, read_golden
+from rnnx_runtime.files.model_file import read_onnx
 
 pytestmark = pytest.mark.slow
 

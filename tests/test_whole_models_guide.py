@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnx.cli.export import command
-from rnnx.example_inputs import DTYPES
+from rnnx.modules.example_inputs import DTYPES
 
 GUIDE = (Path(__file__).parents[1] / "docs/whole-models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)

@@ -17,12 +17,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from rnnx.golden import golden_path
-from rnnx.model_golden import model_golden_bytes, model_truth
-from rnnx.onnx_stream import write_sealed
+from rnnx.graphs.onnx_stream import write_sealed
+from rnnx.truths.golden import golden_path
+from rnnx.truths.model_golden import model_golden_bytes, model_truth
 from rnnx_runtime.contract import Contract, Recurrence, Source, StatePair, Streaming, TensorSpec
 from rnnx_runtime.contract_json import json_from_contract
-from rnnx_runtime.seal import BLANK, SEAL_KEY
+from rnnx_runtime.files.seal import BLANK, SEAL_KEY
 
 Array = NDArray[Any]
 
@@ -82,7 +82,7 @@ class EagerAdder:
         self.least, self.falling = least, falling
 
     def outputs(self, feeds: Mapping[str, Array], dtype: Any) -> dict[str, Array]:
-        """As `rnnx.model_golden.EagerModel`; the dtype is torch's."""
+        """As `rnnx.truths.model_golden.EagerModel`; the dtype is torch's."""
         if feeds["x"].shape[1] < self.least:
             raise RuntimeError("Kernel size can't be greater than actual input size")
         if self.falling and (np.diff(feeds["lengths"]) > 0).any():

@@ -11,53 +11,53 @@ from typing import TYPE_CHECKING, Any
 from rnnx_runtime.errors import RnnxError
 
 if TYPE_CHECKING:
-    from rnnx.benchmarking import BenchOptions, bench
     from rnnx.decoders.decoder_options import DecoderOptions
     from rnnx.decoders.exporting import DecoderExportReport, export_decoder
     from rnnx.decoders.pair_export import Seq2SeqExportReport, export_seq2seq
     from rnnx.decoders.pair_options import Seq2SeqOptions
-    from rnnx.engine import EngineReport, build_engine
-    from rnnx.engine_options import EngineOptions
-    from rnnx.examination import doctor
-    from rnnx.export_options import ExportOptions
-    from rnnx.exporter import ExportReport, export
-    from rnnx.findings import DoctorReport, Finding
+    from rnnx.engines.engine import EngineReport, build_engine
+    from rnnx.engines.engine_options import EngineOptions
+    from rnnx.exporting.exporter import ExportReport, export
+    from rnnx.formulations.export_options import ExportOptions
     from rnnx.inspection import inspect
-    from rnnx.model_export.exporting import ModelExportReport
-    from rnnx.model_options import ModelOptions
-    from rnnx.parity import ParityReport
+    from rnnx.linting.examination import doctor
+    from rnnx.linting.findings import DoctorReport, Finding
+    from rnnx.modules.model_options import ModelOptions
+    from rnnx.parity.parity import ParityReport
+    from rnnx.reports.verification_report import VerificationReport
+    from rnnx.runners.verify_options import VerifyOptions
+    from rnnx.timing.benchmarking import BenchOptions, bench
     from rnnx.timing.figures import BenchReport, LatencyReport
-    from rnnx.verification import verify
-    from rnnx.verification_report import VerificationReport
-    from rnnx.verify_options import VerifyOptions
+    from rnnx.tracing.exporting import ModelExportReport
+    from rnnx.verifying.verification import verify
 
 _HOMES = {
-    "BenchOptions": "rnnx.benchmarking",
+    "BenchOptions": "rnnx.timing.benchmarking",
     "BenchReport": "rnnx.timing.figures",
     "DecoderExportReport": "rnnx.decoders.exporting",
     "DecoderOptions": "rnnx.decoders.decoder_options",
-    "DoctorReport": "rnnx.findings",
-    "EngineOptions": "rnnx.engine_options",
-    "EngineReport": "rnnx.engine",
-    "ExportOptions": "rnnx.export_options",
-    "ExportReport": "rnnx.exporter",
-    "Finding": "rnnx.findings",
+    "DoctorReport": "rnnx.linting.findings",
+    "EngineOptions": "rnnx.engines.engine_options",
+    "EngineReport": "rnnx.engines.engine",
+    "ExportOptions": "rnnx.formulations.export_options",
+    "ExportReport": "rnnx.exporting.exporter",
+    "Finding": "rnnx.linting.findings",
     "LatencyReport": "rnnx.timing.figures",
-    "ModelExportReport": "rnnx.model_export.exporting",
-    "ModelOptions": "rnnx.model_options",
-    "ParityReport": "rnnx.parity",
+    "ModelExportReport": "rnnx.tracing.exporting",
+    "ModelOptions": "rnnx.modules.model_options",
+    "ParityReport": "rnnx.parity.parity",
     "Seq2SeqExportReport": "rnnx.decoders.pair_export",
     "Seq2SeqOptions": "rnnx.decoders.pair_options",
-    "VerificationReport": "rnnx.verification_report",
-    "VerifyOptions": "rnnx.verify_options",
-    "bench": "rnnx.benchmarking",
-    "build_engine": "rnnx.engine",
-    "doctor": "rnnx.examination",
-    "export": "rnnx.exporter",
+    "VerificationReport": "rnnx.reports.verification_report",
+    "VerifyOptions": "rnnx.runners.verify_options",
+    "bench": "rnnx.timing.benchmarking",
+    "build_engine": "rnnx.engines.engine",
+    "doctor": "rnnx.linting.examination",
+    "export": "rnnx.exporting.exporter",
     "export_decoder": "rnnx.decoders.exporting",
     "export_seq2seq": "rnnx.decoders.pair_export",
     "inspect": "rnnx.inspection",
-    "verify": "rnnx.verification",
+    "verify": "rnnx.verifying.verification",
 }
 """Public names and the modules they live in, imported on first use so that `import rnnx` stays light."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rnnx.errors import OutputError
-from rnnx.output_places import file_place
+from rnnx.outputs.output_places import file_place
 
 _DATA = ".data"
 """What the name of weights outside a model ends in; they are sought beside the model's own file, links followed."""

@@ -9,7 +9,7 @@ from g2p.dictionary import Entry
 from g2p.error_rates import Score, error_rates
 from g2p.greedy import read_greedy
 from g2p.pronouncing import pronounced
-from rnnx_runtime.seq2seq import Seq2Seq
+from rnnx_runtime.seq2seq.pair import Seq2Seq
 
 
 @dataclass(frozen=True, kw_only=True)

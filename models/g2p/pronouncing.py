@@ -6,7 +6,7 @@ import numpy as np
 
 from g2p.dictionary import LETTERS
 from rnnx_runtime.errors import InputError
-from rnnx_runtime.seq2seq import Seq2Seq
+from rnnx_runtime.seq2seq.pair import Seq2Seq
 
 BATCH = 256
 """Words that are decoded together."""

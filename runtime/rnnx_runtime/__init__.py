@@ -9,7 +9,7 @@ with rnnx_runtime.load("model.onnx") as session:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rnnx_runtime.backends import BACKEND_NAMES, BackendName
+from rnnx_runtime.backends.table import BACKEND_NAMES, BackendName
 from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
 from rnnx_runtime.errors import (
     BackendError,
@@ -36,13 +36,13 @@ from rnnx_runtime.stream import Stream
 
 if TYPE_CHECKING:
     from rnnx_runtime.pool import CompletionQueue, PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
-    from rnnx_runtime.seq2seq import Seq2Seq, load_seq2seq
+    from rnnx_runtime.seq2seq.pair import Seq2Seq, load_seq2seq
 
 _HOMES = {
     **dict.fromkeys(
         ("CompletionQueue", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool"), "rnnx_runtime.pool"
     ),
-    **dict.fromkeys(("Seq2Seq", "load_seq2seq"), "rnnx_runtime.seq2seq"),
+    **dict.fromkeys(("Seq2Seq", "load_seq2seq"), "rnnx_runtime.seq2seq.pair"),
 }
 """Names imported on first use: the pool is a third of what `import rnnx_runtime` would cost."""
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.array_views import array_from_view, checked_view
+from rnnx_runtime.arrays.array_views import array_from_view, checked_view
+from rnnx_runtime.arrays.dim_sizes import shape_from_sizes
 from rnnx_runtime.contract import Contract, TensorSpec
-from rnnx_runtime.dim_sizes import shape_from_sizes
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.state import DeviceTensor, Part, State
 

@@ -4,13 +4,13 @@ import os
 import warnings
 from pathlib import Path
 
-from rnnx_runtime.backend_policy import default_backend
-from rnnx_runtime.backends import BACKEND_NAMES, Backend, BackendName, open_backend
-from rnnx_runtime.call_gate import CallGate
+from rnnx_runtime.backends.policy import default_backend
+from rnnx_runtime.backends.session_options import GraphOptimization, SessionOptions
+from rnnx_runtime.backends.table import BACKEND_NAMES, Backend, BackendName, open_backend
 from rnnx_runtime.errors import BackendUnavailable
-from rnnx_runtime.model_file import ModelFile, OnnxFile, read_model
+from rnnx_runtime.files.model_file import ModelFile, OnnxFile, read_model
 from rnnx_runtime.session import Session
-from rnnx_runtime.session_options import GraphOptimization, SessionOptions
+from rnnx_runtime.threads.call_gate import CallGate
 
 
 def load(

@@ -8,16 +8,16 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.backends import Backend, DescribedBackend, DeviceBackend
-from rnnx_runtime.call_gate import CallGate
+from rnnx_runtime.arrays.dim_sizes import shape_from_sizes
+from rnnx_runtime.arrays.out_buffers import OutBuffers
+from rnnx_runtime.arrays.time_axis import StepAxes, why_no_next_step
+from rnnx_runtime.backends.table import Backend, DescribedBackend, DeviceBackend
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.dim_sizes import shape_from_sizes
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
-from rnnx_runtime.out_buffers import OutBuffers
 from rnnx_runtime.state import State
 from rnnx_runtime.stream import Snapshot, Stream
-from rnnx_runtime.time_axis import StepAxes, why_no_next_step
+from rnnx_runtime.threads.call_gate import CallGate
 
 Array = NDArray[Any]
 _Result = TypeVar("_Result")

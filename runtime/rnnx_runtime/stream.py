@@ -6,10 +6,10 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.array_views import array_from_view
+from rnnx_runtime.arrays.array_views import array_from_view
+from rnnx_runtime.arrays.frame_layout import FrameLayout
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
-from rnnx_runtime.frame_layout import FrameLayout
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 from rnnx_runtime.state import DeviceTensor, Part, State
 

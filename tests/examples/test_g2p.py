@@ -14,7 +14,7 @@ from g2p.export import export_speller
 from g2p.greedy import greedy_bytes, read_greedy
 from g2p.pronouncing import pronounced
 from rnnx_runtime.errors import InputError
-from rnnx_runtime.seq2seq import Seq2Seq, load_seq2seq
+from rnnx_runtime.seq2seq.pair import Seq2Seq, load_seq2seq
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("g2p-lstm", "g2p-gru")

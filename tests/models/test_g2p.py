@@ -14,8 +14,8 @@ from g2p.evaluate import load
 from g2p.network import MAX_PHONEMES, Speller, SpellerEncoder, SpellerStep
 from g2p.scoring import score
 from g2p.training import Recipe, train
-from rnnx.checkpoint import open_checkpoint
-from rnnx.recurrence import survey_recurrent_modules
+from rnnx.weights.checkpoint import open_checkpoint
+from rnnx.weights.recurrence import survey_recurrent_modules
 
 MODELS = Path(__file__).parents[2] / "models"
 KINDS = ("lstm", "gru")

@@ -7,8 +7,8 @@ from typing import Any
 import onnx
 from torch import nn
 
-from rnnx.cases import Case
 from rnnx.diagnosis.diagnosis import Direction
+from rnnx.truths.cases import Case
 from rnnx_runtime import Contract
 
 Edit = Callable[[onnx.ModelProto], None]

@@ -13,19 +13,19 @@ from safetensors.torch import save_file
 from tests.mutants.mutant import Edit, Mutant, Source
 
 import rnnx
-from rnnx.candidates import Candidate, SessionCandidate
-from rnnx.case_matrix import matrix_cases
-from rnnx.checkpoint import open_checkpoint
 from rnnx.diagnosis.diagnosis import Diagnosis
 from rnnx.diagnosis.differential import diagnose
-from rnnx.foreign_candidate import ForeignCandidate
-from rnnx.foreign_model import read_foreign_model
-from rnnx.parity import ParityRow, compare
-from rnnx.torch_reference import torch_truth
-from rnnx.truth import CaseTruth
-from rnnx.weights import RecurrentWeights, choose_module, read_weights
+from rnnx.parity.parity import ParityRow, compare
+from rnnx.runners.candidates import Candidate, SessionCandidate
+from rnnx.runners.foreign_candidate import ForeignCandidate
+from rnnx.runners.foreign_model import read_foreign_model
+from rnnx.truths.case_matrix import matrix_cases
+from rnnx.truths.torch_reference import torch_truth
+from rnnx.truths.truth import CaseTruth
+from rnnx.weights.checkpoint import open_checkpoint
+from rnnx.weights.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime import Contract
-from rnnx_runtime.seal import BLANK, SEAL_KEY
+from rnnx_runtime.files.seal import BLANK, SEAL_KEY
 
 SEED = 17
 

@@ -4,7 +4,7 @@ import numpy as np
 from tests.mutants.mutant import Source
 from torch import nn
 
-from rnnx.cases import Case, case_at
+from rnnx.truths.cases import Case, case_at
 from rnnx_runtime import Contract
 
 LSTM = Source(name="lstm", build=lambda: nn.LSTM(5, 8))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.whole_model import CONTRACT
 
-from rnnx.contract_rows import contract_rows
+from rnnx.inspection import contract_rows
 from rnnx_runtime.contract import DecoderPart
 
 

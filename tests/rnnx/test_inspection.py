@@ -15,7 +15,7 @@ from rnnx.errors import CheckpointError
 from rnnx.inspection import CheckpointInspection, ModelInspection, inspect, json_from_inspection
 from rnnx_runtime import ContractError, FileDamagedError
 from rnnx_runtime.contract_json import json_from_contract
-from rnnx_runtime.sidecar import Range, Sidecar, sidecar_path, text_from_sidecar
+from rnnx_runtime.files.sidecar import Range, Sidecar, sidecar_path, text_from_sidecar
 
 MODEL = nn.ModuleDict(
     {

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import rnnx
-from rnnx.recurrence import RecurrentModule
-from rnnx.reference import evaluate
-from rnnx.weights import DirectionWeights, RecurrentWeights
+from rnnx.truths.reference import evaluate
+from rnnx.weights.recurrence import RecurrentModule
+from rnnx.weights.weights import DirectionWeights, RecurrentWeights
 from rnnx_runtime import Session
-from rnnx_runtime.model_file import read_onnx
+from rnnx_runtime.files.model_file import read_onnx
 
 FRAMES = 1000
 

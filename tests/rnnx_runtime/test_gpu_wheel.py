@@ -11,8 +11,8 @@ import pytest
 from torch import nn
 
 import rnnx
-from rnnx.golden import golden_path, read_golden
-from rnnx_runtime.model_file import read_onnx
+from rnnx.truths.golden import golden_path, read_golden
+from rnnx_runtime.files.model_file import read_onnx
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ print(json.dumps({
 
 REFUSED = """
 import json, sys
-import rnnx_runtime, rnnx_runtime.backend_onnxruntime as backend, rnnx_runtime.cuda_provider as provider
+import rnnx_runtime, rnnx_runtime.backends.onnxruntime as backend, rnnx_runtime.backends.cuda_provider as provider
 {change}
 try:
     rnnx_runtime.load(sys.argv[1], "ort-cuda")

@@ -31,7 +31,7 @@ def loaded_after(statements: str) -> set[str]:
 def test_importing_the_runtime_loads_no_pool_and_no_backend() -> None:
     loaded = {name for name in loaded_after("import rnnx_runtime") if name.startswith("rnnx_runtime.")}
     assert "rnnx_runtime.session" in loaded
-    assert not [name for name in loaded if name.startswith(("rnnx_runtime.pool", "rnnx_runtime.backend_onnx"))]
+    assert not [name for name in loaded if name.startswith(("rnnx_runtime.pool", "rnnx_runtime.backends.onnx"))]
 
 
 @pytest.mark.parametrize("name", POOL_NAMES)
@@ -57,8 +57,8 @@ def test_an_event_loop_is_loaded_by_the_stream_that_uses_it(model: str) -> None:
 
 def test_an_onnx_model_loads_nothing_of_tensorrt(model: str) -> None:
     loaded = loaded_after(OPEN.format(path=model))
-    assert "rnnx_runtime.backend_onnxruntime" in loaded
-    assert not loaded & {"rnnx_runtime.backend_tensorrt", "rnnx_runtime.tensorrt_engine", "tensorrt", "tensorrt_rtx"}
+    assert "rnnx_runtime.backends.onnxruntime" in loaded
+    assert not loaded & {"rnnx_runtime.backends.tensorrt", "rnnx_runtime.backends.engine", "tensorrt", "tensorrt_rtx"}
 
 
 def test_a_first_step_imports_nothing_more_of_numpy(model: str) -> None:

@@ -22,16 +22,16 @@ from rnnx_runtime import (
     ContractError,
     FileDamagedError,
     InputError,
-    backend_policy,
     loading,
 )
-from rnnx_runtime.backend_policy import default_backend
-from rnnx_runtime.backends import Backend, open_backend
+from rnnx_runtime.backends import policy as backend_policy
+from rnnx_runtime.backends.policy import default_backend
+from rnnx_runtime.backends.session_options import SessionOptions
+from rnnx_runtime.backends.table import Backend, open_backend
 from rnnx_runtime.contract_json import json_from_contract
-from rnnx_runtime.model_file import ModelFile, read_onnx, read_plan
-from rnnx_runtime.seal import BLANK, SEAL_KEY, seal_offset
-from rnnx_runtime.session_options import SessionOptions
-from rnnx_runtime.sidecar import Flavor, Range, Sidecar, sidecar_path, text_from_sidecar
+from rnnx_runtime.files.model_file import ModelFile, read_onnx, read_plan
+from rnnx_runtime.files.seal import BLANK, SEAL_KEY, seal_offset
+from rnnx_runtime.files.sidecar import Flavor, Range, Sidecar, sidecar_path, text_from_sidecar
 
 SEED = 20262
 

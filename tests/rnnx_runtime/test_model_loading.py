@@ -13,11 +13,11 @@ from torch import nn
 import rnnx
 import rnnx_runtime
 from rnnx_runtime import BackendUnavailable, ContractError, FileDamagedError, load
-from rnnx_runtime.backend_onnxruntime import open_session
+from rnnx_runtime.backends.onnxruntime import open_session
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.contract_json import json_from_contract
-from rnnx_runtime.model_file import read_model
-from rnnx_runtime.seal import sealed
+from rnnx_runtime.files.model_file import read_model
+from rnnx_runtime.files.seal import sealed
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -74,8 +74,8 @@ def test_shape_arithmetic_may_stay_on_the_cpu_beside_a_gpu(path: Path, monkeypat
         seen.update(name=name, cpu_operators=cpu_operators)
         return open_session("ort-cpu", model, options)[0], "Fake GPU"
 
-    monkeypatch.setattr("rnnx_runtime.backend_onnxruntime.open_session", opened)
-    monkeypatch.setattr("rnnx_runtime.backend_onnxruntime.OnnxRuntimeCudaBackend", FakeCuda)
+    monkeypatch.setattr("rnnx_runtime.backends.onnxruntime.open_session", opened)
+    monkeypatch.setattr("rnnx_runtime.backends.onnxruntime.OnnxRuntimeCudaBackend", FakeCuda)
     with load(path, "ort-cuda") as session:
         assert (session.backend, session.device) == ("ort-cuda", "Fake GPU")
     assert {"Shape", "Gather", "Concat"} <= {*seen["cpu_operators"]}

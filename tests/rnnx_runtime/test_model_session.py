@@ -207,7 +207,7 @@ def test_closing_waits_for_the_call_in_flight(session: Session, backend: NumpyBa
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_is_told_to_load_again(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnx_runtime.call_gate.getpid", lambda: os.getpid() + 1)
+    monkeypatch.setattr("rnnx_runtime.threads.call_gate.getpid", lambda: os.getpid() + 1)
     with pytest.raises(ForkedError, match="after the fork"):
         session.run(_inputs())
 

@@ -13,19 +13,20 @@ from torch import nn
 
 import rnnx
 import rnnx_runtime
-from rnnx.cases import Case, case_at
-from rnnx.checkpoint import TorchCheckpoint
-from rnnx.engine import build_engine
-from rnnx.engine_options import EngineOptions
-from rnnx.limits import limit_of
-from rnnx.reference import evaluate
-from rnnx.tensorrt_library import open_library
+from rnnx.engines.engine import build_engine
+from rnnx.engines.engine_options import EngineOptions
+from rnnx.engines.tensorrt_library import open_library
+from rnnx.parity.limits import limit_of
 from rnnx.tensorrt_network.candidate import NetworkCandidate
-from rnnx.truth import CaseTruth
-from rnnx.weights import choose_module, read_weights
-from rnnx_runtime import BackendName, BackendUnavailable, Contract, Session, cuda
-from rnnx_runtime.model_file import read_onnx
-from rnnx_runtime.sidecar import Flavor, Profile, Range
+from rnnx.truths.cases import Case, case_at
+from rnnx.truths.reference import evaluate
+from rnnx.truths.truth import CaseTruth
+from rnnx.weights.torch_tensors import TorchCheckpoint
+from rnnx.weights.weights import choose_module, read_weights
+from rnnx_runtime import BackendName, BackendUnavailable, Contract, Session
+from rnnx_runtime.cuda import devices as cuda
+from rnnx_runtime.files.model_file import read_onnx
+from rnnx_runtime.files.sidecar import Flavor, Profile, Range
 from rnnx_runtime.stream import Stream
 
 Array = NDArray[Any]

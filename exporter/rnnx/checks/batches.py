@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from rnnx.cases import Array, Case, random_feeds, sizes_of, time_of
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import CheckResult
 from rnnx.checks.rows import join_rows, put_rows, take_rows
+from rnnx.parity.results import CheckResult
+from rnnx.truths.cases import Array, Case, random_feeds, sizes_of, time_of
 
 LOUD = 30.0
 """Deviation of a loud mate's `x`: its gates saturate."""

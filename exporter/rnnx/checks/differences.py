@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnx.cases import Array, Case, time_of
 from rnnx.checks.probe import Probe, Uncovered
-from rnnx.checks.results import CheckName, CheckResult
-from rnnx.limits import root_mean_square
-from rnnx.tolerances import products_per_sum, tolerance_for
+from rnnx.parity.limits import root_mean_square
+from rnnx.parity.results import CheckName, CheckResult
+from rnnx.parity.tolerances import products_per_sum, tolerance_for
+from rnnx.truths.cases import Array, Case, time_of
 from rnnx_runtime.errors import RnnxError
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.cases import Array
 from rnnx.checks.differences import allowed
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import DriftCurve
 from rnnx.checks.stream import NEXT_STATES, Outputs, Stream, obstacle, run_calls
 from rnnx.checks.truth_source import TruthSource
+from rnnx.parity.results import DriftCurve
+from rnnx.truths.cases import Array
 from rnnx_runtime.contract import Recurrence
 from rnnx_runtime.errors import RnnxError
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from rnnx.cases import Array, Case
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, skipped
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import CheckResult
+from rnnx.parity.results import CheckResult
+from rnnx.truths.cases import Array, Case
 from rnnx_runtime.contract import Recurrence
 
 FILLS = {"zeros": 0.0, "10,000": 1e4, "NaN": np.nan}

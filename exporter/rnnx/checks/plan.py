@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnx.case_matrix import MatrixName
-from rnnx.cases import Case, distinct_sizes, random_feeds, size_name
 from rnnx.checks.batches import check_batch_mates, check_batch_order, check_batch_split
 from rnnx.checks.differences import CheckCase
 from rnnx.checks.drift import DriftTruth, drift_truth
 from rnnx.checks.padding import check_padding
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import CheckResult
 from rnnx.checks.stream import NEXT_STATES, Stream, obstacle, run_calls
 from rnnx.checks.streaming import StreamCase, check_streaming
 from rnnx.checks.truth_source import TruthSource
 from rnnx.checks.zero_length import check_zero_length
+from rnnx.parity.results import CheckResult
+from rnnx.truths.case_matrix import MatrixName
+from rnnx.truths.cases import Case, distinct_sizes, random_feeds, size_name
 from rnnx_runtime.contract import Recurrence
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnx.candidates import Candidate
-from rnnx.cases import Array, Case, sizes_of
 from rnnx.checks.rows import take_rows
-from rnnx.closeness import problem_of
+from rnnx.parity.closeness import problem_of
+from rnnx.runners.candidates import Candidate
+from rnnx.truths.cases import Array, Case, sizes_of
 from rnnx_runtime.contract import Recurrence, TensorSpec
 from rnnx_runtime.errors import BackendError
 

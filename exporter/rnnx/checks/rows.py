@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rnnx.cases import Array
+from rnnx.truths.cases import Array
 from rnnx_runtime.contract import TensorSpec
 
 

@@ -6,8 +6,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from rnnx.cases import Array, Case
 from rnnx.checks.rows import take_rows
+from rnnx.truths.cases import Array, Case
 from rnnx_runtime.contract import Recurrence, TensorSpec
 
 Outputs = Callable[[Case], Mapping[str, Array]]

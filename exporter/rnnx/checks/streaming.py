@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
-from rnnx.cases import Array
 from rnnx.checks.differences import Difference, allowed, conclude, differences, skipped
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import CheckResult
 from rnnx.checks.stream import Stream, obstacle, run_calls
+from rnnx.parity.results import CheckResult
+from rnnx.truths.cases import Array
 
 RAGGED = (3, 1, 2)
 """Sizes of ragged chunks, in turn."""

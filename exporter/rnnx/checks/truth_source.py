@@ -5,10 +5,10 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from rnnx.cases import Case
 from rnnx.checks.stream import Outputs
-from rnnx.reference import evaluate
-from rnnx.weights import RecurrentWeights
+from rnnx.truths.cases import Case
+from rnnx.truths.reference import evaluate
+from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Recurrence
 
 
@@ -32,7 +32,7 @@ def source_from_weights(weights: RecurrentWeights, contract: Recurrence) -> Trut
             double=lambda case: evaluate(weights, contract, case.feeds),
             single=lambda case: evaluate(weights, contract, case.feeds, np.float32),
         )
-    from rnnx.torch_reference import TorchReference
+    from rnnx.truths.torch_reference import TorchReference
 
     return TruthSource(
         double=TorchReference(weights, contract, precision="float64").outputs,

@@ -7,13 +7,13 @@ takes it and gives zeros for the state too, so that a stream that pauses would s
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rnnx.candidates import PYTORCH_ROWS
-from rnnx.cases import Array, Case, sizes_of
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, failed, skipped
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import CheckResult
 from rnnx.checks.rows import take_rows
 from rnnx.errors import RowDiedError
+from rnnx.parity.results import CheckResult
+from rnnx.runners.candidates import PYTORCH_ROWS
+from rnnx.truths.cases import Array, Case, sizes_of
 from rnnx_runtime.errors import RnnxError
 
 ROW = 0

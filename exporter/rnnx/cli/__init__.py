@@ -1,4 +1,7 @@
-"""The `rnnx` command: one file a command, imported only when it is called."""
+"""The `rnnx` command: one file a command, imported only when it is called.
+
+A command parses, calls the library and shows what comes back; nothing else prints.
+"""
 
 import contextlib
 import sys

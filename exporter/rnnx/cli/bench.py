@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnx.candidates import NETWORK_ROW, ROW_NAMES
 from rnnx.cli.parameters import ReportFile, sizes_from_text
 from rnnx.cli.progress_bars import progress_bars
 from rnnx.cli.standard_streams import binary_stdout, tables_aside
+from rnnx.runners.candidates import ROW_NAMES
+from rnnx.tensorrt_network.network_row import NETWORK_ROW
 
 if TYPE_CHECKING:
     from rnnx.reports.outputs import Target
@@ -46,10 +47,10 @@ def command(
     Figures carry 95 % intervals. With --compare, what moved since an earlier report beyond the noise is said, and "no
     change" where nothing did; the exit code is 0 either way.
     """
-    from rnnx.benchmarking import BenchOptions, bench
     from rnnx.cli.bench_tables import print_bench, print_comparison
+    from rnnx.reports.bench_json import read_bench, text_from_bench
     from rnnx.reports.outputs import opened_outputs
-    from rnnx.timing.bench_json import read_bench, text_from_bench
+    from rnnx.timing.benchmarking import BenchOptions, bench
     from rnnx.timing.comparison import compare_benches
 
     options = BenchOptions(

@@ -12,7 +12,7 @@ from rnnx.cli.phase_bars import phase_bars
 from rnnx.cli.render import byte_size, print_json, print_table
 
 if TYPE_CHECKING:
-    from rnnx.engine import EngineReport
+    from rnnx.engines.engine import EngineReport
     from rnnx_runtime.contract import Contract
 
 
@@ -54,9 +54,9 @@ def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool
 
     Beside OUTPUT lies its sidecar OUTPUT.json, which the runtime checks. Ctrl-C stops and leaves nothing.
     """
-    from rnnx.engine import build_engine
-    from rnnx.engine_options import EngineOptions
-    from rnnx.profiles import profiles_from_texts
+    from rnnx.engines.engine import build_engine
+    from rnnx.engines.engine_options import EngineOptions
+    from rnnx.engines.profiles import profiles_from_texts
 
     # The other options have the names and types of EngineOptions' fields.
     options = EngineOptions(profiles=profiles_from_texts(profiles), **others)
@@ -79,7 +79,7 @@ def _form(contract: "Contract") -> str:
 
 
 def _rows(report: "EngineReport") -> list[tuple[str, object]]:
-    from rnnx.profiles import text_from_profile
+    from rnnx.engines.profiles import text_from_profile
 
     sidecar = report.sidecar
     origin = " (default; choose with --profile)" if report.default_profiles else ""

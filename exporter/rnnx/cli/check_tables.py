@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import click
 from rich.text import Text
 
-from rnnx.checks.results import CHECK_NAMES, CheckName, CheckResult, DriftCurve
 from rnnx.cli.render import print_paragraph, print_table
+from rnnx.parity.results import CHECK_NAMES, CheckName, CheckResult, DriftCurve
 
 _NONE = "–"
 _STYLES = {"pass": "green", "fail": "bold red", "skip": "yellow"}

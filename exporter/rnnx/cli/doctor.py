@@ -11,7 +11,7 @@ from rnnx.cli.render import print_json, print_line, print_table
 from rnnx_runtime.printable import shown
 
 if TYPE_CHECKING:
-    from rnnx.findings import DoctorReport
+    from rnnx.linting.findings import DoctorReport
 
 _COLORS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
@@ -27,7 +27,7 @@ def command(path: Path, as_json: bool) -> None:
 
     Reads the graph alone: no PyTorch, no engine and no GPU. Exit code 1 when there is an error.
     """
-    from rnnx.examination import doctor
+    from rnnx.linting.examination import doctor
 
     report = doctor(path)
     if as_json:

@@ -66,9 +66,9 @@ def command(ctx: click.Context, /, source: str, output: Path, as_json: bool, **_
     """
     from rnnx.cli.export_tables import json_from_model_export, print_layer_export, print_model_export
     from rnnx.cli.source_options import factory_options, layer_options
-    from rnnx.exporter import export
-    from rnnx.factories import importable, is_factory
-    from rnnx.factory_export import export_factory
+    from rnnx.exporting.exporter import export
+    from rnnx.exporting.factory_export import export_factory
+    from rnnx.modules.factories import importable, is_factory
 
     if not is_factory(source):
         layer = export(source, output, layer_options(ctx))

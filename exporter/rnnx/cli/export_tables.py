@@ -8,9 +8,9 @@ from rnnx.cli.render import byte_size, print_table
 
 if TYPE_CHECKING:
     from rnnx.decoders.exporting import DecoderExportReport
-    from rnnx.exporter import ExportReport
-    from rnnx.factory_export import FactoryExportReport
-    from rnnx.model_export.exporting import ModelExportReport
+    from rnnx.exporting.exporter import ExportReport
+    from rnnx.exporting.factory_export import FactoryExportReport
+    from rnnx.tracing.exporting import ModelExportReport
     from rnnx_runtime.contract import Contract, Recurrence
 
 

@@ -8,7 +8,7 @@ import click
 from rnnx.cli.render import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from rnnx.recurrence import RecurrentModule
+    from rnnx.weights.recurrence import RecurrentModule
 
 
 @click.command("inspect", short_help="What is in a checkpoint, .onnx or .plan.")

@@ -10,7 +10,7 @@ from rnnx_runtime.printable import shown
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from rnnx.build_progress import PhaseListener
+    from rnnx.engines.build_progress import PhaseListener
 
 _LONGEST_NAME = 100
 """Characters of a phase's name, which may hold a layer's."""

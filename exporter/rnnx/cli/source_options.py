@@ -6,9 +6,9 @@ import click
 from click.core import ParameterSource
 
 from rnnx.errors import OptionError
-from rnnx.export_options import ExportOptions
-from rnnx.factory_export import FactoryOptions
-from rnnx.model_options import ModelOptions
+from rnnx.exporting.factory_export import FactoryOptions
+from rnnx.formulations.export_options import ExportOptions
+from rnnx.modules.model_options import ModelOptions
 
 _OF_LAYERS = ("module", "batch_first", "nonlinearity", "state_inputs", "lengths")
 _OF_FACTORIES = ("checkpoint", "inputs", "stateful", "static", "output_names")

@@ -3,7 +3,7 @@
 import click
 
 from rnnx.cli.render import print_paragraph
-from rnnx.tolerances import TOLERANCES
+from rnnx.parity.tolerances import TOLERANCES
 
 
 def print_tolerances() -> None:

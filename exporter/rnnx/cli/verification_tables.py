@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 import click
 from rich.text import Text
 
-from rnnx.candidates import runs_the_model
 from rnnx.cli.check_tables import print_checks, print_drift
 from rnnx.cli.latency_tables import print_latency
 from rnnx.cli.render import print_paragraph, print_table
 from rnnx.diagnosis.diagnosis import Diagnosis
-from rnnx.findings import Finding
-from rnnx.parity import CaseParity, ParityRow
+from rnnx.linting.findings import Finding
+from rnnx.parity.parity import CaseParity, ParityRow
 from rnnx.reports.diagnosis_groups import by_cause
 from rnnx.reports.regression_gate import RULE
-from rnnx.verification_report import VerificationReport
+from rnnx.reports.verification_report import VerificationReport
+from rnnx.runners.candidates import runs_the_model
 
 COLORS = {"pass": "green", "fail": "red", "skip": "yellow", "error": "red", "warning": "yellow", "info": "cyan"}
 MOST_FAILURES = 12

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnnx.candidates import ROW_NAMES
-from rnnx.case_matrix import MATRIX_NAMES
 from rnnx.cli.parameters import ReportFile, sizes_from_text, tensor_names_from_texts
 from rnnx.cli.progress_bars import progress_bars
 from rnnx.cli.standard_streams import binary_stdout, tables_aside
+from rnnx.runners.candidates import ROW_NAMES
+from rnnx.truths.case_matrix import MATRIX_NAMES
 
 if TYPE_CHECKING:
     from rnnx.reports.outputs import Target
@@ -32,7 +32,7 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
 @contextmanager
 def _importing(factory: str | None) -> Iterator[None]:
     """Let a factory be found in the current folder; stdout is the report's, whatever the model prints."""
-    from rnnx.factories import importable
+    from rnnx.modules.factories import importable
 
     if factory is None:
         yield
@@ -106,8 +106,8 @@ def command(
     from rnnx.cli.verification_tables import print_verification
     from rnnx.reports.outputs import opened_outputs
     from rnnx.reports.writing import require_packages, write_outputs
-    from rnnx.verification import verify
-    from rnnx.verify_options import VerifyOptions
+    from rnnx.runners.verify_options import VerifyOptions
+    from rnnx.verifying.verification import verify
 
     targets = {"json": json_path, "html": html_path, "junit": junit_path}
     require_packages(kind for kind, target in targets.items() if target)

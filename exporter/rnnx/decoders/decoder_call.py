@@ -11,8 +11,8 @@ from torch.utils import _pytree as pytree
 
 from rnnx.decoders.output_names import LOGITS, free_name
 from rnnx.errors import ExportError, OptionError
-from rnnx.model_export.preparation import unwrapped
-from rnnx.model_export.signature import CallSignature, named_outputs, read_signature
+from rnnx.tracing.preparation import unwrapped
+from rnnx.tracing.signature import CallSignature, named_outputs, read_signature
 from rnnx_runtime.contract import StatePair
 
 _EXPECTED = "forward(token, state, *context) -> (logits, state)"
@@ -109,7 +109,7 @@ def _check_token(token: object) -> None:
 
 def _check_results(call: DecoderCall) -> None:
     """Run the example once, and compare what comes out with what a decoder gives."""
-    from rnnx.model_export.example_run import run_example
+    from rnnx.tracing.example_run import run_example
 
     run_example(call.module, call.signature, list(call.tensors.values()), None)
     results = call.results()

@@ -12,11 +12,11 @@ from torch import Tensor
 from rnnx.artifacts import check_targets, staged
 from rnnx.decoders.decoder_graph import DecoderGraph, value_info
 from rnnx.errors import OptionError
-from rnnx.export_checks import check_onnx, checked_findings, findings_text
-from rnnx.golden import golden_path
-from rnnx.model_export.model_writing import write_model
-from rnnx.model_golden import EagerModel, model_golden_bytes, model_truth
-from rnnx.value_checks import check_values
+from rnnx.graphs.export_checks import check_onnx, checked_findings, findings_text
+from rnnx.graphs.model_writing import write_model
+from rnnx.graphs.value_checks import check_values
+from rnnx.truths.golden import golden_path
+from rnnx.truths.model_golden import EagerModel, model_golden_bytes, model_truth
 from rnnx_runtime.contract import Contract
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnx.decoders.output_names import LENGTHS
-from rnnx.model_export.eager import EagerModel
+from rnnx.tracing.eager import EagerModel
 from rnnx_runtime.contract import DecoderPart, StatePair
 
 Array = NDArray[Any]

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnx.decoders.eager_decoder import EagerDecoder
-from rnnx.model_export.eager import EagerModel
+from rnnx.tracing.eager import EagerModel
 
 Array = NDArray[Any]
 

@@ -55,7 +55,7 @@ def export_decoder(
 
     Raises:
         OptionError: an option or the example does not fit, or an unrolled graph would be too large.
-        ExportError: what `rnnx.model_export.exporting.export_model` raises, or a state that changes its shape.
+        ExportError: what `rnnx.tracing.exporting.export_model` raises, or a state that changes its shape.
         OutputError: the files could not be written.
     """
     options = options or DecoderOptions()

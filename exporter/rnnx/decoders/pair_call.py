@@ -13,9 +13,9 @@ from rnnx.decoders.output_names import free_name
 from rnnx.decoders.pair_options import Seq2SeqOptions
 from rnnx.decoders.vocabulary import check_tokens
 from rnnx.errors import OptionError
-from rnnx.model_export.example_run import run_example
-from rnnx.model_export.preparation import unwrapped
-from rnnx.model_export.signature import CallSignature, read_signature
+from rnnx.tracing.example_run import run_example
+from rnnx.tracing.preparation import unwrapped
+from rnnx.tracing.signature import CallSignature, read_signature
 
 _EXPECTED = "encoder(*inputs) -> (state, *context) for decoder(token, state, *context)"
 

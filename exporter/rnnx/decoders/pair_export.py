@@ -19,13 +19,13 @@ from rnnx.decoders.pair_call import PairCall, read_pair_call
 from rnnx.decoders.pair_options import Seq2SeqOptions, check_pair_options
 from rnnx.decoders.step_export import ExportedStep, export_step
 from rnnx.errors import OptionError
-from rnnx.golden import golden_path
-from rnnx.model_export.eager import EagerModel
-from rnnx.model_export.exporting import ModelExportReport, export_model
-from rnnx.model_export.preparation import as_float32
-from rnnx.model_options import ModelOptions
+from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.eager import EagerModel
+from rnnx.tracing.exporting import ModelExportReport, export_model
+from rnnx.tracing.preparation import as_float32
+from rnnx.truths.golden import golden_path
 from rnnx_runtime.contract import Contract, DecoderPart, Source
-from rnnx_runtime.seq2seq_manifest import Piece, Seq2SeqManifest, text_from_manifest
+from rnnx_runtime.seq2seq.manifest import Piece, Seq2SeqManifest, text_from_manifest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +65,7 @@ def export_seq2seq(
 
     Raises:
         OptionError: an option does not fit, or the two modules do not fit each other.
-        ExportError: as `rnnx.model_export.exporting.export_model`.
+        ExportError: as `rnnx.tracing.exporting.export_model`.
         OutputError: the files could not be written.
     """
     check_pair_options(options)

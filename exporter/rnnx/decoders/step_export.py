@@ -13,10 +13,10 @@ from rnnx.decoders.decoder_call import DecoderCall, read_decoder_call
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.step_graph import StepGraph, read_step
 from rnnx.decoders.vocabulary import check_tokens
-from rnnx.model_export.eager import EagerModel
-from rnnx.model_export.exporting import export_model
-from rnnx.model_export.preparation import as_float32
-from rnnx.model_options import ModelOptions
+from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.eager import EagerModel
+from rnnx.tracing.exporting import export_model
+from rnnx.tracing.preparation import as_float32
 from rnnx_runtime.contract import Contract, DecoderPart, Streaming
 
 

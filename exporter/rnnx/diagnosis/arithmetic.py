@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx.diagnosis.rounding import Operand, Rounding, saturated_product
-from rnnx.weights import DirectionWeights
+from rnnx.weights.weights import DirectionWeights
 
 Array = NDArray[Any]
 

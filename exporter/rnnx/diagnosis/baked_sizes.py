@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from rnnx.cases import random_feeds
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.simulation import simulate
 from rnnx.diagnosis.suspect import Suspect
-from rnnx.tolerances import products_per_sum, tolerance_for
+from rnnx.parity.tolerances import products_per_sum, tolerance_for
+from rnnx.truths.cases import random_feeds
 
 _TRIED = range(1, 25)
 """Sizes that are tried when no message names one."""

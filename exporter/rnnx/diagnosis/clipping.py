@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from rnnx.cases import Array
 from rnnx.diagnosis.arithmetic import Arithmetic
 from rnnx.diagnosis.simulation import Fault, simulate
 from rnnx.diagnosis.step_faults import StepFault
 from rnnx.diagnosis.suspect import Suspect
+from rnnx.truths.cases import Array
 
 _BOUNDS = np.geomspace(0.05, 64, 60)
 """Where the search starts; a sigmoid clipped at 16 already differs from 1 by less than float32 sees."""

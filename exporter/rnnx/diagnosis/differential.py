@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnx.blas_threads import one_thread
-from rnnx.candidates import Candidate
-from rnnx.cases import Array
 from rnnx.diagnosis.baked_sizes import Baked, baked_size, node_in_message
 from rnnx.diagnosis.causes import KNOWN_CAUSES
 from rnnx.diagnosis.clipping import clip_faults
@@ -29,9 +26,12 @@ from rnnx.diagnosis.state_faults import first_states, last_states
 from rnnx.diagnosis.step_faults import StepFault, step_faults
 from rnnx.diagnosis.suspect import Suspect, read_suspect, unseen_places
 from rnnx.diagnosis.weight_faults import gate_fits, weight_faults
-from rnnx.parity import ParityRow
-from rnnx.truth import CaseTruth
-from rnnx.weights import RecurrentWeights
+from rnnx.parity.parity import ParityRow
+from rnnx.runners.candidates import Candidate
+from rnnx.truths.blas_threads import one_thread
+from rnnx.truths.cases import Array
+from rnnx.truths.truth import CaseTruth
+from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Recurrence, TensorSpec
 
 if TYPE_CHECKING:

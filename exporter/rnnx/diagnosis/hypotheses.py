@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from rnnx.cases import Array
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.simulation import SOUND, Fault, Feeds, Outputs, Place, Stack, simulate
-from rnnx.truth import CaseTruth
+from rnnx.truths.cases import Array
+from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.contract import Recurrence
 
 Prediction = Callable[[CaseTruth], Mapping[str, Array] | None]

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from rnnx.cases import Array
 from rnnx.diagnosis.diagnosis import Direction, Location
 from rnnx.diagnosis.hypotheses import Hypothesis
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.simulation import Place, simulate
 from rnnx.diagnosis.suspect import Suspect
+from rnnx.truths.cases import Array
 from rnnx_runtime.contract import Recurrence
 
 _LONGEST = 32

@@ -26,7 +26,7 @@ def baked_node(model: "ModelProto | None", rule: str) -> str:
     """The node that the examination of the graph finds to hold a fixed length; empty where it finds none."""
     if model is None:
         return ""
-    from rnnx.examination import examine
+    from rnnx.linting.examination import examine
 
     return next((finding.node for finding in examine(model) if finding.rule == rule), "")
 

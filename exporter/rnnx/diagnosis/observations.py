@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.cases import sizes_of, time_of
-from rnnx.closeness import problem_of
 from rnnx.diagnosis.prober import Prober
-from rnnx.limits import limit_of
-from rnnx.parity import ParityRow
-from rnnx.truth import CaseTruth
+from rnnx.parity.closeness import problem_of
+from rnnx.parity.limits import limit_of
+from rnnx.parity.parity import ParityRow
+from rnnx.truths.cases import sizes_of, time_of
+from rnnx.truths.truth import CaseTruth
 
 Array = NDArray[Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.candidates import Candidate
-from rnnx.cases import Case, sizes_of
+from rnnx.runners.candidates import Candidate
+from rnnx.truths.cases import Case, sizes_of
 from rnnx_runtime.contract import Recurrence, TensorSpec
 
 Array = NDArray[Any]

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from rnnx.cases import Array
 from rnnx.diagnosis.arithmetic import Arithmetic
 from rnnx.diagnosis.hypotheses import Hypothesis, Prediction, faulty_model
 from rnnx.diagnosis.observations import Observation
@@ -12,8 +11,9 @@ from rnnx.diagnosis.precisions import explained, rounding_fault
 from rnnx.diagnosis.rounding import Operand, Rounding
 from rnnx.diagnosis.simulation import Fault, Stack
 from rnnx.diagnosis.suspect import Suspect
-from rnnx.limits import limit_of
-from rnnx.tolerances import tolerance_for
+from rnnx.parity.limits import limit_of
+from rnnx.parity.tolerances import tolerance_for
+from rnnx.truths.cases import Array
 from rnnx_runtime.contract import Recurrence
 
 _BOUNDS = 24

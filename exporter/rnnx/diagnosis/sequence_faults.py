@@ -5,11 +5,11 @@ from itertools import product
 
 import numpy as np
 
-from rnnx.cases import Array
 from rnnx.diagnosis.hypotheses import Hypothesis, Prediction, faulty_model
 from rnnx.diagnosis.simulation import Fault, Feeds, Stack, Wiring, simulate
 from rnnx.diagnosis.suspect import Suspect
-from rnnx.truth import CaseTruth
+from rnnx.truths.cases import Array
+from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.contract import Recurrence
 
 _JOINS = {

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx.diagnosis.arithmetic import PYTORCH, Arithmetic, GateWeights, gate_weights, input_sums, next_state
-from rnnx.weights import RecurrentWeights
+from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]

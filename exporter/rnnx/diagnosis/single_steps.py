@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rnnx.diagnosis.arithmetic import PYTORCH, Arithmetic, GateWeights, input_sums, next_state
 from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import Place
-from rnnx.tolerances import products_per_sum, tolerance_for
+from rnnx.parity.tolerances import products_per_sum, tolerance_for
 from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]

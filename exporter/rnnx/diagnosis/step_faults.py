@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnx.diagnosis.arithmetic import ACTIVATIONS, PYTORCH, Arithmetic, GateWeights
 from rnnx.diagnosis.simulation import Place, Stack
-from rnnx.weights import ONNX_GATE_ORDER
+from rnnx.weights.weights import ONNX_GATE_ORDER
 from rnnx_runtime.contract import Recurrence
 
 GATE_LETTERS = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}

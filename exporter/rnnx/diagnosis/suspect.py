@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rnnx.case_matrix import LARGE
 from rnnx.diagnosis.observations import Observation, observe
 from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import Place, Stack, stack_of
 from rnnx.diagnosis.single_steps import CellSteps, observe_steps, rounding_limits
-from rnnx.parity import ParityRow
-from rnnx.recurrence import RecurrentModule
-from rnnx.truth import CaseTruth
-from rnnx.weights import RecurrentWeights
+from rnnx.parity.parity import ParityRow
+from rnnx.truths.case_matrix import LARGE
+from rnnx.truths.truth import CaseTruth
+from rnnx.weights.recurrence import RecurrentModule
+from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Recurrence
 
 if TYPE_CHECKING:

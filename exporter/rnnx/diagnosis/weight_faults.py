@@ -14,7 +14,7 @@ from rnnx.diagnosis.simulation import Fault, Place, Stack
 from rnnx.diagnosis.single_steps import observe_steps, rounding_limits
 from rnnx.diagnosis.step_faults import PARTS
 from rnnx.diagnosis.suspect import Suspect
-from rnnx.recurrence import RecurrentModule
+from rnnx.weights.recurrence import RecurrentModule
 
 Array = NDArray[Any]
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from rnnx.recurrence import RecurrentModule
+from rnnx.weights.recurrence import RecurrentModule
 from rnnx_runtime.contract import Form
 
 if TYPE_CHECKING:

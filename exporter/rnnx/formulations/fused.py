@@ -8,7 +8,7 @@ import numpy as np
 from spox import Var
 
 from rnnx.formulations.graph import Array, GraphBuilder
-from rnnx.weights import DirectionWeights, RecurrentWeights, onnx_gates
+from rnnx.weights.weights import DirectionWeights, RecurrentWeights, onnx_gates
 from rnnx_runtime.contract import Recurrence
 
 NAME = "fused"

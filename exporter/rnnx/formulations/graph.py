@@ -14,7 +14,7 @@ import spox.opset.ai.onnx.v17
 from numpy.typing import NDArray
 from spox import Tensor, Var, argument
 
-from rnnx.weights import RecurrentWeights
+from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]

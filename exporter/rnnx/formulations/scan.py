@@ -16,7 +16,7 @@ from rnnx.formulations.gates import lstm_rows, lstm_state
 from rnnx.formulations.graph import GraphBuilder, zero_state
 from rnnx.formulations.scan_node import scan
 from rnnx.formulations.step import summed_bias
-from rnnx.weights import DirectionWeights, RecurrentWeights
+from rnnx.weights.weights import DirectionWeights, RecurrentWeights
 from rnnx_runtime.contract import Recurrence
 
 NAME = "scan"

@@ -1,1 +1,4 @@
-"""A verification written down: JSON, JUnit XML, HTML, and compared with an earlier one."""
+"""What was verified or timed, written down: JSON, JUnit XML, HTML, and compared with an earlier one.
+
+Reports are values: nothing here runs a model.
+"""

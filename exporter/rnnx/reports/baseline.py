@@ -6,8 +6,8 @@ from pathlib import Path
 from rnnx.errors import ReportError
 from rnnx.reports.json_report import report_from_json
 from rnnx.reports.plain_data import LARGEST_REPORT
-from rnnx.verification_report import VerificationReport
-from rnnx_runtime.regular_file import read_regular
+from rnnx.reports.verification_report import VerificationReport
+from rnnx_runtime.files.regular_file import read_regular
 
 
 def read_baseline(path: Path) -> VerificationReport:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rnnx.checks.results import DriftCurve
 from rnnx.extras import require
+from rnnx.parity.results import DriftCurve
 from rnnx.timing.figures import LatencyReport
 
 # After Okabe and Ito, whose colours the colour-blind tell apart, https://jfly.uni-koeln.de/color/, each with a contrast

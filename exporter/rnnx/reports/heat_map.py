@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rnnx.parity import CaseParity, ParityReport, ParityRow
+from rnnx.parity.parity import CaseParity, ParityReport, ParityRow
 
 LEVELS = {0.2: "within-1", 0.4: "within-2", 0.6: "within-3", 0.8: "within-4", 1.0: "within-5"}
 """Up to which share of the limit a cell has which shade."""

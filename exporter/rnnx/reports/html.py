@@ -8,15 +8,15 @@ from importlib import resources
 from pathlib import PurePath
 from typing import Any
 
-from rnnx.candidates import runs_the_model
-from rnnx.checks.results import CHECK_NAMES
 from rnnx.extras import require
+from rnnx.parity.results import CHECK_NAMES
 from rnnx.reports.charts import Chart, drift_chart, latency_chart
 from rnnx.reports.diagnosis_groups import by_cause
 from rnnx.reports.heat_map import BEYOND, LEVELS, heat_map_of, share_text
 from rnnx.reports.json_report import json_from_report
 from rnnx.reports.regression_gate import RULE
-from rnnx.verification_report import VerificationReport
+from rnnx.reports.verification_report import VerificationReport
+from rnnx.runners.candidates import runs_the_model
 from rnnx_runtime.printable import shown_lines
 
 _PURPOSE = "writing --html"

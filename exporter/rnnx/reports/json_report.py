@@ -4,14 +4,14 @@ import json
 import math
 from typing import Any
 
-from rnnx.checks.results import CheckResult, DriftCurve
 from rnnx.diagnosis.diagnosis import Location
 from rnnx.errors import ReportError
-from rnnx.parity import CaseParity, OutputParity, ParityRow
+from rnnx.parity.parity import CaseParity, OutputParity, ParityRow
+from rnnx.parity.results import CheckResult, DriftCurve
+from rnnx.parity.tolerances import Tolerance
 from rnnx.reports.plain_data import MalformedError, PlainForm, plain_from_value, value_from_plain
+from rnnx.reports.verification_report import VerificationReport
 from rnnx.timing.figures import Estimate, LatencyReport
-from rnnx.tolerances import Tolerance
-from rnnx.verification_report import VerificationReport
 
 SCHEMA = 2
 """Raised with every change that a reader of version N could trip over; reports before 2 carry no number."""

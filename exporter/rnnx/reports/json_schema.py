@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from rnnx.reports.json_report import FORM, KIND, SCHEMA
 from rnnx.reports.plain_data import field_types
-from rnnx.verification_report import VerificationReport
+from rnnx.reports.verification_report import VerificationReport
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 

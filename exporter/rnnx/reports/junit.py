@@ -7,12 +7,12 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rnnx.candidates import runs_the_model
-from rnnx.checks.results import DriftCurve, Status
 from rnnx.diagnosis.diagnosis import Diagnosis
 from rnnx.extras import require
-from rnnx.parity import CaseParity, ParityRow
-from rnnx.verification_report import VerificationReport
+from rnnx.parity.parity import CaseParity, ParityRow
+from rnnx.parity.results import DriftCurve, Status
+from rnnx.reports.verification_report import VerificationReport
+from rnnx.runners.candidates import runs_the_model
 from rnnx_runtime.printable import shown_lines
 
 if TYPE_CHECKING:

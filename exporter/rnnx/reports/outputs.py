@@ -10,7 +10,7 @@ from typing import IO, Literal
 
 from rnnx.artifacts import check_place, staged
 from rnnx.errors import OutputError
-from rnnx.output_places import OpenDescriptor, open_stream, place_of
+from rnnx.outputs.output_places import OpenDescriptor, open_stream, place_of
 
 STDOUT: Literal["-"] = "-"
 """In a path's place: the report goes to stdout, which then holds nothing else."""

@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
-from rnnx.checks.results import CheckResult, DriftCurve
-from rnnx.fingerprint import differences
-from rnnx.parity import CaseParity, ParityRow
+from rnnx.parity.parity import CaseParity, ParityRow
+from rnnx.parity.results import CheckResult, DriftCurve
 from rnnx.reports.regressions import Regression
+from rnnx.reports.verification_report import VerificationReport
 from rnnx.timing.comparison import Move, compare_latency
-from rnnx.verification_report import VerificationReport
+from rnnx.timing.fingerprint import differences
 
 GROWTH = 4.0
 """Between PyTorch's kernels, ONNX Runtime's and NumPy's, all of them right, the largest error of a case differed by up

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rnnx.extras import require
 from rnnx.reports.outputs import Output, opened_outputs
-from rnnx.verification_report import VerificationReport
+from rnnx.reports.verification_report import VerificationReport
 
 PACKAGES = {"html": ("jinja2", "altair", "vl_convert"), "junit": ("junitparser",)}
 """What a format needs besides the base; all of them come with `rnnx[report]`."""

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from rnnx.build_messages import BuildMessages, logger_for
+from rnnx.engines.build_messages import BuildMessages, logger_for
+from rnnx.engines.parsed_network import parse_network
+from rnnx.engines.tensorrt_library import TensorRTLibrary, open_library
 from rnnx.errors import EngineError, MissingExtraError
-from rnnx.parsed_network import parse_network
-from rnnx.tensorrt_library import TensorRTLibrary, open_library
 from rnnx.tensorrt_network.program import Program
 from rnnx_runtime.errors import BackendError, BackendUnavailable
-from rnnx_runtime.model_file import OnnxFile
-from rnnx_runtime.sidecar import Flavor
+from rnnx_runtime.files.model_file import OnnxFile
+from rnnx_runtime.files.sidecar import Flavor
 
 
 class OnnxSource(Protocol):

@@ -1,1 +1,4 @@
-"""Latency, jitter, throughput and start-up, measured so that the figures mean something."""
+"""How fast a model is: latency, jitter, throughput and start-up, and the machine that was measured on.
+
+A figure comes with its interval and with the conditions that it depends on.
+"""

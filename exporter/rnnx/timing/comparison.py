@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnnx.errors import ReportError
-from rnnx.fingerprint import differences
 from rnnx.timing.figures import BenchReport, Estimate, LatencyReport
+from rnnx.timing.fingerprint import differences
 from rnnx.timing.judged_figures import Figure, Figures, bench_figures, latency_figures
 from rnnx.timing.latency import BASELINE
 from rnnx.timing.other_work import NO_WORK

@@ -1,6 +1,6 @@
 """What a row's figures depend on besides the machine: threads, TF32, CUDA graph, how a device's time is taken."""
 
-from rnnx.subject import Subject
+from rnnx.runners.subject import Subject
 
 _DEVICE_TIMERS = {
     "pytorch-cuda": "CUDA events",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rnnx.fingerprint import Fingerprint
+from rnnx.timing.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)

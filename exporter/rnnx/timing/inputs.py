@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.cases import random_feeds
+from rnnx.truths.cases import random_feeds
 from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]

@@ -12,12 +12,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.candidates import Candidate
-from rnnx.cases import Case
 from rnnx.progress import ProgressListener, stage
+from rnnx.runners.candidates import Candidate
 from rnnx.timing.figures import JitterRow
 from rnnx.timing.inputs import timing_feeds
 from rnnx.timing.stopwatch import Clock, Measure, host_timed, undisturbed
+from rnnx.truths.cases import Case
 from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]

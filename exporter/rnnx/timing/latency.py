@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.candidates import Candidate
 from rnnx.progress import ProgressListener, Silence, stage
+from rnnx.runners.candidates import Candidate
 from rnnx.timing.bootstrap import median_estimate, quantile_estimates
 from rnnx.timing.figures import Estimate, LatencyRow
 from rnnx.timing.other_work import CONDITION, watch_other_work

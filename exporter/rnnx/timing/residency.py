@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from rnnx.candidates import Candidate
+from rnnx.runners.candidates import Candidate
 from rnnx.timing.stopwatch import Measure
 
 Array = NDArray[Any]

@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 
-from rnnx.candidates import Candidate
 from rnnx.progress import ProgressListener
-from rnnx.subject import Sources, Subject
+from rnnx.runners.candidates import Candidate
+from rnnx.runners.subject import Sources, Subject
 from rnnx.timing.conditions import conditions_of
 from rnnx.timing.figures import LatencyReport, LatencyRow, StartUpRow
 from rnnx.timing.inputs import timing_feeds

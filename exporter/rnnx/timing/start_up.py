@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnx.candidates import PYTORCH_ROWS
-from rnnx.fingerprint import MODULES
 from rnnx.progress import ProgressListener, stage
-from rnnx.subject import Sources, Subject
+from rnnx.runners.candidates import PYTORCH_ROWS
+from rnnx.runners.subject import Sources, Subject
 from rnnx.timing.figures import StartUpRow
+from rnnx.timing.fingerprint import MODULES
 
 PROCESSES = 3
 """Fresh processes for each backend; a row's figures are their medians."""

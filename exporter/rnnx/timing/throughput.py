@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
-from rnnx.candidates import Candidate
 from rnnx.progress import ProgressListener, stage
+from rnnx.runners.candidates import Candidate
 from rnnx.timing.bootstrap import inverted, quantile_estimates
 from rnnx.timing.figures import Estimate, ThroughputPoint
 from rnnx.timing.inputs import timing_feeds

@@ -1,4 +1,7 @@
-"""A pool of streams on one model: continuous batching at the cell."""
+"""A pool of streams on one model: continuous batching at the cell.
+
+Requests, the line, slots, the thread that runs the steps, and the metrics belong here.
+"""
 
 from rnnx_runtime.pool.completions import CompletionQueue
 from rnnx_runtime.pool.metrics import HistogramSnapshot, PoolMetrics

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rnnx_runtime.pool.conversation import Conversation
 from rnnx_runtime.pool.requests import Push
-from rnnx_runtime.pool.streams import Conversation
 from rnnx_runtime.state import State
 
 

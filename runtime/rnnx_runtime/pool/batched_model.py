@@ -5,14 +5,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rnnx_runtime.arrays.frame_layout import FrameLayout, Frames
+from rnnx_runtime.arrays.time_axis import why_no_next_step
 from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
 from rnnx_runtime.errors import ContractError, InputError
-from rnnx_runtime.frame_layout import FrameLayout, Frames
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import without_leading_ones
 from rnnx_runtime.state import State
 from rnnx_runtime.stream import refuse_without_next
-from rnnx_runtime.time_axis import why_no_next_step
 
 Array = NDArray[Any]
 

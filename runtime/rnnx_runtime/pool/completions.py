@@ -3,15 +3,13 @@
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rnnx_runtime.latch import new_bell, ring, wait_for
-
-if TYPE_CHECKING:
-    from rnnx_runtime.pool.requests import Push
+from rnnx_runtime.pool.requests import Push, PushQueue
+from rnnx_runtime.threads.latch import new_bell, ring, wait_for
 
 
-class CompletionQueue:
+class CompletionQueue(PushQueue):
     """The settled pushes of whatever streams were given it: `stream.submit(x, into=queue)`.
 
     A thread that takes from it is woken once for all pushes of a step, not once for each; CPython needs tens of
@@ -25,7 +23,7 @@ class CompletionQueue:
         """A bell for each thread that waits."""
         self._is_closed = False
 
-    def take(self, timeout_s: float | None = None) -> list["Push"]:
+    def take(self, timeout_s: float | None = None) -> list[Push]:
         """Wait until a push is settled, and take all that are, in the order they were settled.
 
         `push.result()` of each returns or raises at once. Empty when the time is up, or when the queue is closed and
@@ -43,7 +41,7 @@ class CompletionQueue:
             taken = self._take_all()
         return taken or self._take_all()
 
-    def _take_all(self) -> list["Push"]:
+    def _take_all(self) -> list[Push]:
         taken: list[Push] = []
         try:
             while True:
@@ -65,7 +63,7 @@ class CompletionQueue:
             if bell in self._takers:
                 self._takers.remove(bell)
 
-    def put(self, pushes: Iterable["Push"]) -> None:
+    def put(self, pushes: Iterable[Push]) -> None:
         """Add settled pushes; the pool does."""
         self._settled.extend(pushes)
         self._wake_one()

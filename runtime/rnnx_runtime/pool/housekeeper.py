@@ -5,7 +5,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread, get_ident
 
-from rnnx_runtime.latch import Latch
+from rnnx_runtime.threads.latch import Latch
 
 _LOG = logging.getLogger("rnnx_runtime.pool")
 

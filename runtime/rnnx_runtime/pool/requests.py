@@ -3,7 +3,7 @@
 import copy
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import getpid
 from typing import Any, NamedTuple
 
@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.errors import DeadlineExceeded, ForkedError, PushCancelled, RnnxError
-from rnnx_runtime.latch import new_bell, ring, wait_for
-from rnnx_runtime.pool.completions import CompletionQueue
+from rnnx_runtime.threads.latch import new_bell, ring, wait_for
 
 Array = NDArray[Any]
 
@@ -29,6 +28,16 @@ class Given(NamedTuple):
     values: tuple[Array, ...]
     frames: int
     by_name: bool
+
+
+class PushQueue:
+    """Where the settled pushes of many streams can end; a `CompletionQueue` is one."""
+
+    __slots__ = ()
+
+    def put(self, pushes: Iterable["Push"]) -> None:
+        """Add settled pushes."""
+        raise NotImplementedError
 
 
 class Seat:
@@ -91,7 +100,7 @@ class Request:
                 self.error = error
         if is_waiting:
             self.settle()
-            if type(self.future) is CompletionQueue:
+            if isinstance(self.future, PushQueue):
                 self.future.put([self])  # type: ignore[list-item] # of all requests pushes alone have one
         return is_waiting
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rnnx_runtime.at_exit import end_at_exit
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import ForkedError, PoolClosedError, RnnxError, StepTimeout
 from rnnx_runtime.pool.batched_model import BatchedModel
@@ -26,6 +25,7 @@ from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.worker import Worker
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import snapshot_from_state
+from rnnx_runtime.threads.at_exit import end_at_exit
 
 Array = NDArray[Any]
 

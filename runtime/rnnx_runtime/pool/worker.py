@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import RnnxError, StepTimeout
-from rnnx_runtime.latch import Latch
 from rnnx_runtime.pool.batch import Batch, alike, take_back
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.delivery import deliver
@@ -25,6 +24,7 @@ from rnnx_runtime.pool.requests import COMMITTED, DROPPED, WAITING, Call, Push, 
 from rnnx_runtime.pool.schedule import Schedule
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.waiting import Waiting
+from rnnx_runtime.threads.latch import Latch
 
 Array = NDArray[Any]
 Clock = Callable[[], float]

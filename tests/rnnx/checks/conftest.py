@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from tests.contracts import recurrence_of
 from torch import nn
 
-from rnnx.cases import Case
-from rnnx.checkpoint import TorchCheckpoint
 from rnnx.checks.probe import Probe
 from rnnx.checks.truth_source import TruthSource
-from rnnx.reference import evaluate
-from rnnx.weights import RecurrentWeights, choose_module, read_weights
+from rnnx.truths.cases import Case
+from rnnx.truths.reference import evaluate
+from rnnx.weights.torch_tensors import TorchCheckpoint
+from rnnx.weights.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime import Recurrence
 from rnnx_runtime.contract import Source
 

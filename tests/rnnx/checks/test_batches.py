@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from torch import nn
 
-from rnnx.cases import Case
 from rnnx.checks.batches import check_batch_mates, check_batch_order, check_batch_split
 from rnnx.checks.plan import plan_checks
+from rnnx.truths.cases import Case
 
 Values = dict[str, Any]
 CHECKS = {"order": check_batch_order, "mates": check_batch_mates, "split": check_batch_split}

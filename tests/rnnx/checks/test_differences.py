@@ -3,10 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnx.cases import case_at
 from rnnx.checks.differences import CheckCase, Difference, allowed, allowed_apart, conclude, differences
 from rnnx.checks.probe import Uncovered
-from rnnx.tolerances import TOLERANCES
+from rnnx.parity.tolerances import TOLERANCES
+from rnnx.truths.cases import case_at
 from rnnx_runtime import BackendError
 
 

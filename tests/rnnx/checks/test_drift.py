@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnx.cases import Case, time_of
 from rnnx.checks.drift import WINDOWS, DriftTruth, drift_truth, measure_drift
-from rnnx.tolerances import TOLERANCES
+from rnnx.parity.tolerances import TOLERANCES
+from rnnx.truths.cases import Case, time_of
 from rnnx_runtime import BackendError
 
 STEPS = 400

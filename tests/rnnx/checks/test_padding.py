@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from torch import nn
 
-from rnnx.cases import Case, case_at
 from rnnx.checks.padding import check_padding, filled
 from rnnx.checks.plan import plan_checks
+from rnnx.truths.cases import Case, case_at
 
 
 def _zeroed_by_a_mask(run: Any, case: Case) -> dict[str, Any]:

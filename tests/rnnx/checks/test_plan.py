@@ -8,16 +8,16 @@ from torch import nn
 
 import rnnx
 from rnnx import ExportOptions
-from rnnx.candidates import SessionCandidate
-from rnnx.case_matrix import MATRIX_NAMES
-from rnnx.checkpoint import TorchCheckpoint
 from rnnx.checks.drift import measure_drift
 from rnnx.checks.plan import CHECK_SIZES, plan_checks, run_checks
 from rnnx.checks.probe import Probe
-from rnnx.checks.results import CHECK_NAMES, all_hold
 from rnnx.checks.truth_source import source_from_weights
-from rnnx.torch_reference import TorchReference
-from rnnx.weights import choose_module, read_weights
+from rnnx.parity.results import CHECK_NAMES, all_hold
+from rnnx.runners.candidates import SessionCandidate
+from rnnx.truths.case_matrix import MATRIX_NAMES
+from rnnx.truths.torch_reference import TorchReference
+from rnnx.weights.torch_tensors import TorchCheckpoint
+from rnnx.weights.weights import choose_module, read_weights
 
 MODELS: dict[str, tuple[Any, dict[str, Any], set[str]]] = {
     "lstm-2-lengths": (lambda: nn.LSTM(5, 8, 2), {"lengths": True}, set()),

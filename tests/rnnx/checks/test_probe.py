@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnx.cases import Case, case_at
 from rnnx.checks.probe import Uncovered
+from rnnx.truths.cases import Case, case_at
 from rnnx_runtime import BackendError
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from torch import nn
 
-from rnnx.cases import case_at
 from rnnx.checks.stream import Stream, obstacle, run_calls
+from rnnx.truths.cases import case_at
 
 TIME, BATCH = 7, 3
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from torch import nn
 
-from rnnx.cases import Case
 from rnnx.checks.plan import plan_checks
 from rnnx.checks.stream import run_calls
 from rnnx.checks.streaming import StreamCase, check_streaming, chunkings
-from rnnx.tolerances import TOLERANCES
+from rnnx.parity.tolerances import TOLERANCES
+from rnnx.truths.cases import Case
 
 Values = dict[str, Any]
 

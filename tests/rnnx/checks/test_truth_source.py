@@ -3,10 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnx.cases import case_at
 from rnnx.checks import truth_source
 from rnnx.checks.truth_source import source_from_weights
-from rnnx.torch_reference import TorchReference
+from rnnx.truths.cases import case_at
+from rnnx.truths.torch_reference import TorchReference
 
 
 @pytest.mark.parametrize("installed", [True, False], ids=["torch", "numpy"])

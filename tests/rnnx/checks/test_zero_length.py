@@ -8,12 +8,12 @@ from torch import nn
 
 import rnnx
 from rnnx import ExportOptions
-from rnnx.cases import Case
 from rnnx.checks.plan import plan_checks
 from rnnx.checks.probe import Probe
 from rnnx.checks.zero_length import check_zero_length
 from rnnx.errors import RowDiedError
-from rnnx.torch_reference import TorchReference
+from rnnx.truths.cases import Case
+from rnnx.truths.torch_reference import TorchReference
 from rnnx_runtime import Contract, InputError
 
 Values = dict[str, Any]

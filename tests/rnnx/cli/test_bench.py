@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 import rnnx
-from rnnx import benchmarking
-from rnnx.benchmarking import BenchOptions, bench
 from rnnx.cli import group, main
 from rnnx.errors import OptionError
-from rnnx.timing.bench_json import read_bench, write_bench
+from rnnx.reports.bench_json import read_bench, write_bench
+from rnnx.timing import benchmarking
+from rnnx.timing.benchmarking import BenchOptions, bench
 from rnnx.timing.figures import BenchReport, Estimate, LatencyRow, StartUpRow
 
 

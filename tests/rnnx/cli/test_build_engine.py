@@ -12,7 +12,7 @@ from torch import nn
 
 import rnnx
 from rnnx.cli import group, main
-from rnnx_runtime.model_file import read_plan
+from rnnx_runtime.files.model_file import read_plan
 
 pytestmark = pytest.mark.tensorrt
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")

@@ -164,7 +164,7 @@ def test_a_bug_keeps_its_traceback(checkpoint: Path, monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("rnnx.exporter.golden_bytes", fail)
+    monkeypatch.setattr("rnnx.exporting.exporter.golden_bytes", fail)
     monkeypatch.setattr(sys, "argv", ["rnnx", "export", str(checkpoint), "-o", str(checkpoint.with_name("m.onnx"))])
     with pytest.raises(ZeroDivisionError):
         main()

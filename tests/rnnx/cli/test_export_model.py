@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from rnnx.cli import group
 from rnnx.errors import CheckpointError, FactoryError, OptionError
-from rnnx.factories import importable, make_model
+from rnnx.modules.factories import importable, make_model
 from rnnx_runtime.errors import RnnxError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -114,8 +114,8 @@ def test_a_report_that_cannot_be_written_is_told_before_the_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("rnnx.verification.verify", work)
-    monkeypatch.setattr("rnnx.benchmarking.bench", work)
+    monkeypatch.setattr("rnnx.verifying.verification.verify", work)
+    monkeypatch.setattr("rnnx.timing.benchmarking.bench", work)
     result = run(command, model, "--json", tmp_path / name)
     assert isinstance(result.exception, OutputError)
     assert str(result.exception).startswith(f"--json {str(tmp_path / name)[:50]}")
@@ -123,7 +123,7 @@ def test_a_report_that_cannot_be_written_is_told_before_the_work(
 
 def test_a_bench_on_stdout_is_the_report_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = rnnx.bench(model, rnnx.BenchOptions(backends=("ort-cpu",), seconds=0.01, stream_steps=10))
-    monkeypatch.setattr("rnnx.benchmarking.bench", lambda *_, **__: report)
+    monkeypatch.setattr("rnnx.timing.benchmarking.bench", lambda *_, **__: report)
     result = run("bench", model, "--json", "-")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["kind"] == "bench"

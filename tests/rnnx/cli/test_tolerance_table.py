@@ -1,7 +1,7 @@
 import pytest
 
 from rnnx.cli.tolerance_table import print_tolerances
-from rnnx.tolerances import TOLERANCES
+from rnnx.parity.tolerances import TOLERANCES
 
 
 def test_every_precision_has_its_limit_and_its_whole_reason(capsys: pytest.CaptureFixture[str]) -> None:

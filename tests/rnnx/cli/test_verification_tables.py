@@ -8,9 +8,9 @@ from tests.rnnx.reports.made_reports import case, failing_report, latency, passi
 
 from rnnx.cli.render import PAGE_WIDTH
 from rnnx.cli.verification_tables import print_verification
-from rnnx.parity import ParityReport, ParityRow
+from rnnx.parity.parity import ParityReport, ParityRow
 from rnnx.reports.regression_gate import judged_against
-from rnnx.verification_report import VerificationReport
+from rnnx.reports.verification_report import VerificationReport
 
 LONG = "T2000 B64 increasing lengths, small inputs, zero state seed 3"
 

@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 import rnnx
-from rnnx import row_verification
 from rnnx.cli import group, main
 from rnnx.errors import OutputError, ReportError
-from rnnx.metered_candidate import MeteredCandidate
-from rnnx.tolerances import TOLERANCES
+from rnnx.parity.tolerances import TOLERANCES
+from rnnx.runners.metered_candidate import MeteredCandidate
+from rnnx.verifying import row_verification
 from rnnx_runtime import BackendUnavailable, loading
-from rnnx_runtime.backends import open_backend
+from rnnx_runtime.backends.table import open_backend
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import rnnx
-from rnnx.candidates import SessionCandidate
-from rnnx.cases import Case
 from rnnx.decoders.decoder_call import read_decoder_call
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.exporting import export_decoder
 from rnnx.decoders.output_names import LENGTHS
 from rnnx.errors import ExportError, OptionError
+from rnnx.runners.candidates import SessionCandidate
+from rnnx.truths.cases import Case
 from rnnx_runtime import load
 from rnnx_runtime.session import Session
 

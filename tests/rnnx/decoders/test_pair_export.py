@@ -25,8 +25,8 @@ import rnnx
 from rnnx.decoders.pair_export import Seq2SeqExportReport, export_seq2seq
 from rnnx.errors import ExportError, OptionError
 from rnnx_runtime import load
-from rnnx_runtime.seq2seq import load_seq2seq
-from rnnx_runtime.seq2seq_manifest import read_manifest
+from rnnx_runtime.seq2seq.manifest import read_manifest
+from rnnx_runtime.seq2seq.pair import load_seq2seq
 
 
 @pytest.fixture(scope="module")

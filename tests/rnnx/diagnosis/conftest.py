@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tests.contracts import recurrence_of
 
-from rnnx.cases import Case, cases
 from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import SOUND, Fault, Stack, simulate, stack_of
 from rnnx.diagnosis.suspect import Suspect, read_suspect
-from rnnx.parity import ParityRow, compare
-from rnnx.recurrence import GATES, RecurrentModule
-from rnnx.reference import evaluate
-from rnnx.truth import CaseTruth
-from rnnx.weights import DirectionWeights, RecurrentWeights
+from rnnx.parity.parity import ParityRow, compare
+from rnnx.truths.cases import Case, cases
+from rnnx.truths.reference import evaluate
+from rnnx.truths.truth import CaseTruth
+from rnnx.weights.recurrence import GATES, RecurrentModule
+from rnnx.weights.weights import DirectionWeights, RecurrentWeights
 from rnnx_runtime import Recurrence
 from rnnx_runtime.contract import CellKind, Form, Nonlinearity, Source, TensorSpec, layer_contract
 from rnnx_runtime.errors import BackendError

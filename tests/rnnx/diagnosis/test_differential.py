@@ -10,8 +10,8 @@ from rnnx.diagnosis.diagnosis import Diagnosis, Location
 from rnnx.diagnosis.differential import diagnose
 from rnnx.diagnosis.rounding import Rounding
 from rnnx.diagnosis.simulation import Fault
-from rnnx.parity import ParityRow
-from rnnx.truth import CaseTruth
+from rnnx.parity.parity import ParityRow
+from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.errors import BackendError
 

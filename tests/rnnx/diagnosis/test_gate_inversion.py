@@ -11,7 +11,7 @@ from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import Fault
 from rnnx.diagnosis.single_steps import CellSteps, observe_steps, rounding_limits
 from rnnx.diagnosis.weight_faults import described, repaired
-from rnnx.recurrence import GATES
+from rnnx.weights.recurrence import GATES
 
 KEYS = {"w_ih": "weight_ih_l0", "w_hh": "weight_hh_l0", "b_ih": "bias_ih_l0", "b_hh": "bias_hh_l0"}
 MODELS = {

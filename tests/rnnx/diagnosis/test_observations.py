@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.rnnx.diagnosis.conftest import Array, Compute, FakeBackend, model, row_of
 
-from rnnx.cases import case_at
 from rnnx.diagnosis.observations import UNEXPLAINED, Observation, observe, observed
 from rnnx.diagnosis.prober import Prober
+from rnnx.truths.cases import case_at
 from rnnx_runtime.errors import BackendError
 
 MADE = model("lstm")

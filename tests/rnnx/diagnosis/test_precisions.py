@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from tests.rnnx.diagnosis.conftest import Array, Compute, Model, model, suspect
 
-from rnnx.cases import Case, random_feeds
 from rnnx.diagnosis.arithmetic import Arithmetic
 from rnnx.diagnosis.hypotheses import explains
 from rnnx.diagnosis.observations import Observation
@@ -12,6 +11,7 @@ from rnnx.diagnosis.precisions import emulations, explained, rounding_fault
 from rnnx.diagnosis.rounding import Rounding
 from rnnx.diagnosis.saturation import bounded_states, overflows, overflows_alike, saturated_inputs
 from rnnx.diagnosis.simulation import Fault
+from rnnx.truths.cases import Case, random_feeds
 
 MADE = model("lstm", seed=3)
 

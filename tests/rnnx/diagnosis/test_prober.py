@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from tests.rnnx.diagnosis.conftest import FakeBackend, model
 
-from rnnx.cases import random_feeds
 from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import simulate
+from rnnx.truths.cases import random_feeds
 
 MADE = model("lstm", 1, 2, batch_first=True, lengths=True)
 

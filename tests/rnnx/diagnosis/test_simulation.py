@@ -7,11 +7,11 @@ import torch
 from tests.rnnx.diagnosis.conftest import HIDDEN, Model, model
 from torch import nn
 
-from rnnx.cases import random_feeds
 from rnnx.diagnosis.arithmetic import ACTIVATIONS, PYTORCH, Arithmetic, gate_weights, input_sums, next_state
 from rnnx.diagnosis.simulation import Fault, Wiring, simulate
-from rnnx.reference import evaluate
-from rnnx.weights import DirectionWeights
+from rnnx.truths.cases import random_feeds
+from rnnx.truths.reference import evaluate
+from rnnx.weights.weights import DirectionWeights
 from rnnx_runtime.contract import CellKind
 
 MODELS = {
@@ -82,7 +82,7 @@ def test_a_gru_without_bias_and_reset_before_is_onnx_runtimes() -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     from onnx import TensorProto, helper, numpy_helper
 
-    from rnnx.weights import onnx_gates
+    from rnnx.weights.weights import onnx_gates
 
     made = model("gru")
     own = made.weights.directions[0][0]

@@ -8,15 +8,15 @@ import pytest
 from onnx import numpy_helper
 from tests.rnnx.tensorrt_network.trap_graphs import HIDDEN_SIZE, INPUT_SIZE, TRAP_GRAPHS, TrapGraph
 
-from rnnx.cases import case_at
 from rnnx.diagnosis.differential import diagnose
 from rnnx.diagnosis.simulation import Stack, simulate, stack_of
-from rnnx.parity import compare
-from rnnx.recurrence import RecurrentModule
-from rnnx.truth import CaseTruth
-from rnnx.weights import ONNX_GATE_ORDER, DirectionWeights, RecurrentWeights
+from rnnx.parity.parity import compare
+from rnnx.truths.cases import case_at
+from rnnx.truths.truth import CaseTruth
+from rnnx.weights.recurrence import RecurrentModule
+from rnnx.weights.weights import ONNX_GATE_ORDER, DirectionWeights, RecurrentWeights
 from rnnx_runtime import Contract
-from rnnx_runtime.model_file import OnnxFile
+from rnnx_runtime.files.model_file import OnnxFile
 
 pytestmark = pytest.mark.tensorrt
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")

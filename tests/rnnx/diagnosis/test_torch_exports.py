@@ -6,14 +6,14 @@ from pathlib import Path
 import onnx
 import pytest
 
-from rnnx.case_matrix import matrix_cases
-from rnnx.checkpoint import open_checkpoint
 from rnnx.diagnosis.differential import diagnose
-from rnnx.foreign_candidate import ForeignCandidate
-from rnnx.foreign_model import read_foreign_model
-from rnnx.parity import compare
-from rnnx.torch_reference import torch_truth
-from rnnx.weights import choose_module, read_weights
+from rnnx.parity.parity import compare
+from rnnx.runners.foreign_candidate import ForeignCandidate
+from rnnx.runners.foreign_model import read_foreign_model
+from rnnx.truths.case_matrix import matrix_cases
+from rnnx.truths.torch_reference import torch_truth
+from rnnx.weights.checkpoint import open_checkpoint
+from rnnx.weights.weights import choose_module, read_weights
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "torch_onnx"
 

@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 
 from rnnx.formulations.choice import formulation_name, formulation_named
-from rnnx.layer_weights import module_of_layer
+from rnnx.tracing.layer_weights import module_of_layer
 from rnnx_runtime.contract import Form
 
 

@@ -13,7 +13,7 @@ from torch import nn
 import rnnx
 import rnnx_runtime
 from rnnx import ExportOptions
-from rnnx.cases import random_feeds
+from rnnx.truths.cases import random_feeds
 from rnnx_runtime import Contract, Session, State
 
 Array = NDArray[Any]

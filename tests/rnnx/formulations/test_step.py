@@ -13,11 +13,11 @@ from torch import nn
 
 import rnnx
 import rnnx_runtime
-from rnnx.cases import random_feeds
 from rnnx.formulations.graph import GraphBuilder
 from rnnx.formulations.step import build, summed_bias
-from rnnx.layer_weights import recurrence_of_layer, weights_from_layer
-from rnnx.weights import DirectionWeights
+from rnnx.tracing.layer_weights import recurrence_of_layer, weights_from_layer
+from rnnx.truths.cases import random_feeds
+from rnnx.weights.weights import DirectionWeights
 from rnnx_runtime import State
 
 Array = NDArray[Any]

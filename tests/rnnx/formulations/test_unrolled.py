@@ -11,7 +11,7 @@ from torch import nn
 import rnnx
 import rnnx_runtime
 from rnnx import ExportOptions
-from rnnx.cases import random_feeds
+from rnnx.truths.cases import random_feeds
 from rnnx_runtime import InputError, State
 
 Array = NDArray[Any]

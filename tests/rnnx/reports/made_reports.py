@@ -4,15 +4,15 @@ import dataclasses
 import math
 from typing import Any
 
-from rnnx.checks.results import CheckResult, DriftCurve
-from rnnx.closeness import Closeness
 from rnnx.diagnosis.diagnosis import Diagnosis, Location
-from rnnx.findings import Finding
-from rnnx.fingerprint import Fingerprint
-from rnnx.parity import CaseParity, OutputParity, ParityReport, ParityRow
+from rnnx.linting.findings import Finding
+from rnnx.parity.closeness import Closeness
+from rnnx.parity.parity import CaseParity, OutputParity, ParityReport, ParityRow
+from rnnx.parity.results import CheckResult, DriftCurve
+from rnnx.parity.tolerances import TOLERANCES
+from rnnx.reports.verification_report import VerificationReport
 from rnnx.timing.figures import Estimate, LatencyReport, LatencyRow, StartUpRow
-from rnnx.tolerances import TOLERANCES
-from rnnx.verification_report import VerificationReport
+from rnnx.timing.fingerprint import Fingerprint
 
 FLOAT32_ERROR = 2e-7
 LIMIT = 1e-6

@@ -1,7 +1,7 @@
 import pytest
 from tests.rnnx.reports.made_reports import LIMIT, case, failing_report, passing_report, row
 
-from rnnx.parity import ParityReport, ParityRow
+from rnnx.parity.parity import ParityReport, ParityRow
 from rnnx.reports.heat_map import heat_map_of, share_text
 
 

@@ -8,13 +8,13 @@ import pytest
 from tests.rnnx.reports.made_reports import curve, failing_report, latency, passing_report, results, row
 
 from rnnx.errors import MissingExtraError
-from rnnx.findings import Finding
-from rnnx.fingerprint import Fingerprint
-from rnnx.parity import ParityReport, ParityRow
+from rnnx.linting.findings import Finding
+from rnnx.parity.parity import ParityReport, ParityRow
 from rnnx.reports.html import html_from_report
 from rnnx.reports.json_report import json_from_report
 from rnnx.reports.regression_gate import judged_against
-from rnnx.verification_report import VerificationReport
+from rnnx.reports.verification_report import VerificationReport
+from rnnx.timing.fingerprint import Fingerprint
 
 
 class Page(HTMLParser):

@@ -18,9 +18,9 @@ from torch import nn
 import rnnx
 from rnnx.reports.html import html_from_report
 from rnnx.reports.regression_gate import judged_against
-from rnnx.verification import verify
-from rnnx.verification_report import VerificationReport
-from rnnx.verify_options import VerifyOptions
+from rnnx.reports.verification_report import VerificationReport
+from rnnx.runners.verify_options import VerifyOptions
+from rnnx.verifying.verification import verify
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE, SMALL_PHONE = 1280, 390, 320

@@ -14,9 +14,9 @@ from torch import nn
 import rnnx
 from rnnx.errors import ReportError
 from rnnx.reports.json_report import json_from_report, report_from_json, text_from_report
-from rnnx.verification import verify
-from rnnx.verification_report import VerificationReport
-from rnnx.verify_options import VerifyOptions
+from rnnx.reports.verification_report import VerificationReport
+from rnnx.runners.verify_options import VerifyOptions
+from rnnx.verifying.verification import verify
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "report-schema.json").read_text(encoding="utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)

@@ -5,12 +5,12 @@ import pytest
 from junitparser import JUnitXml
 from tests.rnnx.reports.made_reports import failing_report, passing_report, results, row
 
-from rnnx.candidates import ROW_NAMES
 from rnnx.errors import MissingExtraError
-from rnnx.parity import ParityReport, ParityRow
+from rnnx.parity.parity import ParityReport, ParityRow
 from rnnx.reports.junit import junit_from_report
 from rnnx.reports.regressions import Regression
-from rnnx.verification_report import VerificationReport
+from rnnx.reports.verification_report import VerificationReport
+from rnnx.runners.candidates import ROW_NAMES
 
 REGRESSION = Regression(kind="latency", backend="ort-cpu", subject="p50 latency", before="1 ms", now="2 ms")
 

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from tests.rnnx.reports.made_reports import case, curve, failing_report, latency, passing_report, results, row
 
-from rnnx.fingerprint import Fingerprint
-from rnnx.parity import ParityReport, ParityRow
+from rnnx.parity.parity import ParityReport, ParityRow
 from rnnx.reports.regression_gate import judged_against, regressions_against
-from rnnx.verification_report import VerificationReport
+from rnnx.reports.verification_report import VerificationReport
+from rnnx.timing.fingerprint import Fingerprint
 
 SKIPPED = ParityRow(backend="ort-cpu", status="skip", reason="no engine here")
 CRASHED = ParityRow(backend="ort-cpu", status="fail", reason="the engine crashed")

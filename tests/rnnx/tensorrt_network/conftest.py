@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from rnnx.build_messages import BuildMessages, logger_for
-from rnnx.tensorrt_library import open_library
+from rnnx.engines.build_messages import BuildMessages, logger_for
+from rnnx.engines.tensorrt_library import open_library
 from rnnx.tensorrt_network.importer import import_graph
 from rnnx.tensorrt_network.program import Program
 

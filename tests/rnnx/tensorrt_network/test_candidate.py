@@ -13,13 +13,13 @@ from tests.rnnx.tensorrt_network.conftest import Array
 from torch import nn
 
 import rnnx
-from rnnx.cases import Case, case_at, cases
-from rnnx.checkpoint import open_checkpoint
-from rnnx.reference import evaluate
 from rnnx.tensorrt_network.candidate import NetworkCandidate
-from rnnx.weights import RecurrentWeights, choose_module, read_weights
+from rnnx.truths.cases import Case, case_at, cases
+from rnnx.truths.reference import evaluate
+from rnnx.weights.checkpoint import open_checkpoint
+from rnnx.weights.weights import RecurrentWeights, choose_module, read_weights
 from rnnx_runtime.errors import BackendError
-from rnnx_runtime.model_file import OnnxFile, read_onnx
+from rnnx_runtime.files.model_file import OnnxFile, read_onnx
 
 pytestmark = pytest.mark.tensorrt
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
@@ -93,7 +93,7 @@ def test_a_second_candidate_is_not_disturbed_by_the_first(tmp_path: Path) -> Non
 
 
 def test_weights_in_their_own_file_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnx.onnx_writer.PROTOBUF_LIMIT", 100)
+    monkeypatch.setattr("rnnx.graphs.onnx_writer.PROTOBUF_LIMIT", 100)
     model, weights = _exported(tmp_path, "lstm")
     assert model.external_data is not None
     case = case_at(model.contract.layer(), 3, 2)

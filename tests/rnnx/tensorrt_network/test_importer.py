@@ -19,7 +19,7 @@ def _graph(op: str, **attributes: Any) -> Graph:
 
 
 def test_without_a_library_the_row_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnx.tensorrt_library.installed_flavors", lambda: ())
+    monkeypatch.setattr("rnnx.engines.tensorrt_library.installed_flavors", lambda: ())
     with pytest.raises(BackendUnavailable, match=r"importer: got no package .*; pip install 'rnnx\[tensorrt-rtx\]'"):
         import_graph(_graph("Tanh"))
 

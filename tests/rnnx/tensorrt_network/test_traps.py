@@ -6,8 +6,8 @@ import pytest
 from tests.rnnx.tensorrt_network.conftest import Array, Graph
 from tests.rnnx.tensorrt_network.trap_graphs import TRAP_GRAPHS, TrapGraph, clipped_graph, float64_graph
 
-from rnnx.cases import Case, case_at
 from rnnx.tensorrt_network.candidate import NetworkCandidate
+from rnnx.truths.cases import Case, case_at
 
 pytestmark = pytest.mark.tensorrt
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")

@@ -9,8 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from tests.contracts import contract_of
 
-from rnnx.cases import Case
-from rnnx.fingerprint import Fingerprint
 from rnnx.timing.figures import (
     BenchReport,
     Estimate,
@@ -20,7 +18,9 @@ from rnnx.timing.figures import (
     StartUpRow,
     ThroughputPoint,
 )
+from rnnx.timing.fingerprint import Fingerprint
 from rnnx.timing.other_work import NO_WORK, OtherWork
+from rnnx.truths.cases import Case
 from rnnx_runtime import Contract
 from rnnx_runtime.contract import Form, Source
 

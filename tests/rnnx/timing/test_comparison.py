@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from rnnx.errors import ReportError
-from rnnx.fingerprint import Fingerprint
 from rnnx.timing.comparison import (
     BETWEEN_RUNS,
     NOISE_FACTOR,
@@ -18,6 +17,7 @@ from rnnx.timing.comparison import (
     refuse_incomparable,
 )
 from rnnx.timing.figures import BenchReport, LatencyReport, LatencyRow
+from rnnx.timing.fingerprint import Fingerprint
 from rnnx.timing.latency import measure_latency
 from rnnx.timing.other_work import OtherWork
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from rnnx.fingerprint import MODULES
 from rnnx.timing.conditions import conditions_of
+from rnnx.timing.fingerprint import MODULES
 
 
 def _subject(precision: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from onnx import ModelProto, helper
 
-from rnnx_runtime.seal import BLANK, SEAL_KEY, sealed
+from rnnx_runtime.files.seal import BLANK, SEAL_KEY, sealed
 
 Values = dict[str, Any]
 

@@ -9,10 +9,10 @@ import numpy as np
 from tests.whole_model import EagerAdder, example_of, write_adder
 
 import rnnx_runtime
-from rnnx.golden import read_golden
-from rnnx.model_golden import read_model_golden
+from rnnx.truths.golden import read_golden
+from rnnx.truths.model_golden import read_model_golden
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.model_file import read_plan
+from rnnx_runtime.files.model_file import read_plan
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 
 SEED = 20264
@@ -107,7 +107,7 @@ def _exported(kind: str, folder: Path) -> Specimen:
 
 def _external(folder: Path) -> list[Specimen]:
     """A model whose weights are beside it, damaged in either file."""
-    import rnnx.onnx_writer as writer
+    import rnnx.graphs.onnx_writer as writer
 
     limit, writer.PROTOBUF_LIMIT = writer.PROTOBUF_LIMIT, 64
     try:

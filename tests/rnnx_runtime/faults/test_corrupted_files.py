@@ -12,7 +12,8 @@ from tests.rnnx_runtime.faults.specimens import Specimen, descriptors, read, wri
 from tests.rnnx_runtime.faults.trial import Outcome
 
 import rnnx_runtime
-from rnnx_runtime import BackendUnavailable, cuda
+from rnnx_runtime import BackendUnavailable
+from rnnx_runtime.cuda import devices as cuda
 
 ROOT = Path(__file__).parents[3]
 SEED = 4_000

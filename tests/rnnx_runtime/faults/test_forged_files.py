@@ -16,7 +16,7 @@ from tests.rnnx_runtime.faults.specimens import Specimen, write
 
 import rnnx_runtime
 from rnnx_runtime import ContractError, FileDamagedError, RnnxError
-from rnnx_runtime.seal import seal_offset, sealed
+from rnnx_runtime.files.seal import seal_offset, sealed
 
 ROOT = Path(__file__).parents[3]
 SEED = 20265

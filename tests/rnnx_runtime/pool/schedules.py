@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tests.rnnx_runtime.pool.fakes import PATIENCE_S, Array, Lone, in_threads, wait_until
 
-from rnnx.tolerances import products_per_sum, tolerance_for
+from rnnx.parity.tolerances import products_per_sum, tolerance_for
 from rnnx_runtime import DeadlineExceeded, PushCancelled, Session, State
-from rnnx_runtime.backends import Backend, open_backend
-from rnnx_runtime.model_file import read_model
+from rnnx_runtime.backends.session_options import SessionOptions
+from rnnx_runtime.backends.table import Backend, open_backend
+from rnnx_runtime.files.model_file import read_model
 from rnnx_runtime.pool import PoolOptions, PoolStream, Push, StreamPool
-from rnnx_runtime.session_options import SessionOptions
 
 STREAMS = 6
 

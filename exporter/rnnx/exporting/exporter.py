@@ -1,0 +1,228 @@
+"""From a trained recurrent module to a checked .onnx with its contract and golden file."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from rnnx.artifacts import check_targets, staged
+from rnnx.errors import CheckpointError, OptionError
+from rnnx.extras import require
+from rnnx.formulations.choice import formulation_name, formulation_named
+from rnnx.formulations.export_options import ExportOptions, form_of, opset_of
+from rnnx.graphs.export_checks import check_onnx, checked_findings, findings_text
+from rnnx.graphs.value_checks import check_values
+from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.layer_weights import effective_tensors
+from rnnx.truths.golden import golden_bytes, golden_path, golden_truth
+from rnnx.weights.checkpoint import open_checkpoint
+from rnnx.weights.named_tensors import Checkpoint
+from rnnx.weights.recurrence import RecurrentModule, recurrence_from_module
+from rnnx.weights.torch_tensors import TorchCheckpoint
+from rnnx.weights.weights import RecurrentWeights, choose_module, read_weights
+from rnnx_runtime.contract import Contract, Form, Source, layer_contract
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rnnx.tracing.exporting import ModelExportReport
+
+_Options = TypeVar("_Options", ExportOptions, ModelOptions)
+
+PRECISION = "float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What was written: both files, the contract, the source module, nodes by operator, and the checks that ran."""
+
+    path: Path
+    golden: Path
+    contract: Contract
+    module: RecurrentModule
+    nodes: dict[str, int]
+    bytes: int
+    checks: tuple[str, ...]
+
+
+@overload
+def export(
+    source: "str | os.PathLike[str] | nn.Module", path: str | os.PathLike[str], options: ExportOptions | None = None
+) -> ExportReport: ...
+
+
+@overload
+def export(
+    source: "nn.Module",
+    path: str | os.PathLike[str],
+    options: ModelOptions | None = None,
+    *,
+    example_inputs: tuple[Any, ...] | Mapping[str, Any],
+) -> "ModelExportReport": ...
+
+
+def export(
+    source: "str | os.PathLike[str] | nn.Module",
+    path: str | os.PathLike[str],
+    options: ExportOptions | ModelOptions | None = None,
+    *,
+    example_inputs: tuple[Any, ...] | Mapping[str, Any] | None = None,
+) -> "ExportReport | ModelExportReport":
+    """Export one trained recurrent layer or cell to ONNX, or with `example_inputs` a whole model around some.
+
+    Args:
+        source: a checkpoint's path, or a module: the layer itself, a module that contains it (the layer alone is
+            exported), or with `example_inputs` any module, which is exported whole.
+        path: the .onnx to write; `<name>.golden.npz` is written beside it, and `<name>.onnx.data` for weights above
+            2 GiB. Files appear whole or not at all.
+        options: see `ExportOptions`; `ModelOptions` with `example_inputs`.
+        example_inputs: what the whole model is called with: a tuple, or a dict by parameter name.
+
+    Raises:
+        FrozenDimError: the whole model fixes its batch or time; names the input, the axis and the model's line.
+        CheckpointError: the source cannot be read, or has no recurrent layer.
+        WeightsError: its tensors contradict each other or hold NaN or Inf.
+        OptionError: an option does not fit the module.
+        ExportError: a checker or ONNX Runtime refused the graph, or it gives other values than the truth.
+        OutputError: the files could not be written.
+        MissingExtraError: a package of `rnnx[export]` is not installed.
+    """
+    if example_inputs is not None:
+        for package in ("torch", "onnx", "onnxscript", "spox"):
+            require(package, extra="export", purpose="exporting a whole model")
+
+        from rnnx.tracing.exporting import export_model
+
+        return export_model(_whole(source), example_inputs, path, _fitting(options, ModelOptions))
+    return _export_layer(source, path, _fitting(options, ExportOptions) or ExportOptions())
+
+
+def _whole(source: Any) -> "nn.Module":
+    if isinstance(source, str | os.PathLike):
+        raise OptionError(
+            "example_inputs",
+            got=f"them for the file {Path(source).name}",
+            expected="a module, for a file holds weights and no forward",
+            remedy="build the module, load the weights into it and give it in place of the file",
+        )
+    return cast("nn.Module", source)
+
+
+def _fitting(options: Any, kind: type[_Options]) -> _Options | None:
+    if options is not None and not isinstance(options, kind):
+        raise OptionError(
+            "options",
+            got=type(options).__name__,
+            expected=kind.__name__,
+            remedy="ModelOptions goes with example_inputs, ExportOptions with a layer or a checkpoint",
+        )
+    return options
+
+
+def _export_layer(
+    source: "str | os.PathLike[str] | nn.Module", path: str | os.PathLike[str], options: ExportOptions
+) -> ExportReport:
+    target = Path(path)
+    if target.suffix != ".onnx":
+        raise OptionError(
+            "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
+        )
+    read = Path(source) if isinstance(source, str | os.PathLike) else None
+    check_targets(target, golden_path(target), inputs=(read,))
+    checkpoint = _checkpoint(source)
+    module = choose_module(checkpoint, options.module)
+    form, opset = form_of(module, options), opset_of(options)
+    for package in ("onnx", "spox"):
+        require(package, extra="export", purpose="exporting to ONNX")
+    weights = read_weights(checkpoint, module)
+    layer = _layer(source, module)
+    contract = _contract(checkpoint, weights, form, opset, options, layer)
+    del checkpoint  # and with it the file's mapped pages
+
+    from rnnx.graphs.onnx_writer import write_onnx
+
+    truth = golden_truth(weights, contract)
+    golden = golden_bytes(truth, weights.sha256)
+    contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
+    with staged(target) as stage:
+        (stage / golden_path(target).name).write_bytes(golden)
+        nodes = write_onnx(
+            stage / target.name, formulation_named(contract.layer().formulation), contract, weights, opset
+        )
+        del weights  # the checks hold the model in memory once more
+        written = stage / target.name
+        valid = check_onnx(written)
+        findings = checked_findings(written, remedy="this is a defect of rnnx: report it", any_backend=True)
+        checks = (valid, findings_text(findings), check_values(written, truth, contract))
+        size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
+    return ExportReport(
+        path=target,
+        golden=golden_path(target),
+        contract=contract,
+        module=module,
+        nodes=nodes,
+        bytes=size,
+        checks=checks,
+    )
+
+
+def _checkpoint(source: "str | os.PathLike[str] | nn.Module") -> Checkpoint:
+    if isinstance(source, str | os.PathLike):
+        return open_checkpoint(Path(source))
+    if not hasattr(source, "state_dict"):
+        raise CheckpointError(
+            "source",
+            got=type(source).__name__,
+            expected="a checkpoint's path or an nn.Module",
+            remedy="load a state dict into its module, or save it to a file",
+        )
+    return TorchCheckpoint(type(source).__name__, effective_tensors(source))
+
+
+def _layer(source: Any, module: RecurrentModule) -> Any:
+    """The live layer, which knows what tensors do not say; None of a checkpoint."""
+    layer = None if isinstance(source, str | os.PathLike) else source
+    for name in filter(None, module.prefix.split(".")):
+        layer = getattr(layer, name, None)
+    return layer
+
+
+def _batch_first(layer: Any, module: RecurrentModule, options: ExportOptions) -> bool:
+    own = False if module.is_cell else getattr(layer, "batch_first", False)
+    return bool(own if options.batch_first is None else options.batch_first)
+
+
+def _contract(
+    checkpoint: Checkpoint, weights: RecurrentWeights, form: Form, opset: int, options: ExportOptions, layer: Any
+) -> Contract:
+    module = weights.module
+    recurrence = recurrence_from_module(
+        module,
+        form=form,
+        formulation=formulation_name(module, form),
+        steps=options.steps,
+        batch_first=_batch_first(layer, module, options),
+        nonlinearity=options.nonlinearity or getattr(layer, "nonlinearity", None),
+        state_inputs=options.state_inputs,
+        lengths=options.lengths,
+    )
+    return layer_contract(
+        recurrence,
+        precision=PRECISION,
+        source=Source(file=_utf8(checkpoint.name), module=module.prefix, weights_sha256=weights.sha256),
+        versions={**_package_versions(), "opset": str(opset)},
+    )
+
+
+def _utf8(name: str) -> str:
+    """A file's name as any reader of JSON takes it; bytes that are no text become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    return {package: version(package) for package in ("rnnx", "onnx", "spox")}

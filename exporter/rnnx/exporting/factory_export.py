@@ -1,0 +1,153 @@
+"""Exporting the model that a factory gives: its checkpoint loaded, its example made, in evaluation mode."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnx.artifacts import check_targets
+from rnnx.decoders.decoder_options import DecoderOptions
+from rnnx.errors import OptionError
+from rnnx.modules.example_inputs import DescribedInputs, described_inputs, own_example_inputs
+from rnnx.modules.factories import MadeModel, make_model
+from rnnx.modules.model_code import model_code
+from rnnx.modules.model_options import ModelOptions
+from rnnx.truths.golden import golden_path
+from rnnx.weights.checkpoint import open_checkpoint
+from rnnx.weights.checkpoint_fit import load_state
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rnnx.decoders.exporting import DecoderExportReport
+    from rnnx.tracing.exporting import ModelExportReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactoryOptions:
+    """What to do with what a factory gives.
+
+    `checkpoint` is loaded into the module, which else keeps the weights that the factory left it with. `inputs` are
+    descriptions such as `tokens:int64:B,T:0..99` (see `described_inputs`); left out, the example is the factory's or
+    the module's own. `model` says how to export; descriptions add the names of their dims and their lengths to it.
+    With `decoder` the module is an autoregressive decoder, exported as that says and not as `model`.
+    """
+
+    checkpoint: Path | None = None
+    inputs: tuple[str, ...] = ()
+    model: ModelOptions = field(default_factory=ModelOptions)
+    decoder: DecoderOptions | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedModel:
+    """A model that is loaded, in evaluation mode and with an example, whose dims and lengths `options` know."""
+
+    module: "nn.Module"
+    example_inputs: tuple[Any, ...] | Mapping[str, Any]
+    options: ModelOptions
+    weights: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactoryExportReport:
+    """The export's report, where the weights came from, and what was done to the module before."""
+
+    model: "ModelExportReport | DecoderExportReport"
+    source: str
+    weights: str
+    notes: tuple[str, ...]
+
+
+def export_factory(source: str, path: Path, options: FactoryOptions | None = None) -> FactoryExportReport:
+    """Export the model of `package.module:factory` to ONNX.
+
+    Args:
+        source: see `make_model`.
+        path: the .onnx to write; see `export_model`, and `export_decoder` for a decoder.
+        options: see `FactoryOptions`.
+
+    Raises:
+        as `prepare_model`, and then as `export_model` or `export_decoder`.
+    """
+    options = options or FactoryOptions()
+    if path.suffix == ".onnx":  # another is refused below, by its suffix
+        check_targets(path, golden_path(path), inputs=(options.checkpoint,))  # here too: the factory may take long
+    with model_code(source):
+        prepared = prepare_model(source, options)
+        model = _exported(prepared, path, options.decoder)
+    return FactoryExportReport(model=model, source=source, weights=prepared.weights, notes=prepared.notes)
+
+
+def _exported(
+    prepared: PreparedModel, path: Path, decoder: DecoderOptions | None
+) -> "ModelExportReport | DecoderExportReport":
+    if decoder is not None:
+        from rnnx.decoders.exporting import export_decoder
+
+        return export_decoder(prepared.module, prepared.example_inputs, path, decoder)
+    from rnnx.tracing.exporting import export_model  # here, for it imports torch
+
+    return export_model(prepared.module, prepared.example_inputs, path, prepared.options)
+
+
+def prepare_model(source: str, options: FactoryOptions) -> PreparedModel:
+    """Make a factory's model, load its checkpoint, and find an example to call it with.
+
+    Raises:
+        FactoryError: the factory is missing, raises, or returns no module.
+        CheckpointError: the checkpoint cannot be read, or does not fit the module.
+        OptionError: there is no example, or a description is not one.
+        MissingExtraError: torch is not installed.
+    """
+    described = described_inputs(options.inputs)  # first: the factory may take long
+    made = make_model(source)
+    weights = _load(made.module, options.checkpoint)
+    return PreparedModel(
+        module=made.module,
+        example_inputs=described.tensors() if described.inputs else _own_examples(source, made),
+        options=_with_dims(options.model, described),
+        weights=weights,
+        notes=_evaluation_mode(made.module),
+    )
+
+
+def _with_dims(options: ModelOptions, described: DescribedInputs) -> ModelOptions:
+    """The options with the dims and lengths of the described inputs."""
+    return replace(
+        options,
+        dims={**described.dims, **options.dims},
+        lengths=tuple(dict.fromkeys((*described.lengths, *options.lengths))),
+    )
+
+
+def _load(module: "nn.Module", checkpoint: Path | None) -> str:
+    if checkpoint is None:
+        return "as the factory left them"
+    loaded = load_state(module, open_checkpoint(checkpoint))
+    place = f", under {loaded.prefix!r}" if loaded.prefix else ""
+    return f"{loaded.tensors} tensors of {checkpoint.name}{place}"
+
+
+def _evaluation_mode(module: "nn.Module") -> tuple[str, ...]:
+    training = sum(own.training for own in module.modules())
+    if not training:
+        return ()
+    module.eval()
+    return (f"put into evaluation mode: {training} of its modules were in training mode",)
+
+
+def _own_examples(source: str, made: MadeModel) -> tuple[Any, ...] | Mapping[str, Any]:
+    own = made.example_inputs if made.example_inputs is not None else own_example_inputs(made.module)
+    if own is None:
+        raise OptionError(
+            f"example inputs of {source}",
+            got=f"none for forward({', '.join(inspect.signature(made.module.forward).parameters)})",
+            expected="--input for each input, a factory that returns (module, example_inputs), or the module's "
+            "example_inputs or example_input_array",
+            remedy="describe each parameter of forward, such as --input x:float32:B,T,40 or "
+            "--input tokens:int64:B,T:0..99",
+        )
+    return own

@@ -1,0 +1,21 @@
+"""`unused-weights`: weights that nothing reads, often what was left of a layer that the export lost."""
+
+from collections.abc import Iterator
+
+from rnnx.linting.findings import Finding
+from rnnx.linting.rules.examined_model import ExaminedModel
+from rnnx.linting.rules.scopes import shown_with_others
+
+
+def find(model: ExaminedModel) -> Iterator[Finding]:
+    """The initializers of the main graph that no node and no output reads."""
+    read = {value.name for value in model.proto.graph.output}.union(*(part.scope.readers for part in model.parts))
+    unused = [tensor.name for tensor in model.proto.graph.initializer if tensor.name not in read]
+    if unused:
+        yield Finding(
+            rule="unused-weights",
+            severity="info",
+            node=shown_with_others([f"weight {name!r}" for name in unused]),
+            message="nothing reads it: it only takes space, unless the node that should read it was lost",
+            fix="compare the graph's layers with the checkpoint's (rnnx inspect), or remove it",
+        )

@@ -1,0 +1,100 @@
+"""Whether a model's parts are what ONNX demands, so that rules need not ask: a flipped bit can still be a protobuf."""
+
+from collections.abc import Iterator
+from math import prod
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, defs, numpy_helper
+
+from rnnx.linting.rules.scopes import Scope, is_onnx, scopes_of, shown
+
+_LARGEST_OPSET = 10_000
+"""Far beyond any that there will be, and within what onnx itself takes."""
+
+_MOST_VALUES = 1024
+"""Values up to which a constant is decoded: rules evaluate small ones alone."""
+
+
+def malformed_parts(model: ModelProto) -> Iterator[str]:
+    """Every text, node and small constant that is not as ONNX defines it, in words."""
+    texts = (model.producer_name, model.producer_version, *(entry.key for entry in model.graph.metadata_props))
+    if not _are_texts(*texts, *(own.domain for own in model.opset_import)):
+        yield "a text that is not UTF-8"
+        return
+    opset = next((own.version for own in model.opset_import if own.domain in ("", "ai.onnx")), 1)
+    if not 0 <= opset <= _LARGEST_OPSET:
+        yield f"opset {opset}"
+        return
+    nameless = sum(not node.op_type for node in model.graph.node)
+    if nameless:  # before anything is made of each: such a node can be of two bytes
+        yield f"{nameless} nodes without an operator"
+        return
+    try:
+        scopes = scopes_of(model)
+    except (TypeError, ValueError) as error:
+        yield f"a graph that cannot be read ({error})"
+        return
+    for scope in scopes:
+        yield from _malformed_names(scope)
+        for node in scope.nodes:
+            yield from _malformed_node(node, opset)
+
+
+def _malformed_names(scope: Scope) -> Iterator[str]:
+    graph: GraphProto | None = scope.graph
+    values = (*graph.input, *graph.output, *graph.value_info) if graph is not None else ()
+    tensors = tuple(scope.tensors.values())
+    if not _are_texts(*(part.name for part in (*values, *tensors))):
+        yield "a name that is not UTF-8"
+    for name, tensor in scope.tensors.items():
+        if not _is_readable(tensor):
+            yield f"constant {name!r} with other bytes than its shape {tuple(tensor.dims)} takes"
+
+
+def _malformed_node(node: NodeProto, opset: int) -> Iterator[str]:
+    names = (node.name, *node.input, *node.output, *(attribute.name for attribute in node.attribute))
+    if not _are_texts(node.op_type, node.domain, *names, *(entry.key for entry in node.metadata_props)):
+        yield "a node whose names are not UTF-8"
+    elif is_onnx(node, node.op_type) and defs.has(node.op_type):
+        yield from (f"{shown(node)} without {lack}" for lack in _lacks(node, opset))
+
+
+def _lacks(node: NodeProto, opset: int) -> Iterator[str]:
+    schema = _schema(node.op_type, opset)
+    if len(node.input) < schema.min_input:
+        yield f"input {schema.inputs[len(node.input)].name}"
+    if len(node.output) < schema.min_output:
+        yield f"output {schema.outputs[len(node.output)].name}"
+    given = {attribute.name: attribute for attribute in node.attribute}
+    for name, own in schema.attributes.items():
+        if own.required and name not in given:
+            yield f"attribute {name}"
+        elif name in given and not _is_of_type(given[name], own.type):
+            yield f"attribute {name} of its type"
+
+
+def _schema(operator: str, opset: int) -> defs.OpSchema:
+    """The operator as its opset has it; one that is not of this opset yet, as the newest does."""
+    try:
+        return defs.get_schema(operator, opset)
+    except defs.SchemaError:
+        return defs.get_schema(operator)
+
+
+def _is_of_type(attribute: AttributeProto, kind: defs.OpSchema.AttrType) -> bool:
+    own = AttributeProto.AttributeType.Name(attribute.type)
+    return bool(attribute.ref_attr_name) or getattr(defs.OpSchema.AttrType, own, None) == kind
+
+
+def _is_readable(tensor: TensorProto) -> bool:
+    if tensor.data_location == TensorProto.EXTERNAL or prod(tensor.dims) > _MOST_VALUES:
+        return True
+    try:
+        numpy_helper.to_array(tensor)
+    except (TypeError, ValueError, KeyError):
+        return False
+    return True
+
+
+def _are_texts(*texts: object) -> bool:
+    """Whether protobuf could decode every text; it gives bytes for one that it could not."""
+    return all(isinstance(text, str) for text in texts)

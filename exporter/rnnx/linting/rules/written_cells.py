@@ -1,0 +1,103 @@
+"""LSTM and GRU steps that are written out as MatMul, Sigmoid and Tanh instead of one recurrent node.
+
+Told by how the gates meet: LSTM `c' = f·c + i·g, h' = o·tanh(c')`; GRU `h' = (1 - z)·n + z·h` or `n + z·(h - n)` with
+the reset gate inside n's tanh.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onnx import NodeProto
+
+from rnnx.linting.rules.scopes import Scope, is_onnx
+
+_ARRANGING = ("Identity", "Cast", "Split", "Slice", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Gather")
+_DEEPEST = 6
+"""Nodes between a gate and where it is used: more are another calculation."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WrittenCell:
+    """One step of an LSTM or GRU, by the node that makes its new h."""
+
+    operator: str
+    node: NodeProto
+
+
+def written_cells(scope: Scope) -> tuple[WrittenCell, ...]:
+    """Every written-out step of a scope, subgraphs not included."""
+    lstms = list(_lstm_steps(scope))
+    taken = {name for _, cell_state in lstms for name in cell_state.output}
+    grus = (node for node in scope.nodes if is_onnx(node, "Add") and not taken.intersection(node.output))
+    return (
+        *(WrittenCell(operator="LSTM", node=node) for node, _ in lstms),
+        *(WrittenCell(operator="GRU", node=node) for node in grus if _is_gru_state(scope, node)),
+    )
+
+
+def _lstm_steps(scope: Scope) -> Iterator[tuple[NodeProto, NodeProto]]:
+    """The node that makes h, and the node that makes c."""
+    for node in scope.nodes:
+        if is_onnx(node, "Mul"):
+            origins = [_origin(scope, name) for name in node.input]
+            if _operators(origins) == {"Sigmoid", "Tanh"}:
+                tanh = next(origin for origin in origins if origin is not None and origin.op_type == "Tanh")
+                cell_state = _origin(scope, tanh.input[0])
+                if cell_state is not None and _is_lstm_state(scope, cell_state):
+                    yield node, cell_state
+
+
+def _is_lstm_state(scope: Scope, node: NodeProto) -> bool:
+    """Whether a node is `f·c + i·g`: a sum of two products, each with a sigmoid and one with a tanh."""
+    products = [_origin(scope, name) for name in node.input]
+    if not is_onnx(node, "Add") or _operators(products) != {"Mul"}:
+        return False
+    factors = [_factors(scope, product) for product in products if product is not None]
+    return all("Sigmoid" in own for own in factors) and any("Tanh" in own for own in factors)
+
+
+def _is_gru_state(scope: Scope, node: NodeProto) -> bool:
+    """Whether a node is a sum over a gate z and a candidate n that has a reset gate inside its tanh."""
+    leaves = list(_leaves(scope, node, 4))
+    tanhs = [leaf for leaf in leaves if leaf.op_type == "Tanh"]
+    gated = any(leaf.op_type == "Sigmoid" for leaf in leaves)
+    return gated and any(_has_reset_gate(scope, tanh) for tanh in tanhs)
+
+
+def _has_reset_gate(scope: Scope, tanh: NodeProto) -> bool:
+    """Whether a product with a sigmoid goes into a tanh, directly or through the recurrent product."""
+    total = _origin(scope, tanh.input[0])
+    if total is None or not is_onnx(total, "Add", "Gemm"):
+        return False
+    parts = [total, *(part for name in total.input if (part := _origin(scope, name)) is not None)]
+    inner = [part for node in parts for name in node.input if (part := _origin(scope, name)) is not None]
+    products = [node for node in (*parts, *inner) if is_onnx(node, "Mul")]
+    return any("Sigmoid" in (own := _factors(scope, product)) and "Tanh" not in own for product in products)
+
+
+def _leaves(scope: Scope, node: NodeProto, depth: int) -> Iterator[NodeProto]:
+    """The nodes under a sum of products that are no sum or product themselves."""
+    for name in node.input:
+        origin = _origin(scope, name)
+        if origin is not None and depth and is_onnx(origin, "Add", "Sub", "Mul"):
+            yield from _leaves(scope, origin, depth - 1)
+        elif origin is not None:
+            yield origin
+
+
+def _factors(scope: Scope, product: NodeProto) -> set[str]:
+    return _operators([_origin(scope, name) for name in product.input])
+
+
+def _operators(nodes: list[NodeProto | None]) -> set[str]:
+    return {node.op_type for node in nodes if node is not None}
+
+
+def _origin(scope: Scope, name: str) -> NodeProto | None:
+    """The node that computed a tensor, past those that only rearrange it."""
+    node = scope.producer(name)
+    for _ in range(_DEEPEST):
+        if node is None or not is_onnx(node, *_ARRANGING):
+            break
+        node = scope.producer(node.input[0])
+    return node

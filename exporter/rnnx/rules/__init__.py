@@ -1,1 +1,0 @@
-"""What `rnnx doctor` looks for in an ONNX graph, one family of rules a file."""

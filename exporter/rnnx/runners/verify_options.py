@@ -1,0 +1,145 @@
+"""The options of a verification, checked before anything runs."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnx.errors import OptionError
+from rnnx.runners.candidates import ROW_NAMES
+from rnnx.runners.subject import Sources, Subject
+from rnnx.truths.case_matrix import MATRIX_NAMES, MatrixName
+from rnnx_runtime.backends.session_options import MOST_THREADS
+from rnnx_runtime.contract import Contract
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LATENCY_SIZES = {"T": 50, "B": 1}
+"""Where latency is measured unless said otherwise: one stream, half a second of 10 ms frames."""
+
+MOST_TIMED_STEPS = 20_000
+"""Steps, over all rows of the batch, up to which the shape of the latency is a case too: float64 takes long beyond."""
+
+LONGEST_CASE_S = 86_400.0
+"""A day; more than that is a mistake."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """What to verify and how.
+
+    `checkpoint` gives the truth by PyTorch; without it the golden file beside the model does. `backends` are the rows
+    to run, all that apply when empty; a row named in `require` fails where it would be skipped. `matrix` is how many
+    cases: `quick`, `full` or `soak`; from `full` on the drift is measured over 10,000 steps, not 1,000, and the latency
+    with the start-up. `threads` is for the sessions
+    and for PyTorch. A backend that gives no answer to a case within `case_timeout_s` fails it.
+
+    `module`, `names` and `batch_first` are for a model that rnnx did not make: the layer's key prefix in the
+    checkpoint, the graph's tensor for each of the contract's names, the order of its x and output.
+
+    `model` is for a whole model: `package.module:factory`, into which `checkpoint` is loaded, or the live module, left
+    as it is. With it the truth is the module's on fresh inputs, and PyTorch has rows of its own.
+
+    `sizes` is the shape of the latency figures, of T and B what the model leaves free, and `latency_seconds` about how
+    long to time each backend. `baseline` is an earlier report; what became worse since then fails.
+    """
+
+    checkpoint: str | os.PathLike[str] | None = None
+    engine: str | os.PathLike[str] | None = None
+    module: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    batch_first: bool = False
+    backends: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    matrix: MatrixName = "quick"
+    threads: int = 1
+    case_timeout_s: float = 300.0
+    latency: bool = True
+    latency_seconds: float = 1.0
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    baseline: str | os.PathLike[str] | None = None
+    model: "str | nn.Module | None" = None
+
+    @property
+    def sources(self) -> Sources:
+        """The files, and how to read them."""
+        return Sources(
+            checkpoint=_path(self.checkpoint),
+            engine=_path(self.engine),
+            module=self.module,
+            names=self.names,
+            batch_first=self.batch_first,
+        )
+
+
+def row_names(subject: Subject, options: VerifyOptions) -> tuple[str, ...]:
+    """The rows to run, in a report's order, after every option that needs no model was checked.
+
+    Raises:
+        OptionError: an unknown row or matrix, fewer than one thread, no time for a case.
+    """
+    check_options(options)
+    if subject.weights is None and options.matrix != "quick":
+        raise OptionError(
+            "matrix",
+            got=f"{options.matrix} without a checkpoint",
+            expected="the weights, for the golden file has cases of its own and no others",
+            remedy="give them with --checkpoint, or leave --matrix out",
+        )
+    wanted = {*(options.backends or subject.rows()), *options.require}
+    return tuple(name for name in ROW_NAMES if name in wanted)
+
+
+def check_options(options: VerifyOptions) -> None:
+    """Refuse what is wrong whatever the model is.
+
+    Raises:
+        OptionError: an unknown row or matrix, fewer than one thread, no time for a case.
+    """
+    for name in (*options.backends, *options.require):
+        if name not in ROW_NAMES:
+            raise OptionError("backend", got=repr(name), expected=" | ".join(ROW_NAMES), remedy="choose one of these")
+    if options.matrix not in MATRIX_NAMES:
+        expected = " | ".join(MATRIX_NAMES)
+        raise OptionError("matrix", got=repr(options.matrix), expected=expected, remedy="choose one of these")
+    if not 1 <= options.threads <= MOST_THREADS:
+        expected = f"1 to {MOST_THREADS}"
+        raise OptionError("threads", got=str(options.threads), expected=expected, remedy="leave it out for 1")
+    if not 0 < options.case_timeout_s <= LONGEST_CASE_S:
+        got, expected = f"{options.case_timeout_s:g} s", f"more than 0 s and at most {LONGEST_CASE_S:g} s"
+        raise OptionError("case timeout", got=got, expected=expected, remedy="leave it out for 300 s")
+
+
+def refuse_module(options: VerifyOptions) -> None:
+    """Refuse a whole model's module for a layer, whose weights are all that its truth needs."""
+    if options.model is not None:
+        raise OptionError(
+            "--model",
+            got="it for a file that holds a single layer",
+            expected="a whole model",
+            remedy="leave it out, and give the layer's weights with --checkpoint",
+        )
+
+
+def latency_sizes(contract: Contract, options: VerifyOptions) -> dict[str, int]:
+    """The shape to measure latency at.
+
+    Raises:
+        OptionError: a size that the model fixes, or one below 1.
+    """
+    free = [dim for dim in ("T", "B") if dim in contract.inputs[0].dims]
+    for dim, size in options.sizes.items():
+        if dim not in free or size < 1:
+            raise OptionError(
+                "latency shape",
+                got=f"{dim}={size} for form {contract.layer().form}",
+                expected=" and ".join(f"{name} ≥ 1" for name in free),
+                remedy="other sizes are fixed by the model",
+            )
+    return {dim: options.sizes.get(dim, LATENCY_SIZES[dim]) for dim in free}
+
+
+def _path(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)

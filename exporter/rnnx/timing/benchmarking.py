@@ -1,0 +1,204 @@
+"""Timing one model in depth: latency, streaming, throughput and start-up of every backend, side by side."""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnnx.errors import OptionError
+from rnnx.progress import ProgressListener, Silence
+from rnnx.runners.candidates import PYTORCH_ROWS, ROW_NAMES, Candidate
+from rnnx.runners.subject import Sources, Subject, read_model_bytes, read_subject
+from rnnx.runners.verify_options import VerifyOptions, latency_sizes
+from rnnx.tensorrt_network.network_row import NETWORK_ROW
+from rnnx.timing.comparison import refuse_incomparable
+from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, StartUpRow
+from rnnx.timing.fingerprint import take_fingerprint
+from rnnx.timing.jitter import STEPS, measure_jitter, why_no_stream
+from rnnx.timing.other_work import watch_other_work
+from rnnx.timing.side_by_side import time_side_by_side
+from rnnx.timing.start_up import measure_start_up, start_up_request
+from rnnx.timing.throughput import measure_throughput
+from rnnx_runtime.errors import BackendUnavailable
+from rnnx_runtime.files.seal import is_sealed
+
+TIMED_ROWS = tuple(name for name in ROW_NAMES if name != NETWORK_ROW)
+"""The rows whose times mean something: the parsed network runs no kernel."""
+
+_POINT_SHARE = 0.1
+"""Of the seconds for latency, what one point of a throughput curve gets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """What to time and how.
+
+    `checkpoint` adds the rows of PyTorch, and with them ratios, `engine` the engine's row. `backends` are the rows to
+    run, all that apply when empty. `threads` is for the sessions and for PyTorch. `sizes` is the shape of the latency
+    figures, of T and B what the model leaves free, and `seconds` about how long to time each backend there. A stream
+    of `stream_steps` single steps is held against a deadline of `frame_ms`.
+    """
+
+    checkpoint: str | os.PathLike[str] | None = None
+    engine: str | os.PathLike[str] | None = None
+    backends: tuple[str, ...] = ()
+    threads: int = 1
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 2.0
+    frame_ms: float = 10.0
+    stream_steps: int = STEPS
+
+
+def bench(
+    model: str | os.PathLike[str],
+    options: BenchOptions | None = None,
+    *,
+    before: BenchReport | None = None,
+    listener: ProgressListener | None = None,
+) -> BenchReport:
+    """Time every backend of a model that this host can run, side by side.
+
+    Start-up comes first, each backend in processes of its own: one that crashes or hangs there is not run here.
+
+    Args:
+        model: an .onnx.
+        options: see `BenchOptions`.
+        before: an earlier report that this one is for comparing with; refused at once where the two could not be.
+        listener: is told how far the call is.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or is not the one this model was exported from.
+        EngineError: the engine was built from another model.
+        OptionError: an option does not fit the model.
+        FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
+        ReportError: the earlier report is another model's, or of another shape or number of threads.
+        BackendUnavailable: no backend runs here; says why of each.
+        BackendError: a backend failed while it was timed.
+        MissingExtraError: a checkpoint was given and PyTorch is not installed.
+    """
+    options, listener = options or BenchOptions(), listener or Silence()
+    _check(options)
+    sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
+    data = read_model_bytes(Path(model))
+    _refuse_foreign(Path(model), data)
+    subject = read_subject(Path(model), sources, data)
+    _refuse_whole_model(subject)
+    sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
+    if before is not None:
+        refuse_incomparable(before, subject.contract.source.weights_sha256, sizes, options.threads)
+    requests = [start_up_request(subject, sources, row, sizes, options.threads) for row in _rows(subject, options)]
+    start_up = measure_start_up(requests, listener=listener)
+    names = [row.backend for row in start_up if not row.problem]
+    if not names:
+        raise _nothing_runs(start_up)
+    with _pytorch_threads(names, options.threads), contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
+        return _report(subject, opened, sizes, tuple(start_up), options, listener)
+
+
+def _refuse_foreign(model: Path, data: bytes) -> None:
+    if not is_sealed(data):
+        raise OptionError(
+            "model",
+            got=f"{model.name}, which rnnx did not make",
+            expected="a model that rnnx export wrote, whole",
+            remedy="rnnx verify --map times another exporter's file beside PyTorch",
+        )
+
+
+def _refuse_whole_model(subject: Subject) -> None:
+    if subject.contract.bare is None:
+        raise OptionError(
+            "model",
+            got=f"{subject.model.path.name}, a whole model",
+            expected="a single layer or cell",
+            remedy="rnnx verify times a whole model, at the shape that --at names",
+        )
+
+
+def _check(options: BenchOptions) -> None:
+    for name in options.backends:
+        if name not in TIMED_ROWS:
+            raise OptionError("backend", got=repr(name), expected=" | ".join(TIMED_ROWS), remedy="choose one of these")
+    least: dict[str, float] = {"threads": options.threads - 1, "stream steps": options.stream_steps - 1}
+    above_0 = {"seconds": options.seconds, "frame": options.frame_ms}
+    for name, value in above_0.items():
+        if not 0 < value < float("inf"):
+            raise OptionError(name, got=f"{value:g}", expected="a time above 0", remedy="leave it out for the default")
+    for name, value in least.items():
+        if value < 0:
+            raise OptionError(name, got=f"{value + 1:g}", expected="≥ 1", remedy="leave it out for the default")
+
+
+def _rows(subject: Subject, options: BenchOptions) -> list[str]:
+    """The rows to time: those named, or those that what was given is enough for."""
+    wanted = options.backends or [row for row in subject.rows() if subject.weights or row not in PYTORCH_ROWS]
+    return [row for row in TIMED_ROWS if row in wanted]
+
+
+def _report(
+    subject: Subject,
+    opened: Sequence[Candidate],
+    sizes: Mapping[str, int],
+    start_up: tuple[StartUpRow, ...],
+    options: BenchOptions,
+    listener: ProgressListener,
+) -> BenchReport:
+    latency, left_out = time_side_by_side(
+        subject, opened, sizes, threads=options.threads, seconds=options.seconds, listener=listener
+    )
+    fingerprint = take_fingerprint(candidate.name for candidate in opened)  # while a GPU still has its working clock
+    jitter, no_stream = _jitter(subject, opened, options, listener)
+    seconds, other_work = options.seconds * _POINT_SHARE, watch_other_work()
+    throughput, ended = measure_throughput(
+        opened, subject.layer, sizes, seconds=seconds, covers=subject.covers, listener=listener
+    )
+    return BenchReport(
+        model=str(subject.model.path),
+        model_sha256=subject.sha256,
+        weights_sha256=subject.contract.source.weights_sha256,
+        latency=LatencyReport(sizes=sizes, threads=options.threads, rows=latency, start_up=start_up, notes=left_out),
+        jitter=jitter,
+        throughput=tuple(throughput),
+        other_work=other_work(),
+        fingerprint=fingerprint,
+        notes=(*no_stream, *ended),
+    )
+
+
+def _jitter(
+    subject: Subject, opened: Sequence[Candidate], options: BenchOptions, listener: ProgressListener
+) -> tuple[tuple[JitterRow, ...], list[str]]:
+    """The rows of the backends that can stream, and why others cannot."""
+    reason = why_no_stream(subject.layer)
+    if reason:
+        return (), [f"no streaming: {reason}"]
+    single: dict[str, int] = {dim: 1 for dim in ("T", "B") if dim in subject.contract.inputs[0].dims}
+    covered = [candidate for candidate in opened if subject.covers(candidate.name, single)]
+    rows = measure_jitter(
+        covered, subject.layer, frame_ms=options.frame_ms, steps=options.stream_steps, listener=listener
+    )
+    left_out = [f"{one.name}: no streaming: no profile covers one step" for one in opened if one not in covered]
+    return tuple(rows), left_out
+
+
+def _nothing_runs(rows: Sequence[StartUpRow]) -> BackendUnavailable:
+    return BackendUnavailable(
+        "bench",
+        got="; ".join(row.problem for row in rows),
+        expected="a backend that runs here",
+        remedy="name another with --backend, or install one",
+    )
+
+
+def _pytorch_threads(names: Sequence[str], threads: int) -> contextlib.AbstractContextManager[None]:
+    if not set(names) & set(PYTORCH_ROWS):
+        return contextlib.nullcontext()
+    from rnnx.truths.torch_reference import torch_threads
+
+    return torch_threads(threads)
+
+
+def _path(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)

@@ -1,0 +1,113 @@
+"""How a module is called with the inputs that its contract names, where only the contract and an example are left."""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnx.errors import FactoryError, OptionError
+from rnnx.tracing.signature import CallSignature, named_as, read_signature
+from rnnx_runtime.contract import Contract
+
+Call = tuple[CallSignature, dict[str, Tensor]]
+
+
+def call_of_contract(
+    module: nn.Module,
+    own: tuple[Any, ...] | Mapping[str, Any] | None,
+    contract: Contract,
+    example: Mapping[str, Any],
+) -> Call:
+    """The signature under the contract's names, and the example's tensors that go into it; lifted states do not.
+
+    Args:
+        module: what is called.
+        own: the example that the module or its factory brings, which shows how arguments are nested.
+        contract: what the module was exported as.
+        example: the value of every input of the contract.
+
+    Raises:
+        FactoryError: `forward` does not take the contract's inputs.
+    """
+    tensors = {spec.name: torch.from_numpy(example[spec.name].copy()) for spec in contract.inputs}
+    states = {pair.input for pair in contract.states}
+    fitting = [
+        signature for signature in _signatures(module, own, tensors, states) if _fits(signature, tensors, states)
+    ]
+    if fitting:
+        signature = max(fitting, key=lambda found: len(found.names))  # a state that forward takes is not a lifted one
+        return signature, {name: tensors[name] for name in signature.names}
+    raise FactoryError(
+        f"{type(module).__name__}.forward({', '.join(inspect.signature(module.forward).parameters)})",
+        got="no way to call it with the inputs of the contract",
+        expected=", ".join(tensors),
+        remedy="give the module that was exported; where its arguments are nested or renamed, let the factory return "
+        "(module, example_inputs) with the example of the export",
+    )
+
+
+def _fits(signature: CallSignature, tensors: Mapping[str, Tensor], states: set[str]) -> bool:
+    """Whether a call takes inputs of the contract alone, and all of them but states, which may be lifted."""
+    return {*signature.names} <= tensors.keys() and tensors.keys() - {*signature.names} <= states
+
+
+def _signatures(
+    module: nn.Module, own: Any, tensors: Mapping[str, Tensor], states: set[str]
+) -> Iterator[CallSignature]:
+    """What the call may look like, the surest first."""
+    shown = _readable(module, own)
+    if shown is not None:
+        yield shown
+    by_name = _readable(module, _arguments_by_name(module, tensors))
+    if by_name is not None:
+        yield by_name
+    if shown is not None:
+        yield from _renamed(shown, list(tensors))
+    for count in dict.fromkeys((len(tensors), len(tensors.keys() - states))):
+        places = _readable(module, tuple(tensors.values())[:count])
+        if places is not None:
+            yield from _renamed(places, list(tensors))
+
+
+def _readable(module: nn.Module, arguments: Any) -> CallSignature | None:
+    """The signature of a call; None where `forward` cannot be called so."""
+    if arguments is None:
+        return None
+    try:
+        return read_signature(module, arguments)[0]
+    except OptionError:
+        return None
+
+
+def _renamed(signature: CallSignature, names: Sequence[str]) -> Iterator[CallSignature]:
+    """The signature under the contract's names in their order: lifted states come last."""
+    count = len(signature.names)
+    if count <= len(names):
+        yield named_as(signature, names[:count])
+
+
+def _arguments_by_name(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments that have an input's name, and tuples of those whose inputs are `state_0`, `state_1`."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = [name for name, own in inspect.signature(module.forward).parameters.items() if own.kind in kinds]
+    found: dict[str, Any] = {name: tensors[name] for name in parameters if name in tensors}
+    rest = {name: own for name, own in tensors.items() if name not in found}
+    for name in parameters:
+        nested = None if name in found else _nested(name, rest)
+        if nested is not None:
+            found[name] = nested
+    return {name: found[name] for name in parameters if name in found}
+
+
+def _nested(name: str, tensors: Mapping[str, Tensor]) -> Any:
+    """The tensor of this name, or the tuple of those below it; None where there is neither."""
+    if name in tensors:
+        return tensors[name]
+    below = [re.match(rf"{re.escape(name)}_(\d+)(?:_|$)", own) for own in tensors]
+    places = {int(match[1]) for match in below if match}
+    if not places or max(places) >= len(tensors):
+        return None
+    return tuple(_nested(f"{name}_{place}", tensors) for place in range(max(places) + 1))

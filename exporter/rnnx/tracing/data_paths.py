@@ -1,0 +1,120 @@
+"""Following values through a traced program: which inputs are lengths, and which results are an input's next state."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from rnnx.tracing.opaque_layers import DOMAIN
+from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx_runtime.contract import StatePair
+
+# fmt: off
+_SHAPING = frozenset((
+    "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "select", "slice", "unbind", "getitem", "stack",
+    "cat", "permute", "transpose", "clone", "contiguous", "expand", "to", "_to_copy", "detach", "alias", "split",
+    "split_with_sizes", "chunk", "narrow", "flatten", "unflatten", "index_select", "lift_fresh_copy",
+))
+# fmt: on
+"""Operators that move values and change none."""
+
+
+def lengths_inputs(program: ExportedProgram, names: Sequence[str], recurrences: Sequence[RecurrenceNode]) -> list[str]:
+    """The inputs that reach a recurrent layer as its lengths, or that these are computed from, such as halved ones."""
+    given: list[Any] = [own.node.args[0][3] for own in recurrences]  # type: ignore[index]
+    counts = [own for node in given if isinstance(node, Node) for own in _counts_before(node)]
+    return _reached(program, names, [node for node in counts if not node.meta["val"].is_floating_point()])
+
+
+def state_inputs(program: ExportedProgram, names: Sequence[str], recurrences: Sequence[RecurrenceNode]) -> list[str]:
+    """The inputs that reach a recurrent layer as its h0 or c0."""
+    return _reached(program, names, [node for own in recurrences for node in own.states])
+
+
+def state_pairs(
+    program: ExportedProgram, names: Sequence[str], outputs: Sequence[str], recurrences: Sequence[RecurrenceNode]
+) -> tuple[StatePair, ...]:
+    """The inputs that reach a layer's h0 or c0, each with the result that comes from the same layer's hn or cn."""
+    by_input = dict(zip(program.graph_signature.user_inputs, names, strict=True))
+    by_output = dict(zip(map(str, program.graph_signature.user_outputs), outputs, strict=True))
+    nodes = {node.name: node for node in program.graph.nodes}
+    calls = {own.node: own for own in recurrences}
+    pairs: dict[str, str] = {}
+    for node, output in by_output.items():
+        for origin in _states_before(nodes[node], calls):
+            name = by_input.get(origin.name)
+            if name is not None and name not in pairs and _alike(origin, nodes[node]):
+                pairs[name] = output
+                break
+    return tuple(StatePair(input=name, output=output) for name, output in pairs.items())
+
+
+def _reached(program: ExportedProgram, names: Sequence[str], nodes: Sequence[Node]) -> list[str]:
+    by_node = dict(zip(program.graph_signature.user_inputs, names, strict=True))
+    found = {origin.name for node in nodes for origin in _sources(node) if origin.op == "placeholder"}
+    return [name for node, name in by_node.items() if node in found]
+
+
+def _counts_before(node: Node) -> Iterator[Node]:
+    """A value that is one number for each row, and all such values that it comes from."""
+    waiting, seen = [node], set[Node]()
+    while waiting:
+        own = waiting.pop(0)
+        value = own.meta.get("val")
+        if own in seen or not isinstance(value, Tensor) or value.dim() != 1 or value.dtype == torch.bool:
+            continue
+        seen.add(own)
+        yield own
+        waiting += own.all_input_nodes
+
+
+def _states_before(node: Node, calls: dict[Node, RecurrenceNode]) -> Iterator[Node]:
+    """The placeholders that a result's state had before one or more calls of layers, one after another."""
+    waiting, seen = [node], set[Node]()
+    while waiting:
+        for source in _sources(waiting.pop(0)):
+            if source in seen or _name(source) != "getitem" or source.all_input_nodes[0] not in calls:
+                continue
+            seen.add(source)
+            before = _state_before(source, calls[source.all_input_nodes[0]])
+            waiting += before
+            yield from (origin for state in before for origin in _sources(state) if origin.op == "placeholder")
+
+
+def _sources(node: Node) -> Iterator[Node]:
+    """Where the parts of a value come from: the first nodes on the way back that do more than move values."""
+    seen, waiting = set[Node](), [node]
+    while waiting:
+        own = waiting.pop(0)
+        if own in seen:
+            continue
+        seen.add(own)
+        moves = _name(own) in _SHAPING and not (_name(own) == "getitem" and _is_call(own.args[0]))
+        if moves:
+            waiting += own.all_input_nodes
+        else:
+            yield own
+
+
+def _is_call(node: Any) -> bool:
+    return isinstance(node, Node) and node.kwargs.get("domain") == DOMAIN
+
+
+def _state_before(getter: Node, call: RecurrenceNode) -> list[Node]:
+    """The state that a call's `hn` or `cn` comes after; none for its `output`."""
+    kinds = len(call.states)
+    place: Any = getter.args[1]
+    kind = place - (len(call.node.meta["val"]) - kinds)
+    return [call.states[kind]] if kinds and kind >= 0 else []
+
+
+def _alike(first: Node, second: Node) -> bool:
+    one, other = first.meta["val"], second.meta["val"]
+    return bool(one.dtype == other.dtype and str(tuple(one.shape)) == str(tuple(other.shape)))
+
+
+def _name(node: Node) -> str:
+    return str(getattr(node.target, "__name__", node.target)).split(".")[0]

@@ -1,0 +1,210 @@
+"""The names of a traced model's dims: `B` and `T` are those that reach a recurrent layer as batch and time."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from rnnx.errors import OptionError
+from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
+from rnnx_runtime.contract import Dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimNames:
+    """The contract's name of each symbol of a trace, and notes on how far a dim may go."""
+
+    names: Mapping[sympy.Symbol, str]
+    notes: tuple[str, ...]
+
+    def dims(self, shape: Iterable[Size]) -> tuple[Dim, ...]:
+        """A traced shape as the contract's dims."""
+        return tuple(self._dim(size) for size in shape)
+
+    def _dim(self, size: Size) -> Dim:
+        expression = expression_of(size)
+        if expression.is_Integer:
+            return int(expression)
+        renamed = {symbol: sympy.Symbol(name, integer=True) for symbol, name in self.names.items()}
+        return str(expression.xreplace(renamed))
+
+
+def free_axes(names: Sequence[str], tensors: Sequence[Tensor], options: ModelOptions) -> tuple[tuple[bool, ...], ...]:
+    """Which axes of each input may vary: all, but none of a static export and none that `dims` fixes.
+
+    Raises:
+        OptionError: `dims` names an input that is not there, or has another count of axes.
+    """
+    shapes = dict(zip(names, (tuple(tensor.shape) for tensor in tensors), strict=True))
+    for name, dims in options.dims.items():
+        if len(shapes.get(name, ())) != len(dims) or name not in shapes:
+            raise OptionError(
+                "dims",
+                got=f"{name} of {len(dims)} axes",
+                expected=", ".join(f"{own} of {len(shape)}" for own, shape in shapes.items()),
+                remedy="give a name or None for each axis of an input",
+            )
+    return tuple(
+        tuple(
+            not options.static and (name not in options.dims or options.dims[name][axis] is not None)
+            for axis in range(tensor.dim())
+        )
+        for name, tensor in zip(names, tensors, strict=True)
+    )
+
+
+def name_dims(
+    program: ExportedProgram,
+    inputs: Mapping[str, Sequence[Size]],
+    recurrences: Sequence[RecurrenceNode],
+    options: ModelOptions,
+) -> DimNames:
+    """Names for all symbols: those that `dims` gives, then B, T, and D1, D2 in the inputs' order.
+
+    An output has a symbol of its own where its size depends on values, such as on how many elements of a mask are true.
+
+    Raises:
+        OptionError: `dims` names an axis that the model fixes.
+    """
+    outputs = [size for value in output_values(program) for size in value.shape]
+    names: dict[sympy.Symbol, str] = {}
+    for name, dims in options.dims.items():
+        for size, own in zip(inputs[name], dims, strict=True):
+            if own is not None and not options.static:
+                names[_named_symbol(name, own, size)] = own
+    ordered = _symbols(inputs)
+    for name, sizes in (("B", [own.batch for own in recurrences]), ("T", [own.time for own in recurrences])):
+        candidates = [symbol for size in sizes if size is not None for symbol in _by_order(size, ordered)]
+        chosen = next((symbol for symbol in candidates if symbol not in names), None)
+        if chosen is not None and name not in names.values():
+            names[chosen] = name
+    made = sorted({own for size in outputs for own in expression_of(size).free_symbols} - {*ordered}, key=str)
+    joined = _joined_batch(inputs, names, options)
+    names |= dict.fromkeys(joined.values(), "B")
+    rest = [symbol for symbol in (*ordered, *made) if symbol not in names]
+    names |= {symbol: f"D{index}" for index, symbol in enumerate(rest, start=1)}
+    return DimNames(names=names, notes=(*_joined_notes(joined), *_range_notes(program, names)))
+
+
+def input_shapes(program: ExportedProgram, names: Sequence[str]) -> dict[str, tuple[Size, ...]]:
+    """The traced shape of each of the program's inputs, under the contract's names."""
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    found = (nodes[own].meta["val"].shape for own in program.graph_signature.user_inputs)
+    return dict(zip(names, map(tuple, found), strict=True))
+
+
+def output_values(program: ExportedProgram) -> list[Tensor]:
+    """The traced results, which have shapes and dtypes and no values."""
+    by_name: dict[str, Any] = {node.name: node for node in program.graph.nodes}
+    return [by_name[str(name)].meta["val"] for name in program.graph_signature.user_outputs]
+
+
+def expression_of(size: Size) -> Any:
+    """A size as a sympy expression."""
+    return size.node.expr if isinstance(size, torch.SymInt) else sympy.Integer(size)
+
+
+def _joined_batch(
+    inputs: Mapping[str, Sequence[Size]], names: Mapping[sympy.Symbol, str], options: ModelOptions
+) -> dict[str, sympy.Symbol]:
+    """Inputs whose first axis is the batch by the example alone, which the model's indexing leaves open.
+
+    `x[rows]` and `torch.gather` take fewer rows than there are, so a trace knows two sizes where the model has one.
+    """
+    sizes = {
+        expression_of(size): size.node.hint
+        for shape in inputs.values()
+        for size in shape
+        if isinstance(size, torch.SymInt)
+    }
+    batch = {sizes[symbol] for symbol, name in names.items() if name == "B" and symbol in sizes}
+    found = {}
+    for name, shape in inputs.items():
+        first = _free_symbol(shape[0]) if shape and name not in options.dims else None
+        others = {names.get(own) for own in map(_free_symbol, shape[1:]) if own is not None}
+        if first is not None and first not in names and sizes[first] in batch and "B" not in others:
+            found[name] = first
+    return found
+
+
+def _free_symbol(size: Size) -> Any:
+    """The symbol that a size is; None for a number, and for what is calculated."""
+    return expression_of(size) if isinstance(expression_of(size), sympy.Symbol) else None
+
+
+def _joined_notes(joined: Mapping[str, sympy.Symbol]) -> Iterator[str]:
+    for name in joined:
+        yield (
+            f"axis 0 of {name} is taken for the batch, for it has the batch's size in the example: "
+            "where it is something else, name it by dims or give an example of another size"
+        )
+
+
+def _symbols(inputs: Mapping[str, Sequence[Size]]) -> list[sympy.Symbol]:
+    found = [
+        symbol
+        for shape in inputs.values()
+        for size in shape
+        for symbol in sorted(expression_of(size).free_symbols, key=str)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _by_order(size: Size, ordered: list[sympy.Symbol]) -> list[sympy.Symbol]:
+    symbols = expression_of(size).free_symbols
+    return [symbol for symbol in ordered if symbol in symbols]
+
+
+def axes_to_fix(
+    program: ExportedProgram,
+    inputs: Mapping[str, Sequence[Size]],
+    recurrences: Sequence[RecurrenceNode],
+    states: Sequence[str],
+) -> set[tuple[str, int]]:
+    """The free axes, by input and place, that no batch and no time can be, for the model wants one size there.
+
+    A trace that takes a size of one for any size leaves an axis that must be one a range of 1 to 2 in place of a
+    number. And a state of several layers that `forward` takes apart (`h[0]`, `h[1]`) has as many as it takes.
+    """
+    sizes = [size for own in recurrences for size in (own.batch, own.time) if size is not None]
+    moving = {symbol for size in sizes for symbol in expression_of(size).free_symbols}
+    return {
+        (name, axis)
+        for name, shape in inputs.items()
+        for axis, size in enumerate(shape)
+        if isinstance(expression_of(size), sympy.Symbol) and expression_of(size) not in moving
+        if name in states or expression_of(size) in _bounded(program)
+    }
+
+
+def _named_symbol(name: str, own: str, size: Size) -> Any:
+    if not isinstance(expression_of(size), sympy.Symbol):
+        raise OptionError(
+            "dims",
+            got=f"{own!r} for an axis of {name}",
+            expected=f"None there: the model fixes it at {size}",
+            remedy=f"fix the axis ({size} in place of {own} in --input, None in dims), or let the model take any size",
+        )
+    return expression_of(size)
+
+
+def _bounded(program: ExportedProgram) -> set[Any]:
+    return {symbol for symbol, bounds in program.range_constraints.items() if bounds.upper <= 2}
+
+
+def _range_notes(program: ExportedProgram, names: Mapping[sympy.Symbol, str]) -> tuple[str, ...]:
+    """What the model itself says about a dim's range, such as by a branch on it; small lower ends say nothing."""
+    notes = []
+    for symbol, bounds in program.range_constraints.items():
+        if symbol in names and 2 < bounds.upper < 2**31:
+            notes.append(
+                f"{names[symbol]} is at most {bounds.upper}: the model takes another way above, which is not exported"
+            )
+        if symbol in names and bounds.lower > 2:
+            notes.append(f"{names[symbol]} is at least {bounds.lower}: the model fails or takes another way below")
+    return tuple(notes)

@@ -1,0 +1,112 @@
+"""A whole model's own module as a candidate: the rows `pytorch-cpu` and `pytorch-cuda`."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnnx.tracing.eager import given_states
+from rnnx.tracing.layer_states import LiftedState
+from rnnx.tracing.preparation import copied
+from rnnx.tracing.signature import CallSignature, named_outputs
+from rnnx.truths.cases import Array, Case
+from rnnx.truths.torch_reference import cuda_device
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.errors import BackendError, BackendUnavailable
+
+
+class EagerCandidate:
+    """The module in float32; a call goes from host memory to host memory, copies to a GPU and back included."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        signature: CallSignature,
+        contract: Contract,
+        *,
+        results: tuple[str, ...],
+        lifted: tuple[LiftedState, ...],
+        example: Mapping[str, Array],
+        device: Literal["cpu", "cuda"],
+    ) -> None:
+        """Raises BackendUnavailable for CUDA without a usable device, or where the module fails on it."""
+        self.name = f"pytorch-{device}"
+        self.device = "CPU" if device == "cpu" else cuda_device(torch)
+        self._signature = signature
+        self._results = results
+        self._lifted = lifted
+        self._place = torch.device(device)
+        self._on_host: tuple[str, ...] = ()
+        self._module = module if device == "cpu" else copied(module).to(device)
+        if device == "cuda":
+            self._on_host = self._found_on_host(contract.lengths, example)
+
+    def outputs(self, case: Case) -> dict[str, Array]:
+        """The contract's outputs of one case.
+
+        Raises:
+            BackendError: the module raises.
+        """
+        try:
+            return {name: value.numpy() for name, value in self._run(_tensors(case.feeds)).items()}
+        except Exception as error:  # the model's own, which may raise anything
+            raise BackendError(
+                f"backend {self.name}",
+                got=_said(error),
+                expected="an answer, as in float64",
+                remedy="call the module on these sizes in float32 by hand",
+            ) from error
+
+    def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
+        """One call over inputs that already are tensors: what a latency measurement repeats."""
+        tensors = _tensors(feeds)
+        return lambda: self._run(tensors)
+
+    def close(self) -> None:
+        """Nothing to let go of: the module is its owner's."""
+
+    def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        own = {name: value if name in self._on_host else value.to(self._place) for name, value in tensors.items()}
+        with (
+            torch.inference_mode(),
+            _full_float32(self._place),
+            given_states(self._module, self._lifted, own) as last,
+        ):
+            result = self._signature.call(self._module, [own[name] for name in self._signature.names])
+            return {name: value.cpu() for name, value in (named_outputs(result, self._results) | last).items()}
+
+    def _found_on_host(self, lengths: tuple[str, ...], example: Mapping[str, Array]) -> tuple[str, ...]:
+        """Which inputs stay in host memory: pack_padded_sequence wants lengths there, a mask wants them on the GPU."""
+        tensors, problem = _tensors(example), ""
+        for self._on_host in dict.fromkeys((lengths, ())):
+            try:
+                self._run(tensors)
+            except Exception as error:
+                problem = problem or _said(error)
+            else:
+                return self._on_host
+        raise BackendUnavailable(
+            f"backend {self.name}",
+            got=f"{problem} from the module on its example",
+            expected="a module that runs on a GPU",
+            remedy="create tensors in forward on the device of its inputs",
+        )
+
+
+def _tensors(feeds: Mapping[str, Array]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(value)) for name, value in feeds.items()}
+
+
+def _full_float32(place: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """On CUDA, PyTorch lets cuDNN use TF32 by default; a float32 row must not."""
+    if place.type == "cpu":
+        return contextlib.nullcontext()
+    flags: contextlib.AbstractContextManager[Any] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

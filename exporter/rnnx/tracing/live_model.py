@@ -1,0 +1,149 @@
+"""The module that a whole model was exported from, at hand again: its truth on any inputs, and its rows of a report."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from rnnx.errors import CheckpointError, ExportError, FactoryError, OptionError
+from rnnx.modules.given_module import GivenModule
+from rnnx.tracing.contract_call import call_of_contract
+from rnnx.tracing.eager import EagerModel
+from rnnx.tracing.eager_candidate import EagerCandidate
+from rnnx.tracing.example_run import run_example
+from rnnx.tracing.layer_states import LiftedState, lifted_states
+from rnnx.tracing.preparation import as_float32, preserved, unwrapped
+from rnnx.tracing.signature import CallSignature
+from rnnx.tracing.weights_digest import weights_sha256
+from rnnx.truths.cases import Array
+from rnnx.truths.comparable import comparable
+from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.errors import RnnxError
+
+SAME = 1e-9
+"""How far float64 of two hosts may lie apart, as a share of the largest value, where float32 has no error at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveModel:
+    """A module in float32 on the CPU, and how its contract calls it."""
+
+    module: nn.Module
+    signature: CallSignature
+    results: tuple[str, ...]
+    lifted: tuple[LiftedState, ...]
+    contract: Contract
+    example: Mapping[str, Array]
+
+    def eager(self) -> EagerModel:
+        """The truth: the module by the contract's names."""
+        return EagerModel(self.module, self.signature, output_names=self.results, lifted=self.lifted)
+
+    def candidate(self, device: Literal["cpu", "cuda"]) -> EagerCandidate:
+        """A row of a report.
+
+        Raises:
+            BackendUnavailable: there is no GPU, or the module does not run on one.
+        """
+        return EagerCandidate(
+            self.module,
+            self.signature,
+            self.contract,
+            results=self.results,
+            lifted=self.lifted,
+            example=self.example,
+            device=device,
+        )
+
+
+@contextmanager
+def opened_model(given: GivenModule, contract: Contract, golden: CaseTruth) -> Iterator[LiveModel]:
+    """The module a contract was exported from; attributes that its calls set are as they were after the block.
+
+    Args:
+        given: the module and where it came from.
+        contract: the exported model's.
+        golden: the golden file's case of the example, which the module must give too.
+
+    Raises:
+        CheckpointError: the checkpoint's weights are others than the model's.
+        FactoryError: the module's weights are, it does not take the contract's inputs, or computes something else.
+        ExportError: the module is in training mode, scripted, or quantized.
+    """
+    module, _ = as_float32(unwrapped(given.module))
+    _check_weights(given, module, contract)
+    with preserved(module):
+        live = _called(given, module, contract, golden.case.feeds)
+        _check_example(given, live, golden)
+        yield live
+
+
+def _called(given: GivenModule, module: nn.Module, contract: Contract, example: Mapping[str, Array]) -> LiveModel:
+    signature, tensors = call_of_contract(module, given.example_inputs, contract, example)
+    pairs = [pair for pair in contract.states if pair.input not in tensors]
+    last = {pair.output for pair in pairs}
+    results = tuple(spec.name for spec in contract.outputs if spec.name not in last)
+    try:
+        run = run_example(module, signature, list(tensors.values()), results)
+        lifted = lifted_states(module, run.calls, {*signature.names, *results}) if pairs else ()
+    except (ExportError, OptionError) as error:
+        raise _other_model(given, f"{error.subject}: {error.got}") from error
+    found = [pair.input for state in lifted for pair in state.pairs]
+    if {*found} != {pair.input for pair in pairs}:
+        raise _other_model(given, f"states {', '.join(found)} for {', '.join(pair.input for pair in pairs)}")
+    return LiveModel(
+        module=module, signature=signature, results=results, lifted=lifted, contract=contract, example=example
+    )
+
+
+def _check_weights(given: GivenModule, module: nn.Module, contract: Contract) -> None:
+    wanted, got = contract.source.weights_sha256, weights_sha256(module)
+    if got == wanted:
+        return
+    kind: type[RnnxError] = FactoryError
+    subject = f"model {given.source}"
+    remedy = "give the trained weights, with --checkpoint for a factory, or export again"
+    if given.checkpoint is not None:
+        kind, subject = CheckpointError, f"checkpoint {given.checkpoint.name} in {given.source}"
+        remedy = "give the checkpoint this model was exported from, or export again"
+    raise kind(
+        subject,
+        got=f"weights with sha256 {got[:12]}…",
+        expected=f"{wanted[:12]}…, the weights that the model was exported from",
+        remedy=remedy,
+    )
+
+
+def _check_example(given: GivenModule, live: LiveModel, golden: CaseTruth) -> None:
+    """Refuse a module whose code is another than at the export: every row would fail of it, the truth being wrong."""
+    values = live.eager().outputs(golden.case.feeds, torch.float64)
+    for name, truth in golden.truth.items():
+        problem = _difference(values[name], truth, golden.float32_error[name])
+        if problem:
+            raise _other_model(given, f"output {name} of the example {problem}")
+
+
+def _difference(value: Array, truth: Array, float32_error: float) -> str:
+    if value.shape != truth.shape:
+        return f"of shape {value.shape}, in the golden file {truth.shape}"
+    if truth.dtype.kind != "f":
+        return "" if np.array_equal(value, truth) else "with other values than in the golden file"
+    expected = comparable(truth, truth)
+    error = float(np.abs(comparable(value, truth) - expected).max())
+    limit = max(float32_error, SAME * (1 + float(np.abs(expected).max())))
+    return "" if error <= limit else f"{error:.2g} off the golden file's"
+
+
+def _other_model(given: GivenModule, got: str) -> FactoryError:
+    return FactoryError(
+        f"model {given.source}",
+        got=got,
+        expected="the model that was exported, called as then",
+        remedy="export again where its code has changed; where forward takes constants besides tensors, let the "
+        "factory return (module, example_inputs)",
+    )

@@ -1,0 +1,77 @@
+"""Which sizes of the inputs a trace fixed, and where: what torch.export does silently under `Dim.AUTO`."""
+
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from rnnx.modules.source_lines import below_trace, last_own_frame, model_line
+
+_SOURCE = re.compile(r"\[(\d+)\]\.size\(\)\[(\d+)\]$")
+
+_LOOP = re.compile(r"\bfor\b.*\bin\b|\bwhile\b|\bunbind\b|\bchunk\b|\bsplit\b|\btolist\b")
+
+_WEIGHT_CHECKS = frozenset(("fix_size", "meta_mm", "meta_bmm", "meta_addmm", "meta_conv", "linear", "conv1d", "conv2d"))
+
+_LAYER = re.compile(r"torch/nn/modules/(?!module\.py|container\.py)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specialization:
+    """An axis of an input that the model fixed at one size: the input's index, the axis, the size and the stack."""
+
+    input: int
+    axis: int
+    size: int
+    frames: tuple[traceback.FrameSummary, ...]
+
+    @property
+    def line(self) -> str:
+        """The model's line that fixed it."""
+        return model_line(self.frames)
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether that line goes over the axis in Python."""
+        place = last_own_frame(self.frames)
+        return place >= 0 and bool(_LOOP.search(self.frames[place].line or ""))
+
+    @property
+    def is_weights(self) -> bool:
+        """Whether the axis was fixed by a weight's shape, as every feature axis is."""
+        inner = self.frames[last_own_frame(self.frames) + 1 :]
+        return any(frame.name in _WEIGHT_CHECKS or _LAYER.search(frame.filename) for frame in inner)
+
+
+@contextmanager
+def recorded_specializations() -> Iterator[list[Specialization]]:
+    """The axes that are fixed inside the block, in order.
+
+    Non-strict torch.export keeps no user stack, so the method that fixes a symbol is watched here.
+    """
+    found: list[Specialization] = []
+    original: Any = ShapeEnv._set_replacement
+
+    def watch(self: ShapeEnv, symbol: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(target, "is_Integer", False) and symbol not in self.replacements:
+            found.extend(_specializations(self, symbol, int(target)))
+        return original(self, symbol, target, *args, **kwargs)
+
+    ShapeEnv._set_replacement = watch  # type: ignore[method-assign, assignment]
+    try:
+        yield found
+    finally:
+        ShapeEnv._set_replacement = original  # type: ignore[method-assign]
+
+
+def _specializations(shapes: ShapeEnv, symbol: Any, size: int) -> Iterator[Specialization]:
+    frames = tuple(below_trace(traceback.extract_stack()))
+    for source in shapes.var_to_sources.get(symbol, []):
+        name: Any = getattr(source, "name", "")
+        place = _SOURCE.search(name() if callable(name) else name)
+        if place:
+            yield Specialization(input=int(place[1]), axis=int(place[2]), size=size, frames=frames)

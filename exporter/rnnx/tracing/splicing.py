@@ -1,0 +1,148 @@
+"""Each placeholder of a recurrent layer replaced by the layer's formulation, whose graphs stay in one place so."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import spox
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from torch import nn
+
+from rnnx.errors import ExportError
+from rnnx.formulations.choice import formulation_named
+from rnnx.formulations.graph import GraphBuilder, Weight
+from rnnx.tracing.layer_weights import recurrence_of_layer, weights_from_layer
+from rnnx.tracing.opaque_layers import DOMAIN
+from rnnx.weights.weights import RecurrentWeights
+from rnnx_runtime.contract import Recurrence
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """One call of a layer: its name, what this call computes, its weights, and what its values' names begin with."""
+
+    layer: str
+    recurrence: Recurrence
+    weights: RecurrentWeights
+    lead: str
+
+
+def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[Recurrence, ...]:
+    """Write every recurrent layer of `module` into the graph, in place; says which there are.
+
+    A layer's weights are initializers under its name, written once however often it is called.
+
+    Raises:
+        ExportError: a layer is called inside of a branch or a loop of the graph.
+        WeightsError: a weight is NaN or infinite.
+    """
+    weights: dict[str, RecurrentWeights] = {}
+    calls: Counter[str] = Counter()
+    parts: dict[str, Recurrence] = {}
+    for node in [node for node in model.graph if node.domain == DOMAIN]:
+        name = node.attributes["layer"].as_string()
+        layer = module.get_submodule(name)
+        if name not in weights:
+            weights[name] = weights_from_layer(layer, name)
+        call = _Call(
+            layer=name,
+            recurrence=_recurrence(node, layer, name),
+            weights=weights[name],
+            lead=f"{_label(layer, name)}/{calls[name]}/",
+        )
+        calls[name] += 1
+        _splice(model.graph, node, call, _label(layer, name))
+        parts[name] = call.recurrence
+    _refuse_nested(model)
+    RemoveUnusedNodesPass()(model)
+    model.graph.opset_imports.pop(DOMAIN, None)
+    return tuple(parts.values())
+
+
+def _recurrence(node: ir.Node, layer: nn.Module, name: str) -> Recurrence:
+    given = [value is not None for value in node.inputs] + [False] * 4
+    found = recurrence_of_layer(layer, _label(layer, name), state_inputs=given[1], lengths=given[3])
+    if found.form == "step":
+        return found
+    return replace(found, batch_first=bool(node.attributes["batch_first"].as_int()))
+
+
+def _splice(graph: ir.Graph, node: ir.Node, call: _Call, label: str) -> None:
+    builder = GraphBuilder()
+    inner = ir.from_proto(_built(builder, call)).graph
+    held = {own.name: _initializer(graph, f"{label}/{own.name}", own) for own in builder.weights}
+    names = [spec.name for spec in call.recurrence.inputs]
+    outer = dict(zip(names, [value for value in node.inputs if value is not None], strict=True)) | held
+    results = [_written(value) for value in inner.outputs]
+    nodes = [own for own in inner if own.op_type != "Identity" or own.outputs[0] not in inner.outputs]
+    _prefix(nodes, call.lead)
+    for value in list(inner.inputs):
+        ir.convenience.replace_all_uses_with(value, outer[value.name or ""])
+    inner.remove(list(inner))
+    graph.insert_before(node, nodes)
+    for old, new in zip(node.outputs, results, strict=True):
+        new.name, new.type, new.shape = old.name, old.type, old.shape
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+
+
+def _built(builder: GraphBuilder, call: _Call) -> onnx.ModelProto:
+    own = call.recurrence
+    inputs = {spec.name: spox.argument(spox.Tensor(np.dtype(spec.dtype), spec.dims)) for spec in own.inputs}
+    outputs = formulation_named(own.formulation)(builder, own, call.weights, inputs)
+    ordered = {spec.name: outputs[spec.name] for spec in own.outputs}
+    return spox.build(inputs | builder.placeholders, ordered)
+
+
+def _written(value: ir.Value) -> ir.Value:
+    """What an output names: spox puts an Identity before each."""
+    producer = value.producer()
+    if producer is not None and producer.op_type == "Identity" and producer.inputs[0] is not None:
+        return producer.inputs[0]
+    return value
+
+
+def _initializer(graph: ir.Graph, name: str, weight: Weight) -> ir.Value:
+    if name not in graph.initializers:
+        lazy = ir.LazyTensor(
+            lambda: ir.tensor(weight.make()), dtype=ir.DataType.FLOAT, shape=ir.Shape(weight.shape), name=name
+        )
+        graph.register_initializer(
+            ir.Value(name=name, shape=ir.Shape(weight.shape), type=ir.TensorType(ir.DataType.FLOAT), const_value=lazy)
+        )
+    return graph.initializers[name]
+
+
+def _prefix(nodes: list[ir.Node], lead: str) -> None:
+    for index, node in enumerate(_nested(nodes)):
+        node.name = f"{lead}{node.name or f'{node.op_type}_{index}'}"
+        bodies = [own.as_graph() for own in node.attributes.values() if own.type == ir.AttributeType.GRAPH]
+        for value in (*node.outputs, *(value for body in bodies for value in body.inputs)):
+            value.name = f"{lead}{value.name}"
+
+
+def _nested(nodes: list[ir.Node]) -> Iterator[ir.Node]:
+    for node in nodes:
+        yield node
+        for own in node.attributes.values():
+            if own.type == ir.AttributeType.GRAPH:
+                yield from _nested(list(own.as_graph()))
+
+
+def _refuse_nested(model: ir.Model) -> None:
+    for node in _nested(list(model.graph)):
+        if node.domain == DOMAIN:
+            raise ExportError(
+                f"layer {node.attributes['layer'].as_string()!r}",
+                got="a call inside of a branch or loop of the graph",
+                expected="calls in forward itself",
+                remedy="call the layer outside of torch.cond and the like",
+            )
+
+
+def _label(layer: nn.Module, name: str) -> str:
+    """The layer's name; the model's own class where the model is the layer."""
+    return name or type(layer).__name__.lower()

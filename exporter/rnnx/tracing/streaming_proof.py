@@ -1,0 +1,197 @@
+"""How a model streams, found by running it: a sequence in chunks of several sizes against the whole, in float64."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rnnx.tracing.eager import EagerModel
+from rnnx.truths.model_cases import CaseSource, drawn_case
+from rnnx_runtime.arrays.time_axis import time_of, why_no_next_step
+from rnnx_runtime.contract import Contract, Dim, Streaming, TensorSpec
+
+Array = NDArray[Any]
+
+CHUNKS = ((1,), (2, 3), (5, 1, 4))
+"""The sizes that chunks have in turn: frame by frame, small ones, and of different sizes."""
+
+LONGEST = 12
+"""Time steps of the sequence, where the model leaves its time free."""
+
+CLOSE = 1e-9
+"""The share of the largest value that float64 may differ by; another order of sums does so by some 1e-14."""
+
+
+def streaming_of(
+    eager: EagerModel, contract: Contract, example: Mapping[str, Any], times: Mapping[str, Dim]
+) -> Streaming:
+    """Whether chunks with the states carried give what the whole sequence gives, and the layer that is in the way.
+
+    Args:
+        eager: the model, nothing of it patched.
+        contract: its inputs, outputs, states and recurrent layers.
+        example: the example's value of every input, states included: arrays or tensors.
+        times: the dim that each recurrent layer runs over, by the layer's name; without cells.
+    """
+    if not contract.states:
+        return Streaming(kind="no", reason="a model without states as inputs and outputs")
+    other = _other_axes(contract, times)
+    if other:
+        return Streaming(kind="no", reason=other)
+    backward = [own for own in contract.recurrent if own.directions == 2 and own.form == "encoder"]
+    time = time_of(contract)
+    if time is not None and backward:
+        return Streaming(
+            kind="no", reason=f"the bidirectional layer {backward[0].name!r}, which needs the whole sequence"
+        )
+    reason = why_no_next_step(contract)
+    if reason:
+        return Streaming(kind="no", reason=reason)
+    if time is None:
+        return Streaming(kind="exact")  # each call is one step
+    return _compared(eager, contract, example, time)
+
+
+def _other_axes(contract: Contract, times: Mapping[str, Dim]) -> str:
+    """What does not run over the axes that frames follow each other on, T, and streams lie beside each other on, B."""
+    for spec in (*contract.plain_inputs, *contract.plain_outputs, *contract.state_specs):
+        if "B" not in spec.dims:
+            return f"{spec.name!r} {spec.shape}, which has no axis B for a row of each stream"
+    for layer, dim in times.items():
+        if dim != 1 and not re.search(r"\bT\b", str(dim)):
+            return f"the layer {layer!r}, which runs over {dim}: the axis of time to stream on is the one named T"
+    return ""
+
+
+def _compared(eager: EagerModel, contract: Contract, example: Mapping[str, Any], time: str) -> Streaming:
+    given = {spec.name: np.asarray(example[spec.name], spec.dtype) for spec in contract.inputs}
+    source = CaseSource(contract=contract, example=given)
+    sizes = {**source.sizes, "T": max(LONGEST, source.sizes.get("T", 0)), "B": 2}
+    feeds = drawn_case(source, {dim: sizes[dim] for dim in source.sizes}, seed=0).feeds
+    feeds = {**feeds, **{name: np.full_like(feeds[name], sizes["T"]) for name in contract.lengths}}
+    module = eager.module(torch.float64)
+    try:
+        with _Watched(module) as whole:
+            expected = eager.outputs(feeds, torch.float64)
+    except Exception as error:  # the model's own, which may raise anything
+        return Streaming(kind="no", reason=_raised(f"a sequence of {sizes['T']} frames", error))
+    for chunks in CHUNKS:
+        streamed = _Streamed(eager, contract, time)
+        try:
+            with _Watched(module) as watched:
+                found = streamed.outputs(feeds, chunks)
+        except Exception as error:
+            return Streaming(kind="chunked", reason=_raised(f"chunks of {chunks[0]} frames", error))
+        differing = _differing(contract, found, expected, time)
+        if differing:
+            where = _first_differing(whole.calls, watched.calls, streamed.sizes)
+            told = f"{where} gives other values in chunks" if where else "its values differ in chunks"
+            return Streaming(kind="chunked", reason=f"{told} (output {differing!r})")
+    return Streaming(kind="exact")
+
+
+def _raised(what: str, error: Exception) -> str:
+    return " ".join(f"PyTorch raises for {what}: {type(error).__name__}: {error}".split())[:200]
+
+
+class _Streamed:
+    """A model over a sequence in chunks, its states carried from one to the next."""
+
+    def __init__(self, eager: EagerModel, contract: Contract, time: str) -> None:
+        self._eager, self._contract, self._time = eager, contract, time
+        self.sizes: list[int] = []
+        """The frames of each chunk."""
+
+    def outputs(self, feeds: Mapping[str, Array], chunks: Sequence[int]) -> dict[str, Array]:
+        """Plain outputs side by side in time, or the last chunk's; states as the last chunk gave them."""
+        contract, time = self._contract, self._time
+        timed = {spec.name: spec.dims.index(time) for spec in contract.plain_inputs if time in spec.dims}
+        total = next(feeds[name].shape[axis] for name, axis in timed.items())
+        states = {pair.input: feeds[pair.input] for pair in contract.states}
+        results: list[dict[str, Array]] = []
+        start = 0
+        while start < total:
+            count = min(chunks[len(results) % len(chunks)], total - start)
+            own = {
+                name: value.take(range(start, start + count), timed[name]) if name in timed else value
+                for name, value in feeds.items()
+            }
+            own |= {name: np.full_like(feeds[name], count) for name in contract.lengths}
+            results.append(self._eager.outputs(own | states, torch.float64))
+            states = {pair.input: results[-1][pair.output] for pair in contract.states}
+            self.sizes.append(count)
+            start += count
+        return {spec.name: _side_by_side(spec, results, time) for spec in contract.outputs}
+
+
+def _side_by_side(spec: TensorSpec, results: Sequence[Mapping[str, Array]], time: str) -> Array:
+    values = [own[spec.name] for own in results]
+    return np.concatenate(values, spec.dims.index(time)) if time in spec.dims else values[-1]
+
+
+def _differing(contract: Contract, found: Mapping[str, Array], expected: Mapping[str, Array], time: str) -> str:
+    """The first output that is not the whole's; empty where all are."""
+    for spec in contract.outputs:
+        if not _alike(found[spec.name], expected[spec.name]):
+            return spec.name
+    return ""
+
+
+def _alike(value: Array, truth: Array) -> bool:
+    if value.shape != truth.shape:
+        return False
+    if truth.dtype.kind != "f":
+        return bool(np.array_equal(value, truth))
+    finite = truth[np.isfinite(truth)]
+    scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
+    return bool(np.allclose(value, truth, rtol=0, atol=CLOSE * scale, equal_nan=True))
+
+
+@dataclass
+class _Watched:
+    """Records what each submodule without children gave at each of its calls, in the order of the first."""
+
+    module: nn.Module
+    calls: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def __enter__(self) -> "_Watched":
+        leaves = [(name, own) for name, own in self.module.named_modules() if not list(own.children())]
+        self._hooks = [own.register_forward_hook(self._taker(name, own)) for name, own in leaves]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _taker(self, name: str, own: nn.Module) -> Any:
+        shown = f"layer {name!r} ({type(own).__name__})" if name else type(own).__name__
+
+        def take(_: nn.Module, __: Any, result: Any) -> None:
+            first = result[0] if isinstance(result, tuple) and result else result
+            if isinstance(first, Tensor):
+                self.calls.setdefault(shown, []).append(first.detach().clone())
+
+        return take
+
+
+def _first_differing(
+    whole: Mapping[str, Sequence[Tensor]], chunked: Mapping[str, Sequence[Tensor]], sizes: Sequence[int]
+) -> str:
+    """The first layer whose values in chunks are not those of the whole; empty where none can be told."""
+    total = sum(sizes)
+    for name, values in whole.items():
+        parts = chunked.get(name, [])
+        if len(values) != 1 or len(parts) != len(sizes):
+            continue  # called more often than once, or not in every chunk
+        axes = [axis for axis, size in enumerate(values[0].shape) if size == total]
+        fitting = [axis for axis in axes if all(p.shape[axis] == n for p, n in zip(parts, sizes, strict=True))]
+        if not fitting:
+            return name  # it gives another number of frames
+        if not any(_alike(torch.cat(list(parts), axis).numpy(), values[0].numpy()) for axis in fitting):
+            return name
+    return ""

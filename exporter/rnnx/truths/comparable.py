@@ -1,0 +1,22 @@
+"""Values of a whole model made comparable: masks of infinities or of huge numbers must not decide a limit."""
+
+import numpy as np
+
+from rnnx.truths.cases import Array
+
+HUGE = 1e4
+"""A value beyond this is compared by its relative error: a mask of -1e9 would allow all others an error of 1e2."""
+
+
+def comparable(value: Array, truth: Array) -> Array:
+    """`value` on the scale of `truth`: infinities that the truth has too are 0, and huge ones are shares of the truth.
+
+    Both have one shape; `comparable(truth, truth)` is the truth on that scale. Integers stay as they are.
+    """
+    if value.shape != truth.shape or value.dtype.kind != "f" or truth.dtype.kind != "f":
+        return value
+    with np.errstate(invalid="ignore", over="ignore"):
+        result = np.where(np.isinf(truth) & (value == truth), 0, value)
+        large = np.isfinite(truth) & (np.abs(truth) > HUGE)
+        scaled = result / np.where(large, np.abs(truth), 1)
+    return scaled.astype(value.dtype)

@@ -1,0 +1,52 @@
+"""Several cases as the rows of one ragged batch: one pass over the weights serves them all."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rnnx.truths.cases import Array, Case, sizes_of
+from rnnx_runtime.contract import Recurrence, TensorSpec
+
+
+def join_cases(contract: Recurrence, cases: Sequence[Case]) -> dict[str, Array]:
+    """One case's inputs made of all: rows side by side, shorter times padded with zeros, `lengths` always given."""
+    time = max(_time(contract, case) for case in cases)
+    joined = {
+        spec.name: np.concatenate([_padded(spec, case.feeds[spec.name], time) for case in cases], spec.dims.index("B"))
+        for spec in contract.inputs
+    }
+    lengths = [case.feeds.get("lengths", np.full(_batch(contract, case), _time(contract, case))) for case in cases]
+    return {**joined, "lengths": np.concatenate(lengths)}
+
+
+def split_outputs(contract: Recurrence, cases: Sequence[Case], outputs: Mapping[str, Array]) -> list[dict[str, Array]]:
+    """The outputs of `join_cases` as each case alone would have them."""
+    ends = np.cumsum([_batch(contract, case) for case in cases])
+    return [
+        {
+            spec.name: _cut(spec, outputs[spec.name], end - _batch(contract, case), end, case)
+            for spec in contract.outputs
+        }
+        for case, end in zip(cases, ends, strict=True)
+    ]
+
+
+def _cut(spec: TensorSpec, value: Array, first: int, end: int, case: Case) -> Array:
+    rows = value.take(range(first, end), spec.dims.index("B"))
+    if "T" not in spec.dims:
+        return rows
+    axis = spec.dims.index("T")
+    return rows.take(range(case.feeds["x"].shape[axis]), axis)
+
+
+def _padded(spec: TensorSpec, value: Array, time: int) -> Array:
+    widths = [(0, time - size if dim == "T" else 0) for dim, size in zip(spec.dims, value.shape, strict=True)]
+    return np.pad(value, widths)
+
+
+def _batch(contract: Recurrence, case: Case) -> int:
+    return sizes_of(contract, case.feeds)["B"]
+
+
+def _time(contract: Recurrence, case: Case) -> int:
+    return sizes_of(contract, case.feeds).get("T", contract.steps or 1)

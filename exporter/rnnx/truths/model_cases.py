@@ -1,0 +1,119 @@
+"""Seeded inputs of a whole model, like its example's but of other sizes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnx.truths.cases import Array, Case
+from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
+from rnnx_runtime.contract import Contract, TensorSpec
+
+SIZES = ((1, 1), (2, 2), (3, 1), (7, 3))
+"""(T, B) of the cases besides those around the example's own size: few, for a golden file holds them all."""
+
+_ZERO_STATE_SIZES = (5, 3)
+
+EXAMPLE = "example"
+"""The name of the case that is the example itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseSource:
+    """What cases are drawn for: the contract, and the example's values, which say what ranges integers have."""
+
+    contract: Contract
+    example: Mapping[str, Array]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The example's size of each symbolic dim."""
+        return sizes_from_feeds(self.contract.inputs, self.example)
+
+    @property
+    def states(self) -> frozenset[str]:
+        """The names of the inputs that are states."""
+        return frozenset(pair.input for pair in self.contract.states)
+
+
+def model_sizes(source: CaseSource) -> list[dict[str, int]]:
+    """The sizes of the cases besides the example's: 1, 2 and odd ones, a little more time than its own, and one row.
+
+    Other dims than B and T go around the example's size, one less, the same, one more, and are 1 in one case.
+    """
+    own = source.sizes
+    time = own.get("T", 1)
+    pairs = [*SIZES, (time + 3, 2), (time, 1)]
+    found = [_at(own, *pair, shift) for pair, shift in zip(pairs, (0, 1, 0, -1, 1, 0), strict=True)]
+    found += [{dim: size if dim in ("T", "B") else 1 for dim, size in own.items()}] if own.keys() - {"T", "B"} else []
+    return [dict(pair) for pair in dict.fromkeys(tuple(sizes.items()) for sizes in found)]
+
+
+def drawn_cases(source: CaseSource, seed: int) -> Iterator[Case]:
+    """A case for each of the sizes with non-zero states, and one of zero states where the model has any."""
+    for sizes in model_sizes(source):
+        yield drawn_case(source, sizes, seed)
+    if source.states:
+        case = drawn_case(source, _at(source.sizes, *_ZERO_STATE_SIZES, 0), seed)
+        zeros = {name: np.zeros_like(case.feeds[name]) for name in source.states}
+        yield Case(name=f"{case.name} zero state".strip(), feeds={**case.feeds, **zeros})
+
+
+def drawn_case(source: CaseSource, sizes: Mapping[str, int], seed: int) -> Case:
+    """The case of these sizes: floats normal, integers in the example's range, masks true at the first place.
+
+    Floats are without sign where the example's are; states are uniform in ±1; lengths lie in 1..T, and one is T.
+    """
+    chance = np.random.default_rng([seed, *sizes.values()])
+    feeds = {
+        spec.name: _drawn(chance, source, spec, shape_from_sizes(spec, sizes), sizes.get("T"))
+        for spec in source.contract.inputs
+    }
+    return Case(name=sizes_name(sizes), feeds=feeds)
+
+
+def with_sorted_lengths(case: Case, contract: Contract) -> Case:
+    """The case for a model that takes its rows by falling length alone."""
+    falling = {name: np.sort(case.feeds[name])[::-1].copy() for name in contract.lengths}
+    return Case(name=case.name, feeds={**case.feeds, **falling})
+
+
+def sizes_name(sizes: Mapping[str, int]) -> str:
+    """`T5 B3 D1=4`; a model whose sizes are all fixed has none to name."""
+    ordered = sorted(sizes, key=lambda dim: (dim not in ("T", "B"), dim != "T", dim))
+    texts = (f"{dim}{sizes[dim]}" if dim in ("T", "B") else f"{dim}={sizes[dim]}" for dim in ordered)
+    return " ".join(texts) or "fixed sizes"
+
+
+def _at(own: Mapping[str, int], time: int, batch: int, shift: int) -> dict[str, int]:
+    named = {"T": time, "B": batch}
+    return {dim: named.get(dim, max(1, size + shift)) for dim, size in own.items()}
+
+
+def _drawn(
+    chance: np.random.Generator, source: CaseSource, spec: TensorSpec, shape: tuple[int, ...], time: int | None
+) -> Array:
+    example = source.example[spec.name]
+    values: Any
+    if spec.name in source.contract.lengths:
+        values = _lengths(chance, shape, time or int(example.max()))
+    elif spec.dtype == "bool":
+        values = np.atleast_1d(chance.random(shape) < 0.7)
+        values[..., :1] = True  # a row without any is NaN in a softmax, in PyTorch too
+        values = values.reshape(shape)
+    elif np.dtype(spec.dtype).kind in "iu":
+        values = chance.integers(example.min(), example.max(), shape, endpoint=True)
+    elif spec.name in source.states:
+        values = chance.uniform(-1, 1, shape)
+    else:
+        values = chance.standard_normal(shape, np.float32)
+        values = np.abs(values) if example.min() >= 0 else values
+    return np.asarray(values, spec.dtype)
+
+
+def _lengths(chance: np.random.Generator, shape: tuple[int, ...], most: int) -> Array:
+    """From 1 to `most`, one of them the most: PyTorch cuts its result at the longest."""
+    found = chance.integers(1, most, shape, endpoint=True)
+    found[chance.integers(len(found))] = most
+    return found

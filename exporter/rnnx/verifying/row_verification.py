@@ -1,0 +1,183 @@
+"""One row of a verification: a backend opened, compared case by case, checked, and diagnosed where it failed."""
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from rnnx.checks.drift import WINDOWS, measure_drift
+from rnnx.checks.plan import CheckPlan, run_checks
+from rnnx.checks.probe import Probe
+from rnnx.diagnosis.diagnosis import Diagnosis
+from rnnx.engines.profiles import text_from_profile
+from rnnx.errors import RowDiedError
+from rnnx.parity.parity import ParityRow, compare
+from rnnx.parity.results import CHECK_NAMES, CheckResult, DriftCurve, Status
+from rnnx.progress import ProgressListener, stage
+from rnnx.runners.candidates import PYTORCH_ROWS, Candidate
+from rnnx.runners.isolated_candidate import IsolatedCandidate
+from rnnx.runners.metered_candidate import MeteredCandidate
+from rnnx.runners.row_channel import RowChannel
+from rnnx.runners.subject import Subject
+from rnnx.runners.verify_options import VerifyOptions
+from rnnx.tensorrt_network.network_row import NETWORK_ROW
+from rnnx.truths.cases import sizes_of
+from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.errors import BackendError, BackendUnavailable
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What every row is held to: the cases with their truth, and the plan of the checks."""
+
+    truth: Sequence[CaseTruth]
+    plan: CheckPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedRow:
+    """What was found of one row, and how long its backend was at work on it.
+
+    A row that is not at parity is diagnosed instead of being checked further.
+    """
+
+    parity: ParityRow
+    checks: tuple[CheckResult, ...] = ()
+    drift: tuple[DriftCurve, ...] = ()
+    diagnosis: Diagnosis | None = None
+    busy_s: float = 0.0
+
+
+def runs_apart(row: str) -> bool:
+    """Whether a row runs in a process of its own: all do but PyTorch on CPU, which is the truth's own library."""
+    return row != "pytorch-cpu"
+
+
+def verify_row(
+    subject: Subject,
+    name: str,
+    expected: Expectation,
+    options: VerifyOptions,
+    listener: ProgressListener,
+    channel: RowChannel | None = None,
+) -> VerifiedRow:
+    """Verify one row; a backend that is not here is a skipped row, or a failed one where it is required."""
+    covered, uncovered = _covered(subject, name, expected.truth)
+    status: Status
+    try:
+        with contextlib.closing(open_row(subject, name, options, channel)) as candidate:
+            if not covered:
+                raise _nothing_covered(subject, name, len(expected.truth))
+            row = _compared(subject, candidate, covered, uncovered, listener)
+            if row.status == "pass":
+                checks, drift = _checked(subject, candidate, expected.plan, listener)
+                return VerifiedRow(parity=row, checks=checks, drift=(drift,), busy_s=candidate.busy_s)
+            if candidate.deaths:  # the row says how; its values are not what is wrong with it
+                return VerifiedRow(parity=row, busy_s=candidate.busy_s)
+            diagnosis = _diagnosed(subject, candidate, row, covered, listener)
+            return VerifiedRow(parity=row, diagnosis=diagnosis, busy_s=candidate.busy_s)
+    except BackendUnavailable as error:
+        status = "fail" if name in options.require else "skip"
+        return VerifiedRow(parity=ParityRow(backend=name, status=status, uncovered=uncovered, reason=str(error)))
+    except BackendError as error:
+        # What TensorRT cannot read only matters to who means to use it; values that differ, or a crash, matter to all.
+        asked = name != NETWORK_ROW or subject.engine or name in (*options.backends, *options.require)
+        status = "fail" if asked or isinstance(error, RowDiedError) else "skip"
+        return VerifiedRow(parity=ParityRow(backend=name, status=status, uncovered=uncovered, reason=str(error)))
+
+
+def open_row(
+    subject: Subject, name: str, options: VerifyOptions, channel: RowChannel | None = None
+) -> MeteredCandidate | IsolatedCandidate:
+    """A row's candidate, in the process behind `channel`, or in a new one, where the row runs apart.
+
+    PyTorch on CUDA is tried in this process first: the other would import torch only to say that there is none.
+
+    Raises:
+        BackendUnavailable: this host cannot run it; says exactly why.
+        BackendError: the backend was there and refused the model.
+    """
+    opener = functools.partial(subject.open, name, options.threads)
+    if name in PYTORCH_ROWS:
+        candidate = MeteredCandidate(opener)
+        if not runs_apart(name):
+            return candidate
+        candidate.close()
+    return IsolatedCandidate(opener, options.case_timeout_s, channel)
+
+
+def _compared(
+    subject: Subject,
+    candidate: Candidate,
+    truth: Sequence[CaseTruth],
+    uncovered: tuple[str, ...],
+    listener: ProgressListener,
+) -> ParityRow:
+    with stage(listener, f"{candidate.name}: cases", len(truth)):
+        return compare(
+            candidate,
+            truth,
+            subject.contract,
+            subject.precision(candidate.name),
+            outputs=subject.outputs,
+            uncovered=uncovered,
+            on_case=listener.part_done,
+        )
+
+
+def _checked(
+    subject: Subject, candidate: Candidate, plan: CheckPlan, listener: ProgressListener
+) -> tuple[tuple[CheckResult, ...], DriftCurve]:
+    probe = Probe(
+        candidate=candidate,
+        contract=subject.layer,
+        precision=subject.precision(candidate.name),
+        outputs=subject.outputs,
+        covers=functools.partial(subject.covers, candidate.name),
+    )
+    with stage(listener, f"{candidate.name}: checks", len(CHECK_NAMES)):
+        checks = run_checks(probe, plan, on_check=listener.part_done)
+    with stage(listener, f"{candidate.name}: drift", WINDOWS):
+        return checks, measure_drift(probe, plan.drift, on_window=listener.part_done)
+
+
+def _diagnosed(
+    subject: Subject, candidate: Candidate, row: ParityRow, truth: Sequence[CaseTruth], listener: ProgressListener
+) -> Diagnosis:
+    from rnnx.diagnosis.differential import diagnose
+
+    with stage(listener, f"{candidate.name}: diagnosis", 1):
+        return diagnose(candidate, row, truth, subject.layer, subject.weights, _graph(subject), outputs=subject.outputs)
+
+
+def _graph(subject: Subject) -> "ModelProto | None":
+    """The graph, to name nodes by; None on a host that only runs models."""
+    try:
+        onnx = import_module("onnx")
+    except ModuleNotFoundError:
+        return None
+    model: ModelProto = onnx.load_model_from_string(subject.model.data)
+    return model
+
+
+def _covered(subject: Subject, name: str, truth: Sequence[CaseTruth]) -> tuple[tuple[CaseTruth, ...], tuple[str, ...]]:
+    """The cases that a row takes, and the names of those it does not."""
+    fits = [subject.covers(name, sizes_of(subject.layer, entry.case.feeds)) for entry in truth]
+    pairs = list(zip(truth, fits, strict=True))
+    return tuple(entry for entry, fit in pairs if fit), tuple(entry.case.name for entry, fit in pairs if not fit)
+
+
+def _nothing_covered(subject: Subject, name: str, count: int) -> BackendUnavailable:
+    profiles = subject.engine.sidecar.profiles if subject.engine else ()
+    ranges = " and ".join(text_from_profile(profile) for profile in profiles)
+    return BackendUnavailable(
+        f"backend {name}",
+        got=f"{count} cases, none within the engine's profile {ranges}",
+        expected="at least one",
+        remedy="with --checkpoint each profile's own shapes are cases too",
+    )

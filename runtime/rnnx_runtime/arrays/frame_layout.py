@@ -1,0 +1,189 @@
+"""Frames and chunks of one stream: what a model takes of them, and where they lie in its inputs and outputs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx_runtime.arrays.array_views import array_from_view
+from rnnx_runtime.arrays.time_axis import time_of
+from rnnx_runtime.contract import Contract, Dim, TensorSpec
+from rnnx_runtime.errors import InputError
+
+Array = NDArray[Any]
+Index = tuple[int | slice | None, ...]
+
+_ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One input or output of a stream: without the axis of batch, and of a frame without that of time.
+
+    The indices give an input its missing axes, and take an output's away. `time` is the axis of time of the whole
+    tensor, None of one that has none; `is_sequence` says whether it may hold many frames.
+    """
+
+    spec: TensorSpec
+    batch: int
+    time: int | None
+    is_sequence: bool
+
+    @property
+    def frame_dims(self) -> tuple[Dim, ...]:
+        """The dims of a frame."""
+        return tuple(dim for axis, dim in enumerate(self.spec.dims) if axis not in (self.batch, self.time))
+
+    @property
+    def chunk_dims(self) -> tuple[Dim, ...]:
+        """The dims of a chunk: of a tensor that holds one frame at a time, frames behind each other."""
+        if not self.is_sequence:
+            return ("T", *self.frame_dims)
+        return tuple(dim for axis, dim in enumerate(self.spec.dims) if axis != self.batch)
+
+    @property
+    def chunk_axis(self) -> int:
+        """The axis of time of a chunk."""
+        return self.time - (self.batch < self.time) if self.is_sequence and self.time is not None else 0
+
+    def indexed(self, at: int | None, *, chunk: bool) -> Index:
+        """`at` stands for the axis of batch, and for that of time too but in a chunk; all else is kept."""
+        axes = (self.batch,) if chunk else (self.batch, self.time)
+        return tuple(at if axis in axes else _ALL for axis in range(len(self.spec.dims)))
+
+
+class FrameLayout:
+    """What a model's frames and chunks are: of one input a frame such as `(I,)` and a chunk such as `(T, I)`.
+
+    Raises:
+        InputError: an input or output has no axis of batch.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        bare = contract.bare
+        self.steps = bare.steps if bare and bare.form == "unrolled" else None
+        """How many frames every chunk has, of an unrolled decoder; None for any other model."""
+        self._time = time_of(contract)
+        self.has_time = self._time is not None or self.steps not in (None, 1)
+        """Whether one run takes a whole chunk."""
+        self.inputs = {spec.name: self._frames(spec) for spec in contract.plain_inputs}
+        self.outputs = {spec.name: self._frames(spec) for spec in contract.plain_outputs}
+        self.lone = next(iter(self.inputs.values())) if len(self.inputs) == 1 else None
+        """The one input; None where there are several."""
+        self.lone_output = next(iter(self.outputs.values())) if len(self.outputs) == 1 else None
+        """The one output; None where there are several."""
+
+    def checked(self, x: Any) -> tuple[dict[str, Array], bool]:
+        """The inputs by name that x is or shows, and whether they are a chunk.
+
+        Raises:
+            InputError: a name that is missing or unknown, or a value that shows no array or one of another dtype or
+                shape; or a frame of one input beside a chunk of another.
+        """
+        given = x if isinstance(x, Mapping) else {self.lone.spec.name: x} if self.lone else None
+        if given is None or given.keys() != self.inputs.keys():
+            raise self._other_names(x)
+        values = {name: self._viewed(frames, given[name]) for name, frames in self.inputs.items()}
+        kinds = {
+            name: values[name].ndim > len(frames.frame_dims)
+            for name, frames in self.inputs.items()
+            if frames.is_sequence or not self.has_time
+        }
+        if len(set(kinds.values())) > 1:
+            chunk = next(name for name, kind in kinds.items() if kind)
+            frame = next(name for name, kind in kinds.items() if not kind)
+            raise InputError(
+                "inputs",
+                got=f"a chunk of {chunk!r} and a frame of {frame!r}",
+                expected="frames, or chunks of one length",
+                remedy="give all inputs the axis of time, or none",
+            )
+        counts = {name: int(values[name].shape[self.inputs[name].chunk_axis]) for name, kind in kinds.items() if kind}
+        if len(set(counts.values())) > 1:
+            raise InputError(
+                "inputs",
+                got=f"chunks of {', '.join(f'{count} ({name})' for name, count in counts.items())} frames",
+                expected="chunks of one length",
+                remedy="give all inputs the same number of frames",
+            )
+        return values, any(kinds.values())
+
+    def count(self, values: Mapping[str, Array]) -> int:
+        """The frames of a checked chunk."""
+        name, frames = next((name, own) for name, own in self.inputs.items() if own.is_sequence or not self.has_time)
+        return int(values[name].shape[frames.chunk_axis])
+
+    def check_out(self, out: Any, shape: tuple[int, ...], dtype: str) -> None:
+        """Check a buffer for an output.
+
+        Raises:
+            InputError: not a writeable array of just that dtype and shape.
+        """
+        if not isinstance(out, np.ndarray):
+            got = type(out).__name__
+        elif out.dtype == dtype and out.shape == shape and out.flags.writeable:
+            return
+        else:
+            got = f"{out.dtype} {out.shape}{'' if out.flags.writeable else ', read-only'}"
+        remedy = "leave it out for a new array"
+        raise InputError("out", got=got, expected=f"{dtype} {shape}, writeable", remedy=remedy)
+
+    def _frames(self, spec: TensorSpec) -> Frames:
+        if "B" not in spec.dims:
+            raise InputError(
+                f"stream of {spec.name!r}",
+                got=f"a tensor {spec.shape} without an axis of batch",
+                expected="a row for each stream",
+                remedy="run whole batches with Session.run",
+            )
+        time = 0 if self.steps is not None else spec.dims.index(self._time) if self._time in spec.dims else None
+        return Frames(spec, spec.dims.index("B"), time, time is not None and self.steps != 1)
+
+    def _viewed(self, frames: Frames, value: Any) -> Array:
+        spec = frames.spec
+        is_number = isinstance(value, int | np.integer) and type(value) is not bool
+        if is_number and np.can_cast(np.min_scalar_type(value), spec.dtype):
+            value = np.asarray(value, spec.dtype)  # a token
+        expected = f"{spec.dtype}, {self._expected(frames)}"
+        array = array_from_view(value, f"input {spec.name!r}", expected)
+        chunk = frames.chunk_dims if frames.is_sequence or not self.has_time else None
+        is_frame = _fits(array, frames.frame_dims) and self.steps in (None, 1)
+        is_chunk = chunk is not None and _fits(array, chunk)
+        if array.dtype == spec.dtype and (is_frame or is_chunk):
+            return array
+        if array.dtype != spec.dtype:
+            remedy = f"cast it with .astype('{spec.dtype}')"
+        elif array.ndim == len(frames.chunk_dims) + 1:
+            remedy = "a stream is one row: leave out the batch axis"
+        else:
+            remedy = "push what the model takes (session.spec)"
+        got = f"{array.dtype} {array.shape}"
+        raise InputError(f"input {spec.name!r}", got=got, expected=expected, remedy=remedy)
+
+    def _expected(self, frames: Frames) -> str:
+        frame, chunk = _shown(frames.frame_dims), _shown(frames.chunk_dims)
+        if not frames.is_sequence and self.has_time:
+            return f"{frame} at each push"
+        return f"a {'' if self.steps not in (None, 1) else f'frame {frame} or '}chunk {chunk}"
+
+    def _other_names(self, x: Any) -> InputError:
+        listed = ", ".join(f"{name} {_shown(own.frame_dims)}" for name, own in self.inputs.items())
+        if not isinstance(x, Mapping):
+            got, remedy = f"one {type(x).__name__}", "give a mapping of names to frames"
+        else:
+            wrong = [name for name in self.inputs if name not in x] or [name for name in x if name not in self.inputs]
+            got = f"no {wrong[0]!r}" if wrong[0] in self.inputs else repr(wrong[0])
+            remedy = "give each of them" if wrong[0] in self.inputs else "leave it out"
+        return InputError("inputs", got=got, expected=f"frames of {listed}", remedy=remedy)
+
+
+def _fits(array: Array, dims: tuple[Dim, ...]) -> bool:
+    return array.ndim == len(dims) and all(
+        size == dim if isinstance(dim, int) else size > 0 for size, dim in zip(array.shape, dims, strict=True)
+    )
+
+
+def _shown(dims: tuple[Dim, ...]) -> str:
+    return f"({', '.join(map(str, dims))}{',' if len(dims) == 1 else ''})"

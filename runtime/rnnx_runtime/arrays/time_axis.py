@@ -1,0 +1,101 @@
+"""Where a model's inputs and outputs have their axes of batch and time, to add and to take away."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx_runtime.arrays.array_views import checked_view
+from rnnx_runtime.contract import Contract, TensorSpec
+
+Array = NDArray[Any]
+Index = tuple[int | slice | None, ...]
+
+_ALL = slice(None)
+
+
+def time_of(contract: Contract) -> str | None:
+    """The symbol of the axis that a stream's frames follow each other on; None of a model that is one step.
+
+    That is T, but of a decoder's step, whose context may have a time of its own.
+    """
+    inputs = {dim for spec in contract.plain_inputs for dim in spec.dims}
+    return "T" if "T" in inputs and contract.decoder is None else None
+
+
+def why_no_next_step(contract: Contract) -> str:
+    """Why a model has no single next time step; empty where it has one."""
+    bare, decoder, time = contract.bare, contract.decoder, time_of(contract)
+    if any(own.directions == 2 and (own.form == "encoder") for own in contract.recurrent) and time is not None:
+        return "a bidirectional encoder" if bare else "a bidirectional layer"
+    if bare and bare.form == "unrolled" and bare.steps != 1:
+        return f"{bare.steps} unrolled steps"
+    if decoder and decoder.form != "step":
+        return f"a decoder of {decoder.steps} steps in one graph"
+    if time is not None:
+        for spec in contract.plain_outputs:
+            others = [dim for dim in spec.dims if isinstance(dim, str) and dim not in contract.free_dims]
+            if others:
+                return f"an output {spec.name!r} of other lengths than its input, {others[0]}"
+    return ""
+
+
+def adding(spec: TensorSpec, *symbols: str | None) -> Index:
+    """The index that gives an array without these axes them, each of size 1."""
+    return tuple(None if dim in symbols else _ALL for dim in spec.dims)
+
+
+def removing(spec: TensorSpec, *symbols: str | None) -> Index:
+    """The index that takes these axes away at their first place."""
+    return tuple(0 if dim in symbols else _ALL for dim in spec.dims)
+
+
+class StepAxes:
+    """One time step of a model that may have an axis of time: arrays without it in, arrays without it out."""
+
+    def __init__(self, contract: Contract) -> None:
+        time, bare = time_of(contract), contract.bare
+        unrolled = bare is not None and bare.form == "unrolled"
+        self._inputs = {}
+        for spec in contract.plain_inputs:
+            index = _lead(spec, None) if unrolled else adding(spec, time)
+            if None in index:
+                self._inputs[spec.name] = index, _without(spec, index)
+        self._outputs = {
+            spec.name: _lead(spec, 0) if unrolled else removing(spec, time) for spec in contract.plain_outputs
+        }
+        self.has_time = bool(self._inputs)
+        """Whether a step's arrays lack an axis that the model has."""
+
+    def with_time(self, name: str, value: Any) -> Any:
+        """An input with the axis of time that a step's lacks; one that has none is left as it is.
+
+        Raises:
+            InputError: a wrong type, dtype, rank or size, for a step.
+        """
+        if name not in self._inputs:
+            return value
+        index, spec = self._inputs[name]
+        if not (type(value) is np.ndarray and value.dtype == spec.dtype and value.ndim == len(spec.dims)):
+            value = checked_view(value, spec)
+        return value[index]
+
+    def output_index(self, name: str) -> Index:
+        """The index that takes an output's axis of time away: 0 there, everything elsewhere."""
+        return self._outputs[name]
+
+    def without_time(self, name: str, value: Array) -> Array:
+        """An output without the axis of time; a view."""
+        found: Array = value[self._outputs[name]]
+        return found
+
+
+def _lead(spec: TensorSpec, first: int | None) -> Index:
+    """An unrolled decoder's axis of steps is its first."""
+    return (first, *[_ALL] * (len(spec.dims) - 1))
+
+
+def _without(spec: TensorSpec, index: Index) -> TensorSpec:
+    dims = tuple(dim for dim, own in zip(spec.dims, index, strict=True) if own is not None)
+    return replace(spec, dims=dims)

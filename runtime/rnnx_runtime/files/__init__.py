@@ -1,0 +1,4 @@
+"""Files as bytes that are checked before anything trusts them: models, sidecars, seals, metadata.
+
+Nothing here opens an engine or imports onnx.
+"""

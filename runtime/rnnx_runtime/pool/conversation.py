@@ -1,0 +1,153 @@
+"""What both kinds of a pool's streams share, for threads and for an event loop."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.errors import InputError
+from rnnx_runtime.pool.batched_model import BatchedModel
+from rnnx_runtime.pool.inbox import Inbox
+from rnnx_runtime.pool.lease import Lease
+from rnnx_runtime.pool.options import PoolOptions
+from rnnx_runtime.pool.requests import Call, Given, Push, Seat
+from rnnx_runtime.pool.slots import Slots
+from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
+from rnnx_runtime.state import Part, State
+from rnnx_runtime.stream import owned_parts
+
+Array = NDArray[Any]
+
+_all = np.logical_and.reduce  # what `ndarray.all` calls in the end
+
+
+class Pool(Protocol):
+    """What a conversation needs of its pool."""
+
+    options: PoolOptions
+
+    @property
+    def spec(self) -> Contract:
+        """The contract of the model that runs now."""
+
+    @property
+    def model(self) -> BatchedModel:
+        """The model that runs now, as a pool sees it."""
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where the streams' requests go in."""
+
+    @property
+    def lock(self) -> Any:
+        """The lock under which requests change."""
+
+    @property
+    def slots(self) -> Slots:
+        """The states; for calls within the pool's thread alone."""
+
+    def refuse_push(self) -> None:
+        """Refuse a push that there is no room for."""
+
+    def submit(self, seat: Seat, given: Given, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
+        """Queue a push of checked frames."""
+
+    def post(self, call: Call) -> None:
+        """Queue a call."""
+
+    def ask(self, call: Call) -> Any:
+        """Queue a call and wait for what it gives."""
+
+    def close_seat(self, seat: Seat) -> None:
+        """Free a stream's slot once its pushes are done."""
+
+
+class Conversation:
+    """What both kinds of streams share: the calls that run in the pool's thread, in order with the pushes."""
+
+    def __init__(self, pool: Pool, lease: Lease) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._seat = lease.seat
+        self._inbox = pool.inbox
+        self._layout = layout = pool.model.layout
+        lone = layout.lone if layout.lone_output else None
+        # A frame whose dims are symbols equals no shape, and is looked at in full.
+        self._frame = None if lone is None else lone.frame_dims
+        self._dtype = None if lone is None else np.dtype(lone.spec.dtype)
+        self._rejects = pool.options.nan == "reject"
+
+    @property
+    def name(self) -> str:
+        """What errors, logs and `on_evict` call it."""
+        return self._seat.name
+
+    def close(self) -> None:
+        """Give the slot back once the pushes before are done; does not wait, and closing twice is harmless."""
+        self._pool.close_seat(self._seat)
+
+    def checked(self, x: Any) -> Given:
+        """A copy of x that the caller cannot change, checked as `push` says, where there is room for it."""
+        inbox = self._inbox
+        if inbox.pushes >= inbox.limit:
+            self._pool.refuse_push()
+        if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame:
+            if self._rejects:
+                self._refuse_not_finite(x, None)
+            return Given((x.copy(),), 0, False)
+        return self._looked_at(x)
+
+    def _looked_at(self, x: Any) -> Given:
+        values, is_chunk = self._layout.checked(x)
+        if self._rejects:
+            for name, value in values.items():
+                if value.dtype.kind == "f":
+                    self._refuse_not_finite(value, name)
+        by_name = isinstance(x, Mapping) or self._layout.lone_output is None
+        count = self._layout.count(values) if is_chunk else 0
+        return Given(tuple([value.copy() for value in values.values()]), count, by_name)
+
+    def _refuse_not_finite(self, x: Array, name: str | None) -> None:
+        if not _all(np.isfinite(x), axis=None):
+            raise InputError(
+                f"input {name or next(iter(self._layout.inputs))!r}",
+                got="NaN or infinity in it",
+                expected="finite numbers",
+                remedy="mend the source, or make the pool with nan='propagate'",
+            )
+
+    def _read(self) -> tuple[Array, ...]:
+        return self._pool.model.own_rows(self._pool.slots.read(self._seat.slot))
+
+    def read_state(self) -> State:
+        specs, names = self._pool.model.states, self._pool.model.state_names
+        rows = zip(specs, self._read(), strict=True)
+        return State.of(names, tuple([np.expand_dims(row, spec.dims.index("B")) for spec, row in rows]))
+
+    def take_snapshot(self) -> bytes:
+        return snapshot_from_state(self._read(), self._pool.spec)
+
+    def restorer(self, data: bytes, any_weights: bool) -> Callable[[], None]:
+        rows = state_from_snapshot(data, self._pool.spec, any_weights=any_weights)
+        return lambda: self._pool.slots.write(self._seat.slot, *rows)
+
+    def resetter(self, state: Mapping[str, Any] | None) -> Callable[[], None]:
+        slots, slot = self._pool.slots, self._seat.slot
+        if state is None:
+            return lambda: slots.clear(slot)
+        specs = self._pool.model.states
+        parts = zip(specs, owned_parts(state, specs), strict=True)
+        rows = [_on_host(part).take(0, spec.dims.index("B")) for spec, part in parts]
+        return lambda: slots.write(slot, *rows)
+
+    def call(self, function: Callable[[], Any], future: Any = None) -> Call:
+        return Call(self._seat, self._pool.lock, function, future=future)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self._pool!r}>"
+
+
+def _on_host(value: Part) -> Array:
+    return value if isinstance(value, np.ndarray) else value.numpy()

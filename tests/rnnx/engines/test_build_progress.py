@@ -1,0 +1,46 @@
+from threading import Event
+from types import SimpleNamespace
+
+from rnnx.engines.build_progress import monitor_for
+
+TRT = SimpleNamespace(IProgressMonitor=type("IProgressMonitor", (), {}))
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def phase_started(self, name: str, parent: str | None, steps: int) -> None:
+        self.calls.append(("started", name, parent, steps))
+
+    def step_done(self, name: str, step: int) -> None:
+        self.calls.append(("step", name, step))
+
+    def phase_finished(self, name: str) -> None:
+        self.calls.append(("finished", name))
+
+
+def test_a_listener_is_told_of_phases_and_steps() -> None:
+    notes = Notes()
+    monitor = monitor_for(TRT, notes, Event())
+    monitor.phase_start("inner", "outer", 1)
+    assert monitor.step_complete("inner", 0) is True
+    monitor.phase_finish("inner")
+    assert notes.calls == [("started", "inner", "outer", 1), ("step", "inner", 0), ("finished", "inner")]
+
+
+def test_a_cancelled_build_is_stopped_and_no_longer_told_of() -> None:
+    notes, cancelled = Notes(), Event()
+    monitor = monitor_for(TRT, notes, cancelled)
+    cancelled.set()
+    monitor.phase_start("inner", None, 1)
+    assert monitor.step_complete("inner", 0) is False
+    monitor.phase_finish("inner")
+    assert notes.calls == []
+
+
+def test_a_build_without_a_listener_goes_on() -> None:
+    monitor = monitor_for(TRT, None, Event())
+    monitor.phase_start("outer", None, 1)
+    assert monitor.step_complete("outer", 0) is True
+    monitor.phase_finish("outer")

@@ -1,0 +1,54 @@
+"""`rnnx.export` with example inputs; the exports themselves are tested in `tests/rnnx/tracing`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import rnnx
+import rnnx_runtime
+from rnnx.errors import OptionError
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(5, 6, batch_first=True)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.rnn(x)[0])  # type: ignore[no-any-return]
+
+
+def test_a_model_with_example_inputs_is_exported_whole(tmp_path: Path) -> None:
+    model, x = Tagger().eval(), torch.randn(2, 4, 5)
+    report = rnnx.export(model, tmp_path / "tagger.onnx", rnnx.ModelOptions(), example_inputs=(x,))
+    longer = torch.randn(3, 7, 5)
+    with rnnx_runtime.load(report.path) as session:
+        outputs, _ = session.run({"x": longer.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(outputs["output"]), model(longer))
+
+
+def test_a_model_without_example_inputs_gives_its_one_layer(tmp_path: Path) -> None:
+    report = rnnx.export(Tagger(), tmp_path / "layer.onnx")
+    assert (report.contract.layer().form, report.module.prefix) == ("encoder", "rnn")
+
+
+def test_example_inputs_for_a_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"got them for the file best\.pt, expected a module"):
+        rnnx.export(tmp_path / "best.pt", tmp_path / "m.onnx", example_inputs=())  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("options", "examples", "expected"),
+    [(rnnx.ExportOptions(), (torch.zeros(2, 3, 5),), "ModelOptions"), (rnnx.ModelOptions(), None, "ExportOptions")],
+    ids=["of-a-layer", "of-a-model"],
+)
+def test_options_of_the_other_kind_are_refused(
+    tmp_path: Path, options: object, examples: object, expected: str
+) -> None:
+    with pytest.raises(OptionError, match=f"expected {expected}"):
+        rnnx.export(Tagger().eval(), tmp_path / "m.onnx", options, example_inputs=examples)  # type: ignore[call-overload]
+    assert list(tmp_path.iterdir()) == []

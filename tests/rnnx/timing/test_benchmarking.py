@@ -1,0 +1,155 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.whole_model import write_adder
+from torch import nn
+
+import rnnx
+from rnnx.errors import OptionError, ReportError
+from rnnx.timing import benchmarking
+from rnnx.timing.benchmarking import BenchOptions, bench
+from rnnx.timing.figures import BenchReport, StartUpRow
+from rnnx_runtime import BackendUnavailable
+
+SHORT: dict[str, Any] = {"seconds": 0.02, "stream_steps": 50}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported LSTM, its checkpoint `weights.safetensors` beside it."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(23)
+    save_file(nn.LSTM(5, 8).state_dict(), folder / "weights.safetensors")
+    rnnx.export(folder / "weights.safetensors", folder / "model.onnx", rnnx.ExportOptions(lengths=True))
+    return folder / "model.onnx"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No processes and short sweeps; the list is of the rows that were started up. `ort-cuda` is never here."""
+    started: list[str] = []
+
+    def start_up(requests: Sequence[Any], *, listener: Any) -> list[StartUpRow]:
+        started.extend(request["row"] for request in requests)
+        return [_started(request["row"], "no GPU" if "cuda" in request["row"] else "") for request in requests]
+
+    monkeypatch.setattr(benchmarking, "measure_start_up", start_up)
+    monkeypatch.setattr("rnnx.timing.throughput.LARGEST", {"B": 2, "T": 2})
+    return started
+
+
+def _started(row: str, problem: str = "") -> StartUpRow:
+    return StartUpRow(backend=row, import_s=1.0, load_s=1.0, first_call_ms=1.0, peak_mib=1.0, problem=problem)
+
+
+def _bench(model: Path, *, checkpoint: bool = True, before: BenchReport | None = None, **options: Any) -> BenchReport:
+    weights = model.with_name("weights.safetensors") if checkpoint else None
+    return bench(model, BenchOptions(checkpoint=weights, **SHORT | options), before=before)
+
+
+def test_every_backend_that_runs_here_has_every_kind_of_figure(model: Path, quick: list[str]) -> None:
+    report = _bench(model, sizes={"T": 4})
+    runs = ["pytorch-cpu", "ort-cpu"]
+    assert quick == ["pytorch-cpu", "pytorch-cuda", "ort-cpu", "ort-cuda"]
+    assert [row.backend for row in report.latency.rows] == runs
+    assert [row.backend for row in report.jitter] == runs
+    assert {(point.backend, point.sweep) for point in report.throughput} == {(row, dim) for row in runs for dim in "BT"}
+    assert {row.backend: row.problem for row in report.latency.start_up}["ort-cuda"] == "no GPU"
+    assert report.latency.sizes == {"T": 4, "B": 1}
+    assert report.latency.rows[1].ratio is not None
+    assert set(report.latency.rows[1].conditions) == {"threads", "precision", "other work"}
+    assert {"torch", "onnxruntime"} <= set(report.fingerprint.versions)
+    assert report.fingerprint.machine["processor"]
+    assert (len(report.model_sha256), len(report.weights_sha256)) == (64, 64)
+    assert report.notes == ()
+
+
+def test_without_a_checkpoint_pytorch_is_not_asked_for(model: Path, quick: list[str]) -> None:
+    report = _bench(model, checkpoint=False)
+    assert quick == ["ort-cpu", "ort-cuda"]
+    assert report.latency.rows[0].ratio is None
+
+
+def test_only_the_rows_that_were_named_run(model: Path, quick: list[str]) -> None:
+    assert [row.backend for row in _bench(model, backends=("ort-cpu",)).latency.rows] == ["ort-cpu"]
+    assert quick == ["ort-cpu"]
+
+
+def test_a_backend_whose_process_crashed_is_not_run_here(
+    model: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [_started("pytorch-cpu", "the process died of SIGSEGV"), _started("ort-cpu")]
+    monkeypatch.setattr(benchmarking, "measure_start_up", lambda requests, *, listener: rows)
+    report = _bench(model, backends=("pytorch-cpu", "ort-cpu"))
+    assert [row.backend for row in report.latency.rows] == ["ort-cpu"]
+    assert report.latency.start_up[0].problem == "the process died of SIGSEGV"
+
+
+def test_no_backend_that_runs_is_an_error_with_every_reason(model: Path, quick: list[str]) -> None:
+    with pytest.raises(BackendUnavailable, match="bench: got no GPU, expected a backend that runs here"):
+        _bench(model, backends=("ort-cuda",))
+
+
+def test_a_bidirectional_encoder_does_not_stream_and_says_why(tmp_path: Path, quick: list[str]) -> None:
+    path = rnnx.export(nn.GRU(5, 8, bidirectional=True), tmp_path / "gru.onnx").path
+    report = bench(path, BenchOptions(**SHORT))
+    assert report.jitter == ()
+    assert any(note.startswith("no streaming: a bidirectional encoder") for note in report.notes)
+
+
+def test_a_step_is_swept_by_batch_alone(tmp_path: Path, quick: list[str]) -> None:
+    path = rnnx.export(nn.GRUCell(5, 8), tmp_path / "cell.onnx").path
+    report = bench(path, BenchOptions(**SHORT))
+    assert report.latency.sizes == {"B": 1}
+    assert {point.sweep for point in report.throughput} == {"B"}
+    assert report.jitter[0].steps == 50
+
+
+def test_pytorch_runs_on_as_many_threads_as_said_and_has_its_own_back_after(
+    model: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    monkeypatch.setattr(benchmarking, "_report", lambda *arguments: seen.add(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    _bench(model, threads=2)
+    assert seen == {2}
+    assert torch.get_num_threads() == before
+
+
+def test_an_earlier_report_of_another_shape_is_refused_before_anything_runs(model: Path, quick: list[str]) -> None:
+    before = _bench(model, checkpoint=False, sizes={"T": 4})
+    quick.clear()
+    with pytest.raises(ReportError, match="got shape B=1, T=4, expected shape B=1, T=5"):
+        _bench(model, checkpoint=False, sizes={"T": 5}, before=before)
+    assert quick == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backends": ("tensorrt-network",)}, "backend: got 'tensorrt-network', expected pytorch-cpu"),
+        ({"threads": 0}, "threads: got 0, expected ≥ 1"),
+        ({"stream_steps": 0}, "stream steps: got 0, expected ≥ 1"),
+        ({"seconds": 0.0}, "seconds: got 0, expected a time above 0"),
+        ({"seconds": float("nan")}, "seconds: got nan"),
+        ({"frame_ms": float("inf")}, "frame: got inf"),
+        ({"sizes": {"N": 3}}, "latency shape: got N=3 for form encoder"),
+    ],
+    ids=["row", "threads", "steps", "seconds", "nan", "inf", "shape"],
+)
+def test_an_option_that_does_not_fit_is_refused(
+    model: Path, quick: list[str], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        _bench(model, checkpoint=False, **options)
+    assert quick == []
+
+
+def test_a_whole_model_is_refused_with_the_command_that_times_it(tmp_path: Path) -> None:
+    write_adder(tmp_path / "model.onnx")
+    with pytest.raises(OptionError, match=r"a whole model.*rnnx verify times"):
+        bench(tmp_path / "model.onnx", BenchOptions(**SHORT))

@@ -1,0 +1,147 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.rnnx.tracing.small_models import Forward, sequence
+from torch import Tensor, nn
+
+from rnnx.errors import ExportError, FrozenDimError
+from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.exporting import export_model
+
+
+def _batch_in_view(self: Any, x: Tensor) -> Tensor:
+    result: Tensor = self.lstm(x)[0].reshape(3, -1)
+    return result
+
+
+def _batch_of_zeros(self: Any, x: Tensor) -> Tensor:
+    result: Tensor = self.lstm(x, (torch.zeros(1, 3, 8), torch.zeros(1, 3, 8)))[0]
+    return result
+
+
+def _time_in_view(self: Any, x: Tensor) -> Tensor:
+    result: Tensor = self.lstm(x.view(-1, 7, 5))[0]
+    return result
+
+
+def _time_of_a_table(self: Any, x: Tensor) -> Tensor:
+    result: Tensor = self.lstm(x + torch.ones(7, 5))[0]
+    return result
+
+
+def _time_after_the_layer(self: Any, x: Tensor) -> Tensor:
+    output = self.lstm(x)[0]
+    return torch.stack([output[:, step].sum(-1) for step in range(output.shape[1])], 1)
+
+
+FROZEN = {
+    "view-batch": (_batch_in_view, "axis 0", "reshape(3, -1)"),
+    "zeros-batch": (_batch_of_zeros, "axis 0", "torch.zeros(1, 3, 8)"),
+    "view-time": (_time_in_view, "axis 1", "view(-1, 7, 5)"),
+    "table-time": (_time_of_a_table, "axis 1", "torch.ones(7, 5)"),
+    "loop-after": (_time_after_the_layer, "axis 1", "for step in range"),
+}
+
+
+@pytest.mark.parametrize(("forward", "axis", "code"), FROZEN.values(), ids=FROZEN)
+def test_a_frozen_dim_is_told_with_the_models_line(forward: Any, axis: str, code: str, tmp_path: Path) -> None:
+    with pytest.raises(FrozenDimError) as refused:
+        export_model(Forward(forward).eval(), (sequence(3, 7),), tmp_path / "frozen.onnx", _NAMED)
+    assert axis in refused.value.subject
+    assert __file__ in refused.value.got
+    assert code in refused.value.got
+
+
+def _cell_over_indices(self: Any, x: Tensor) -> Tensor:
+    state = None
+    for step in range(x.size(1)):
+        state = self.cell(x[:, step], state)
+    result: Tensor = state[0]  # type: ignore[index]
+    return result
+
+
+def _cell_over_rows(self: Any, x: Tensor) -> Tensor:
+    state = None
+    for row in x.transpose(0, 1):
+        state = self.cell(row, state)
+    result: Tensor = state[0]  # type: ignore[index]
+    return result
+
+
+def _written_gates(self: Any, x: Tensor) -> Tensor:
+    h = x.new_zeros(x.size(0), 5)
+    for step in range(x.size(1)):
+        h = torch.tanh(x[:, step] + h)
+    return h
+
+
+LOOPS = {
+    "indices": (_cell_over_indices, "cell 'cell'", "range(x.size(1))"),
+    "rows": (_cell_over_rows, "cell 'cell'", "for row in x.transpose"),
+    "written": (_written_gates, "written out in Python", "range(x.size(1))"),
+}
+
+
+@pytest.mark.parametrize(("forward", "subject", "code"), LOOPS.values(), ids=LOOPS)
+def test_a_loop_over_time_is_refused_with_what_to_write(forward: Any, subject: str, code: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError) as refused:
+        export_model(Forward(forward).eval(), (sequence(3, 7),), tmp_path / "loop.onnx", _NAMED)
+    assert subject in refused.value.subject
+    assert code in refused.value.got
+    assert "one step" in refused.value.remedy
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["free", "static"])
+def test_a_long_loop_around_a_cell_is_refused_before_it_is_traced(static: bool, tmp_path: Path) -> None:
+    options = ModelOptions(static=static, input_names=("x",))
+    with pytest.raises(ExportError, match="more than 64 calls"):
+        export_model(Forward(_cell_over_indices).eval(), (sequence(2, 100),), tmp_path / "long.onnx", options)
+
+
+def test_a_model_without_a_recurrent_layer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no call of a recurrent layer"):
+        export_model(nn.Linear(5, 8).eval(), (sequence(2, 3),), tmp_path / "none.onnx")
+
+
+def test_one_step_of_a_decoder_is_no_frozen_time(tmp_path: Path) -> None:
+    module = Forward(lambda self, x: self.lstm(x.unsqueeze(1))[0][:, 0]).eval()
+    report = export_model(module, (torch.randn(2, 5),), tmp_path / "step.onnx", _NAMED)
+    assert report.contract.inputs[0].dims == ("B", 5)
+
+
+_NAMED = ModelOptions(input_names=("x",))
+
+
+@pytest.mark.parametrize(
+    ("forward", "remedy"),
+    [
+        (
+            lambda self, x: self.lstm(x, (torch.zeros(1, int(x.size(0)), 8),) * 2)[0],
+            "write x.size(...) without int() around it",
+        ),
+        (lambda self, x: self.lstm(x)[0] * torch.linspace(0, 1, x.size(1))[:, None], "torch.arange(n) / (n - 1)"),
+        (
+            lambda self, x: torch.cat([self.lstm(row[None])[0] for row in x]),
+            "let nn.LSTM or tensor operations go over it",
+        ),
+        (
+            lambda self, x: torch.cat([self.lstm(x[:, step : step + 1])[0] for step in range(x.size(1))], 1),
+            "let nn.LSTM or tensor operations go over it",
+        ),
+    ],
+    ids=["int", "linspace", "rows", "steps"],
+)
+def test_the_remedy_is_for_the_line_that_fixes_the_size(forward: Any, remedy: str, tmp_path: Path) -> None:
+    options = ModelOptions(input_names=("x",))
+    with pytest.raises(FrozenDimError) as told:
+        export_model(Forward(forward).eval(), (sequence(3, 7),), tmp_path / "m.onnx", options)
+    assert remedy in str(told.value)
+
+
+def test_a_loop_over_channels_is_no_frozen_dim(tmp_path: Path) -> None:
+    module = Forward(lambda self, x: torch.stack([self.lstm(x[:, place])[0] for place in range(x.size(1))], 1)).eval()
+    options = ModelOptions(input_names=("x",))
+    report = export_model(module, (torch.randn(2, 3, 7, 5),), tmp_path / "m.onnx", options)
+    assert report.contract.inputs[0].dims == ("B", 3, "T", 5)

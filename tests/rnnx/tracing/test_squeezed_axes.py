@@ -1,0 +1,31 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.rnnx.tracing.eager_truth import onnx_outputs
+from tests.rnnx.tracing.small_models import Forward, sequence
+
+from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.exporting import export_model
+
+
+@pytest.mark.parametrize(
+    ("forward", "dims"),
+    [
+        (lambda self, x: self.lstm(x)[1][0].squeeze(), ["B"]),
+        (lambda self, x: self.lstm(x)[0].squeeze(1), ["T"]),
+        (lambda self, x: self.lstm(x)[1][0].squeeze(0), []),
+        (lambda self, x: self.lstm(x)[0][..., :1].squeeze(-1), []),
+        (lambda self, x: self.lstm(x)[0][..., :1].squeeze((1, -1)), ["T"]),
+    ],
+    ids=["all", "time", "layers", "features", "time-and-features"],
+)
+def test_a_squeeze_that_could_drop_a_free_axis_is_noted(forward: Any, dims: list[str], tmp_path: Path) -> None:
+    options = ModelOptions(input_names=("x",))
+    module = Forward(forward).eval()
+    report = export_model(module, (sequence(2, 4),), tmp_path / "m.onnx", options)
+    expected = [f"squeeze keeps the axis {dim}: with {dim} = 1 PyTorch drops it" for dim in dims]
+    assert [note.split(", so give")[0] for note in report.notes] == expected
+    found = onnx_outputs(report.path, {"x": sequence(3, 6).numpy()})["output"]
+    assert np.allclose(found, forward(module, sequence(3, 6)).detach().numpy(), atol=2e-6)
