@@ -16,9 +16,9 @@ OPTIONS = ModelOptions(input_names=("x",))
 
 
 def _in_half(self: Forward, x: Tensor) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output: Tensor = self.lstm(x)[0]
-    return output
+    output: Tensor = self.lstm(x)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # no CPU without AVX-512 runs the layer itself so
+        return output @ torch.eye(8)
 
 
 def _product() -> torch.dtype:
