@@ -317,10 +317,11 @@ def gpu_python() -> Path:
 
 
 _PRINT_GPU = """
-from rnnx_runtime import BackendUnavailable, cuda
+from rnnx_runtime.cuda import devices
+from rnnx_runtime.errors import BackendUnavailable
 try:
-    cuda.device_count()
-    print(cuda.device_name())
+    devices.device_count()
+    print(devices.device_name())
 except BackendUnavailable:
     pass
 """

@@ -115,7 +115,8 @@ def test_a_version_that_cannot_take_over_is_refused(small: Path, spoil: Any, sma
 
 def run_until(server: ServerProcess, is_over: threading.Event) -> set[int]:
     """The statuses of many runs that take long to read and are over soon."""
-    body = b'{"sequences": [[[0, 0, 0, 0, 0]]], "ignored": [' + b"0," * 400_000 + b"0]}"
+    frame = b"[" + b",".join([b"0." + b"0" * 60] * 5) + b"]"
+    body = b'{"sequences": [[' + b",".join([frame] * 2_000) + b"]]}"
     found = set()
     while not is_over.is_set():
         found.add(httpx.post(f"http://{server.address}/run", content=body, headers=JSON, timeout=20).status_code)

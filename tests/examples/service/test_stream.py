@@ -201,4 +201,4 @@ def test_the_state_that_a_snapshot_holds_is_the_streams(socket: ClientConnection
     y = push(socket, FRAMES)
     with rnnx_runtime.load(small / "step.onnx") as session:
         h, _ = state_from_snapshot(b64decode(ask(socket, {"do": "snapshot"})["snapshot"]), session.spec)
-    np.testing.assert_array_equal(h, y[-1:])
+    np.testing.assert_array_equal(h, y[-1])
