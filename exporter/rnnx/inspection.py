@@ -114,6 +114,7 @@ def contract_rows(contract: Contract) -> tuple[Row, ...]:
         *head,
         *_tensor_rows(contract),
         ("streaming", _streaming(contract)),
+        ("batching", _batching(contract)),
         ("source", f"{contract.source.file} · {contract.source.module or '(root)'}"),
         ("weights", f"sha256 {contract.source.weights_sha256[:12]}…"),
     )
@@ -127,6 +128,12 @@ def _layer_rows(own: Recurrence, precision: str) -> tuple[Row, ...]:
 def _streaming(contract: Contract) -> str:
     streaming = contract.streaming
     return f"{streaming.kind}{f': {streaming.reason}' if streaming.reason else ''}"
+
+
+def _batching(contract: Contract) -> str:
+    own = contract.batching
+    padding = f", padding {own.padding}" if contract.lengths else ""
+    return f"rows {own.rows}{padding}{f': {own.reason}' if own.reason else ''}"
 
 
 def _model_rows(contract: Contract) -> Iterator[Row]:

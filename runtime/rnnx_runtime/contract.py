@@ -17,6 +17,8 @@ Nonlinearity = Literal["tanh", "relu"]
 DecoderForm = Literal["step", "unrolled", "loop"]
 TokenFeed = Literal["argmax", "teacher"]
 StreamingKind = Literal["exact", "chunked", "no"]
+RowsKind = Literal["independent", "coupled"]
+PaddingKind = Literal["ignored", "read"]
 Dim = str | int
 
 LARGEST_SIZE = 2**31 - 1
@@ -159,6 +161,19 @@ class Streaming:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How the rows of a batch go together; `reason` says what is in the way of the better kinds.
+
+    `rows` are `independent` where neither a row's mates nor its place change its result, else `coupled`. `padding` is
+    `ignored` where nothing past a row's length changes what lies before it, else `read`.
+    """
+
+    rows: RowsKind = "independent"
+    padding: PaddingKind = "ignored"
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contract:
     """What an exported model computes.
 
@@ -177,6 +192,7 @@ class Contract:
     streaming: Streaming
     precision: str
     source: Source
+    batching: Batching = Batching()
     decoder: DecoderPart | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     golden_sha256: str = ""

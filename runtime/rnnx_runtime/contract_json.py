@@ -7,13 +7,16 @@ from typing import Any, get_args
 
 from rnnx_runtime.contract import (
     LARGEST_SIZE,
+    Batching,
     CellKind,
     Contract,
     DecoderForm,
     DecoderPart,
     Form,
     Nonlinearity,
+    PaddingKind,
     Recurrence,
+    RowsKind,
     Source,
     StatePair,
     Streaming,
@@ -96,6 +99,7 @@ def _parsed(values: dict[str, Any], subject: str) -> Contract:
                 "lengths": tuple(_listed(values["lengths"])),
                 "recurrent": tuple(Recurrence(**own) for own in _listed(values["recurrent"])),
                 "streaming": Streaming(**values["streaming"]),
+                "batching": Batching(**values["batching"]),
                 "source": Source(**values["source"]),
                 "decoder": None if decoder is None else _decoder(decoder),
             }
@@ -183,6 +187,12 @@ def _has_streaming(contract: Contract) -> bool:
     return contract.streaming.kind in get_args(StreamingKind) and isinstance(contract.streaming.reason, str)
 
 
+def _has_batching(contract: Contract) -> bool:
+    own = contract.batching
+    kinds = own.rows in get_args(RowsKind) and own.padding in get_args(PaddingKind)
+    return kinds and isinstance(own.reason, str)
+
+
 def _has_decoder(contract: Contract) -> bool:
     part = contract.decoder
     if part is None:
@@ -230,6 +240,7 @@ _CHECKS: dict[str, Callable[[Contract], bool]] = {
     "lengths": _has_lengths,
     "recurrent": _has_recurrent,
     "streaming": _has_streaming,
+    "batching": _has_batching,
     "decoder": _has_decoder,
     "precision": lambda contract: isinstance(contract.precision, str),
     "source": _has_source,

@@ -6,18 +6,22 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnnx.checks.probe import Probe, Uncovered
-from rnnx.parity.limits import root_mean_square
+from rnnx.parity.limits import limit_of_values, steps_of
 from rnnx.parity.results import CheckName, CheckResult
-from rnnx.parity.tolerances import products_per_sum, tolerance_for
-from rnnx.truths.cases import Array, Case, time_of
+from rnnx.truths.cases import Array, Case
+from rnnx.truths.comparable import comparable
 from rnnx_runtime.errors import RnnxError
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckCase:
-    """A case that a check starts from and, where a truth is known, the largest float32 error of each output."""
+    """A case that a check starts from and, where a truth is known, the largest float32 error of each output.
+
+    `loud` are other inputs of the same sizes, so large that gates saturate.
+    """
 
     case: Case
+    loud: Mapping[str, Array] = field(default_factory=dict)
     float32_error: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -40,13 +44,17 @@ class Difference:
 
 
 def allowed(
-    probe: Probe, values: Mapping[str, Array], x: Array, depth: int, float32_error: Mapping[str, float]
+    probe: Probe,
+    values: Mapping[str, Array],
+    feeds: Mapping[str, Array],
+    time: int,
+    float32_error: Mapping[str, float],
 ) -> dict[str, float]:
-    """The limit of each output's error over `depth` steps and layers; without a float32 error the floor alone."""
-    tolerance, products = tolerance_for(probe.precision), products_per_sum(probe.contract)
-    size = root_mean_square(x)
+    """The limit of each output's error over `time` steps; without a float32 error the floor alone."""
     return {
-        name: tolerance.limit(float32_error.get(name, 0.0), products, depth, max(float(np.abs(value).max()), size))
+        name: limit_of_values(
+            value, feeds, probe.contract, probe.precision, time=time, error=float32_error.get(name, 0.0)
+        )
         for name, value in values.items()
     }
 
@@ -54,8 +62,7 @@ def allowed(
 def allowed_apart(probe: Probe, start: CheckCase, values: Mapping[str, Array]) -> dict[str, float]:
     """How far apart two results of one computation may be: each within the limit of one truth, so within twice it."""
     feeds = start.case.feeds
-    depth = time_of(probe.contract, feeds) * probe.contract.layers
-    limits = allowed(probe, values, feeds["x"], depth, start.float32_error)
+    limits = allowed(probe, values, feeds, steps_of(probe.contract, feeds), start.float32_error)
     return {name: 2 * limit for name, limit in limits.items()}
 
 
@@ -65,9 +72,10 @@ def differences(
     """One difference for each output."""
     for name, value in values.items():
         other = expected[name]
+        apart = np.abs(comparable(value, other).astype(np.float64) - comparable(other, other))
         yield Difference(
             where=f"{name}, {where}",
-            largest=float(np.abs(value.astype(np.float64) - other).max()),
+            largest=float(apart.max()),
             limit=limits[name],
             bitwise=value.tobytes() == other.tobytes() if value.dtype == other.dtype else None,
         )

@@ -1,18 +1,19 @@
 """Drift: how far a backend strays from the float64 truth while its own state is fed back to it, step after step."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from rnnx.checks.differences import allowed
 from rnnx.checks.probe import Probe
-from rnnx.checks.stream import NEXT_STATES, Outputs, Stream, obstacle, run_calls
+from rnnx.checks.stream import Calls, Outputs, Stream, obstacle, run_calls
 from rnnx.checks.truth_source import TruthSource
 from rnnx.parity.results import DriftCurve
 from rnnx.truths.cases import Array
-from rnnx_runtime.contract import Recurrence
+from rnnx.truths.comparable import comparable
+from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import RnnxError
 
 WINDOWS = 200
@@ -21,46 +22,49 @@ WINDOWS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Consecutive steps of the sequence: `x (n, 1, I)`, their float64 truth `(n, 1, W)`, the largest float32 error."""
+    """Consecutive steps of one sequence: their inputs, their float64 truth `(n, ...)`, the largest float32 error."""
 
-    x: Array
+    stream: Stream
     truth: Array
     float32_error: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriftTruth:
-    """What is true of a long sequence of standard normal `x`, B = 1, from a state of zeros."""
+    """What is true of a long sequence of drawn inputs, B = 1, from a state of zeros.
+
+    The values are those of the first output that has some for each step, or each first state of a cell.
+    """
 
     windows: tuple[Window, ...]
 
     @property
     def steps(self) -> int:
         """The steps of all windows."""
-        return sum(len(window.x) for window in self.windows)
+        return sum(window.stream.time for window in self.windows)
 
 
 def drift_truth(
-    contract: Recurrence,
+    contract: Contract,
     source: TruthSource,
+    sequence: Callable[[int], Stream],
     steps: int,
     *,
-    seed: int = 0,
     on_window: Callable[[], None] = lambda: None,
 ) -> DriftTruth:
     """The truth of about `steps` steps, in float64 and in float32, each with its own state fed back.
 
     They are cut into at most `WINDOWS` windows of equal size, a multiple of an unrolled decoder's N, and end with the
-    last whole window.
+    last whole window. `sequence` gives inputs of so many steps, B = 1.
     """
     size = _window_size(contract, steps)
-    shape = (max(1, steps // size), size, 1, contract.input_size)
-    x = np.random.default_rng(seed).standard_normal(shape, np.float32)
-    call = size if contract.form == "encoder" else contract.steps or 1
-    double, single = (_run(run, contract, x, call) for run in (source.double, source.single))
+    streams = _windows(sequence(size * max(1, steps // size)), size)
+    calls = Calls(contract)
+    call = (calls.steps or size) if calls.has_time else 1
+    double, single = (_run(run, contract, streams, call) for run in (source.double, source.single))
     windows = []
-    for window, truth, own in zip(x, double, single, strict=True):
-        windows.append(Window(x=window, truth=truth, float32_error=float(np.abs(own - truth).max())))
+    for stream, truth, own in zip(streams, double, single, strict=True):
+        windows.append(Window(stream=stream, truth=truth, float32_error=_largest(_errors(own, truth))))
         on_window()
     return DriftTruth(windows=tuple(windows))
 
@@ -81,46 +85,74 @@ def measure_drift(
         return _without_points(probe, "skip", "no profile of the engine takes one sequence by itself")
     errors: list[Array] = []
     try:
-        found = _run(probe.run, probe.contract, [window.x for window in truth.windows], call)
+        found = _run(probe.run, probe.contract, [window.stream for window in truth.windows], call)
         for window, values in zip(truth.windows, found, strict=True):
-            errors.append(np.abs(values - window.truth).max(axis=(1, 2)))
+            errors.append(_errors(values, window.truth))
             on_window()
     except RnnxError as error:
         return _without_points(
-            probe, "fail", f"in the {truth.windows[0].x.shape[0]} steps after {_steps(errors)}: {error}"
+            probe, "fail", f"in the {truth.windows[0].stream.time} steps after {_steps(errors)}: {error}"
         )
     return _curve(probe, truth, errors)
 
 
-def _window_size(contract: Recurrence, steps: int) -> int:
-    unit = contract.steps or 1
+def _window_size(contract: Contract, steps: int) -> int:
+    unit = Calls(contract).steps or 1
     return -(-max(1, steps // WINDOWS) // unit) * unit
 
 
-def _run(run: Outputs, contract: Recurrence, windows: Iterable[Array], call: int) -> Iterator[Array]:
-    """Each window's values `(n, 1, W)`, from calls of `call` steps, the state carried through all windows."""
-    state: dict[str, Array] = {
-        spec.name: np.zeros([1 if dim == "B" else int(dim) for dim in spec.dims], spec.dtype)
-        for spec in contract.inputs
-        if spec.name in NEXT_STATES
-    }
-    for x in windows:
-        streamed = run_calls(run, contract, Stream(x=x, state=state), (call,) * (len(x) // call))
-        state = dict(streamed.state)
-        yield np.asarray(streamed.steps)
+def _windows(stream: Stream, size: int) -> list[Stream]:
+    return [
+        replace(stream, frames={name: value[start : start + size] for name, value in stream.frames.items()})
+        for start in range(0, stream.time, size)
+    ]
+
+
+def _run(run: Outputs, contract: Contract, windows: Sequence[Stream], call: int) -> Iterator[Array]:
+    """Each window's values `(n, ...)`, from calls of `call` steps, the state carried through all windows."""
+    calls = Calls(contract)
+    output = stepwise_output(contract, contract.outputs)
+    assert output is not None
+    state: Mapping[str, Array] = {name: np.zeros_like(value) for name, value in windows[0].state.items()}
+    for window in windows:
+        streamed = run_calls(run, contract, replace(window, state=state), (call,) * (window.time // call))
+        state = streamed.state
+        yield streamed.steps[calls.shown(output)]
+
+
+def stepwise_output(contract: Contract, outputs: Sequence[TensorSpec]) -> TensorSpec | None:
+    """The first output of floats that has a value for each step; None where there is none."""
+    calls = Calls(contract, outputs)
+    floats = (spec for spec in calls.plain if np.dtype(spec.dtype).kind == "f")
+    return next((spec for spec in floats if calls.is_stepwise(spec)), None)
+
+
+def _errors(values: Array, truth: Array) -> Array:
+    """The largest error of each step `(n,)`."""
+    apart = np.abs(comparable(values, truth).astype(np.float64) - comparable(truth, truth))
+    largest: Array = apart.reshape(len(apart), -1).max(axis=1)
+    return largest
+
+
+def _largest(errors: Array) -> float:
+    return float(errors.max())
 
 
 def _no_drift(probe: Probe) -> str:
-    gives_steps = probe.contract.form == "step" or any(spec.name == "output" for spec in probe.outputs)
-    return obstacle(probe.contract, probe.outputs) or ("" if gives_steps else "the model does not give output")
+    reason = obstacle(probe.contract, probe.outputs)
+    if reason or stepwise_output(probe.contract, probe.outputs):
+        return reason
+    return "the model does not give output" if probe.contract.bare else "no output has a value for each step"
 
 
 def _call_size(probe: Probe, truth: DriftTruth) -> int:
-    """Steps a call: of an encoder a whole window, or one step if only that fits an engine's profile; 0 if none does."""
-    if probe.contract.form != "encoder":
-        return (probe.contract.steps or 1) if probe.covers({"B": 1}) else 0
-    sizes = (len(truth.windows[0].x), 1)
-    return next((size for size in sizes if probe.covers({"T": size, "B": 1})), 0)
+    """Steps a call: of a model with time a whole window, or one step if a profile takes only that; 0 if none does."""
+    calls = Calls(probe.contract)
+    fixed: dict[str, int] = {dim: 1 for dim in probe.contract.free_dims if dim == "B"}
+    if not calls.has_time or calls.steps is not None:
+        return (calls.steps or 1) if probe.covers(fixed) else 0
+    sizes = (truth.windows[0].stream.time, 1)
+    return next((size for size in sizes if probe.covers({"T": size, **fixed})), 0)
 
 
 def _curve(probe: Probe, truth: DriftTruth, errors: list[Array]) -> DriftCurve:
@@ -146,9 +178,9 @@ def _curve(probe: Probe, truth: DriftTruth, errors: list[Array]) -> DriftCurve:
 
 def _limit(probe: Probe, truth: DriftTruth, float32_error: float) -> float:
     values = {"output": np.concatenate([window.truth for window in truth.windows])}
-    x = np.concatenate([window.x for window in truth.windows])
-    depth = truth.steps * probe.contract.layers
-    return allowed(probe, values, x, depth, {"output": float32_error})["output"]
+    names = truth.windows[0].stream.frames
+    frames = {name: np.concatenate([window.stream.frames[name] for window in truth.windows]) for name in names}
+    return allowed(probe, values, frames, truth.steps, {"output": float32_error})["output"]
 
 
 def _slope(at: tuple[int, ...], errors: list[float]) -> float:

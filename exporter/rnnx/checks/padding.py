@@ -4,7 +4,7 @@ PyTorch's `pack_padded_sequence` drops the padding before anything is computed, 
 result; a backend that computes it and multiplies it away by a mask of zeros would let the NaN through.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclu
 from rnnx.checks.probe import Probe
 from rnnx.parity.results import CheckResult
 from rnnx.truths.cases import Array, Case
-from rnnx_runtime.contract import Recurrence
+from rnnx.truths.rows import live, padded
 
 FILLS = {"zeros": 0.0, "10,000": 1e4, "NaN": np.nan}
 """What the padding is filled with: wrongly used, the first is mild, the second large, the third lasts."""
@@ -22,22 +22,27 @@ def check_padding(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     """Results with each fill in the padding against those with random values in it."""
     if not probe.contract.lengths:
         return skipped(probe, "padding", "the model takes no lengths, so that there is no padding")
+    if probe.contract.batching.padding == "read":
+        return skipped(
+            probe, "padding", f"the model reads its padding, in PyTorch too: {probe.contract.batching.reason}"
+        )
     done = f"padding of {', '.join(FILLS)} for random values"
     return conclude(probe, "padding", done, (_refilled(probe, start) for start in cases))
 
 
 def _refilled(probe: Probe, start: CheckCase) -> Iterator[Difference]:
-    expected = probe.run(start.case)
+    expected = _live(probe, start.case)
     limits = allowed_apart(probe, start, expected)
     for name, fill in FILLS.items():
-        feeds = {**start.case.feeds, "x": filled(probe.contract, start.case.feeds, fill)}
+        feeds = padded(probe.contract, start.case.feeds, fill)
         case = Case(name=f"{start.case.name} with padding of {name}", feeds=feeds)
-        yield from differences(case.name, probe.run(case), expected, limits)
+        yield from differences(case.name, _live(probe, case), expected, limits)
 
 
-def filled(contract: Recurrence, feeds: Mapping[str, Array], fill: float) -> Array:
-    """`x` with `fill` wherever a row is past its length."""
-    x: Array = feeds["x"].copy()
-    sequence = x.swapaxes(0, 1) if contract.batch_first else x
-    sequence[np.arange(len(sequence))[:, np.newaxis] >= feeds["lengths"]] = fill
-    return x
+def _live(probe: Probe, case: Case) -> dict[str, Array]:
+    """The outputs of a case; a layer's as they are, for past a row's end they are zero, a model's up to there."""
+    values = probe.run(case)
+    if probe.contract.bare is not None:
+        return values
+    lengths = case.feeds[probe.contract.lengths[0]]
+    return {spec.name: live(spec, values[spec.name], lengths) for spec in probe.outputs}

@@ -1,23 +1,27 @@
 """What the checks of one model are made with: cases, sequences and their truth, computed once for all backends."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rnnx.checks.batches import check_batch_mates, check_batch_order, check_batch_split
 from rnnx.checks.differences import CheckCase
-from rnnx.checks.drift import DriftTruth, drift_truth
+from rnnx.checks.drift import DriftTruth, drift_truth, stepwise_output
 from rnnx.checks.padding import check_padding
 from rnnx.checks.probe import Probe
-from rnnx.checks.stream import NEXT_STATES, Stream, obstacle, run_calls
+from rnnx.checks.stream import Calls, Stream, obstacle, run_calls
 from rnnx.checks.streaming import StreamCase, check_streaming
 from rnnx.checks.truth_source import TruthSource
 from rnnx.checks.zero_length import check_zero_length
 from rnnx.parity.results import CheckResult
 from rnnx.truths.case_matrix import MatrixName
-from rnnx.truths.cases import Case, distinct_sizes, random_feeds, size_name
-from rnnx_runtime.contract import Recurrence
+from rnnx.truths.cases import Array
+from rnnx.truths.comparable import largest_apart
+from rnnx.truths.model_cases import CaseSource, distinct, drawn
+from rnnx.truths.rows import LOUD
+from rnnx_runtime.contract import Contract
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,36 +45,41 @@ CHECK_SIZES: dict[MatrixName, CheckSizes] = {
 class CheckPlan:
     """All that the checks share among backends; `drift` is None without weights, or where no state can be carried."""
 
-    contract: Recurrence
+    contract: Contract
     cases: tuple[CheckCase, ...]
     streams: tuple[StreamCase, ...]
     drift: DriftTruth | None
 
 
 def plan_checks(
-    contract: Recurrence,
+    inputs: CaseSource,
     matrix: MatrixName,
     source: TruthSource | None = None,
     *,
     sizes: Sequence[tuple[int, int]] = (),
+    float32_error: Mapping[str, float] | None = None,
     drift_steps: int | None = None,
     on_window: Callable[[], None] = lambda: None,
 ) -> CheckPlan:
     """The cases and sequences of a matrix, with their truth where there is a source of it.
 
-    Without one the limits are the tolerances' floors, and the checks that need a truth are skipped. `sizes` are (T, B)
-    of more cases, such as an engine's profile takes. `drift_steps` are the matrix's unless given; `on_window` is called
-    up to `drift.WINDOWS` times, for the drift's truth takes longest.
+    Without one the limits are those of `float32_error`, or the tolerances' floors, and the checks that need a truth are
+    skipped. `sizes` are (T, B) of more cases, such as an engine's profile takes. `drift_steps` are the matrix's unless
+    given; `on_window` is called up to `drift.WINDOWS` times, for the drift's truth takes longest.
     """
-    chosen = CHECK_SIZES[matrix]
+    chosen, contract = CHECK_SIZES[matrix], inputs.contract
     steps = chosen.drift_steps if drift_steps is None else drift_steps
     carried = not obstacle(contract, contract.outputs)
-    drifts = source is not None and carried
+    drift = None
+    if source is not None and carried and stepwise_output(contract, contract.outputs):
+        sequence = functools.partial(drawn_stream, inputs, batch=1, seed=0)
+        drift = drift_truth(contract, source, sequence, steps, on_window=on_window)
+    known = float32_error or {}
     return CheckPlan(
         contract=contract,
-        cases=tuple(_case(contract, *pair, source) for pair in distinct_sizes(contract, [*chosen.cases, *sizes])),
-        streams=tuple(_stream(contract, *pair, source) for pair in chosen.streams) if carried else (),
-        drift=drift_truth(contract, source, steps, on_window=on_window) if source and drifts else None,
+        cases=tuple(_case(inputs, *pair, source, known) for pair in distinct(inputs, [*chosen.cases, *sizes])),
+        streams=tuple(_stream(inputs, *pair, source, known) for pair in chosen.streams) if carried else (),
+        drift=drift,
     )
 
 
@@ -93,30 +102,49 @@ def run_checks(
     return tuple(results)
 
 
-def _case(contract: Recurrence, time: int, batch: int, source: TruthSource | None) -> CheckCase:
-    # increasing lengths, for random ones may happen to leave no padding
-    case = Case(
-        name=size_name(contract, time, batch), feeds=random_feeds(contract, time, batch, seed=0, lengths="increasing")
+def drawn_stream(inputs: CaseSource, time: int, *, batch: int, seed: int, lengths: Array | None = None) -> Stream:
+    """A sequence of drawn inputs, and the states it starts from."""
+    contract, calls = inputs.contract, Calls(inputs.contract)
+    if contract.bare is not None:
+        shape = (time, batch, contract.bare.input_size)
+        frames = {"x": np.random.default_rng([seed, time, batch]).standard_normal(shape, np.float32)}
+        first = drawn(inputs, time, batch, seed).feeds
+    elif calls.has_time:
+        first = drawn(inputs, time, batch, seed).feeds
+        frames = {spec.name: calls.time_first(spec, first[spec.name]) for spec in calls.framed}
+    else:
+        cases = [drawn(inputs, 1, batch, [seed, step]).feeds for step in range(time)]
+        first = cases[0]
+        frames = {spec.name: np.stack([feeds[spec.name] for feeds in cases]) for spec in calls.framed}
+    return Stream(
+        frames=frames,
+        state={spec.name: first[spec.name] for spec in contract.state_specs},
+        fixed={spec.name: first[spec.name] for spec in calls.fixed},
+        lengths=lengths if contract.lengths else None,
     )
-    return CheckCase(case=case, float32_error=source.float32_error(case) if source else {})
 
 
-def _stream(contract: Recurrence, time: int, batch: int, source: TruthSource | None) -> StreamCase:
-    call = time if contract.form == "encoder" else contract.steps or 1
-    calls = 1 if contract.form == "encoder" else max(2, time // call)
-    stream = _sequence(contract, call * calls, batch)
-    name = f"T{call * calls} B{batch}"
-    if source is None:
-        return StreamCase(name=name, stream=stream)
-    truth, own = (run_calls(run, contract, stream, (call,) * calls).named() for run in (source.double, source.single))
-    errors = {output: float(np.abs(own[output] - value).max()) for output, value in truth.items()}
-    return StreamCase(name=name, stream=stream, truth=truth, float32_error=errors)
+def _case(
+    inputs: CaseSource, time: int, batch: int, source: TruthSource | None, known: Mapping[str, float]
+) -> CheckCase:
+    # increasing lengths, for random ones may happen to leave no padding
+    case = drawn(inputs, time, batch, seed=0, lengths="increasing")
+    loud = drawn(inputs, time, batch, seed=1, scale=LOUD).feeds
+    return CheckCase(case=case, loud=loud, float32_error=source.float32_error(case) if source else known)
 
 
-def _sequence(contract: Recurrence, time: int, batch: int) -> Stream:
+def _stream(
+    inputs: CaseSource, time: int, batch: int, source: TruthSource | None, known: Mapping[str, float]
+) -> StreamCase:
     """A sequence whose lengths, where the model takes them, are spread from 1 to T."""
-    feeds = random_feeds(contract, time, batch, seed=0)
-    x = np.random.default_rng([0, time, batch]).standard_normal((time, batch, contract.input_size), np.float32)
-    state = {name: feeds[name] for name in NEXT_STATES if name in feeds}
-    lengths = np.linspace(1, time, batch).astype(np.int32) if contract.lengths else None
-    return Stream(x=x, state=state, lengths=lengths)
+    contract, calls = inputs.contract, Calls(inputs.contract)
+    call = (calls.steps or time) if calls.has_time else 1
+    count = 1 if calls.has_time and calls.steps is None else max(2, time // call)
+    lengths = np.linspace(1, call * count, batch).astype(np.int32)
+    stream = drawn_stream(inputs, call * count, batch=batch, seed=0, lengths=lengths)
+    name = f"T{call * count} B{batch}"
+    if source is None:
+        return StreamCase(name=name, stream=stream, float32_error=known)
+    truth, own = (run_calls(run, contract, stream, (call,) * count).named() for run in (source.double, source.single))
+    errors = {output: largest_apart(own[output], value) for output, value in truth.items()}
+    return StreamCase(name=name, stream=stream, truth=truth, float32_error=errors)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnx.checks.rows import take_rows
 from rnnx.parity.closeness import problem_of
 from rnnx.runners.candidates import Candidate
-from rnnx.truths.cases import Array, Case, sizes_of
-from rnnx_runtime.contract import Recurrence, TensorSpec
+from rnnx.truths.cases import Array, Case
+from rnnx.truths.rows import has_rows, take_rows
+from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
+from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import BackendError
 
 
@@ -22,10 +23,15 @@ class Probe:
     """A candidate with what it claims: its contract, its precision, the outputs it gives, the sizes it covers."""
 
     candidate: Candidate
-    contract: Recurrence
+    contract: Contract
     precision: str
     outputs: Sequence[TensorSpec]
     covers: Callable[[Mapping[str, int]], bool] = lambda sizes: True
+
+    @property
+    def rowed(self) -> list[TensorSpec]:
+        """The outputs that have a row for each row of the batch."""
+        return [spec for spec in self.outputs if has_rows(spec)]
 
     def run(self, case: Case, rows: Sequence[int] | None = None) -> dict[str, Array]:
         """The outputs of a case, of some rows of its batch where `rows` are given; the others may be anything.
@@ -35,7 +41,7 @@ class Probe:
             BackendError: a value is absent, NaN or Inf, or of another dtype or shape.
             RnnxError: whatever the candidate raises.
         """
-        sizes = sizes_of(self.contract, case.feeds)
+        sizes = sizes_from_feeds(self.contract.inputs, case.feeds)
         if not self.covers(sizes):
             raise Uncovered(f"no profile of the engine takes {', '.join(f'{k}={v}' for k, v in sizes.items())}")
         values = self.candidate.outputs(case)
@@ -43,12 +49,15 @@ class Probe:
 
     def checked(self, case: Case, values: Mapping[str, Array], rows: Sequence[int] | None = None) -> dict[str, Array]:
         """Values that a case gave, each a result of the right shape; raises BackendError as `run`."""
-        sizes = sizes_of(self.contract, case.feeds)
+        sizes = sizes_from_feeds(self.contract.inputs, case.feeds)
         kept = sizes if rows is None else {**sizes, "B": len(rows)}
         chosen = values if rows is None else take_rows(self.outputs, values, rows)
         for spec in self.outputs:
-            shape = tuple(kept[dim] if isinstance(dim, str) else dim for dim in spec.dims)
-            problem = problem_of(chosen.get(spec.name), np.empty(shape), spec)
+            value = chosen.get(spec.name)
+            shape = _expected_shape(spec, kept, value)
+            if value is not None and self.contract.bare is None:
+                value = np.where(np.isinf(value), np.zeros((), value.dtype), value)  # the mask of a model's own
+            problem = problem_of(value, np.empty(shape), spec)
             if problem:
                 raise BackendError(
                     f"{spec.name} of {case.name}",
@@ -57,3 +66,11 @@ class Probe:
                     remedy="look at the parity row of this backend first",
                 )
         return {spec.name: chosen[spec.name] for spec in self.outputs}
+
+
+def _expected_shape(spec: TensorSpec, sizes: Mapping[str, int], value: Array | None) -> tuple[int, ...]:
+    """A shape under these sizes; what is an expression of them, or a size that the model finds, is as it was given."""
+    given = value.shape if value is not None and value.ndim == len(spec.dims) else (1,) * len(spec.dims)
+    return tuple(
+        sizes.get(dim, own) if isinstance(dim, str) else dim for dim, own in zip(spec.dims, given, strict=True)
+    )

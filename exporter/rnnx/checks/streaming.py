@@ -1,8 +1,8 @@
 """Streaming: the state carried from call to call, several calls give what one call over the whole sequence gives.
 
-For an encoder the whole is the same backend's own call over T, and both are within the limit of one truth, so that they
-differ by at most twice it. A step and an unrolled decoder have no longer call to compare with: there the whole is the
-float64 truth, carried through the same calls, and the limit applies once.
+For a model with an axis of time the whole is the same backend's own call over T, and both are within the limit of one
+truth, so that they differ by at most twice it. A step and an unrolled decoder have no longer call to compare with:
+there the whole is the float64 truth, carried through the same calls, and the limit applies once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from itertools import cycle
 
 from rnnx.checks.differences import Difference, allowed, conclude, differences, skipped
 from rnnx.checks.probe import Probe
-from rnnx.checks.stream import Stream, obstacle, run_calls
+from rnnx.checks.stream import Calls, Stream, obstacle, run_calls
 from rnnx.parity.results import CheckResult
 from rnnx.truths.cases import Array
 
@@ -31,7 +31,7 @@ class StreamCase:
     @property
     def time(self) -> int:
         """T."""
-        return len(self.stream.x)
+        return self.stream.time
 
 
 def check_streaming(probe: Probe, cases: Sequence[StreamCase]) -> CheckResult:
@@ -39,11 +39,12 @@ def check_streaming(probe: Probe, cases: Sequence[StreamCase]) -> CheckResult:
     reason = obstacle(probe.contract, probe.outputs)
     if reason:
         return skipped(probe, "streaming", reason)
-    if probe.contract.form == "encoder":
+    steps = Calls(probe.contract)
+    if steps.has_time and steps.steps is None:
         return _encoder_streaming(probe, cases)
     if not all(case.truth for case in cases):
         return skipped(probe, "streaming", "no weights to compute the truth of a longer sequence from")
-    calls = " and ".join(str(case.time // (probe.contract.steps or 1)) for case in cases)
+    calls = " and ".join(str(case.time // (steps.steps or 1)) for case in cases)
     done = f"{calls} calls against the float64 truth"
     return conclude(probe, "streaming", done, (_against_truth(probe, case) for case in cases))
 
@@ -85,10 +86,10 @@ def _in_chunks(probe: Probe, case: StreamCase, way: str) -> Iterator[Difference]
 
 
 def _against_truth(probe: Probe, case: StreamCase) -> Iterator[Difference]:
-    size = probe.contract.steps or 1
+    size = Calls(probe.contract).steps or 1
     carried = run_calls(probe.run, probe.contract, case.stream, (size,) * (case.time // size)).named()
     yield from differences(case.name, carried, case.truth, _limits(probe, case, case.truth))
 
 
 def _limits(probe: Probe, case: StreamCase, values: Mapping[str, Array]) -> dict[str, float]:
-    return allowed(probe, values, case.stream.x, case.time * probe.contract.layers, case.float32_error)
+    return allowed(probe, values, case.stream.frames, case.time, case.float32_error)

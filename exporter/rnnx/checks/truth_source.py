@@ -7,6 +7,7 @@ import numpy as np
 
 from rnnx.checks.stream import Outputs
 from rnnx.truths.cases import Case
+from rnnx.truths.comparable import largest_apart
 from rnnx.truths.reference import evaluate
 from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Recurrence
@@ -22,7 +23,7 @@ class TruthSource:
     def float32_error(self, case: Case) -> dict[str, float]:
         """The largest error of float32 on a case, by output."""
         truth, own = self.double(case), self.single(case)
-        return {name: float(np.abs(own[name] - value).max()) for name, value in truth.items()}
+        return {name: largest_apart(own[name], value) for name, value in truth.items()}
 
 
 def source_from_weights(weights: RecurrentWeights, contract: Recurrence) -> TruthSource:

@@ -16,23 +16,43 @@ EXACT = 0.5
 
 
 def limit_of(entry: CaseTruth, output: str, model: Contract | Recurrence, precision: str) -> float:
-    """The largest error of one output that passes: its steps pass through all recurrent layers, the longest sum counts.
+    """The largest error of one output that passes.
 
     Raises:
         OptionError: the tolerance table does not know the precision.
     """
-    truth, feeds = entry.truth[output], entry.case.feeds
+    feeds = entry.case.feeds
+    error = entry.float32_error[output]
+    return limit_of_values(entry.truth[output], feeds, model, precision, time=steps_of(model, feeds), error=error)
+
+
+def limit_of_values(
+    truth: Array,
+    feeds: Mapping[str, Array],
+    model: Contract | Recurrence,
+    precision: str,
+    *,
+    time: int,
+    error: float = 0.0,
+) -> float:
+    """The largest error of values that went through `time` steps of all recurrent layers; the longest sum counts.
+
+    `error` is PyTorch's own in float32; without it the limit is the tolerance's floor.
+
+    Raises:
+        OptionError: the tolerance table does not know the precision.
+    """
     if truth.dtype.kind != "f":
         return EXACT
     parts = model.recurrent if isinstance(model, Contract) else (model,)
-    depth = _time(model, feeds) * max(sum(part.layers for part in parts), 1)
+    depth = time * max(sum(part.layers for part in parts), 1)
     products = max(map(products_per_sum, parts), default=1)
     sizes = [root_mean_square(value) for value in feeds.values() if value.dtype.kind == "f"]
     largest = max(float(np.abs(comparable(truth, truth)).max()), *sizes, 0.0)
-    return tolerance_for(precision).limit(entry.float32_error[output], products, depth, largest)
+    return tolerance_for(precision).limit(error, products, depth, largest)
 
 
-def _time(model: Contract | Recurrence, feeds: Mapping[str, Array]) -> int:
+def steps_of(model: Contract | Recurrence, feeds: Mapping[str, Array]) -> int:
     """T, a decoder's own steps, or the larger of an input's first two axes where the model fixes its time."""
     bare = model.bare if isinstance(model, Contract) else model
     if bare is not None:

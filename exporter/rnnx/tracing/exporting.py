@@ -31,6 +31,7 @@ from rnnx.tracing.masked_rows import keep_masked_rows
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
+from rnnx.tracing.row_proof import batching_of
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
@@ -131,7 +132,11 @@ def _exported(
     with preserved(subject.module):
         truth = model_truth(eager, contract, subject.tensors)
         times = {own.layer: names.dims([own.time])[0] for own in recurrences if own.time is not None}
-        contract = replace(contract, streaming=streaming_of(eager, contract, subject.tensors, times))
+        contract = replace(
+            contract,
+            streaming=streaming_of(eager, contract, subject.tensors, times),
+            batching=batching_of(eager, contract, subject.tensors),
+        )
     golden = model_golden_bytes(truth, contract.source.weights_sha256)
     contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
     with staged(target) as stage:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rnnx.tracing.eager import EagerModel
+from rnnx.tracing.sameness import alike, raised
 from rnnx.truths.model_cases import CaseSource, drawn_case
 from rnnx_runtime.arrays.time_axis import time_of, why_no_next_step
 from rnnx_runtime.contract import Contract, Dim, Streaming, TensorSpec
@@ -22,9 +23,6 @@ CHUNKS = ((1,), (2, 3), (5, 1, 4))
 
 LONGEST = 12
 """Time steps of the sequence, where the model leaves its time free."""
-
-CLOSE = 1e-9
-"""The share of the largest value that float64 may differ by; another order of sums does so by some 1e-14."""
 
 
 def streaming_of(
@@ -79,24 +77,20 @@ def _compared(eager: EagerModel, contract: Contract, example: Mapping[str, Any],
         with _Watched(module) as whole:
             expected = eager.outputs(feeds, torch.float64)
     except Exception as error:  # the model's own, which may raise anything
-        return Streaming(kind="no", reason=_raised(f"a sequence of {sizes['T']} frames", error))
+        return Streaming(kind="no", reason=raised(f"a sequence of {sizes['T']} frames", error))
     for chunks in CHUNKS:
         streamed = _Streamed(eager, contract, time)
         try:
             with _Watched(module) as watched:
                 found = streamed.outputs(feeds, chunks)
         except Exception as error:
-            return Streaming(kind="chunked", reason=_raised(f"chunks of {chunks[0]} frames", error))
+            return Streaming(kind="chunked", reason=raised(f"chunks of {chunks[0]} frames", error))
         differing = _differing(contract, found, expected, time)
         if differing:
             where = _first_differing(whole.calls, watched.calls, streamed.sizes)
             told = f"{where} gives other values in chunks" if where else "its values differ in chunks"
             return Streaming(kind="chunked", reason=f"{told} (output {differing!r})")
     return Streaming(kind="exact")
-
-
-def _raised(what: str, error: Exception) -> str:
-    return " ".join(f"PyTorch raises for {what}: {type(error).__name__}: {error}".split())[:200]
 
 
 class _Streamed:
@@ -137,19 +131,9 @@ def _side_by_side(spec: TensorSpec, results: Sequence[Mapping[str, Array]], time
 def _differing(contract: Contract, found: Mapping[str, Array], expected: Mapping[str, Array], time: str) -> str:
     """The first output that is not the whole's; empty where all are."""
     for spec in contract.outputs:
-        if not _alike(found[spec.name], expected[spec.name]):
+        if not alike(found[spec.name], expected[spec.name]):
             return spec.name
     return ""
-
-
-def _alike(value: Array, truth: Array) -> bool:
-    if value.shape != truth.shape:
-        return False
-    if truth.dtype.kind != "f":
-        return bool(np.array_equal(value, truth))
-    finite = truth[np.isfinite(truth)]
-    scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
-    return bool(np.allclose(value, truth, rtol=0, atol=CLOSE * scale, equal_nan=True))
 
 
 @dataclass
@@ -192,6 +176,6 @@ def _first_differing(
         fitting = [axis for axis in axes if all(p.shape[axis] == n for p, n in zip(parts, sizes, strict=True))]
         if not fitting:
             return name  # it gives another number of frames
-        if not any(_alike(torch.cat(list(parts), axis).numpy(), values[0].numpy()) for axis in fitting):
+        if not any(alike(torch.cat(list(parts), axis).numpy(), values[0].numpy()) for axis in fitting):
             return name
     return ""

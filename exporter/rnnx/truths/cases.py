@@ -78,20 +78,26 @@ def time_of(contract: Recurrence, feeds: Mapping[str, Array]) -> int:
 
 
 def random_feeds(
-    contract: Recurrence, time: int, batch: int, seed: int, *, scale: float = 1.0, lengths: Lengths = "random"
+    contract: Recurrence,
+    time: int,
+    batch: int,
+    seed: int | Sequence[int],
+    *,
+    scale: float = 1.0,
+    lengths: Lengths = "random",
 ) -> dict[str, Array]:
     """Inputs for one (T, B): `x` normal with deviation `scale`, states uniform in ±1, lengths as said.
 
     Random lengths lie from 1 to T with one row at T; equal ones are all T, one less where T allows; increasing ones
     rise by row to T, strictly where T allows.
     """
-    chance = np.random.default_rng([seed, time, batch])
+    chance = np.random.default_rng([*np.atleast_1d(seed), time, batch])
     sizes = {"T": time, "B": batch}
     feeds: dict[str, Array] = {}
     for spec in contract.inputs:
         shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
         if spec.name == "lengths":
-            feeds[spec.name] = _lengths(chance, time, batch, lengths)
+            feeds[spec.name] = lengths_of(chance, time, batch, lengths)
         elif spec.name == "x":
             feeds[spec.name] = chance.standard_normal(shape, np.float32) * np.float32(scale)
         else:
@@ -99,7 +105,8 @@ def random_feeds(
     return feeds
 
 
-def _lengths(chance: np.random.Generator, time: int, batch: int, kind: Lengths) -> Array:
+def lengths_of(chance: np.random.Generator, time: int, batch: int, kind: Lengths) -> Array:
+    """A length for each row: random ones lie from 1 to T, one of them T, for PyTorch cuts its result at the longest."""
     if kind == "equal":
         return np.full(batch, max(1, time - 1), np.int32)
     if kind == "increasing":

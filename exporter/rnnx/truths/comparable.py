@@ -20,3 +20,9 @@ def comparable(value: Array, truth: Array) -> Array:
         large = np.isfinite(truth) & (np.abs(truth) > HUGE)
         scaled = result / np.where(large, np.abs(truth), 1)
     return scaled.astype(value.dtype)
+
+
+def largest_apart(value: Array, truth: Array) -> float:
+    """The largest difference on the scale of `truth`; 0 of integers that are equal."""
+    apart = np.abs(comparable(value.astype(np.float64), truth) - comparable(truth, truth).astype(np.float64))
+    return float(apart.max())

@@ -1,12 +1,12 @@
 """Seeded inputs of a whole model, like its example's but of other sizes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Array, Case, Lengths, distinct_sizes, lengths_of, random_feeds, size_name
 from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
 
@@ -37,6 +37,32 @@ class CaseSource:
         return frozenset(pair.input for pair in self.contract.states)
 
 
+def drawn(
+    source: CaseSource,
+    time: int,
+    batch: int,
+    seed: int | Sequence[int],
+    *,
+    scale: float = 1.0,
+    lengths: Lengths = "random",
+) -> Case:
+    """The case of one (T, B) for any model, as far as it leaves them free; other dims are the example's."""
+    bare = source.contract.bare
+    if bare is not None:
+        feeds = random_feeds(bare, time, batch, seed, scale=scale, lengths=lengths)
+        return Case(name=size_name(bare, time, batch), feeds=feeds)
+    return drawn_case(source, _at(source.sizes, time, batch, 0), seed, scale=scale, lengths=lengths)
+
+
+def distinct(source: CaseSource, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The (T, B) that differ in what the model leaves free."""
+    if source.contract.bare is not None:
+        return distinct_sizes(source.contract.bare, pairs)
+    free = source.contract.free_dims
+    found = {(time if "T" in free else 1, batch if "B" in free else 1): None for time, batch in pairs}
+    return list(found)
+
+
 def model_sizes(source: CaseSource) -> list[dict[str, int]]:
     """The sizes of the cases besides the example's: 1, 2 and odd ones, a little more time than its own, and one row.
 
@@ -60,16 +86,28 @@ def drawn_cases(source: CaseSource, seed: int) -> Iterator[Case]:
         yield Case(name=f"{case.name} zero state".strip(), feeds={**case.feeds, **zeros})
 
 
-def drawn_case(source: CaseSource, sizes: Mapping[str, int], seed: int) -> Case:
+def drawn_case(
+    source: CaseSource,
+    sizes: Mapping[str, int],
+    seed: int | Sequence[int],
+    *,
+    scale: float = 1.0,
+    lengths: Lengths = "random",
+) -> Case:
     """The case of these sizes: floats normal, integers in the example's range, masks true at the first place.
 
-    Floats are without sign where the example's are; states are uniform in ±1; lengths lie in 1..T, and one is T.
+    Floats have the deviation `scale`, and no sign where the example's have none; states are uniform in ±1; random
+    lengths lie in 1..T, and one is T.
     """
-    chance = np.random.default_rng([seed, *sizes.values()])
-    feeds = {
-        spec.name: _drawn(chance, source, spec, shape_from_sizes(spec, sizes), sizes.get("T"))
-        for spec in source.contract.inputs
-    }
+    chance = np.random.default_rng([*np.atleast_1d(seed), *sizes.values()])
+    feeds = {}
+    for spec in source.contract.inputs:
+        shape = shape_from_sizes(spec, sizes)
+        if spec.name in source.contract.lengths:
+            most = sizes.get("T") or int(source.example[spec.name].max())
+            feeds[spec.name] = lengths_of(chance, most, shape[0], lengths).astype(spec.dtype)
+        else:
+            feeds[spec.name] = _drawn(chance, source, spec, shape, scale)
     return Case(name=sizes_name(sizes), feeds=feeds)
 
 
@@ -92,13 +130,11 @@ def _at(own: Mapping[str, int], time: int, batch: int, shift: int) -> dict[str, 
 
 
 def _drawn(
-    chance: np.random.Generator, source: CaseSource, spec: TensorSpec, shape: tuple[int, ...], time: int | None
+    chance: np.random.Generator, source: CaseSource, spec: TensorSpec, shape: tuple[int, ...], scale: float
 ) -> Array:
     example = source.example[spec.name]
     values: Any
-    if spec.name in source.contract.lengths:
-        values = _lengths(chance, shape, time or int(example.max()))
-    elif spec.dtype == "bool":
+    if spec.dtype == "bool":
         values = np.atleast_1d(chance.random(shape) < 0.7)
         values[..., :1] = True  # a row without any is NaN in a softmax, in PyTorch too
         values = values.reshape(shape)
@@ -107,13 +143,6 @@ def _drawn(
     elif spec.name in source.states:
         values = chance.uniform(-1, 1, shape)
     else:
-        values = chance.standard_normal(shape, np.float32)
+        values = chance.standard_normal(shape, np.float32) * np.float32(scale)
         values = np.abs(values) if example.min() >= 0 else values
     return np.asarray(values, spec.dtype)
-
-
-def _lengths(chance: np.random.Generator, shape: tuple[int, ...], most: int) -> Array:
-    """From 1 to `most`, one of them the most: PyTorch cuts its result at the longest."""
-    found = chance.integers(1, most, shape, endpoint=True)
-    found[chance.integers(len(found))] = most
-    return found

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnx.errors import ExportError
 from rnnx.truths.cases import Array, Case
-from rnnx.truths.comparable import comparable
+from rnnx.truths.comparable import comparable, largest_apart
 from rnnx.truths.golden import cases_from_arrays, check_whole, damaged_golden, golden_arrays, golden_bytes
 from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_cases, with_sorted_lengths
 from rnnx.truths.truth import CaseTruth
@@ -142,7 +142,7 @@ def _truth(eager: EagerModel, contract: Contract, case: Case) -> CaseTruth | str
         problem = _problem(truth[spec.name], single[spec.name])
         if problem:
             return f"output {spec.name}: {problem}"
-        errors[spec.name] = _largest_error(single[spec.name], truth[spec.name])
+        errors[spec.name] = largest_apart(single[spec.name], truth[spec.name])
     names = [spec.name for spec in contract.outputs]
     return CaseTruth(case=case, truth={name: _wide(truth[name]) for name in names}, float32_error=errors)
 
@@ -157,13 +157,6 @@ def _problem(truth: Array, single: Array) -> str:
     if np.isnan(truth).any() or not np.isfinite(comparable(single, truth)).all():
         return "PyTorch gives NaN, or Inf in float32 alone"
     return ""
-
-
-def _largest_error(single: Array, truth: Array) -> float:
-    if truth.dtype.kind != "f":
-        return 0.0
-    difference = np.abs(comparable(single.astype(np.float64), truth) - comparable(truth, truth))
-    return float(difference.max())
 
 
 def _wide(value: Array) -> Array:

@@ -149,6 +149,13 @@ def _kind(own: Recurrence) -> str:
 
 def _check_streams(spec: Contract) -> None:
     refuse_without_next(spec, "pool")
+    if spec.batching.rows == "coupled":
+        raise InputError(
+            "pool",
+            got=f"a model whose rows depend on each other: {spec.batching.reason}",
+            expected="rows that are streams of their own",
+            remedy="run each stream by itself with Session.stream",
+        )
     reason = why_no_next_step(spec)
     open_states = [own for own in spec.state_specs if any(dim != "B" for dim in own.dims if isinstance(dim, str))]
     if open_states:

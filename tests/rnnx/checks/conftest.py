@@ -14,11 +14,12 @@ from torch import nn
 from rnnx.checks.probe import Probe
 from rnnx.checks.truth_source import TruthSource
 from rnnx.truths.cases import Case
+from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.reference import evaluate
 from rnnx.weights.torch_tensors import TorchCheckpoint
 from rnnx.weights.weights import RecurrentWeights, choose_module, read_weights
-from rnnx_runtime import Recurrence
-from rnnx_runtime.contract import Source
+from rnnx_runtime import Contract, Recurrence
+from rnnx_runtime.contract import Source, layer_contract
 
 Array = NDArray[Any]
 Run = Callable[[Case], dict[str, Array]]
@@ -54,6 +55,16 @@ class Model:
     contract: Recurrence
     weights: RecurrentWeights
 
+    @property
+    def whole(self) -> Contract:
+        """The contract of a file that holds this layer alone."""
+        return layer_contract(self.contract, precision="float32", source=Source(file="", module="", weights_sha256=""))
+
+    @property
+    def inputs(self) -> CaseSource:
+        """What its cases are drawn for."""
+        return CaseSource(contract=self.whole, example={})
+
     def run(self, case: Case) -> dict[str, Array]:
         """The outputs in float32."""
         return evaluate(self.weights, self.contract, case.feeds, np.float32)
@@ -65,7 +76,7 @@ class Model:
     def probe(self, change: Change = lambda run, case: run(case), **fields: Any) -> Probe:
         """A probe of a candidate that is right but for `change`."""
         candidate = FakeCandidate(self.run, change)
-        values = {"contract": self.contract, "precision": "float32", "outputs": self.contract.outputs, **fields}
+        values = {"contract": self.whole, "precision": "float32", "outputs": self.contract.outputs, **fields}
         return Probe(candidate=candidate, **values)
 
 

@@ -54,14 +54,14 @@ def _last_bit_by_size(run: Any, case: Case) -> Values:
 @pytest.mark.parametrize("form", ["lstm", "bidirectional", "step", "unrolled"])
 def test_a_row_is_a_sequence_of_its_own(form: str, check: Any, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(form)
-    result = check(model.probe(), plan_checks(model.contract, "quick").cases)
+    result = check(model.probe(), plan_checks(model.inputs, "quick").cases)
     assert result.status == "pass"
     assert result.limit > 0
 
 
 def test_rows_of_a_batch_first_model_are_its_first_axis(model_of: Any) -> None:
     model = model_of(lambda: nn.GRU(5, 8), batch_first=True, lengths=True)
-    cases = plan_checks(model.contract, "quick").cases
+    cases = plan_checks(model.inputs, "quick").cases
     assert all(check(model.probe(), cases).status == "pass" for check in CHECKS.values())
 
 
@@ -76,12 +76,12 @@ SPOILED: dict[str, tuple[Callable[[Any, Case], Values], set[str]]] = {
 
 @pytest.mark.parametrize(("change", "failing"), SPOILED.values(), ids=SPOILED)
 def test_exactly_the_checks_of_what_is_broken_fail(lstm: Any, change: Any, failing: set[str]) -> None:
-    cases = plan_checks(lstm.contract, "quick").cases
+    cases = plan_checks(lstm.inputs, "quick").cases
     assert {name for name, check in CHECKS.items() if not check(lstm.probe(change), cases)} == failing
 
 
 def test_a_last_bit_is_reported_and_allowed(lstm: Any) -> None:
-    cases = plan_checks(lstm.contract, "quick").cases
+    cases = plan_checks(lstm.inputs, "quick").cases
     exact, rounded = (check_batch_split(lstm.probe(change), cases) for change in (lambda r, c: r(c), _last_bit_by_size))
     assert rounded.status == "pass"
     assert rounded.bitwise is False
@@ -91,7 +91,7 @@ def test_a_last_bit_is_reported_and_allowed(lstm: Any) -> None:
 
 
 def test_where_it_is_worst_is_said(lstm: Any) -> None:
-    result = check_batch_order(lstm.probe(_place_matters), plan_checks(lstm.contract, "quick").cases)
+    result = check_batch_order(lstm.probe(_place_matters), plan_checks(lstm.inputs, "quick").cases)
     assert result.max_difference == pytest.approx(4e-3, rel=1e-3)
     assert result.detail == (
         "the batch in reverse and shuffled: furthest apart in hn, T7 B5 reversed (2 of 6 comparisons beyond the limit)"
@@ -100,7 +100,7 @@ def test_where_it_is_worst_is_said(lstm: Any) -> None:
 
 def test_sizes_beyond_an_engines_profile_are_skipped(lstm: Any) -> None:
     probe = lstm.probe(covers=lambda sizes: sizes["B"] > 3)
-    cases = plan_checks(lstm.contract, "quick").cases
+    cases = plan_checks(lstm.inputs, "quick").cases
     reason = "no profile of the engine takes T=7, B=1"
     assert check_batch_order(probe, cases).status == "pass"
     split, mates = check_batch_split(probe, cases), check_batch_mates(probe, cases)
@@ -111,4 +111,4 @@ def test_sizes_beyond_an_engines_profile_are_skipped(lstm: Any) -> None:
 
 def test_mates_within_a_profile_are_still_judged(lstm: Any) -> None:
     probe = lstm.probe(_poisoned_by_any_nan, covers=lambda sizes: sizes["B"] > 3)
-    assert check_batch_mates(probe, plan_checks(lstm.contract, "quick").cases).status == "fail"
+    assert check_batch_mates(probe, plan_checks(lstm.inputs, "quick").cases).status == "fail"

@@ -33,11 +33,11 @@ def test_a_large_float32_error_widens_the_limit_of_its_output_alone(lstm: Any) -
 
 
 def test_the_limit_grows_with_depth_precision_and_values(lstm: Any) -> None:
-    x, values = np.ones((1, 1, 5), np.float32), {"cn": np.full((1, 1, 8), 0.5)}
+    x, values = {"x": np.ones((1, 1, 5), np.float32)}, {"cn": np.full((1, 1, 8), 0.5)}
     limit = allowed(lstm.probe(), values, x, 4, {})["cn"]
     assert allowed(lstm.probe(), values, x, 16, {})["cn"] == pytest.approx(2 * limit)
     assert allowed(lstm.probe(), {"cn": values["cn"] * 20}, x, 4, {})["cn"] == pytest.approx(10 * limit)
-    assert allowed(lstm.probe(), values, x * 3, 4, {})["cn"] == pytest.approx(3 * limit)
+    assert allowed(lstm.probe(), values, {"x": x["x"] * 3}, 4, {})["cn"] == pytest.approx(3 * limit)
     assert allowed(lstm.probe(precision="tf32"), values, x, 4, {})["cn"] > 1000 * limit
 
 

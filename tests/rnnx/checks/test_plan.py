@@ -15,6 +15,7 @@ from rnnx.checks.truth_source import source_from_weights
 from rnnx.parity.results import CHECK_NAMES, all_hold
 from rnnx.runners.candidates import SessionCandidate
 from rnnx.truths.case_matrix import MATRIX_NAMES
+from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.torch_reference import TorchReference
 from rnnx.weights.torch_tensors import TorchCheckpoint
 from rnnx.weights.weights import choose_module, read_weights
@@ -41,11 +42,16 @@ def test_all_holds_of_a_real_backend(tmp_path: Path, backend: str, build: Any, o
     contract = rnnx.export(module, path, ExportOptions(**options)).contract
     checkpoint = TorchCheckpoint("module", module.state_dict())
     weights = read_weights(checkpoint, choose_module(checkpoint, None))
-    plan = plan_checks(contract.layer(), "quick", source_from_weights(weights, contract.layer()), drift_steps=200)
+    plan = plan_checks(
+        CaseSource(contract=contract, example={}),
+        "quick",
+        source_from_weights(weights, contract.layer()),
+        drift_steps=200,
+    )
     candidate: Any = (
         SessionCandidate("ort-cpu", path, 1) if backend == "ort-cpu" else TorchReference(weights, contract.layer())
     )
-    probe = Probe(candidate=candidate, contract=contract.layer(), precision="float32", outputs=contract.outputs)
+    probe = Probe(candidate=candidate, contract=contract, precision="float32", outputs=contract.outputs)
     results, curve = run_checks(probe, plan), measure_drift(probe, plan.drift)
     candidate.close()
     assert tuple(result.check for result in results) == CHECK_NAMES
@@ -59,7 +65,7 @@ def test_all_holds_of_a_real_backend(tmp_path: Path, backend: str, build: Any, o
 
 def test_each_check_is_told_of(lstm: Any) -> None:
     told: list[int] = []
-    results = run_checks(lstm.probe(), plan_checks(lstm.contract, "quick"), on_check=lambda: told.append(1))
+    results = run_checks(lstm.probe(), plan_checks(lstm.inputs, "quick"), on_check=lambda: told.append(1))
     assert len(told) == len(results) == len(CHECK_NAMES)
 
 
@@ -67,31 +73,31 @@ def test_a_backend_that_always_fails_fails_every_check_that_applies(lstm: Any) -
     def fail(run: Any, case: Any) -> Any:
         return {name: value * np.nan for name, value in run(case).items()}
 
-    results = run_checks(lstm.probe(fail), plan_checks(lstm.contract, "quick"))
+    results = run_checks(lstm.probe(fail), plan_checks(lstm.inputs, "quick"))
     assert {result.status for result in results} == {"fail"}
     assert not all_hold(results)
 
 
 def test_without_weights_there_is_no_drift_and_the_limits_are_floors(lstm: Any) -> None:
-    bare, whole = (plan_checks(lstm.contract, "quick", source) for source in (None, lstm.source()))
+    bare, whole = (plan_checks(lstm.inputs, "quick", source) for source in (None, lstm.source()))
     assert bare.drift is None
     assert [dict(case.float32_error) for case in bare.cases] == [{}]
     assert whole.drift is not None
     known = [*(case.float32_error for case in whole.cases), *(stream.float32_error for stream in whole.streams)]
     assert [sorted(errors) for errors in known] == [["cn", "hn", "output"]] * 2
     assert whole.drift.steps == CHECK_SIZES["quick"].drift_steps
-    assert plan_checks(lstm.contract, "quick", lstm.source(), drift_steps=50).drift.steps == 50  # type: ignore[union-attr]
+    assert plan_checks(lstm.inputs, "quick", lstm.source(), drift_steps=50).drift.steps == 50  # type: ignore[union-attr]
     assert all(error > 0 for errors in known for error in errors.values())
 
 
 def test_a_state_that_cannot_be_carried_costs_no_truth(bidirectional: Any) -> None:
-    plan = plan_checks(bidirectional.contract, "quick", bidirectional.source())
+    plan = plan_checks(bidirectional.inputs, "quick", bidirectional.source())
     assert (plan.drift, plan.streams) == (None, ())
 
 
 @pytest.mark.parametrize("name", MATRIX_NAMES)
 def test_every_matrix_has_odd_batches_padding_and_a_row_that_ends_early(lstm: Any, name: Any) -> None:
-    plan = plan_checks(lstm.contract, name)
+    plan = plan_checks(lstm.inputs, name)
     assert [case.case.feeds["x"].shape[:2] for case in plan.cases] == list(CHECK_SIZES[name].cases)
     assert any(case.case.feeds["x"].shape[1] % 2 for case in plan.cases)
     for case in plan.cases:
@@ -109,12 +115,12 @@ def test_larger_matrices_check_more() -> None:
 
 
 def test_more_sizes_are_more_cases(lstm: Any, step: Any) -> None:
-    assert [case.case.name for case in plan_checks(lstm.contract, "quick", sizes=[(2, 3)]).cases] == ["T7 B5", "T2 B3"]
-    assert [case.case.name for case in plan_checks(step.contract, "quick", sizes=[(2, 3)]).cases] == ["B3", "B5"]
+    assert [case.case.name for case in plan_checks(lstm.inputs, "quick", sizes=[(2, 3)]).cases] == ["T7 B5", "T2 B3"]
+    assert [case.case.name for case in plan_checks(step.inputs, "quick", sizes=[(2, 3)]).cases] == ["B3", "B5"]
 
 
 def test_a_batch_of_one_among_the_sizes_is_no_trouble(lstm: Any) -> None:
-    plan = plan_checks(lstm.contract, "quick", sizes=[(1, 1), (7, 1)])
+    plan = plan_checks(lstm.inputs, "quick", sizes=[(1, 1), (7, 1)])
     alone = Probe(**{**vars(lstm.probe()), "covers": lambda sizes: sizes["B"] == 1})
     assert {result.status for result in run_checks(lstm.probe(), plan)} == {"pass"}
     assert [result.status for result in run_checks(alone, plan)] == ["skip", "pass", "skip", "skip", "skip", "skip"]

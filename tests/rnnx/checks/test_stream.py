@@ -14,12 +14,12 @@ def _stream(contract: Any, time: int = TIME, **changes: Any) -> Stream:
     feeds = case_at(contract, time, BATCH).feeds
     x = np.random.default_rng(0).standard_normal((time, BATCH, 5), np.float32)
     state = {name: value for name, value in feeds.items() if name in ("h0", "c0")}
-    return Stream(**{"x": x, "state": state, **changes})
+    return Stream(**{"frames": {"x": x}, "state": state, **changes})
 
 
 def test_calls_carry_the_state_and_join_their_steps(lstm: Any) -> None:
     stream = _stream(lstm.contract)
-    whole, parts = (run_calls(lstm.run, lstm.contract, stream, sizes).named() for sizes in ((7,), (3, 1, 3)))
+    whole, parts = (run_calls(lstm.run, lstm.whole, stream, sizes).named() for sizes in ((7,), (3, 1, 3)))
     assert whole.keys() == parts.keys() == {"output", "hn", "cn"}
     assert whole["output"].shape == (7, 3, 8)
     for name, value in whole.items():
@@ -30,15 +30,15 @@ def test_a_batch_first_model_gets_and_gives_its_own_order(model_of: Any) -> None
     first, other = (model_of(lambda: nn.GRU(5, 8), batch_first=value) for value in (True, False))
     stream = _stream(other.contract)
     for sizes in ((7,), (2, 5)):
-        found, expected = (run_calls(model.run, model.contract, stream, sizes).named() for model in (first, other))
+        found, expected = (run_calls(model.run, model.whole, stream, sizes).named() for model in (first, other))
         assert all(np.array_equal(found[name], value) for name, value in expected.items())
 
 
 def test_a_row_that_has_ended_leaves_the_batch(lstm: Any) -> None:
     stream = _stream(lstm.contract, lengths=np.array([2, 7, 4], np.int32))
     probe = lstm.probe()
-    parts = run_calls(probe.run, lstm.contract, stream, (2, 2, 3)).named()
-    whole = run_calls(lstm.run, lstm.contract, stream, (7,)).named()
+    parts = run_calls(probe.run, lstm.whole, stream, (2, 2, 3)).named()
+    whole = run_calls(lstm.run, lstm.whole, stream, (7,)).named()
     assert [case.feeds["lengths"].tolist() for case in probe.candidate.calls] == [[2, 2, 2], [2, 2], [3]]
     assert [case.feeds["x"].shape[1] for case in probe.candidate.calls] == [3, 2, 1]
     assert not parts["output"][2:, 0].any()
@@ -48,13 +48,13 @@ def test_a_row_that_has_ended_leaves_the_batch(lstm: Any) -> None:
 
 def test_a_steps_calls_are_named_for_what_they_give(step: Any) -> None:
     stream = _stream(step.contract)
-    found = run_calls(step.run, step.contract, stream, (1,) * 7).named()
+    found = run_calls(step.run, step.whole, stream, (1,) * 7).named()
     assert found.keys() == {"each hn", "hn", "cn"}
     assert np.array_equal(found["each hn"][-1], found["hn"])
 
 
 def test_an_unrolled_decoders_calls_are_as_long_as_it_is(unrolled: Any) -> None:
-    found = run_calls(unrolled.run, unrolled.contract, _stream(unrolled.contract, 8), (4, 4)).named()
+    found = run_calls(unrolled.run, unrolled.whole, _stream(unrolled.contract, 8), (4, 4)).named()
     assert found["output"].shape == (8, 3, 8)
     assert np.array_equal(found["output"][-1], found["hn"])
 
@@ -66,13 +66,13 @@ def test_a_state_is_fed_back_in_the_precision_it_was_given_in(lstm: Any) -> None
         dtypes.append(case.feeds["h0"].dtype.name)
         return lstm.source().double(case)
 
-    run_calls(run, lstm.contract, _stream(lstm.contract, lengths=np.array([1, 7, 7], np.int32)), (1, 3, 3))
+    run_calls(run, lstm.whole, _stream(lstm.contract, lengths=np.array([1, 7, 7], np.int32)), (1, 3, 3))
     assert dtypes == ["float32", "float64", "float64"]
 
 
 def test_calls_are_named_by_their_steps(lstm: Any) -> None:
     probe = lstm.probe()
-    run_calls(probe.run, lstm.contract, _stream(lstm.contract), (3, 1, 3))
+    run_calls(probe.run, lstm.whole, _stream(lstm.contract), (3, 1, 3))
     assert [case.name for case in probe.candidate.calls] == ["steps 1 to 3", "step 4", "steps 5 to 7"]
 
 
@@ -96,7 +96,7 @@ OBSTACLES: dict[str, tuple[Any, dict[str, Any], tuple[str, ...], str]] = {
 def test_what_keeps_a_state_from_being_carried(
     model_of: Any, build: Any, changes: Any, names: Any, reason: str
 ) -> None:
-    contract = model_of(lambda: build(5, 8), **changes).contract
+    contract = model_of(lambda: build(5, 8), **changes).whole
     found = obstacle(contract, [spec for spec in contract.outputs if spec.name in names])
     assert found.startswith(reason)
     assert bool(found) == bool(reason)

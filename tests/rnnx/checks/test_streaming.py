@@ -46,7 +46,7 @@ def _nan_in_the_third_call(run: Any, case: Case) -> Values:
 
 
 def _check(model: Any, change: Any = lambda run, case: run(case), **fields: Any) -> Any:
-    return check_streaming(model.probe(change, **fields), plan_checks(model.contract, "quick", model.source()).streams)
+    return check_streaming(model.probe(change, **fields), plan_checks(model.inputs, "quick", model.source()).streams)
 
 
 def test_an_encoder_in_chunks_is_the_encoder(lstm: Any) -> None:
@@ -93,7 +93,7 @@ def test_the_limit_is_that_of_the_whole_sequence_for_each_side_that_rounds(
     form: str, sides: int, request: pytest.FixtureRequest
 ) -> None:
     model = request.getfixturevalue(form)
-    (case,) = plan_checks(model.contract, "quick").streams
+    (case,) = plan_checks(model.inputs, "quick").streams
     floor = TOLERANCES["float32"].floor(5 + 8, case.time, 1.0)
     wide = replace(case, truth=_truth(model, case), float32_error=dict.fromkeys(("each hn", "output", "hn", "cn"), 1.0))
     plain = replace(wide, float32_error={})
@@ -103,7 +103,7 @@ def test_the_limit_is_that_of_the_whole_sequence_for_each_side_that_rounds(
 
 def _truth(model: Any, case: StreamCase) -> Values:
     sizes = (case.time,) if model.contract.form == "encoder" else (1,) * case.time
-    return run_calls(model.source().double, model.contract, case.stream, sizes).named()
+    return run_calls(model.source().double, model.whole, case.stream, sizes).named()
 
 
 def test_a_nan_in_one_call_fails(lstm: Any) -> None:
@@ -115,14 +115,14 @@ def test_a_nan_in_one_call_fails(lstm: Any) -> None:
 @pytest.mark.parametrize("form", ["bidirectional", "step"])
 def test_what_cannot_be_known_is_skipped(form: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(form)
-    result = check_streaming(model.probe(), plan_checks(model.contract, "quick").streams)
+    result = check_streaming(model.probe(), plan_checks(model.inputs, "quick").streams)
     assert result.status == "skip"
     reason = {"bidirectional": "the backward direction starts", "step": "no weights to compute the truth"}[form]
     assert result.detail.startswith(reason)
 
 
 def test_an_encoder_needs_no_weights(lstm: Any) -> None:
-    streams = plan_checks(lstm.contract, "quick").streams
+    streams = plan_checks(lstm.inputs, "quick").streams
     assert check_streaming(lstm.probe(), streams).status == "pass"
     assert check_streaming(lstm.probe(_state_ignored("h0")), streams).status == "fail"
 

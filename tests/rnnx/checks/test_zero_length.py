@@ -13,6 +13,7 @@ from rnnx.checks.probe import Probe
 from rnnx.checks.zero_length import check_zero_length
 from rnnx.errors import RowDiedError
 from rnnx.truths.cases import Case
+from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.torch_reference import TorchReference
 from rnnx_runtime import Contract, InputError
 
@@ -43,7 +44,7 @@ def _changed(name: str, row: int, value: float) -> Any:
 
 
 def _check(model: Any, change: Any) -> Any:
-    return check_zero_length(model.probe(change), plan_checks(model.contract, "quick").cases)
+    return check_zero_length(model.probe(change), plan_checks(model.inputs, "quick").cases)
 
 
 def test_a_refusal_is_the_policy(lstm: Any) -> None:
@@ -65,7 +66,7 @@ def test_a_backend_that_dies_of_it_has_not_refused(lstm: Any) -> None:
 def test_pytorch_refuses(lstm: Any) -> None:
     probe = lstm.probe()
     pytorch = type(probe)(**{**vars(probe), "candidate": TorchReference(lstm.weights, lstm.contract)})
-    result = check_zero_length(pytorch, plan_checks(lstm.contract, "quick").cases)
+    result = check_zero_length(pytorch, plan_checks(lstm.inputs, "quick").cases)
     assert result.status == "pass"
     assert result.detail.startswith("refused: Length of all samples has to be greater than 0")
 
@@ -80,7 +81,7 @@ def _fails_in_another_process(run: Any, case: Case) -> Values:
 def test_pytorchs_refusal_is_told_without_its_traceback(lstm: Any) -> None:
     probe = lstm.probe(_fails_in_another_process)
     probe.candidate.name = "pytorch-cuda"
-    result = check_zero_length(probe, plan_checks(lstm.contract, "quick").cases)
+    result = check_zero_length(probe, plan_checks(lstm.inputs, "quick").cases)
     assert (result.status, result.detail) == ("pass", "refused: RuntimeError: too short")
 
 
@@ -120,7 +121,7 @@ def test_without_lengths_it_does_not_apply(step: Any) -> None:
 
 def test_sizes_beyond_an_engines_profile_are_skipped(lstm: Any) -> None:
     probe = lstm.probe(covers=lambda sizes: False)
-    result = check_zero_length(probe, plan_checks(lstm.contract, "quick").cases)
+    result = check_zero_length(probe, plan_checks(lstm.inputs, "quick").cases)
     assert (result.status, result.detail) == ("skip", "no profile of the engine takes a batch of these: T7 B5")
     assert not probe.candidate.calls
 
@@ -147,10 +148,8 @@ class _Bare:
 def test_onnx_runtime_takes_it_and_loses_the_state(tmp_path: Path, build: Any) -> None:
     path = tmp_path / "model.onnx"
     contract = rnnx.export(build(5, 8), path, ExportOptions(lengths=True)).contract
-    probe = Probe(
-        candidate=_Bare(path, contract), contract=contract.layer(), precision="float32", outputs=contract.outputs
-    )
-    cases = plan_checks(contract.layer(), "quick").cases
+    probe = Probe(candidate=_Bare(path, contract), contract=contract, precision="float32", outputs=contract.outputs)
+    cases = plan_checks(CaseSource(contract=contract, example={}), "quick").cases
     result = check_zero_length(probe, cases)
     assert (result.status, result.detail) == ("fail", "taken, but hn of the row of length 0 is not its first state")
     lengths = cases[0].case.feeds["lengths"] * np.array([0, 1, 1, 1, 1], np.int32)

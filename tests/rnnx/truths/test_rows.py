@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.checks.rows import join_rows, put_rows, take_rows
+from rnnx.truths.rows import join_rows, put_rows, take_rows
 from rnnx_runtime.contract import TensorSpec
 
 SPECS = (

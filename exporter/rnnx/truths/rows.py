@@ -1,0 +1,87 @@
+"""Rows of a batch, taken out of and put back along the axis B of every input or output.
+
+A tensor without that axis is the same for all rows, and is left as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rnnx.truths.cases import Array
+from rnnx_runtime.contract import Contract, TensorSpec
+
+LOUD = 30.0
+"""Deviation of a loud row's values: gates saturate."""
+
+
+def has_rows(spec: TensorSpec) -> bool:
+    """Whether a tensor has one row for each row of the batch; an expression such as `2*B` mixes them."""
+    return spec.dims.count("B") == 1
+
+
+def take_rows(specs: Sequence[TensorSpec], arrays: Mapping[str, Array], rows: Sequence[int]) -> dict[str, Array]:
+    """The given rows, in their order, of each array that there is."""
+    return {
+        spec.name: np.ascontiguousarray(arrays[spec.name].take(rows, spec.dims.index("B")))
+        if has_rows(spec)
+        else arrays[spec.name]
+        for spec in specs
+        if spec.name in arrays
+    }
+
+
+def put_rows(
+    specs: Sequence[TensorSpec], arrays: Mapping[str, Array], rows: Sequence[int], others: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Copies of the arrays with the given rows taken from the same rows of `others`."""
+    found: dict[str, Array] = {}
+    for spec in specs:
+        found[spec.name] = arrays[spec.name].copy()
+        if has_rows(spec):
+            place = (slice(None),) * spec.dims.index("B") + (list(rows),)
+            found[spec.name][place] = others[spec.name][place]
+    return found
+
+
+def join_rows(specs: Sequence[TensorSpec], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """The rows of several batches as one."""
+    return {
+        spec.name: np.concatenate([part[spec.name] for part in parts], spec.dims.index("B"))
+        if has_rows(spec)
+        else parts[0][spec.name]
+        for spec in specs
+    }
+
+
+def padded(contract: Contract, feeds: Mapping[str, Array], fill: float) -> dict[str, Array]:
+    """The inputs with `fill` in every float that is past its row's length; of tokens, the first one."""
+    lengths = feeds[contract.lengths[0]]
+    found = dict(feeds)
+    for spec in contract.plain_inputs:
+        past = _is_padding(spec, feeds[spec.name].shape, lengths)
+        if past is not None:
+            kind = feeds[spec.name].dtype.kind
+            value = fill if kind == "f" else feeds[spec.name].flat[0]
+            found[spec.name] = np.where(past, np.asarray(value, spec.dtype), feeds[spec.name])
+    return found
+
+
+def live(spec: TensorSpec, value: Array, lengths: Array) -> Array:
+    """An output with zeros past each row's length; nothing of one whose time is an expression, for it is not told."""
+    past = _is_padding(spec, value.shape, lengths) if len(value.shape) == len(spec.dims) else None
+    if past is not None:
+        return np.where(past, np.zeros((), value.dtype), value)
+    is_told = all(dim == "B" or isinstance(dim, int) for dim in spec.dims)
+    return value if is_told else np.zeros_like(value)
+
+
+def _is_padding(spec: TensorSpec, shape: Sequence[int], lengths: Array) -> Array | None:
+    """Where a tensor of axes B and T is past its row's length, broadcast to its shape; None of any other tensor."""
+    if not has_rows(spec) or spec.dims.count("T") != 1:
+        return None
+    batch, time = spec.dims.index("B"), spec.dims.index("T")
+    past = np.arange(shape[time])[np.newaxis] >= lengths[:, np.newaxis]  # (B, T)
+    sides = [1] * len(shape)
+    sides[batch], sides[time] = past.shape
+    placed = (past if batch < time else past.T).reshape(sides)
+    return np.broadcast_to(placed, tuple(shape))
