@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rnnx.graphs.onnx_stream import write_sealed
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import model_golden_bytes, model_truth
-from rnnx_runtime.contract import Contract, Recurrence, Source, StatePair, Streaming, TensorSpec
+from rnnx_runtime.contract import Batching, Contract, Recurrence, Source, StatePair, Streaming, TensorSpec
 from rnnx_runtime.contract_json import json_from_contract
 from rnnx_runtime.files.seal import BLANK, SEAL_KEY
 
@@ -59,6 +59,7 @@ CONTRACT = Contract(
         ),
     ),
     streaming=Streaming(kind="exact"),
+    batching=Batching(padding="read", reason="a mask of zeros lets NaN through"),
     precision="float32",
     source=Source(file="Adder", module="", weights_sha256="ab" * 32),
     versions={"rnnx": "0.1.0", "opset": "20"},

@@ -32,17 +32,18 @@ from rnnx_runtime.errors import (
 from rnnx_runtime.loading import load
 from rnnx_runtime.session import Session
 from rnnx_runtime.state import State
-from rnnx_runtime.stream import Stream
 
 if TYPE_CHECKING:
     from rnnx_runtime.pool import CompletionQueue, PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
     from rnnx_runtime.seq2seq.pair import Seq2Seq, load_seq2seq
+    from rnnx_runtime.stream import Stream
 
 _HOMES = {
     **dict.fromkeys(
         ("CompletionQueue", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool"), "rnnx_runtime.pool"
     ),
     **dict.fromkeys(("Seq2Seq", "load_seq2seq"), "rnnx_runtime.seq2seq.pair"),
+    "Stream": "rnnx_runtime.stream",
 }
 """Names imported on first use: the pool is a third of what `import rnnx_runtime` would cost."""
 

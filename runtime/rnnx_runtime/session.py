@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
 from rnnx_runtime.state import State
-from rnnx_runtime.stream import Snapshot, Stream
 from rnnx_runtime.threads.call_gate import CallGate
+
+if TYPE_CHECKING:
+    from rnnx_runtime.stream import Snapshot, Stream
 
 Array = NDArray[Any]
 _Result = TypeVar("_Result")
@@ -187,9 +189,11 @@ class Session:
         return State.of(self._state_names, tuple(np.zeros(shape_from_sizes(spec, known), spec.dtype) for spec in specs))
 
     def stream(
-        self, snapshot: Snapshot | None = None, *, any_weights: bool = False, allow_chunked: bool = False
-    ) -> Stream:
+        self, snapshot: "Snapshot | None" = None, *, any_weights: bool = False, allow_chunked: bool = False
+    ) -> "Stream":
         """One conversation on this session, from zeros or from a snapshot; arguments and errors as `Stream`."""
+        from rnnx_runtime.stream import Stream  # here: who only steps need not wait for it
+
         return Stream(self, snapshot, any_weights=any_weights, allow_chunked=allow_chunked)
 
     def describe(self) -> dict[str, str | int | None]:

@@ -12,7 +12,7 @@ from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclu
 from rnnx.checks.probe import Probe
 from rnnx.parity.results import CheckResult
 from rnnx.truths.cases import Array, Case
-from rnnx.truths.rows import live, padded
+from rnnx.truths.rows import padded
 
 FILLS = {"zeros": 0.0, "10,000": 1e4, "NaN": np.nan}
 """What the padding is filled with: wrongly used, the first is mild, the second large, the third lasts."""
@@ -41,8 +41,4 @@ def _refilled(probe: Probe, start: CheckCase) -> Iterator[Difference]:
 
 def _live(probe: Probe, case: Case) -> dict[str, Array]:
     """The outputs of a case; a layer's as they are, for past a row's end they are zero, a model's up to there."""
-    values = probe.run(case)
-    if probe.contract.bare is not None:
-        return values
-    lengths = case.feeds[probe.contract.lengths[0]]
-    return {spec.name: live(spec, values[spec.name], lengths) for spec in probe.outputs}
+    return probe.run(case, live_of=None if probe.contract.bare else case.feeds[probe.contract.lengths[0]])

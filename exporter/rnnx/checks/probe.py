@@ -8,7 +8,7 @@ import numpy as np
 from rnnx.parity.closeness import problem_of
 from rnnx.runners.candidates import Candidate
 from rnnx.truths.cases import Array, Case
-from rnnx.truths.rows import has_rows, take_rows
+from rnnx.truths.rows import has_rows, live, take_rows
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import BackendError
@@ -33,8 +33,10 @@ class Probe:
         """The outputs that have a row for each row of the batch."""
         return [spec for spec in self.outputs if has_rows(spec)]
 
-    def run(self, case: Case, rows: Sequence[int] | None = None) -> dict[str, Array]:
+    def run(self, case: Case, rows: Sequence[int] | None = None, *, live_of: Array | None = None) -> dict[str, Array]:
         """The outputs of a case, of some rows of its batch where `rows` are given; the others may be anything.
+
+        So may what is past the lengths `live_of`, where they are given; it is zero then.
 
         Raises:
             Uncovered: no profile of the engine takes the case's sizes.
@@ -45,6 +47,9 @@ class Probe:
         if not self.covers(sizes):
             raise Uncovered(f"no profile of the engine takes {', '.join(f'{k}={v}' for k, v in sizes.items())}")
         values = self.candidate.outputs(case)
+        if live_of is not None:
+            named = {spec.name: spec for spec in self.outputs}
+            values = {name: live(named[name], value, live_of) for name, value in values.items() if name in named}
         return self.checked(case, values, rows)
 
     def checked(self, case: Case, values: Mapping[str, Array], rows: Sequence[int] | None = None) -> dict[str, Array]:

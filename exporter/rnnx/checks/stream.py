@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 
 from rnnx.truths.cases import Array, Case
-from rnnx.truths.rows import take_rows
+from rnnx.truths.rows import has_rows, take_rows
 from rnnx_runtime.arrays.time_axis import time_of
 from rnnx_runtime.contract import Contract, TensorSpec
 
@@ -133,6 +133,13 @@ class Calls:
         found[(slice(None),) * at + (list(rows),)] = piece
         return found
 
+    def ended(self, spec: TensorSpec, steps: Array, lengths: Array) -> Array:
+        """Steps with zeros past each row's length."""
+        past = np.arange(len(steps))[:, np.newaxis] >= lengths
+        sides = [1] * steps.ndim
+        sides[0], sides[self._batch_axis(spec)] = past.shape
+        return np.where(past.reshape(sides), np.zeros((), steps.dtype), steps)
+
     def _batch_axis(self, spec: TensorSpec) -> int:
         """The axis of B where time comes first."""
         time, batch = self.axis(spec), spec.dims.index("B")
@@ -182,8 +189,14 @@ def run_calls(run: Outputs, contract: Contract, stream: Stream, sizes: Sequence[
                 pieces.setdefault(calls.shown(spec), []).append(piece)
             else:
                 last |= _with_rows([specs[spec.name]], last or {spec.name: value}, rows, {spec.name: value}, batch)
+    steps = {name: np.concatenate(own) for name, own in pieces.items()}
+    if stream.lengths is not None and contract.bare is None:  # a layer's are zero there, as in a packed sequence
+        for spec in calls.plain:
+            name = calls.shown(spec)
+            if name in steps and has_rows(spec):
+                steps[name] = calls.ended(spec, steps[name], stream.lengths)
     return Streamed(
-        steps={name: np.concatenate(own) for name, own in pieces.items()},
+        steps=steps,
         last=last,
         state=state,
         names={pair.input: pair.output for pair in contract.states},

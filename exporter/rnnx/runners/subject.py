@@ -66,6 +66,11 @@ class Subject:
         return self.model.contract.layer()
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the model is more than one layer: its truth is its module's, and no checkpoint alone gives it."""
+        return self.model.contract.bare is None
+
+    @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The outputs to compare: the contract's, or those of them that a foreign model gives."""
         return self.foreign.outputs if self.foreign else self.contract.outputs
@@ -76,9 +81,9 @@ class Subject:
         return hashlib.sha256(self.model.data).hexdigest()
 
     def rows(self) -> tuple[str, ...]:
-        """The rows that apply when none is named: an engine's only where there is one."""
+        """The rows that apply when none is named: an engine's only where there is one, PyTorch's as weights can."""
         flavor = (self.engine.sidecar.flavor,) if self.engine else ()
-        return (*PYTORCH_ROWS, "ort-cpu", "ort-cuda", *flavor, NETWORK_ROW)
+        return (*(() if self.is_whole else PYTORCH_ROWS), "ort-cpu", "ort-cuda", *flavor, NETWORK_ROW)
 
     def open(self, row: str, threads: int) -> Candidate:
         """Open one row.
@@ -133,6 +138,13 @@ class Subject:
         return self.engine
 
     def _open_pytorch(self, row: str) -> Candidate:
+        if self.is_whole:
+            raise BackendUnavailable(
+                f"backend {row}",
+                got="a whole model, whose module is not in its file",
+                expected="the module beside it",
+                remedy="name its factory with --model; the golden file holds what PyTorch gave at the export",
+            )
         if self.weights is None:
             raise BackendUnavailable(
                 f"backend {row}",
@@ -167,10 +179,11 @@ def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Su
             remedy="give the weights with --checkpoint; a truncated copy of a model of rnnx also looks like this",
         )
     file = checked_onnx(model, data)
+    is_whole = file.contract.bare is None
     return Subject(
         model=file,
         engine=None if sources.engine is None else _engine_of(file, sources.engine),
-        weights=None if sources.checkpoint is None else _weights_of(file.contract, sources.checkpoint),
+        weights=None if sources.checkpoint is None or is_whole else _weights_of(file.contract, sources.checkpoint),
     )
 
 

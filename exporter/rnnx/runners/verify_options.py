@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnx.errors import OptionError
-from rnnx.runners.candidates import ROW_NAMES
+from rnnx.runners.candidates import PYTORCH_ROWS, ROW_NAMES
 from rnnx.runners.subject import Sources, Subject
 from rnnx.truths.case_matrix import MATRIX_NAMES, MatrixName
 from rnnx_runtime.backends.session_options import MOST_THREADS
-from rnnx_runtime.contract import Contract
 
 if TYPE_CHECKING:
     from torch import nn
-
-LATENCY_SIZES = {"T": 50, "B": 1}
-"""Where latency is measured unless said otherwise: one stream, half a second of 10 ms frames."""
 
 MOST_TIMED_STEPS = 20_000
 """Steps, over all rows of the batch, up to which the shape of the latency is a case too: float64 takes long beyond."""
@@ -74,21 +70,10 @@ class VerifyOptions:
         )
 
 
-def row_names(subject: Subject, options: VerifyOptions) -> tuple[str, ...]:
-    """The rows to run, in a report's order, after every option that needs no model was checked.
-
-    Raises:
-        OptionError: an unknown row or matrix, fewer than one thread, no time for a case.
-    """
-    check_options(options)
-    if subject.weights is None and options.matrix != "quick":
-        raise OptionError(
-            "matrix",
-            got=f"{options.matrix} without a checkpoint",
-            expected="the weights, for the golden file has cases of its own and no others",
-            remedy="give them with --checkpoint, or leave --matrix out",
-        )
-    wanted = {*(options.backends or subject.rows()), *options.require}
+def row_names(subject: Subject, options: VerifyOptions, *, has_module: bool = False) -> tuple[str, ...]:
+    """The rows to run, in a report's order; PyTorch's are among a whole model's where its module is there."""
+    own = {*subject.rows(), *(PYTORCH_ROWS if has_module else ())}
+    wanted = {*(options.backends or own), *options.require}
     return tuple(name for name in ROW_NAMES if name in wanted)
 
 
@@ -112,33 +97,47 @@ def check_options(options: VerifyOptions) -> None:
         raise OptionError("case timeout", got=got, expected=expected, remedy="leave it out for 300 s")
 
 
-def refuse_module(options: VerifyOptions) -> None:
-    """Refuse a whole model's module for a layer, whose weights are all that its truth needs."""
-    if options.model is not None:
-        raise OptionError(
-            "--model",
-            got="it for a file that holds a single layer",
-            expected="a whole model",
-            remedy="leave it out, and give the layer's weights with --checkpoint",
-        )
-
-
-def latency_sizes(contract: Contract, options: VerifyOptions) -> dict[str, int]:
-    """The shape to measure latency at.
+def refuse_unfit(subject: Subject, options: VerifyOptions) -> None:
+    """Refuse what asks for another truth than this model can be given.
 
     Raises:
-        OptionError: a size that the model fixes, or one below 1.
+        OptionError: a module for a layer, whose weights are enough; other cases than the golden file's without weights,
+            or of a whole model without its module; the module of a decoder that loops around it.
     """
-    free = [dim for dim in ("T", "B") if dim in contract.inputs[0].dims]
-    for dim, size in options.sizes.items():
-        if dim not in free or size < 1:
+    if not subject.is_whole:
+        if options.model is not None:
             raise OptionError(
-                "latency shape",
-                got=f"{dim}={size} for form {contract.layer().form}",
-                expected=" and ".join(f"{name} ≥ 1" for name in free),
-                remedy="other sizes are fixed by the model",
+                "--model",
+                got="it for a file that holds a single layer",
+                expected="a whole model",
+                remedy="leave it out, and give the layer's weights with --checkpoint",
             )
-    return {dim: options.sizes.get(dim, LATENCY_SIZES[dim]) for dim in free}
+        if subject.weights is None and options.matrix != "quick":
+            raise OptionError(
+                "matrix",
+                got=f"{options.matrix} without a checkpoint",
+                expected="the weights, for the golden file has cases of its own and no others",
+                remedy="give them with --checkpoint, or leave --matrix out",
+            )
+        return
+    given = {"--checkpoint": options.checkpoint is not None, "--matrix": options.matrix != "quick"}
+    for option, value in given.items():
+        if value and options.model is None:
+            raise OptionError(
+                option,
+                got="it for a whole model, whose code is not in its file",
+                expected="the module's factory too",
+                remedy=f"add --model package.module:factory, or leave {option} out to verify with the golden file",
+            )
+    decoder = subject.contract.decoder
+    if options.model is not None and decoder is not None and decoder.form != "step":
+        raise OptionError(
+            "--model",
+            got=f"it for a decoder in form {decoder.form}",
+            expected="a model, or a decoder's step",
+            remedy="leave it out: the golden file holds what PyTorch decoded; export the decoder with --form step to "
+            "verify and time its module",
+        )
 
 
 def _path(given: str | os.PathLike[str] | None) -> Path | None:

@@ -10,16 +10,18 @@ from rnnx.errors import OptionError
 from rnnx.progress import ProgressListener, Silence
 from rnnx.runners.candidates import PYTORCH_ROWS, ROW_NAMES, Candidate
 from rnnx.runners.subject import Sources, Subject, read_model_bytes, read_subject
-from rnnx.runners.verify_options import VerifyOptions, latency_sizes
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.timing.comparison import refuse_incomparable
 from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, StartUpRow
 from rnnx.timing.fingerprint import take_fingerprint
-from rnnx.timing.jitter import STEPS, measure_jitter, why_no_stream
+from rnnx.timing.inputs import timed_sizes
+from rnnx.timing.jitter import STEPS, measure_jitter, single_step, why_no_stream
 from rnnx.timing.other_work import watch_other_work
 from rnnx.timing.side_by_side import time_side_by_side
 from rnnx.timing.start_up import measure_start_up, start_up_request
 from rnnx.timing.throughput import measure_throughput
+from rnnx.truths.model_cases import CaseSource
+from rnnx.truths.model_golden import case_source
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.files.seal import is_sealed
 
@@ -80,11 +82,9 @@ def bench(
     options, listener = options or BenchOptions(), listener or Silence()
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
-    data = read_model_bytes(Path(model))
-    _refuse_foreign(Path(model), data)
-    subject = read_subject(Path(model), sources, data)
-    _refuse_whole_model(subject)
-    sizes = latency_sizes(subject.contract, VerifyOptions(sizes=options.sizes))
+    subject = _read(Path(model), sources)
+    inputs = case_source(subject.model)
+    sizes = timed_sizes(inputs, options.sizes)
     if before is not None:
         refuse_incomparable(before, subject.contract.source.weights_sha256, sizes, options.threads)
     requests = [start_up_request(subject, sources, row, sizes, options.threads) for row in _rows(subject, options)]
@@ -94,10 +94,12 @@ def bench(
         raise _nothing_runs(start_up)
     with _pytorch_threads(names, options.threads), contextlib.ExitStack() as stack:
         opened = [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
-        return _report(subject, opened, sizes, tuple(start_up), options, listener)
+        return _report(subject, inputs, opened, sizes, tuple(start_up), options, listener)
 
 
-def _refuse_foreign(model: Path, data: bytes) -> None:
+def _read(model: Path, sources: Sources) -> Subject:
+    """The model and what was given with it, of rnnx's own alone."""
+    data = read_model_bytes(model)
     if not is_sealed(data):
         raise OptionError(
             "model",
@@ -105,16 +107,7 @@ def _refuse_foreign(model: Path, data: bytes) -> None:
             expected="a model that rnnx export wrote, whole",
             remedy="rnnx verify --map times another exporter's file beside PyTorch",
         )
-
-
-def _refuse_whole_model(subject: Subject) -> None:
-    if subject.contract.bare is None:
-        raise OptionError(
-            "model",
-            got=f"{subject.model.path.name}, a whole model",
-            expected="a single layer or cell",
-            remedy="rnnx verify times a whole model, at the shape that --at names",
-        )
+    return read_subject(model, sources, data)
 
 
 def _check(options: BenchOptions) -> None:
@@ -139,6 +132,7 @@ def _rows(subject: Subject, options: BenchOptions) -> list[str]:
 
 def _report(
     subject: Subject,
+    inputs: CaseSource,
     opened: Sequence[Candidate],
     sizes: Mapping[str, int],
     start_up: tuple[StartUpRow, ...],
@@ -146,13 +140,13 @@ def _report(
     listener: ProgressListener,
 ) -> BenchReport:
     latency, left_out = time_side_by_side(
-        subject, opened, sizes, threads=options.threads, seconds=options.seconds, listener=listener
+        subject, inputs, opened, sizes, threads=options.threads, seconds=options.seconds, listener=listener
     )
     fingerprint = take_fingerprint(candidate.name for candidate in opened)  # while a GPU still has its working clock
-    jitter, no_stream = _jitter(subject, opened, options, listener)
+    jitter, no_stream = _jitter(subject, inputs, opened, options, listener)
     seconds, other_work = options.seconds * _POINT_SHARE, watch_other_work()
     throughput, ended = measure_throughput(
-        opened, subject.layer, sizes, seconds=seconds, covers=subject.covers, listener=listener
+        opened, inputs, sizes, seconds=seconds, covers=subject.covers, listener=listener
     )
     return BenchReport(
         model=str(subject.model.path),
@@ -168,17 +162,19 @@ def _report(
 
 
 def _jitter(
-    subject: Subject, opened: Sequence[Candidate], options: BenchOptions, listener: ProgressListener
+    subject: Subject,
+    inputs: CaseSource,
+    opened: Sequence[Candidate],
+    options: BenchOptions,
+    listener: ProgressListener,
 ) -> tuple[tuple[JitterRow, ...], list[str]]:
     """The rows of the backends that can stream, and why others cannot."""
-    reason = why_no_stream(subject.layer)
+    reason = why_no_stream(subject.contract)
     if reason:
         return (), [f"no streaming: {reason}"]
-    single: dict[str, int] = {dim: 1 for dim in ("T", "B") if dim in subject.contract.inputs[0].dims}
+    single = single_step(inputs)
     covered = [candidate for candidate in opened if subject.covers(candidate.name, single)]
-    rows = measure_jitter(
-        covered, subject.layer, frame_ms=options.frame_ms, steps=options.stream_steps, listener=listener
-    )
+    rows = measure_jitter(covered, inputs, frame_ms=options.frame_ms, steps=options.stream_steps, listener=listener)
     left_out = [f"{one.name}: no streaming: no profile covers one step" for one in opened if one not in covered]
     return tuple(rows), left_out
 

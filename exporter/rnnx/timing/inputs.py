@@ -1,23 +1,60 @@
-"""The inputs that calls are timed on."""
+"""The shape and the inputs that calls are timed on."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx.errors import OptionError
 from rnnx.truths.cases import random_feeds
-from rnnx_runtime.contract import Recurrence
+from rnnx.truths.model_cases import CaseSource, drawn_case
+from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
 
+TIMED_SIZES = {"T": 50, "B": 1}
+"""What is timed unless said otherwise: one stream, half a second of 10 ms frames."""
 
-def timing_feeds(contract: Recurrence, time: int, batch: int) -> dict[str, Array]:
+
+def timed_sizes(inputs: CaseSource, wanted: Mapping[str, int]) -> dict[str, int]:
+    """The size of each dim that the model leaves free: T no shorter than its example's, other dims the example's.
+
+    Raises:
+        OptionError: a size that the model fixes, or one below 1.
+    """
+    contract = inputs.contract
+    own = {dim: TIMED_SIZES.get(dim, 1) for dim in contract.free_dims} if contract.bare else inputs.sizes
+    for dim, size in wanted.items():
+        if dim not in own or size < 1:
+            raise OptionError(
+                "latency shape",
+                got=f"{dim}={size}" + (f" for form {contract.bare.form}" if contract.bare else ""),
+                expected=" and ".join(f"{name} ≥ 1" for name in own) or "none: the model fixes every size",
+                remedy="other sizes are fixed by the model",
+            )
+    defaults = {"T": max(TIMED_SIZES["T"], own.get("T", 1)), "B": TIMED_SIZES["B"]}
+    return {dim: wanted.get(dim, defaults.get(dim, size)) for dim, size in own.items()}
+
+
+def timing_feeds(inputs: CaseSource, sizes: Mapping[str, int]) -> dict[str, Array]:
     """Seeded inputs whose rows are all full, or throughput would count steps that nobody computes.
 
     Raises:
         MemoryError, ValueError: this host, or NumPy, has no arrays of these sizes.
     """
-    feeds = random_feeds(contract, time, batch, seed=0)
-    if "lengths" in feeds:
-        feeds["lengths"] = np.full(batch, time, np.int32)
+    contract = inputs.contract
+    bare = contract.bare
+    if bare is not None:
+        feeds = random_feeds(bare, sizes.get("T", bare.steps or 1), sizes["B"], seed=0)
+    else:
+        feeds = {**drawn_case(inputs, sizes, seed=0).feeds}
+    for name in contract.lengths:
+        feeds[name] = np.full_like(feeds[name], sizes.get("T", feeds[name].max()))
     return feeds
+
+
+def steps_of_call(contract: Contract, sizes: Mapping[str, int]) -> int:
+    """Time steps of one call, over all rows of the batch."""
+    fixed = contract.bare.steps if contract.bare else contract.decoder.steps if contract.decoder else None
+    return sizes.get("T", fixed or 1) * sizes.get("B", 1)

@@ -18,7 +18,9 @@ from rnnx.timing.figures import JitterRow
 from rnnx.timing.inputs import timing_feeds
 from rnnx.timing.stopwatch import Clock, Measure, host_timed, undisturbed
 from rnnx.truths.cases import Case
-from rnnx_runtime.contract import Recurrence
+from rnnx.truths.model_cases import CaseSource
+from rnnx_runtime.arrays.time_axis import time_of, why_no_next_step
+from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
 
@@ -52,20 +54,25 @@ class _Stream:
     times: list[float] = field(default_factory=list)
 
 
-def why_no_stream(contract: Recurrence) -> str:
+def why_no_stream(contract: Contract) -> str:
     """Why a model has no single next step; empty where it has one."""
-    if contract.form == "encoder" and contract.directions == 2:
+    bare = contract.bare
+    if bare is None:
+        if contract.streaming.kind == "exact":
+            return why_no_next_step(contract)
+        return f"the model cannot stream: {contract.streaming.reason}"
+    if bare.form == "encoder" and bare.directions == 2:
         return "a bidirectional encoder cannot stream: its backward half starts at the last time step"
-    if contract.form == "unrolled" and contract.steps != 1:
-        return f"{contract.steps} unrolled steps cannot stream: export the decoder with --form step"
-    if not contract.state_inputs:
+    if bare.form == "unrolled" and bare.steps != 1:
+        return f"{bare.steps} unrolled steps cannot stream: export the decoder with --form step"
+    if not bare.state_inputs:
         return "a model without state inputs cannot stream: nothing carries from step to step"
     return ""
 
 
 def measure_jitter(
     candidates: Sequence[Candidate],
-    contract: Recurrence,
+    inputs: CaseSource,
     *,
     frame_ms: float,
     steps: int = STEPS,
@@ -79,8 +86,11 @@ def measure_jitter(
     Raises:
         BackendError: a backend failed.
     """
-    feeds = timing_feeds(contract, 1, 1)
-    streams = [_Stream(backend=one.name, measure=host_timed(stepping(one, feeds), clock)) for one in candidates]
+    contract = inputs.contract
+    feeds = timing_feeds(inputs, single_step(inputs))
+    streams = [
+        _Stream(backend=one.name, measure=host_timed(stepping(one, feeds, contract), clock)) for one in candidates
+    ]
     with stage(listener, "streaming", _BLOCKS), undisturbed():
         for block in range(_BLOCKS):
             for stream in streams:
@@ -92,18 +102,25 @@ def measure_jitter(
     return [_row(stream, frame_ms) for stream in streams]
 
 
-def stepping(candidate: Candidate, feeds: Mapping[str, Array]) -> Step:
+def single_step(inputs: CaseSource) -> dict[str, int]:
+    """The sizes of one step of one stream."""
+    free = inputs.contract.free_dims
+    own = {} if inputs.contract.bare else inputs.sizes
+    time = {"T": 1} if inputs.contract.bare or time_of(inputs.contract) else {}
+    return {dim: size for dim, size in {**own, "B": 1, **time}.items() if dim in free}
+
+
+def stepping(candidate: Candidate, feeds: Mapping[str, Array], contract: Contract) -> Step:
     """The candidate's own stream, or one through `outputs`."""
     if isinstance(candidate, StreamCandidate):
         return candidate.prepare_stream(feeds)
-    return functools.partial(_step, candidate, dict(feeds))
+    return functools.partial(_step, candidate, dict(feeds), contract)
 
 
-def _step(candidate: Candidate, feeds: dict[str, Array]) -> None:
+def _step(candidate: Candidate, feeds: dict[str, Array], contract: Contract) -> None:
     """One step; `feeds` is changed to the next step's."""
     values = candidate.outputs(Case(name="step", feeds=feeds))
-    carried = {"h0": values["hn"], "c0": values.get("cn")}
-    feeds.update({name: value for name, value in carried.items() if value is not None})
+    feeds.update({pair.input: values[pair.output] for pair in contract.states})
 
 
 def _row(stream: _Stream, frame_ms: float) -> JitterRow:

@@ -1,21 +1,23 @@
 """The latency of a subject's rows at one shape, side by side."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rnnx.progress import ProgressListener
-from rnnx.runners.candidates import Candidate
+from rnnx.runners.candidates import PYTORCH_ROWS, Candidate
 from rnnx.runners.subject import Sources, Subject
 from rnnx.timing.conditions import conditions_of
 from rnnx.timing.figures import LatencyReport, LatencyRow, StartUpRow
-from rnnx.timing.inputs import timing_feeds
+from rnnx.timing.inputs import steps_of_call, timing_feeds
 from rnnx.timing.latency import measure_latency
 from rnnx.timing.start_up import measure_start_up, start_up_request
+from rnnx.truths.model_cases import CaseSource
 from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 
 def time_side_by_side(
     subject: Subject,
+    inputs: CaseSource,
     opened: Sequence[Candidate],
     sizes: Mapping[str, int],
     *,
@@ -30,11 +32,10 @@ def time_side_by_side(
         MemoryError, ValueError: there are no arrays of these sizes.
     """
     covered = [candidate for candidate in opened if subject.covers(candidate.name, sizes)]
-    time, batch = sizes.get("T", subject.layer.steps or 1), sizes["B"]
     rows = measure_latency(
         covered,
-        timing_feeds(subject.layer, time, batch),
-        steps=time * batch,
+        timing_feeds(inputs, sizes),
+        steps=steps_of_call(subject.contract, sizes),
         seconds=seconds,
         conditions={one.name: conditions_of(subject, one.name, threads) for one in covered},
         listener=listener,
@@ -44,9 +45,11 @@ def time_side_by_side(
 
 def time_rows(
     subject: Subject,
+    inputs: CaseSource,
     names: Sequence[str],
     sizes: Mapping[str, int],
     *,
+    opener: Callable[[str], Candidate],
     threads: int,
     seconds: float,
     start_up_of: Sources | None,
@@ -60,12 +63,18 @@ def time_rows(
     notes: tuple[str, ...] = ()
     start_up: Sequence[StartUpRow] = ()
     if start_up_of:
-        requests = [start_up_request(subject, start_up_of, name, sizes, threads) for name in names]
+        requests = [
+            start_up_request(subject, start_up_of, name, sizes, threads)
+            for name in names
+            if not (subject.is_whole and name in PYTORCH_ROWS)  # its module cannot leave this process
+        ]
         start_up = measure_start_up(requests, listener=listener)
     try:
         with contextlib.ExitStack() as stack:
-            opened = [stack.enter_context(contextlib.closing(subject.open(name, threads))) for name in names]
-            rows, notes = time_side_by_side(subject, opened, sizes, threads=threads, seconds=seconds, listener=listener)
+            opened = [stack.enter_context(contextlib.closing(opener(name))) for name in names]
+            rows, notes = time_side_by_side(
+                subject, inputs, opened, sizes, threads=threads, seconds=seconds, listener=listener
+            )
     except (BackendError, BackendUnavailable, MemoryError, ValueError) as error:
         notes = (f"not measured: {error}",)  # NumPy has its own limits besides the host's
     return LatencyReport(sizes=sizes, threads=threads, rows=rows, start_up=tuple(start_up), notes=notes)

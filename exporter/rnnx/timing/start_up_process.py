@@ -52,24 +52,27 @@ def _opened_session(request: dict[str, Any]) -> Callable[[], object]:
     import rnnx_runtime
 
     session = rnnx_runtime.load(request["file"], request["row"], threads=request["threads"])
-    spec = session.spec.inputs[0]
-    shape = tuple(request["sizes"][dim] if isinstance(dim, str) else dim for dim in spec.dims)
-    x = np.sin(np.arange(np.prod(shape), dtype=np.float32)).reshape(shape)
-    return lambda: session.run(x)
+    values = {}
+    for spec in session.spec.plain_inputs:
+        shape = tuple(request["sizes"][dim] if isinstance(dim, str) else dim for dim in spec.dims)
+        waves = np.sin(np.arange(np.prod(shape), dtype=np.float32)).reshape(shape)
+        values[spec.name] = waves if spec.dtype == "float32" else np.ones(shape, bool).astype(spec.dtype)
+    inputs = next(iter(values.values())) if len(values) == 1 else values
+    return lambda: session.run(inputs)
 
 
 def _opened_subject(request: dict[str, Any]) -> Callable[[], object]:
     """A row that only the toolkit can open, whose part counts as loading: PyTorch's, or one of a foreign model's."""
     from rnnx.runners.subject import Sources, read_subject
     from rnnx.timing.inputs import timing_feeds
+    from rnnx.truths.model_cases import CaseSource
 
     if request["module"] == "torch":
         __import__("torch").set_num_threads(request["threads"])
     values = request["sources"]
     checkpoint = values["checkpoint"] and Path(values["checkpoint"])
     subject = read_subject(Path(request["file"]), Sources(**values | {"checkpoint": checkpoint}))
-    sizes = request["sizes"]
-    feeds = timing_feeds(subject.layer, sizes.get("T", subject.layer.steps or 1), sizes["B"])
+    feeds = timing_feeds(CaseSource(contract=subject.contract, example={}), request["sizes"])
     return subject.open(request["row"], request["threads"]).prepare(feeds)
 
 

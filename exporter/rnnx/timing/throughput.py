@@ -8,11 +8,12 @@ from rnnx.progress import ProgressListener, stage
 from rnnx.runners.candidates import Candidate
 from rnnx.timing.bootstrap import inverted, quantile_estimates
 from rnnx.timing.figures import Estimate, ThroughputPoint
-from rnnx.timing.inputs import timing_feeds
+from rnnx.timing.inputs import steps_of_call, timing_feeds
 from rnnx.timing.rounds import alternate, calls_per_round
 from rnnx.timing.stopwatch import Clock, host_timed, undisturbed
 from rnnx.timing.warm_up import warm_up
-from rnnx_runtime.contract import Recurrence
+from rnnx.truths.model_cases import CaseSource
+from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError, InputError
 
 LEAST_GAIN = 0.05
@@ -40,7 +41,7 @@ class _Curve:
 
 def measure_throughput(
     candidates: Sequence[Candidate],
-    contract: Recurrence,
+    inputs: CaseSource,
     sizes: Mapping[str, int],
     *,
     seconds: float,
@@ -52,7 +53,7 @@ def measure_throughput(
 
     Args:
         candidates: opened, in this process; they take turns at each point.
-        contract: the model's.
+        inputs: what the model's inputs are drawn from.
         sizes: the sizes that a sweep leaves as they are.
         seconds: about how long to time each backend at one point.
         covers: whether a row takes inputs of some sizes.
@@ -63,16 +64,16 @@ def measure_throughput(
         The points, and notes on backends whose sweep ended for another reason than saturation.
     """
     points, notes = [], []
-    for dim in sizes:
+    for dim in (dim for dim in sizes if dim in LARGEST):
         curves = [_Curve(candidate=candidate) for candidate in candidates]
         doublings = [2**power for power in range(LARGEST[dim].bit_length())]
         with stage(listener, f"throughput against {dim}", len(doublings)), undisturbed():
             for size in doublings:
                 at = {**sizes, dim: size}
                 active = [curve for curve in curves if _takes(curve, at, covers)]
-                _measure_point(active, contract, at, seconds, clock)
+                _measure_point(active, inputs, at, seconds, clock)
                 listener.part_done()
-        points += [point for curve in curves for point in _points(curve, dim, contract)]
+        points += [point for curve in curves for point in _points(curve, dim, inputs.contract)]
         notes += [f"{curve.candidate.name}: throughput against {dim} {curve.ended}" for curve in curves if curve.ended]
     return points, notes
 
@@ -100,13 +101,13 @@ def _done(curve: _Curve) -> bool:
 
 
 def _measure_point(
-    curves: Sequence[_Curve], contract: Recurrence, sizes: Mapping[str, int], seconds: float, clock: Clock
+    curves: Sequence[_Curve], inputs: CaseSource, sizes: Mapping[str, int], seconds: float, clock: Clock
 ) -> None:
-    time = sizes.get("T", contract.steps or 1)
+    steps = steps_of_call(inputs.contract, sizes)
     ready = []
     for curve in curves:
         try:
-            measure = host_timed(curve.candidate.prepare(timing_feeds(contract, time, sizes["B"])), clock)
+            measure = host_timed(curve.candidate.prepare(timing_feeds(inputs, sizes)), clock)
             ready.append((curve, measure, warm_up(measure, bound_ms=seconds * 1000)))
         except (BackendError, InputError, MemoryError, ValueError) as error:  # NumPy has limits besides the host's
             curve.ended = f"ended before {_text(sizes)}: {error}"
@@ -115,18 +116,18 @@ def _measure_point(
     times = alternate([measure for _, measure, _ in ready], counts, POINT_ROUNDS)
     for (curve, _, warmed), own in zip(ready, times, strict=True):
         median_ms = quantile_estimates(own, (0.5,))[0]
-        curve.points.append((sizes, inverted(median_ms, 1000.0 * time * sizes["B"])))
+        curve.points.append((sizes, inverted(median_ms, 1000.0 * steps)))
         if warmed.typical_ms > LONGEST_CALL_MS and not _done(curve):
             curve.ended = f"ended at {_text(sizes)}: one call takes {warmed.typical_ms / 1000:.1f} s"
 
 
-def _points(curve: _Curve, dim: str, contract: Recurrence) -> list[ThroughputPoint]:
+def _points(curve: _Curve, dim: str, contract: Contract) -> list[ThroughputPoint]:
     knee = _knee([rate.value for _, rate in curve.points]) if _done(curve) else len(curve.points)
     return [
         ThroughputPoint(
             backend=curve.candidate.name,
-            time=sizes.get("T", contract.steps or 1),
-            batch=sizes["B"],
+            time=steps_of_call(contract, {**sizes, "B": 1}),
+            batch=sizes.get("B", 1),
             sweep=dim,
             steps_per_second=rate,
             saturated=i >= knee,

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnnx.checks.truth_source import TruthSource
 from rnnx.extras import require
 from rnnx.modules.given_module import read_given_module
 from rnnx.modules.model_code import model_code
 from rnnx.progress import ProgressListener, stage
 from rnnx.runners.candidates import Candidate
-from rnnx.runners.model_subject import ModelSubject
+from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import MOST_TIMED_STEPS, VerifyOptions
+from rnnx.truths.golden import golden_path
 from rnnx.truths.model_cases import CaseSource
-from rnnx.truths.model_golden import ModelTruth, model_truth
+from rnnx.truths.model_golden import ModelTruth, model_truth, read_model_golden
 from rnnx.truths.model_matrix import fresh_cases
 from rnnx.truths.torch_reference import torch_threads
 
@@ -29,7 +31,7 @@ class ModelReference:
     """The module that a model was exported from, and what to verify with it; `title` names it and its checkpoint."""
 
     live: "LiveModel"
-    subject: ModelSubject
+    subject: Subject
     options: VerifyOptions
     title: str
 
@@ -40,6 +42,16 @@ class ModelReference:
         count = len(list(draw(CaseSource(contract=contract, example=example), 0)))
         with stage(listener, "truth in float64", count):
             return model_truth(self.live.eager(), contract, example, draw, on_case=listener.part_done)
+
+    def source(self) -> TruthSource:
+        """The module in both precisions on any inputs, for the checks; raises what the module itself raises."""
+        from torch import float32, float64
+
+        eager = self.live.eager()
+        return TruthSource(
+            double=lambda case: eager.outputs(case.feeds, float64),
+            single=lambda case: eager.outputs(case.feeds, float32),
+        )
 
     def candidate(self, row: str) -> Candidate:
         """The row `pytorch-cpu` or `pytorch-cuda`; raises BackendUnavailable where the module cannot run there."""
@@ -58,14 +70,13 @@ class ModelReference:
 
 
 @contextmanager
-def opened_reference(
-    subject: ModelSubject, golden: ModelTruth, options: VerifyOptions
-) -> Iterator[ModelReference | None]:
+def opened_reference(subject: Subject, options: VerifyOptions) -> Iterator[ModelReference | None]:
     """The module of `options.model`, None where there is none; PyTorch has so many threads inside the block.
 
     Raises:
         FactoryError, CheckpointError: the module cannot be made, or is not the one that was exported.
         ExportError: it is in training mode, scripted, or quantized.
+        GoldenError: the golden file, which says how the module is called, is missing, damaged or another model's.
         OptionError: a checkpoint beside a live module.
         MissingExtraError: torch is not installed.
     """
@@ -75,6 +86,7 @@ def opened_reference(
     require("torch", extra="export", purpose="running a whole model's module")
     from rnnx.tracing.live_model import opened_model  # here, for it imports torch
 
+    golden = read_model_golden(golden_path(subject.model.path), subject.contract)
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
     with _guarded(options.model):
         given = read_given_module(options.model, checkpoint)

@@ -23,8 +23,10 @@ from rnnx.runners.row_channel import RowChannel
 from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import VerifyOptions
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
-from rnnx.truths.cases import sizes_of
+from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.truth import CaseTruth
+from rnnx.verifying.model_reference import ModelReference
+from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
@@ -33,10 +35,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What every row is held to: the cases with their truth, and the plan of the checks."""
+    """What every row is held to: the cases with their truth, and the plan of the checks, with inputs drawn alike.
+
+    `left_out` says at which sizes PyTorch itself has no answer.
+    """
 
     truth: Sequence[CaseTruth]
     plan: CheckPlan
+    inputs: CaseSource
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +72,23 @@ def verify_row(
     options: VerifyOptions,
     listener: ProgressListener,
     channel: RowChannel | None = None,
+    reference: ModelReference | None = None,
 ) -> VerifiedRow:
-    """Verify one row; a backend that is not here is a skipped row, or a failed one where it is required."""
+    """Verify one row; a backend that is not here is a skipped row, or a failed one where it is required.
+
+    `reference` is a whole model's module, which is what PyTorch's rows run.
+    """
     covered, uncovered = _covered(subject, name, expected.truth)
     status: Status
     try:
-        with contextlib.closing(open_row(subject, name, options, channel)) as candidate:
+        with contextlib.closing(open_row(subject, name, options, channel, reference)) as candidate:
             if not covered:
                 raise _nothing_covered(subject, name, len(expected.truth))
             row = _compared(subject, candidate, covered, uncovered, listener)
             if row.status == "pass":
                 checks, drift = _checked(subject, candidate, expected.plan, listener)
                 return VerifiedRow(parity=row, checks=checks, drift=(drift,), busy_s=candidate.busy_s)
-            if candidate.deaths:  # the row says how; its values are not what is wrong with it
+            if candidate.deaths or subject.is_whole:  # a death says itself what is wrong; causes are known of layers
                 return VerifiedRow(parity=row, busy_s=candidate.busy_s)
             diagnosis = _diagnosed(subject, candidate, row, covered, listener)
             return VerifiedRow(parity=row, diagnosis=diagnosis, busy_s=candidate.busy_s)
@@ -92,16 +103,23 @@ def verify_row(
 
 
 def open_row(
-    subject: Subject, name: str, options: VerifyOptions, channel: RowChannel | None = None
+    subject: Subject,
+    name: str,
+    options: VerifyOptions,
+    channel: RowChannel | None = None,
+    reference: ModelReference | None = None,
 ) -> MeteredCandidate | IsolatedCandidate:
     """A row's candidate, in the process behind `channel`, or in a new one, where the row runs apart.
 
-    PyTorch on CUDA is tried in this process first: the other would import torch only to say that there is none.
+    PyTorch on CUDA is tried in this process first: the other would import torch only to say that there is none. A live
+    module cannot leave this process.
 
     Raises:
         BackendUnavailable: this host cannot run it; says exactly why.
         BackendError: the backend was there and refused the model.
     """
+    if reference is not None and name in PYTORCH_ROWS:
+        return MeteredCandidate(functools.partial(reference.candidate, name))
     opener = functools.partial(subject.open, name, options.threads)
     if name in PYTORCH_ROWS:
         candidate = MeteredCandidate(opener)
@@ -135,7 +153,7 @@ def _checked(
 ) -> tuple[tuple[CheckResult, ...], DriftCurve]:
     probe = Probe(
         candidate=candidate,
-        contract=subject.layer,
+        contract=subject.contract,
         precision=subject.precision(candidate.name),
         outputs=subject.outputs,
         covers=functools.partial(subject.covers, candidate.name),
@@ -167,7 +185,7 @@ def _graph(subject: Subject) -> "ModelProto | None":
 
 def _covered(subject: Subject, name: str, truth: Sequence[CaseTruth]) -> tuple[tuple[CaseTruth, ...], tuple[str, ...]]:
     """The cases that a row takes, and the names of those it does not."""
-    fits = [subject.covers(name, sizes_of(subject.layer, entry.case.feeds)) for entry in truth]
+    fits = [subject.covers(name, sizes_from_feeds(subject.contract.inputs, entry.case.feeds)) for entry in truth]
     pairs = list(zip(truth, fits, strict=True))
     return tuple(entry for entry, fit in pairs if fit), tuple(entry.case.name for entry, fit in pairs if not fit)
 
@@ -179,5 +197,7 @@ def _nothing_covered(subject: Subject, name: str, count: int) -> BackendUnavaila
         f"backend {name}",
         got=f"{count} cases, none within the engine's profile {ranges}",
         expected="at least one",
-        remedy="with --checkpoint each profile's own shapes are cases too",
+        remedy="build the engine with a profile that holds the example's sizes"
+        if subject.is_whole
+        else "with --checkpoint each profile's own shapes are cases too",
     )

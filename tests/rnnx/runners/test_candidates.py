@@ -9,6 +9,7 @@ import rnnx
 from rnnx.runners.candidates import SessionCandidate
 from rnnx.timing.inputs import timing_feeds
 from rnnx.truths.cases import Case
+from rnnx.truths.model_cases import CaseSource
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM(5, 8), nn.GRU(5, 8), nn.LSTMCell(5, 8)], ids=["lstm", "gru", "step"])
@@ -16,7 +17,7 @@ def test_a_stream_carries_the_state_from_step_to_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: nn.Module
 ) -> None:
     report = rnnx.export(layer, tmp_path / "model.onnx")
-    feeds = timing_feeds(report.contract.layer(), 1, 1)
+    feeds = timing_feeds(CaseSource(contract=report.contract, example={}), {"T": 1, "B": 1})
     candidate = SessionCandidate("ort-cpu", Path(report.path), 1)
     first = candidate.outputs(Case(name="first", feeds=feeds))
     states: list[Any] = []
@@ -38,5 +39,8 @@ def test_a_stream_carries_the_state_from_step_to_step(
 def test_a_session_on_the_cpu_has_no_device_resident_call(tmp_path: Path) -> None:
     report = rnnx.export(nn.LSTM(5, 8), tmp_path / "model.onnx")
     candidate = SessionCandidate("ort-cpu", Path(report.path), 1)
-    assert candidate.prepare_on_device(timing_feeds(report.contract.layer(), 3, 2)) is None
+    assert (
+        candidate.prepare_on_device(timing_feeds(CaseSource(contract=report.contract, example={}), {"T": 3, "B": 2}))
+        is None
+    )
     candidate.close()

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.whole_model import write_adder
+from tests.whole_model import EagerAdder, write_adder
 from torch import nn
 
 import rnnx
-from rnnx.errors import OptionError, ReportError
+from rnnx.errors import GoldenError, OptionError, ReportError
 from rnnx.timing import benchmarking
 from rnnx.timing.benchmarking import BenchOptions, bench
 from rnnx.timing.figures import BenchReport, StartUpRow
@@ -149,7 +149,16 @@ def test_an_option_that_does_not_fit_is_refused(
     assert quick == []
 
 
-def test_a_whole_model_is_refused_with_the_command_that_times_it(tmp_path: Path) -> None:
+def test_a_whole_model_is_timed_at_every_size_that_it_leaves_free(tmp_path: Path) -> None:
+    write_adder(tmp_path / "model.onnx", EagerAdder())
+    report = bench(tmp_path / "model.onnx", BenchOptions(**SHORT, backends=("ort-cpu",), sizes={"T": 6}))
+    assert report.latency.sizes == {"B": 1, "T": 6}
+    assert [row.backend for row in report.latency.rows] == ["ort-cpu"]
+    assert not report.latency.start_up[0].problem
+    assert (report.jitter[0].steps, {point.sweep for point in report.throughput}) == (50, {"B", "T"})
+
+
+def test_a_whole_model_without_its_golden_file_is_refused(tmp_path: Path) -> None:
     write_adder(tmp_path / "model.onnx")
-    with pytest.raises(OptionError, match=r"a whole model.*rnnx verify times"):
+    with pytest.raises(GoldenError, match="no such file"):
         bench(tmp_path / "model.onnx", BenchOptions(**SHORT))

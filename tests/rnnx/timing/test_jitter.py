@@ -1,18 +1,26 @@
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.contracts import changed
 
 from rnnx.timing.figures import JitterRow
 from rnnx.timing.jitter import measure_jitter, why_no_stream
+from rnnx.truths.model_cases import CaseSource
 from rnnx_runtime import Contract
 
 WARM_UP = 100
 
 
 def _measure(clock: Any, listening: Any, contract: Contract, *candidates: Any, steps: int = 1000) -> list[JitterRow]:
-    return measure_jitter(candidates, contract.layer(), frame_ms=10.0, steps=steps, listener=listening, clock=clock)
+    return measure_jitter(
+        candidates,
+        CaseSource(contract=contract, example={}),
+        frame_ms=10.0,
+        steps=steps,
+        listener=listening,
+        clock=clock,
+    )
 
 
 def test_a_stall_is_counted_and_found(clock: Any, listening: Any, step_contract: Contract) -> None:
@@ -86,6 +94,6 @@ def test_steps_that_blocks_do_not_divide_are_all_made(
     ids=["bidirectional", "unrolled-3", "no-state", "encoder", "step", "unrolled-1"],
 )
 def test_what_cannot_stream_says_why(step_contract: Contract, changes: dict[str, Any], reason: str) -> None:
-    said = why_no_stream(replace(step_contract.layer(), **changes))
+    said = why_no_stream(changed(step_contract, **changes))
     assert reason in said
     assert bool(said) == bool(reason)

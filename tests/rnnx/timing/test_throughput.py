@@ -8,6 +8,7 @@ from tests.contracts import changed
 from rnnx.timing import throughput
 from rnnx.timing.figures import Estimate, ThroughputPoint
 from rnnx.timing.throughput import is_saturated, measure_throughput
+from rnnx.truths.model_cases import CaseSource
 from rnnx_runtime import BackendError, Contract
 
 Array = NDArray[Any]
@@ -39,7 +40,13 @@ def _measure(
 ) -> tuple[dict[tuple[str, str], list[ThroughputPoint]], list[str]]:
     free = {"B": 1} | ({"T": 4} if contract.layer().form == "encoder" else {})
     points, notes = measure_throughput(
-        candidates, contract.layer(), free, seconds=0.05, covers=covers, listener=listening, clock=clock
+        candidates,
+        CaseSource(contract=contract, example={}),
+        free,
+        seconds=0.05,
+        covers=covers,
+        listener=listening,
+        clock=clock,
     )
     curves: dict[tuple[str, str], list[ThroughputPoint]] = {}
     for point in points:

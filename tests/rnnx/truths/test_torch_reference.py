@@ -6,8 +6,7 @@ import torch
 from tests.contracts import recurrence_of
 from torch import nn
 
-from rnnx.timing.inputs import timing_feeds
-from rnnx.truths.cases import Case, cases
+from rnnx.truths.cases import Case, cases, random_feeds
 from rnnx.truths.reference import evaluate
 from rnnx.truths.torch_reference import TorchReference, torch_threads, torch_truth
 from rnnx.weights.torch_tensors import TorchCheckpoint
@@ -131,7 +130,7 @@ def test_a_stream_carries_the_state_from_step_to_step(
 ) -> None:
     weights = _weights(build())
     reference = TorchReference(weights, _contract(weights, **changes))
-    feeds = timing_feeds(_contract(weights, **changes), 1, 1)
+    feeds = random_feeds(_contract(weights, **changes), 1, 1, seed=0)
     given: list[Any] = []
     run = reference._run
 
@@ -172,7 +171,7 @@ class FakeEvent:
 def test_on_a_gpu_events_around_the_call_alone_tell_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = _weights(nn.LSTM(3, 4))
     reference = TorchReference(weights, _contract(weights))
-    feeds = timing_feeds(_contract(weights), 5, 2)
+    feeds = random_feeds(_contract(weights), 5, 2, seed=0)
     assert reference.prepare_on_device(feeds) is None
     monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
     reference.device = "Fake GPU"
