@@ -24,6 +24,7 @@ from rnnx.checks.truth_source import source_from_weights
 from rnnx.cli.render import print_table
 from rnnx.parity.results import CheckName, CheckResult
 from rnnx.runners.candidates import SessionCandidate
+from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.torch_reference import TorchReference
 from rnnx.weights.checkpoint import open_checkpoint
 from rnnx.weights.named_tensors import Checkpoint
@@ -122,9 +123,11 @@ def _checked(layer: Layer) -> Iterator[CheckResult]:
         path = Path(folder) / "model.onnx"
         contract = rnnx.export(layer.source, path, layer.options).contract
         own = contract.layer()
-        plan = plan_checks(own, "full", source_from_weights(weights, own), drift_steps=100)
+        plan = plan_checks(
+            CaseSource(contract=contract, example={}), "full", source_from_weights(weights, own), drift_steps=100
+        )
         for candidate in (SessionCandidate("ort-cpu", path, 1), TorchReference(weights, own)):
-            probe = Probe(candidate=candidate, contract=own, precision="float32", outputs=contract.outputs)
+            probe = Probe(candidate=candidate, contract=contract, precision="float32", outputs=contract.outputs)
             yield from (
                 check for check in run_checks(probe, plan) if check.check in PROPERTIES and check.status != "skip"
             )

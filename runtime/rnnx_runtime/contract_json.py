@@ -1,7 +1,7 @@
 """The contract as JSON data, and back with every value checked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from reprlib import repr as short_repr
 from typing import Any, get_args
 
@@ -99,7 +99,7 @@ def _parsed(values: dict[str, Any], subject: str) -> Contract:
                 "lengths": tuple(_listed(values["lengths"])),
                 "recurrent": tuple(Recurrence(**own) for own in _listed(values["recurrent"])),
                 "streaming": Streaming(**values["streaming"]),
-                "batching": Batching(**values["batching"]),
+                "batching": _batching(values["batching"]),
                 "source": Source(**values["source"]),
                 "decoder": None if decoder is None else _decoder(decoder),
             }
@@ -127,6 +127,12 @@ def _refuse_other_signature(contract: Contract, subject: str) -> None:
 
 def _specs(data: Any) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(**{**own, "dims": tuple(_listed(own["dims"]))}) for own in _listed(data))
+
+
+def _batching(data: Any) -> Batching:
+    if data.keys() != {field.name for field in fields(Batching)}:
+        raise KeyError("batching")
+    return Batching(**data)
 
 
 def _decoder(data: Any) -> DecoderPart:

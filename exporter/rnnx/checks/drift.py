@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnx.checks.differences import allowed
 from rnnx.checks.probe import Probe
-from rnnx.checks.stream import Calls, Outputs, Stream, obstacle, run_calls
+from rnnx.checks.stream import Calls, Outputs, Stream, obstacle, run_calls, without_truth
 from rnnx.checks.truth_source import TruthSource
 from rnnx.parity.results import DriftCurve
 from rnnx.truths.cases import Array
@@ -37,6 +37,8 @@ class DriftTruth:
     """
 
     windows: tuple[Window, ...]
+    problem: str = ""
+    """Why there is nothing to measure: the model itself has no answer for so many steps."""
 
     @property
     def steps(self) -> int:
@@ -62,8 +64,11 @@ def drift_truth(
     calls = Calls(contract)
     call = (calls.steps or size) if calls.has_time else 1
     double, single = (_run(run, contract, streams, call) for run in (source.double, source.single))
-    windows = []
+    windows = list[Window]()
     for stream, truth, own in zip(streams, double, single, strict=True):
+        if not np.isfinite(comparable(truth, truth)).all():
+            count = sum(window.stream.time for window in windows)
+            return DriftTruth(windows=(), problem=f"PyTorch itself gives no finite values after {count} steps")
         windows.append(Window(stream=stream, truth=truth, float32_error=_largest(_errors(own, truth))))
         on_window()
     return DriftTruth(windows=tuple(windows))
@@ -77,9 +82,9 @@ def measure_drift(
     Raises:
         OptionError: the tolerance table does not know the precision.
     """
-    reason = _no_drift(probe)
+    reason = _no_drift(probe) or (truth.problem if truth else "")
     if reason or truth is None:
-        return _without_points(probe, "skip", reason or "no weights to compute the truth of a longer sequence from")
+        return _without_points(probe, "skip", reason or without_truth(probe.contract))
     call = _call_size(probe, truth)
     if not call:
         return _without_points(probe, "skip", "no profile of the engine takes one sequence by itself")

@@ -164,6 +164,12 @@ def obstacle(contract: Contract, outputs: Sequence[TensorSpec]) -> str:
     return ""
 
 
+def without_truth(contract: Contract) -> str:
+    """Why nothing is known of a longer sequence, where only a golden file is there."""
+    what = "weights" if contract.bare is not None else "module"
+    return f"no {what} to compute the truth of a longer sequence from"
+
+
 def run_calls(run: Outputs, contract: Contract, stream: Stream, sizes: Sequence[int]) -> Streamed:
     """Run consecutive calls of `sizes` time steps, the next from where the last one ended.
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from rnnx.checks.drift import WINDOWS
 from rnnx.checks.plan import CHECK_SIZES, plan_checks
 from rnnx.checks.truth_source import TruthSource, source_from_weights
@@ -94,12 +96,12 @@ def _pair(inputs: CaseSource, entry: CaseTruth) -> tuple[int, int]:
 
 
 def _runs(source: TruthSource, inputs: CaseSource, pair: tuple[int, int]) -> bool:
-    """Whether the module takes inputs of these sizes, lengths in any order included."""
+    """Whether the module has an answer for inputs of these sizes, lengths in any order included."""
     try:
-        source.double(drawn(inputs, *pair, seed=0, lengths="increasing"))
+        values = source.double(drawn(inputs, *pair, seed=0, lengths="increasing"))
     except Exception:  # the model's own, which may raise anything at sizes that it does not take
         return False
-    return True
+    return not any(np.isnan(value).any() for value in values.values())
 
 
 def _layer_sizes(subject: Subject, options: VerifyOptions, timed: Mapping[str, int]) -> Sequence[tuple[int, int]]:

@@ -277,6 +277,51 @@ def test_the_contract_survives_its_file(files: dict[str, Path], name: str) -> No
     assert json.loads(json.dumps(inspected.data))["contract"]["schema"] == 3  # type: ignore[union-attr] # a model's
 
 
+@pytest.fixture
+def trained(files: dict[str, Path], name: str, tmp_path: Path) -> dict[str, Any]:
+    """What gives the truth of a model on any inputs: its weights, or its module."""
+    torch.manual_seed(7)
+    module = KINDS[name].make().eval()
+    if KINDS[name].example is not None:
+        return {"model": module}
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    return {"checkpoint": tmp_path / "weights.pt"}
+
+
+def test_every_property_is_checked_and_the_drift_measured(
+    files: dict[str, Path], name: str, trained: dict[str, Any]
+) -> None:
+    rows = ("pytorch-cpu", "ort-cpu")
+    report = rnnx.verify(files[name], rnnx.VerifyOptions(**trained, latency=False, backends=rows))
+    assert report
+    found = {(check.backend, check.check): check.status for check in report.checks}
+    skipped = set() if name == "layer-lengths" else {"padding", "zero-length"}
+    for row in rows:
+        assert {check for (backend, check), status in found.items() if backend == row and status == "skip"} == skipped
+    assert [(curve.backend, curve.status, curve.steps) for curve in report.drift] == [
+        (row, "pass", 1000) for row in rows
+    ]
+
+
+def test_without_weights_or_module_the_rows_of_a_batch_are_checked_still(files: dict[str, Path], name: str) -> None:
+    report = rnnx.verify(files[name], rnnx.VerifyOptions(latency=False, backends=("ort-cpu",)))
+    found = {check.check: check.status for check in report.checks}
+    assert report
+    assert {found[check] for check in ("batch-order", "batch-mates", "batch-split")} == {"pass"}
+    assert found["streaming"] == ("skip" if KINDS[name].is_step else "pass")
+    kind = "weights" if KINDS[name].example is None else "module"
+    assert [curve.reason for curve in report.drift] == [f"no {kind} to compute the truth of a longer sequence from"]
+
+
+def test_every_model_is_timed_in_depth(files: dict[str, Path], name: str) -> None:
+    options = rnnx.BenchOptions(seconds=0.02, stream_steps=30, backends=("ort-cpu",))
+    report = rnnx.bench(files[name], options)
+    assert [row.backend for row in report.latency.rows] == ["ort-cpu"]
+    assert [row.problem for row in report.latency.start_up] == [""]
+    assert [row.steps for row in report.jitter] == [30]
+    assert {point.sweep for point in report.throughput} == ({"B"} if KINDS[name].is_step else {"B", "T"})
+
+
 class Smeared(nn.Module):
     """A convolution over time in front of the layer sees beyond a chunk's edge."""
 
@@ -506,3 +551,28 @@ def test_attention_over_nothing_is_zero_as_in_pytorch(kind: type[Masked], tmp_pa
     expected = model(x, padding).detach().numpy()
     assert np.isfinite(expected).all()
     np.testing.assert_allclose(outputs["output"], expected, rtol=0, atol=1e-6)
+
+
+class Coupled(Scorer):
+    """A head that takes away the mean over the batch: one stream's frames change another's result."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        output, _ = self.gru(x)
+        result: Tensor = self.head(output - output.mean(1, keepdim=True))
+        return result
+
+
+def test_rows_that_depend_on_each_other_are_no_streams_of_a_pool(tmp_path: Path) -> None:
+    path = tmp_path / "coupled.onnx"
+    report = rnnx.export(Coupled().eval(), path, STATEFUL, example_inputs=(torch.randn(6, 2, 5),))
+    assert report.contract.batching.rows == "coupled"
+    assert report.contract.streaming.kind == "exact"
+    with rnnx_runtime.load(path, "ort-cpu") as session:
+        assert session.stream().push(np.zeros((5, 5), np.float32)).shape == (5, 3)
+        with pytest.raises(InputError, match=r"rows depend on each other.*differs alone.*Session\.stream"):
+            StreamPool(session)
+    verified = rnnx.verify(path, rnnx.VerifyOptions(latency=False, backends=("ort-cpu",)))
+    told = {check.check: (check.status, check.detail) for check in verified.checks}
+    assert verified
+    assert told["batch-mates"][0] == "skip"
+    assert "in PyTorch too" in told["batch-mates"][1]

@@ -1,0 +1,111 @@
+"""Whether rows and padding are found to go into other rows, on models that do it in every way people do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import rnnx
+from rnnx_runtime.contract import Batching
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+class _Base(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blur = nn.Conv1d(5, 5, 3, padding=1)
+        self.gru = nn.GRU(5, 6, batch_first=True)
+        self.place = nn.Parameter(torch.randn(64, 1, 1))
+
+    def packed(self, x: Tensor, lengths: Tensor, *, sort: bool = False) -> Tensor:
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=sort)
+        output: Tensor = pad_packed_sequence(self.gru(packed)[0], batch_first=True)[0]
+        return output
+
+
+def _of(call: Any) -> nn.Module:
+    return type("Model", (_Base,), {"forward": call})().eval()
+
+
+def _plain(self: Any, x: Tensor) -> Tensor:
+    output: Tensor = self.gru(x)[0]
+    return output
+
+
+def _packed(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(x, lengths)
+    return output
+
+
+def _packed_sorted(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(x, lengths, sort=True)
+    return output
+
+
+def _masked_mean(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output = self.packed(x, lengths)
+    result: Tensor = output.sum(1) / lengths.unsqueeze(-1)
+    return result
+
+
+def _blurred(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(self.blur(x.mT).mT, lengths)
+    return output
+
+
+def _less_the_mean(self: Any, x: Tensor) -> Tensor:
+    result: Tensor = self.gru(x - x.mean(0, keepdim=True))[0]
+    return result
+
+
+def _scaled_by_the_loudest(self: Any, x: Tensor) -> Tensor:
+    result: Tensor = self.gru(x / (1 + x.abs().max()))[0]
+    return result
+
+
+def _by_place(self: Any, x: Tensor) -> Tensor:
+    result: Tensor = self.gru(x + self.place[: x.size(0)])[0]
+    return result
+
+
+X, LENGTHS = torch.randn(2, 7, 5, generator=torch.Generator().manual_seed(1)), torch.tensor([7, 4])
+
+KINDS: dict[str, tuple[Any, tuple[Tensor, ...], Batching | tuple[str, str, str]]] = {
+    "plain": (_plain, (X,), Batching()),
+    "packed": (_packed, (X, LENGTHS), Batching()),
+    "packed-sorted": (_packed_sorted, (X, LENGTHS), Batching()),
+    "mean-of-the-live": (_masked_mean, (X, LENGTHS), Batching()),
+    "convolution-before-packing": (_blurred, (X, LENGTHS), ("independent", "read", "where the padding is 10,000")),
+    "less-the-mean": (_less_the_mean, (X,), ("coupled", "ignored", "of a row differs alone")),
+    "loudest-scales": (_scaled_by_the_loudest, (X,), ("coupled", "ignored", "of a row differs")),
+    "by-place": (_by_place, (X,), ("coupled", "ignored", "in another place of the batch")),
+}
+
+
+@pytest.mark.parametrize(("call", "example", "expected"), KINDS.values(), ids=KINDS)
+def test_what_goes_into_a_row_is_found(call: Any, example: Any, expected: Any, tmp_path: Path) -> None:
+    torch.manual_seed(20701)
+    found = rnnx.export(_of(call), tmp_path / "model.onnx", example_inputs=example).contract.batching
+    if isinstance(expected, Batching):
+        assert found == expected
+        return
+    assert (found.rows, found.padding) == expected[:2]
+    assert expected[2] in found.reason
+
+
+@pytest.mark.parametrize("call", [_packed, _packed_sorted, _blurred], ids=["packed", "packed-sorted", "convolution"])
+def test_checks_hold_beside_the_module(call: Any, tmp_path: Path) -> None:
+    torch.manual_seed(20702)
+    module, path = _of(call), tmp_path / "model.onnx"
+    rnnx.export(module, path, example_inputs=(X, LENGTHS))
+    options = rnnx.VerifyOptions(model=module, latency=False, backends=("pytorch-cpu", "ort-cpu"))
+    report = rnnx.verify(path, options)
+    assert report
+    found = {check.check: check.status for check in report.checks if check.backend == "ort-cpu"}
+    assert found["padding"] == ("skip" if call is _blurred else "pass")
+    assert found["zero-length"] == "pass"
+    assert {found[name] for name in ("batch-order", "batch-mates", "batch-split")} == {"pass"}
