@@ -75,8 +75,8 @@ def export(
     """Export one trained recurrent layer or cell to ONNX, or with `example_inputs` a whole model around some.
 
     Args:
-        source: a checkpoint's path, or a module: the layer itself, a module that contains it (the layer alone is
-            exported), or with `example_inputs` any module, which is exported whole.
+        source: a checkpoint's path, or a module: the layer itself, a module that contains it and no other weights (or
+            whose layer `options.module` names), or with `example_inputs` any module, which is exported whole.
         path: the .onnx to write; `<name>.golden.npz` is written beside it, and `<name>.onnx.data` for weights above
             2 GiB. Files appear whole or not at all.
         options: see `ExportOptions`; `ModelOptions` with `example_inputs`.
@@ -135,6 +135,8 @@ def _export_layer(
     check_targets(target, golden_path(target), inputs=(read,))
     checkpoint = _checkpoint(source)
     module = choose_module(checkpoint, options.module)
+    if read is None and options.module is None:
+        _refuse_more(checkpoint, module)
     form, opset = form_of(module, options), opset_of(options)
     for package in ("onnx", "spox"):
         require(package, extra="export", purpose="exporting to ONNX")
@@ -181,6 +183,20 @@ def _checkpoint(source: "str | os.PathLike[str] | nn.Module") -> Checkpoint:
             remedy="load a state dict into its module, or save it to a file",
         )
     return TorchCheckpoint(type(source).__name__, effective_tensors(source))
+
+
+def _refuse_more(checkpoint: Checkpoint, module: RecurrentModule) -> None:
+    """Refuse a live module with weights outside of its one layer, which would be left out without a word."""
+    own = f"{module.prefix}." if module.prefix else ""
+    shown = module.prefix
+    others = [name for name in checkpoint.tensors if not name.startswith(own)]
+    if others:
+        raise OptionError(
+            "source",
+            got=f"a {checkpoint.name} with {len(others)} tensors besides its layer {shown!r}, such as {others[0]}",
+            expected="a layer alone",
+            remedy=f"give example_inputs to export it whole, or ExportOptions(module={shown!r}) for the layer alone",
+        )
 
 
 def _layer(source: Any, module: RecurrentModule) -> Any:

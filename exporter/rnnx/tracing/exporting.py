@@ -231,7 +231,8 @@ def _contract(
     shapes = input_shapes(trace.program, list(subject.tensors))
     names = name_dims(trace.program, shapes, recurrences, options)
     lifted = tuple(pair for state in subject.lifted for pair in state.pairs)
-    found = lengths_inputs(trace.program, list(shapes), recurrences)
+    # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
+    found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]
     contract = Contract(
         inputs=tuple(
             TensorSpec(name=name, dtype=_dtype_name(subject.tensors[name]), dims=names.dims(shape))

@@ -105,7 +105,7 @@ def test_one_of_several_layers_is_chosen(tmp_path: Path, chosen: str) -> None:
 @pytest.mark.parametrize("asked", [None, False, True], ids=["default", "asked-tbi", "asked-bti"])
 def test_a_modules_own_batch_order_is_the_default(tmp_path: Path, own: bool, asked: bool | None) -> None:
     model = nn.ModuleDict({"head": nn.Linear(5, 2), "rnn": lstm(batch_first=own)})
-    report = rnnx.export(model, tmp_path / "model.onnx", ExportOptions(batch_first=asked))
+    report = rnnx.export(model, tmp_path / "model.onnx", ExportOptions(module="rnn", batch_first=asked))
     assert report.contract.layer().batch_first == (own if asked is None else asked)
     assert report.contract.source.file == "ModuleDict"
 
@@ -456,7 +456,7 @@ def test_a_missing_package_names_the_pip_command(
 
 def test_a_live_layers_parametrized_weights_are_what_its_next_call_uses(tmp_path: Path) -> None:
     model = nn.ModuleDict({"rnn": parametrizations.weight_norm(nn.GRU(3, 5), "weight_hh_l0"), "head": nn.Linear(5, 2)})
-    report = rnnx.export(model, tmp_path / "model.onnx")
+    report = rnnx.export(model, tmp_path / "model.onnx", ExportOptions(module="rnn"))
     assert report.module.prefix == "rnn"
     x = np.random.default_rng(0).standard_normal((4, 2, 3), np.float32)
     with rnnx_runtime.load(tmp_path / "model.onnx") as session, torch.no_grad():

@@ -31,9 +31,17 @@ def test_a_model_with_example_inputs_is_exported_whole(tmp_path: Path) -> None:
         torch.testing.assert_close(torch.from_numpy(outputs["output"]), model(longer))
 
 
-def test_a_model_without_example_inputs_gives_its_one_layer(tmp_path: Path) -> None:
-    report = rnnx.export(Tagger(), tmp_path / "layer.onnx")
+def test_a_model_without_example_inputs_gives_no_layer_without_being_asked(tmp_path: Path) -> None:
+    expected = r"a Tagger with 2 tensors besides its layer 'rnn', such as head\.weight.*example_inputs.*module='rnn'"
+    with pytest.raises(OptionError, match=expected):
+        rnnx.export(Tagger(), tmp_path / "layer.onnx")
+    report = rnnx.export(Tagger(), tmp_path / "layer.onnx", rnnx.ExportOptions(module="rnn"))
     assert (report.contract.layer().form, report.module.prefix) == ("encoder", "rnn")
+
+
+def test_a_wrapper_of_a_layer_alone_is_the_layer(tmp_path: Path) -> None:
+    wrapped = nn.ModuleDict({"rnn": nn.GRU(3, 5)})
+    assert rnnx.export(wrapped, tmp_path / "layer.onnx").module.prefix == "rnn"
 
 
 def test_example_inputs_for_a_file_are_refused(tmp_path: Path) -> None:
