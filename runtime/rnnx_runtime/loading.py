@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 from rnnx_runtime.backends.policy import default_backend
-from rnnx_runtime.backends.session_options import GraphOptimization, SessionOptions
+from rnnx_runtime.backends.session_options import SessionOptions
 from rnnx_runtime.backends.table import BACKEND_NAMES, Backend, BackendName, open_backend
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.files.model_file import ModelFile, OnnxFile, read_model
@@ -20,8 +20,6 @@ def load(
     allow_fallback: bool = False,
     threads: int = 1,
     spinning: bool = True,
-    arena: bool = True,
-    graph_optimization: GraphOptimization = "all",
 ) -> Session:
     """Open an .onnx or a .plan that rnnx wrote, of a layer, a cell or a whole model.
 
@@ -37,8 +35,6 @@ def load(
             .plan never falls back.
         threads: CPU threads of the session.
         spinning: as `SessionOptions.spinning`.
-        arena: as `SessionOptions.arena`.
-        graph_optimization: as `SessionOptions.graph_optimization`.
 
     Raises:
         FileDamagedError: missing, truncated, foreign, or changed since it was written.
@@ -48,7 +44,7 @@ def load(
         InputError: an option of `SessionOptions` with a value it cannot have.
     """
     _refuse_unknown_backend(backend)
-    options = SessionOptions(threads=threads, spinning=spinning, arena=arena, graph_optimization=graph_optimization)
+    options = SessionOptions(threads=threads, spinning=spinning)
     model = read_model(Path(path))
     opened, name = _opened_backend(model, backend, options, allow_fallback=allow_fallback)
     return Session(model.contract, opened, name)

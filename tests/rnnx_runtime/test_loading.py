@@ -84,7 +84,7 @@ def test_an_unknown_backend_is_refused(exported: Path, backend: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"spinning": 1}, {"arena": 1}, {"graph_optimization": "most"}])
+@pytest.mark.parametrize("options", [{"threads": 0}, {"spinning": 1}])
 def test_an_option_with_a_value_it_cannot_have_is_refused_before_the_file_is_read(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"^{next(iter(options))}: got "):
         rnnx_runtime.load("gone.onnx", **options)
@@ -98,7 +98,7 @@ def test_options_reach_the_backend(exported: Path, monkeypatch: pytest.MonkeyPat
         return open_backend(name, model, options)
 
     monkeypatch.setattr(loading, "open_backend", opened)
-    changed: dict[str, Any] = {"threads": 2, "spinning": False, "arena": False, "graph_optimization": "basic"}
+    changed: dict[str, Any] = {"threads": 2, "spinning": False}
     rnnx_runtime.load(exported, "ort-cpu").close()
     rnnx_runtime.load(exported, "ort-cpu", **changed).close()
     assert given == [SessionOptions(), SessionOptions(**changed)]

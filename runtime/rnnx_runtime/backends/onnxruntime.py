@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rnnx_runtime.backends.cuda_provider import require_cuda, require_on_cuda
 from rnnx_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 from rnnx_runtime.backends.onnxruntime_failures import failures_named, one_line
-from rnnx_runtime.backends.session_options import GraphOptimization, SessionOptions
+from rnnx_runtime.backends.session_options import SessionOptions
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda.devices import device_name
 from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
@@ -31,13 +31,6 @@ SHAPE_OPERATORS = (
     "Squeeze", "Sub", "Unsqueeze", "Where",
 )  # fmt: skip
 """Operators of shape arithmetic, which ONNX Runtime rightly keeps on the CPU beside a GPU."""
-
-_LEVELS: dict[GraphOptimization, str] = {
-    "disabled": "ORT_DISABLE_ALL",
-    "basic": "ORT_ENABLE_BASIC",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "all": "ORT_ENABLE_ALL",
-}
 
 
 class OnnxRuntimeBackend:
@@ -149,8 +142,6 @@ def _settings(onnxruntime: Any, options: SessionOptions) -> Any:
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
-    settings.enable_cpu_mem_arena = options.arena
-    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[options.graph_optimization])
     settings.log_severity_level = 4  # an error is raised with its whole message; the log would print it once more
     return settings
 

@@ -1,11 +1,8 @@
 """How a session runs on its backend."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from rnnx_runtime.errors import InputError
-
-GraphOptimization = Literal["disabled", "basic", "extended", "all"]
 
 MOST_THREADS = 1024
 """More CPU threads than any host of a recurrent model has; a larger number is a mistake."""
@@ -16,7 +13,7 @@ class SessionOptions:
     """What `rnnx_runtime.load` leaves to its caller; the defaults are the measured ones.
 
     Raises:
-        InputError: `threads` is no whole number from 1 to `MOST_THREADS`, or another option has a value it cannot have.
+        InputError: `threads` is no whole number from 1 to `MOST_THREADS`, or `spinning` is no boolean.
     """
 
     threads: int = 1
@@ -31,19 +28,11 @@ class SessionOptions:
     It keeps a core busy as long as calls come: 0.9 of one where a step of 44 µs came every 2 ms, 0.1 without. Without,
     two threads were slower than one for steps below 0.1 ms, so it stays on for those who ask for threads.
     """
-    arena: bool = True
-    """Whether ONNX Runtime keeps freed CPU memory for the next call; on or off, calls differed by 3 % at most."""
-    graph_optimization: GraphOptimization = "all"
-    """How far ONNX Runtime may rewrite the graph; rnnx's graphs leave nothing to rewrite, all levels are as fast."""
 
     def __post_init__(self) -> None:
-        levels = get_args(GraphOptimization)
         if type(self.threads) is not int or not 1 <= self.threads <= MOST_THREADS:
             expected = f"a whole number from 1 to {MOST_THREADS}"
             raise InputError("threads", got=repr(self.threads), expected=expected, remedy="leave it out for 1")
-        for name, value in (("spinning", self.spinning), ("arena", self.arena)):
-            if type(value) is not bool:
-                raise InputError(name, got=repr(value), expected="True or False", remedy="leave it out for True")
-        if self.graph_optimization not in levels:
-            got, expected = repr(self.graph_optimization), " | ".join(levels)
-            raise InputError("graph_optimization", got=got, expected=expected, remedy="leave it out for 'all'")
+        spinning: object = self.spinning
+        if type(spinning) is not bool:
+            raise InputError("spinning", got=repr(spinning), expected="True or False", remedy="leave it out for True")

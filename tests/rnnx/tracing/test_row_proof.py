@@ -28,7 +28,8 @@ class _Base(nn.Module):
 
 
 def _of(call: Any) -> nn.Module:
-    return type("Model", (_Base,), {"forward": call})().eval()
+    model: nn.Module = type("Model", (_Base,), {"forward": call})()
+    return model.eval()
 
 
 def _plain(self: Any, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.contracts import changed
 import rnnx_runtime
 from rnnx_runtime import BackendError, BackendUnavailable, ContractError
 from rnnx_runtime.backends.onnxruntime import open_backend, open_session
-from rnnx_runtime.backends.session_options import GraphOptimization, SessionOptions
+from rnnx_runtime.backends.session_options import SessionOptions
 from rnnx_runtime.files.model_file import OnnxFile, read_onnx
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -111,24 +111,11 @@ def test_threads_share_one_session(encoder: Path) -> None:
 
 
 def test_options_reach_onnx_runtime(encoder: Path) -> None:
-    import onnxruntime
-
-    options = SessionOptions(threads=2, spinning=False, arena=False, graph_optimization="basic")
+    options = SessionOptions(threads=2, spinning=False)
     session, _ = open_session("ort-cpu", read_onnx(encoder), options)
     there = session.get_session_options()
-    assert (there.intra_op_num_threads, there.inter_op_num_threads, there.enable_cpu_mem_arena) == (2, 1, False)
-    assert there.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    assert (there.intra_op_num_threads, there.inter_op_num_threads) == (2, 1)
     assert there.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-
-
-@pytest.mark.parametrize("level", get_args(GraphOptimization))
-def test_every_level_of_graph_optimization_gives_the_same_results(encoder: Path, level: GraphOptimization) -> None:
-    x = np.random.default_rng(0).standard_normal((5, 2, 3), np.float32)
-    with (
-        rnnx_runtime.load(encoder, "ort-cpu") as default,
-        rnnx_runtime.load(encoder, "ort-cpu", graph_optimization=level) as session,
-    ):
-        np.testing.assert_allclose(session.run(x)[0], default.run(x)[0], rtol=0, atol=1e-6)
 
 
 def test_inputs_in_any_memory_order_are_read_as_they_are(encoder: Path) -> None:
