@@ -28,8 +28,8 @@ runtime."""
 MAY_IMPORT = {
     "rnnx": {  # top down
         "__main__": "cli",
-        "cli": "verifying reports timing diagnosis inspection exporting decoders tracing modules formulations parity"
-        " runners tensorrt_network engines linting truths weights",
+        "cli": "verifying reports timing diagnosis inspection exporting decoders tracing graphs modules formulations"
+        " parity runners tensorrt_network engines linting truths weights",
         "verifying": "reports timing checks diagnosis tracing modules parity runners tensorrt_network engines linting"
         " truths",
         "reports": "timing checks diagnosis parity runners linting",

@@ -12,13 +12,14 @@ from rnnx_runtime.errors import RnnxError
 
 if TYPE_CHECKING:
     from rnnx.decoders.decoder_options import DecoderOptions
-    from rnnx.decoders.exporting import DecoderExportReport, export_decoder
     from rnnx.decoders.pair_export import Seq2SeqExportReport, export_seq2seq
     from rnnx.decoders.pair_options import Seq2SeqOptions
     from rnnx.engines.engine import EngineReport, build_engine
     from rnnx.engines.engine_options import EngineOptions
-    from rnnx.exporting.exporter import ExportReport, export
+    from rnnx.exporting.exporter import export
+    from rnnx.exporting.factory_export import FactoryOptions
     from rnnx.formulations.export_options import ExportOptions
+    from rnnx.graphs.export_report import ExportReport
     from rnnx.inspection import inspect
     from rnnx.linting.examination import doctor
     from rnnx.linting.findings import DoctorReport, Finding
@@ -28,22 +29,20 @@ if TYPE_CHECKING:
     from rnnx.runners.verify_options import VerifyOptions
     from rnnx.timing.benchmarking import BenchOptions, bench
     from rnnx.timing.figures import BenchReport, LatencyReport
-    from rnnx.tracing.exporting import ModelExportReport
     from rnnx.verifying.verification import verify
 
 _HOMES = {
     "BenchOptions": "rnnx.timing.benchmarking",
     "BenchReport": "rnnx.timing.figures",
-    "DecoderExportReport": "rnnx.decoders.exporting",
     "DecoderOptions": "rnnx.decoders.decoder_options",
     "DoctorReport": "rnnx.linting.findings",
     "EngineOptions": "rnnx.engines.engine_options",
     "EngineReport": "rnnx.engines.engine",
     "ExportOptions": "rnnx.formulations.export_options",
-    "ExportReport": "rnnx.exporting.exporter",
+    "ExportReport": "rnnx.graphs.export_report",
+    "FactoryOptions": "rnnx.exporting.factory_export",
     "Finding": "rnnx.linting.findings",
     "LatencyReport": "rnnx.timing.figures",
-    "ModelExportReport": "rnnx.tracing.exporting",
     "ModelOptions": "rnnx.modules.model_options",
     "ParityReport": "rnnx.parity.parity",
     "Seq2SeqExportReport": "rnnx.decoders.pair_export",
@@ -54,7 +53,6 @@ _HOMES = {
     "build_engine": "rnnx.engines.engine",
     "doctor": "rnnx.linting.examination",
     "export": "rnnx.exporting.exporter",
-    "export_decoder": "rnnx.decoders.exporting",
     "export_seq2seq": "rnnx.decoders.pair_export",
     "inspect": "rnnx.inspection",
     "verify": "rnnx.verifying.verification",
@@ -64,16 +62,15 @@ _HOMES = {
 __all__ = [
     "BenchOptions",
     "BenchReport",
-    "DecoderExportReport",
     "DecoderOptions",
     "DoctorReport",
     "EngineOptions",
     "EngineReport",
     "ExportOptions",
     "ExportReport",
+    "FactoryOptions",
     "Finding",
     "LatencyReport",
-    "ModelExportReport",
     "ModelOptions",
     "ParityReport",
     "RnnxError",
@@ -85,7 +82,6 @@ __all__ = [
     "build_engine",
     "doctor",
     "export",
-    "export_decoder",
     "export_seq2seq",
     "inspect",
     "verify",

@@ -1,5 +1,6 @@
 """`rnnx export`."""
 
+import contextlib
 import dataclasses
 import sys
 from contextlib import redirect_stdout
@@ -64,17 +65,17 @@ def command(ctx: click.Context, /, source: str, output: Path, as_json: bool, **_
     imported as `python -m` would and returns the model; with --form, the model is a decoder. Beside OUTPUT lies its
     golden file, with which `rnnx verify` works on a host without PyTorch.
     """
-    from rnnx.cli.export_tables import json_from_model_export, print_layer_export, print_model_export
+    from rnnx.cli.export_tables import print_export
     from rnnx.cli.source_options import factory_options, layer_options
     from rnnx.exporting.exporter import export
-    from rnnx.exporting.factory_export import export_factory
     from rnnx.modules.factories import importable, is_factory
 
-    if not is_factory(source):
-        layer = export(source, output, layer_options(ctx))
-        print_json(dataclasses.asdict(layer)) if as_json else print_layer_export(layer)
-        return
-    options = factory_options(ctx)
-    with importable(Path.cwd()), redirect_stdout(sys.stderr):  # stdout is the report's, whatever the model prints
-        model = export_factory(source, output, options)
-    print_json(json_from_model_export(model)) if as_json else print_model_export(model)
+    made = is_factory(source)
+    options = factory_options(ctx) if made else layer_options(ctx)
+    scope = contextlib.ExitStack()
+    with scope:
+        if made:
+            scope.enter_context(importable(Path.cwd()))
+            scope.enter_context(redirect_stdout(sys.stderr))  # stdout is the report's, whatever the model prints
+        report = export(source, output, options)
+    print_json(dataclasses.asdict(report)) if as_json else print_export(report)

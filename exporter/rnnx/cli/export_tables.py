@@ -1,60 +1,49 @@
-"""How an export looks, of a layer and of a whole model."""
+"""How an export looks."""
 
-import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnnx.cli.render import byte_size, print_table
 
 if TYPE_CHECKING:
-    from rnnx.decoders.exporting import DecoderExportReport
-    from rnnx.exporting.exporter import ExportReport
-    from rnnx.exporting.factory_export import FactoryExportReport
-    from rnnx.tracing.exporting import ModelExportReport
+    from rnnx.graphs.export_report import ExportReport
     from rnnx_runtime.contract import Contract, Recurrence
 
 
-def print_layer_export(report: "ExportReport") -> None:
-    """Print what was written of a layer or cell on stdout."""
+def print_export(report: "ExportReport") -> None:
+    """Print what was written on stdout: its names, its recurrent layers, what to know of it."""
     contract = report.contract
     rows = [
-        ("source", f"{contract.source.file} · {report.module.shown_prefix} · {report.module.type_name}"),
-        ("weights", f"{report.module.dtype} in the source, {contract.precision} in the graph"),
-        ("form", f"{contract.layer().form}, {contract.layer().formulation}, opset {contract.versions['opset']}"),
+        ("source", report.source),
+        ("weights", report.weights),
+        *_forms(contract),
+        *_decoding(report),
         *_tensors(contract),
+        *_parts(contract),
         ("nodes", ", ".join(f"{count} {op}" for op, count in report.nodes.items())),
         ("size", byte_size(report.bytes)),
+        *(("note", note) for note in report.notes),
         *(("check", check) for check in report.checks),
         ("golden", report.golden),
     ]
     print_table(str(report.path), ("", ""), rows)
 
 
-def print_model_export(report: "FactoryExportReport") -> None:
-    """Print what was written of a whole model on stdout: its names, its recurrent layers, what to know of it."""
-    contract, model = report.model.contract, report.model
-    rows = [
-        ("source", f"{report.source} · {contract.source.file}"),
-        ("weights", report.weights),
-        ("graph", f"{contract.precision}, opset {contract.versions['opset']}"),
-        *_decoding(model),
-        *_tensors(contract),
-        *(("recurrent", _recurrent(part)) for part in contract.recurrent),
-        *(("state", f"{pair.input} → {pair.output}") for pair in contract.states),
-        *(("lengths", name) for name in contract.lengths),
-        ("nodes", ", ".join(f"{count} {op}" for op, count in model.nodes.items())),
-        ("size", byte_size(model.bytes)),
-        *(("note", note) for note in (*report.notes, *model.notes)),
-        *(("check", check) for check in model.checks),
-        ("golden", model.golden),
-    ]
-    print_table(str(model.path), ("", ""), rows)
+def _forms(contract: "Contract") -> Iterator[tuple[str, str]]:
+    opset = f"opset {contract.versions['opset']}"
+    if contract.bare:
+        yield "form", f"{contract.bare.form}, {contract.bare.formulation}, {opset}"
+    else:
+        yield "graph", f"{contract.precision}, {opset}"
 
 
-def json_from_model_export(report: "FactoryExportReport") -> dict[str, Any]:
-    """The report as plain data, of the same keys as a layer's where both have them."""
-    data = dataclasses.asdict(report.model)
-    return {**data, "source": report.source, "weights": report.weights, "notes": [*report.notes, *report.model.notes]}
+def _parts(contract: "Contract") -> Iterator[tuple[str, str]]:
+    """What a whole model has inside; a layer's names say it."""
+    if contract.bare:
+        return
+    yield from (("recurrent", _recurrent(part)) for part in contract.recurrent)
+    yield from (("state", f"{pair.input} → {pair.output}") for pair in contract.states)
+    yield from (("lengths", name) for name in contract.lengths)
 
 
 def _tensors(contract: "Contract") -> Iterator[tuple[str, str]]:
@@ -62,9 +51,9 @@ def _tensors(contract: "Contract") -> Iterator[tuple[str, str]]:
     yield from (("output", f"{spec.name} {spec.dtype} {spec.shape}") for spec in contract.outputs)
 
 
-def _decoding(model: "ModelExportReport | DecoderExportReport") -> Iterator[tuple[str, str]]:
+def _decoding(report: "ExportReport") -> Iterator[tuple[str, str]]:
     """How an autoregressive decoder is written, and what building its engine is forecast to cost."""
-    part, expected = model.contract.decoder, getattr(model, "forecast", None)
+    part, expected = report.contract.decoder, report.forecast
     if part is not None:
         ends = f", a row ends at token {part.end_token}" if part.end_token is not None else ""
         yield "decoder", f"{part.form}{f', {part.steps} steps, {part.feed}' if part.steps else ''}{ends}"

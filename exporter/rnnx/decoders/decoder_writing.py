@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -12,29 +12,17 @@ from torch import Tensor
 from rnnx.artifacts import check_targets, staged
 from rnnx.decoders.decoder_graph import DecoderGraph, value_info
 from rnnx.errors import OptionError
-from rnnx.graphs.export_checks import check_onnx, checked_findings, findings_text
+from rnnx.graphs.export_checks import checked_export
+from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import write_model
-from rnnx.graphs.value_checks import check_values
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import EagerModel, model_golden_bytes, model_truth
 from rnnx_runtime.contract import Contract
 
 
-@dataclass(frozen=True, kw_only=True)
-class DecoderFile:
-    """A written decoder: its files, its contract, nodes by operator, and the checks that ran."""
-
-    path: Path
-    golden: Path
-    contract: Contract
-    nodes: dict[str, int]
-    bytes: int
-    checks: tuple[str, ...]
-
-
 def write_decoder(
     path: Path, graph: DecoderGraph, contract: Contract, eager: EagerModel, tensors: Mapping[str, Tensor]
-) -> DecoderFile:
+) -> ExportReport:
     """Write `path` and its golden file, both checked; `tensors` is an example of the graph's inputs.
 
     The contract's inputs, outputs and states become those of the graph.
@@ -55,11 +43,18 @@ def write_decoder(
         written = stage / path.name
         (stage / golden_path(path).name).write_bytes(golden)
         nodes = write_model(written, ir.from_proto(model_from_graph(graph, int(contract.versions["opset"]))), contract)
-        valid = check_onnx(written)
-        findings = checked_findings(written, remedy="write this part of the decoder in another way", any_backend=False)
-        checks = (valid, findings_text(findings), check_values(written, truth.entries, contract))
-        size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(path).name)
-    return DecoderFile(path=path, golden=golden_path(path), contract=contract, nodes=nodes, bytes=size, checks=checks)
+        checked = checked_export(
+            written, truth.entries, contract, remedy="write this part of the decoder in another way"
+        )
+    return ExportReport(
+        path=path,
+        golden=golden_path(path),
+        contract=contract,
+        nodes=nodes,
+        bytes=checked.bytes,
+        checks=checked.checks,
+        source=contract.source.file,
+    )
 
 
 def check_decoder_path(path: Path) -> None:

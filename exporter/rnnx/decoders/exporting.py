@@ -2,38 +2,25 @@
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
 from rnnx.decoders.decoder_options import DecoderOptions, check_options
-from rnnx.decoders.decoder_writing import DecoderFile, check_decoder_path, write_decoder
+from rnnx.decoders.decoder_writing import check_decoder_path, write_decoder
 from rnnx.decoders.eager_decoder import EagerDecoder
-from rnnx.decoders.forecast import Forecast, check_forecast, forecast
+from rnnx.decoders.forecast import check_forecast, forecast
 from rnnx.decoders.loop_decoder import loop_graph
 from rnnx.decoders.output_names import TOKENS, free_name
 from rnnx.decoders.step_export import ExportedStep, export_step
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import unrolled_graph
+from rnnx.graphs.export_report import ExportReport
 from rnnx_runtime.contract import Contract, DecoderPart, Streaming
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderExportReport:
-    """What was written: both files, the contract, nodes by operator, what was forecast, checks, and notes."""
-
-    path: Path
-    golden: Path
-    contract: Contract
-    nodes: dict[str, int]
-    bytes: int
-    forecast: Forecast | None
-    checks: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def export_decoder(
@@ -41,7 +28,7 @@ def export_decoder(
     example_inputs: tuple[Any, ...] | Mapping[str, Any],
     path: str | os.PathLike[str],
     options: DecoderOptions | None = None,
-) -> DecoderExportReport:
+) -> ExportReport:
     """Export an autoregressive decoder as a step, unrolled, or as a loop.
 
     The unrolled graph and the loop are made of the step's own graph, so all three hold one and the same recurrence.
@@ -63,17 +50,17 @@ def export_decoder(
     check_decoder_path(Path(path))
     step = export_step(module, example_inputs, options)
     if options.form == "step":
-        file = write_decoder(Path(path), graph_of_step(step.graph), step.contract, step.eager, step.tensors)
-        return _report(file, step, None)
+        report = write_decoder(Path(path), graph_of_step(step.graph), step.contract, step.eager, step.tensors)
+        return replace(report, notes=step.notes)
     part = decoder_part(step.part, options, step.tensors)
     expected = forecast(step.graph, part) if options.form == "unrolled" else None
     if expected is not None:
         check_forecast(expected, options)
     graph = decoder_graph_of(step.graph, part)
-    file = write_decoder(
+    report = write_decoder(
         Path(path), graph, decoding_contract(step.contract, part), truth_of(step, part), _example(step, part)
     )
-    return _report(file, step, expected)
+    return replace(report, notes=step.notes, forecast=expected)
 
 
 def decoder_part(step: DecoderPart, options: DecoderOptions, inputs: Collection[str]) -> DecoderPart:
@@ -117,16 +104,3 @@ def _example(step: ExportedStep, part: DecoderPart) -> dict[str, "Tensor"]:
     if part.feed != "teacher":
         return dict(step.tensors)
     return {**step.tensors, part.token or "": token.expand(part.steps or 1, -1).contiguous()}
-
-
-def _report(file: DecoderFile, step: ExportedStep, expected: Forecast | None) -> DecoderExportReport:
-    return DecoderExportReport(
-        path=file.path,
-        golden=file.golden,
-        contract=file.contract,
-        nodes=file.nodes,
-        bytes=file.bytes,
-        forecast=expected,
-        checks=file.checks,
-        notes=step.notes,
-    )

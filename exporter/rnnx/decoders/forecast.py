@@ -5,12 +5,13 @@ The count of nodes is exact. Time and plan are fits over the nodes of decoders w
 how far off they were. Another builder or machine has other figures of the same order.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import unrolled_graph
 from rnnx.errors import OptionError
+from rnnx.graphs.export_report import Forecast
 from rnnx_runtime.contract import DecoderPart
 
 SECONDS_PER_NODE = 1.85e-3
@@ -26,17 +27,6 @@ _BYTES_PER_NODE = 110
 
 LONGEST_BUILD_S = 60.0
 """Above this an unrolled decoder is refused unless it is wanted so: by then a loop is the better graph."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """What a graph of `steps` steps will have and cost: `build_s` and `plan_bytes` are TensorRT's."""
-
-    steps: int
-    nodes: int
-    onnx_bytes: int
-    build_s: float
-    plan_bytes: int
 
 
 def forecast(step: StepGraph, part: DecoderPart) -> Forecast:

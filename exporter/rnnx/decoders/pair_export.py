@@ -5,13 +5,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from rnnx.artifacts import check_targets, staged
 from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
-from rnnx.decoders.decoder_writing import DecoderFile, write_decoder
+from rnnx.decoders.decoder_writing import write_decoder
 from rnnx.decoders.eager_pair import EagerPair
 from rnnx.decoders.exporting import decoder_graph_of, decoder_part, decoding_contract, truth_of
 from rnnx.decoders.joined_graph import joined_graph
@@ -19,9 +19,10 @@ from rnnx.decoders.pair_call import PairCall, read_pair_call
 from rnnx.decoders.pair_options import Seq2SeqOptions, check_pair_options
 from rnnx.decoders.step_export import ExportedStep, export_step
 from rnnx.errors import OptionError
+from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.exporting import ModelExportReport, export_model
+from rnnx.tracing.exporting import export_model
 from rnnx.tracing.preparation import as_float32
 from rnnx.truths.golden import golden_path
 from rnnx_runtime.contract import Contract, DecoderPart, Source
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 SUFFIX = ".seq2seq.json"
 
-File = TypeVar("File", ModelExportReport, DecoderFile)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Seq2SeqExportReport:
@@ -41,8 +40,8 @@ class Seq2SeqExportReport:
 
     path: Path
     manifest: Seq2SeqManifest
-    encoder: ModelExportReport
-    decoders: Mapping[str, DecoderFile]
+    encoder: ExportReport
+    decoders: Mapping[str, ExportReport]
 
 
 def export_seq2seq(
@@ -120,10 +119,10 @@ class _Pieces:
 
     def _written(
         self, role: str, graph: DecoderGraph, contract: Contract, truth: Any, step: ExportedStep
-    ) -> DecoderFile:
+    ) -> ExportReport:
         return write_decoder(self._path(role), graph, contract, truth, step.tensors)
 
-    def _written_whole(self, step: ExportedStep, loop: DecoderGraph, part: DecoderPart) -> DecoderFile:
+    def _written_whole(self, step: ExportedStep, loop: DecoderGraph, part: DecoderPart) -> ExportReport:
         graph = joined_graph(onnx.load(self._path("encoder")), self.encoder.contract, loop, self._call.passes)
         module, _ = as_float32(self._call.encoder)
         eager = EagerModel(module, self._call.signature, output_names=self._call.encoder_outputs)
@@ -163,5 +162,5 @@ def _piece(path: Path) -> Piece:
         return Piece(file=path.name, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _moved(file: File, folder: Path) -> File:
+def _moved(file: ExportReport, folder: Path) -> ExportReport:
     return replace(file, path=folder / file.path.name, golden=folder / file.golden.name)

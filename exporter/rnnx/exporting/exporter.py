@@ -4,18 +4,21 @@ import functools
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast
 
 from rnnx.artifacts import check_targets, staged
+from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.errors import CheckpointError, OptionError
+from rnnx.exporting.factory_export import FactoryOptions, export_factory, export_module
 from rnnx.extras import require
 from rnnx.formulations.choice import formulation_name, formulation_named
 from rnnx.formulations.export_options import ExportOptions, form_of, opset_of
-from rnnx.graphs.export_checks import check_onnx, checked_findings, findings_text
-from rnnx.graphs.value_checks import check_values
+from rnnx.graphs.export_checks import checked_export
+from rnnx.graphs.export_report import ExportReport
+from rnnx.modules.factories import is_factory
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.layer_weights import effective_tensors
 from rnnx.truths.golden import golden_bytes, golden_path, golden_truth
@@ -29,76 +32,52 @@ from rnnx_runtime.contract import Contract, Form, Source, layer_contract
 if TYPE_CHECKING:
     from torch import nn
 
-    from rnnx.tracing.exporting import ModelExportReport
-
-_Options = TypeVar("_Options", ExportOptions, ModelOptions)
-
 PRECISION = "float32"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportReport:
-    """What was written: both files, the contract, the source module, nodes by operator, and the checks that ran."""
-
-    path: Path
-    golden: Path
-    contract: Contract
-    module: RecurrentModule
-    nodes: dict[str, int]
-    bytes: int
-    checks: tuple[str, ...]
-
-
-@overload
-def export(
-    source: "str | os.PathLike[str] | nn.Module", path: str | os.PathLike[str], options: ExportOptions | None = None
-) -> ExportReport: ...
-
-
-@overload
-def export(
-    source: "nn.Module",
-    path: str | os.PathLike[str],
-    options: ModelOptions | None = None,
-    *,
-    example_inputs: tuple[Any, ...] | Mapping[str, Any],
-) -> "ModelExportReport": ...
 
 
 def export(
     source: "str | os.PathLike[str] | nn.Module",
     path: str | os.PathLike[str],
-    options: ExportOptions | ModelOptions | None = None,
+    options: ExportOptions | ModelOptions | DecoderOptions | FactoryOptions | None = None,
     *,
     example_inputs: tuple[Any, ...] | Mapping[str, Any] | None = None,
-) -> "ExportReport | ModelExportReport":
-    """Export one trained recurrent layer or cell to ONNX, or with `example_inputs` a whole model around some.
+) -> ExportReport:
+    """Export a trained recurrent layer, cell, model or decoder to ONNX.
 
     Args:
-        source: a checkpoint's path, or a module: the layer itself, a module that contains it and no other weights (or
-            whose layer `options.module` names), or with `example_inputs` any module, which is exported whole.
+        source: a checkpoint's path or a module: the layer itself, a module that contains it and no other weights (or
+            whose layer `options.module` names). With `example_inputs` any module, which is exported whole; so is what
+            `package.module:factory` makes.
         path: the .onnx to write; `<name>.golden.npz` is written beside it, and `<name>.onnx.data` for weights above
             2 GiB. Files appear whole or not at all.
-        options: see `ExportOptions`; `ModelOptions` with `example_inputs`.
+        options: `ExportOptions` of a layer; with `example_inputs` `ModelOptions`, or `DecoderOptions` of an
+            autoregressive decoder; `FactoryOptions` of a factory.
         example_inputs: what the whole model is called with: a tuple, or a dict by parameter name.
 
     Raises:
         FrozenDimError: the whole model fixes its batch or time; names the input, the axis and the model's line.
         CheckpointError: the source cannot be read, or has no recurrent layer.
+        FactoryError: the factory is missing, raises, or returns no module.
         WeightsError: its tensors contradict each other or hold NaN or Inf.
         OptionError: an option does not fit the module.
         ExportError: a checker or ONNX Runtime refused the graph, or it gives other values than the truth.
         OutputError: the files could not be written.
         MissingExtraError: a package of `rnnx[export]` is not installed.
     """
-    if example_inputs is not None:
-        for package in ("torch", "onnx", "onnxscript", "spox"):
-            require(package, extra="export", purpose="exporting a whole model")
-
-        from rnnx.tracing.exporting import export_model
-
-        return export_model(_whole(source), example_inputs, path, _fitting(options, ModelOptions))
-    return _export_layer(source, path, _fitting(options, ExportOptions) or ExportOptions())
+    if isinstance(source, str) and is_factory(source):
+        if example_inputs is not None:
+            raise OptionError(
+                "example_inputs",
+                got=f"them for the factory {source}",
+                expected="descriptions in FactoryOptions(inputs=…), or a factory that returns (module, example_inputs)",
+                remedy="or make the module and give it in place of the factory's name",
+            )
+        return export_factory(source, Path(path), _fitting(options, FactoryOptions))
+    if example_inputs is None:
+        return _export_layer(source, path, _fitting(options, ExportOptions) or ExportOptions())
+    for package in ("torch", "onnx", "onnxscript", "spox"):
+        require(package, extra="export", purpose="exporting a whole model")
+    return export_module(_whole(source), example_inputs, Path(path), _fitting(options, ModelOptions, DecoderOptions))
 
 
 def _whole(source: Any) -> "nn.Module":
@@ -112,13 +91,14 @@ def _whole(source: Any) -> "nn.Module":
     return cast("nn.Module", source)
 
 
-def _fitting(options: Any, kind: type[_Options]) -> _Options | None:
-    if options is not None and not isinstance(options, kind):
+def _fitting(options: Any, *kinds: type[Any]) -> Any:
+    if options is not None and not isinstance(options, kinds):
         raise OptionError(
             "options",
             got=type(options).__name__,
-            expected=kind.__name__,
-            remedy="ModelOptions goes with example_inputs, ExportOptions with a layer or a checkpoint",
+            expected=" or ".join(kind.__name__ for kind in kinds),
+            remedy="ModelOptions and DecoderOptions go with example_inputs, FactoryOptions with a factory's name, "
+            "ExportOptions with a layer or a checkpoint",
         )
     return options
 
@@ -156,19 +136,18 @@ def _export_layer(
             stage / target.name, formulation_named(contract.layer().formulation), contract, weights, opset
         )
         del weights  # the checks hold the model in memory once more
-        written = stage / target.name
-        valid = check_onnx(written)
-        findings = checked_findings(written, remedy="this is a defect of rnnx: report it", any_backend=True)
-        checks = (valid, findings_text(findings), check_values(written, truth, contract))
-        size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
+        checked = checked_export(
+            stage / target.name, truth, contract, remedy="this is a defect of rnnx: report it", any_backend=True
+        )
     return ExportReport(
         path=target,
         golden=golden_path(target),
         contract=contract,
-        module=module,
         nodes=nodes,
-        bytes=size,
-        checks=checks,
+        bytes=checked.bytes,
+        checks=checked.checks,
+        source=f"{contract.source.file} · {module.shown_prefix} · {module.type_name}",
+        weights=f"{module.dtype} in the source, {contract.precision} in the graph",
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx.artifacts import check_targets
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.errors import OptionError
+from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.example_inputs import DescribedInputs, described_inputs, own_example_inputs
 from rnnx.modules.factories import MadeModel, make_model
 from rnnx.modules.model_code import model_code
@@ -19,9 +20,6 @@ from rnnx.weights.checkpoint_fit import load_state
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from rnnx.decoders.exporting import DecoderExportReport
-    from rnnx.tracing.exporting import ModelExportReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +49,7 @@ class PreparedModel:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FactoryExportReport:
-    """The export's report, where the weights came from, and what was done to the module before."""
-
-    model: "ModelExportReport | DecoderExportReport"
-    source: str
-    weights: str
-    notes: tuple[str, ...]
-
-
-def export_factory(source: str, path: Path, options: FactoryOptions | None = None) -> FactoryExportReport:
+def export_factory(source: str, path: Path, options: FactoryOptions | None = None) -> ExportReport:
     """Export the model of `package.module:factory` to ONNX.
 
     Args:
@@ -77,20 +65,25 @@ def export_factory(source: str, path: Path, options: FactoryOptions | None = Non
         check_targets(path, golden_path(path), inputs=(options.checkpoint,))  # here too: the factory may take long
     with model_code(source):
         prepared = prepare_model(source, options)
-        model = _exported(prepared, path, options.decoder)
-    return FactoryExportReport(model=model, source=source, weights=prepared.weights, notes=prepared.notes)
+        report = export_module(prepared.module, prepared.example_inputs, path, options.decoder or prepared.options)
+    notes = (*prepared.notes, *report.notes)
+    return replace(report, source=f"{source} · {report.source}", weights=prepared.weights, notes=notes)
 
 
-def _exported(
-    prepared: PreparedModel, path: Path, decoder: DecoderOptions | None
-) -> "ModelExportReport | DecoderExportReport":
-    if decoder is not None:
+def export_module(
+    module: "nn.Module",
+    example_inputs: tuple[Any, ...] | Mapping[str, Any],
+    path: Path,
+    options: ModelOptions | DecoderOptions | None,
+) -> ExportReport:
+    """Export a module whole, or as an autoregressive decoder; raises as `export_model` or `export_decoder`."""
+    if isinstance(options, DecoderOptions):
         from rnnx.decoders.exporting import export_decoder
 
-        return export_decoder(prepared.module, prepared.example_inputs, path, decoder)
+        return export_decoder(module, example_inputs, path, options)
     from rnnx.tracing.exporting import export_model  # here, for it imports torch
 
-    return export_model(prepared.module, prepared.example_inputs, path, prepared.options)
+    return export_model(module, example_inputs, path, options)
 
 
 def prepare_model(source: str, options: FactoryOptions) -> PreparedModel:

@@ -1,15 +1,58 @@
-"""What every written graph must pass before its files appear: ONNX's checker, and the rules of rnnx doctor once."""
+"""What every written graph must pass before its files appear: ONNX's checker, rnnx doctor's rules, and its values."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rnnx.errors import ExportError
+from rnnx.graphs.value_checks import check_values
 from rnnx.linting.examination import examine
 from rnnx.linting.findings import Finding
+from rnnx.truths.golden import golden_path
+from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.contract import Contract
 
 
-def check_onnx(path: Path) -> str:
-    """Run the full check; returns what was done. Raises ExportError where it refuses the model."""
+@dataclass(frozen=True, kw_only=True)
+class CheckedExport:
+    """A written graph that passed: what was done, what the doctor found, and the bytes of all but its golden file."""
+
+    checks: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    bytes: int
+
+
+def checked_export(
+    path: Path,
+    truth: Sequence[CaseTruth],
+    contract: Contract,
+    *,
+    remedy: str,
+    any_backend: bool = False,
+    cut: bool = False,
+) -> CheckedExport:
+    """Check the model at `path`, which lies in a folder of its own.
+
+    Args:
+        path: the .onnx.
+        truth: the cases to run it on.
+        contract: the model's.
+        remedy: what to do about an error of the doctor's rules.
+        any_backend: an error on one backend alone is refused, too.
+        cut: as `check_values` has it.
+
+    Raises:
+        ExportError: a checker or ONNX Runtime refused the graph, a backend computes it wrongly, or its values differ.
+    """
+    valid = _check_onnx(path)
+    findings = checked_findings(path, remedy=remedy, any_backend=any_backend)
+    checks = (valid, findings_text(findings), check_values(path, truth, contract, cut=cut))
+    size = sum(file.stat().st_size for file in path.parent.iterdir() if file.name != golden_path(path).name)
+    return CheckedExport(checks=checks, findings=findings, bytes=size)
+
+
+def _check_onnx(path: Path) -> str:
+    """Run the full check; returns what was done."""
     import onnx
 
     try:

@@ -16,9 +16,9 @@ from rnnx.artifacts import check_targets, staged
 from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
-from rnnx.graphs.export_checks import check_onnx, checked_findings, findings_text
+from rnnx.graphs.export_checks import checked_export
+from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
-from rnnx.graphs.value_checks import check_values
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
@@ -47,19 +47,6 @@ from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelExportReport:
-    """What was written: both files, the contract, nodes by operator, the checks that ran, and what to know of it."""
-
-    path: Path
-    golden: Path
-    contract: Contract
-    nodes: dict[str, int]
-    bytes: int
-    checks: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Subject:
     """The model in float32: its signature, its example's tensors by name, its results' names and its lifted states.
 
@@ -81,7 +68,7 @@ def export_model(
     example_inputs: tuple[Any, ...] | Mapping[str, Any],
     path: str | os.PathLike[str],
     options: ModelOptions | None = None,
-) -> ModelExportReport:
+) -> ExportReport:
     """Export a trained model with recurrent layers in it to ONNX, batch and time free.
 
     Args:
@@ -115,9 +102,7 @@ def export_model(
         return _exported(module, example_inputs, target, options, opset)
 
 
-def _exported(
-    module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int
-) -> ModelExportReport:
+def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
     subject = _subject(isolated(unwrapped(module)), example_inputs, options)
     with preserved(subject.module), fixed_weights(subject.module):
         trace, recurrences = _traced(subject, options)
@@ -143,20 +128,18 @@ def _exported(
         (stage / golden_path(target).name).write_bytes(golden)
         nodes = write_model(stage / target.name, model, contract)
         written = stage / target.name
-        cut = PADDED_NOTE in trace.notes
-        valid = check_onnx(written)
-        findings = checked_findings(written, remedy="write this part of the model in another way", any_backend=False)
         entries = [own for own in truth.entries if not squeezed or _has_ranks(own, contract)]
-        checks = (valid, findings_text(findings), check_values(written, entries, contract, cut=cut))
-        refused = engine_notes(written, findings)
-        size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(target).name)
-    return ModelExportReport(
+        remedy, cut = "write this part of the model in another way", PADDED_NOTE in trace.notes
+        checked = checked_export(written, entries, contract, remedy=remedy, cut=cut)
+        refused = engine_notes(written, checked.findings)
+    return ExportReport(
         path=target,
         golden=golden_path(target),
         contract=contract,
         nodes=nodes,
-        bytes=size,
-        checks=checks,
+        bytes=checked.bytes,
+        checks=checked.checks,
+        source=contract.source.file,
         notes=(*subject.notes, *trace.notes, *names.notes, *squeezed, *refused),
     )
 

@@ -1,6 +1,7 @@
 """`rnnx.export` with example inputs; the exports themselves are tested in `tests/rnnx/tracing`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,27 +37,28 @@ def test_a_model_without_example_inputs_gives_no_layer_without_being_asked(tmp_p
     with pytest.raises(OptionError, match=expected):
         rnnx.export(Tagger(), tmp_path / "layer.onnx")
     report = rnnx.export(Tagger(), tmp_path / "layer.onnx", rnnx.ExportOptions(module="rnn"))
-    assert (report.contract.layer().form, report.module.prefix) == ("encoder", "rnn")
+    assert (report.contract.layer().form, report.contract.source.module) == ("encoder", "rnn")
 
 
 def test_a_wrapper_of_a_layer_alone_is_the_layer(tmp_path: Path) -> None:
     wrapped = nn.ModuleDict({"rnn": nn.GRU(3, 5)})
-    assert rnnx.export(wrapped, tmp_path / "layer.onnx").module.prefix == "rnn"
+    assert rnnx.export(wrapped, tmp_path / "layer.onnx").contract.source.module == "rnn"
 
 
 def test_example_inputs_for_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"got them for the file best\.pt, expected a module"):
-        rnnx.export(tmp_path / "best.pt", tmp_path / "m.onnx", example_inputs=())  # type: ignore[call-overload]
+        rnnx.export(tmp_path / "best.pt", tmp_path / "m.onnx", example_inputs=())
 
 
 @pytest.mark.parametrize(
     ("options", "examples", "expected"),
-    [(rnnx.ExportOptions(), (torch.zeros(2, 3, 5),), "ModelOptions"), (rnnx.ModelOptions(), None, "ExportOptions")],
-    ids=["of-a-layer", "of-a-model"],
+    [
+        pytest.param(rnnx.ExportOptions(), (torch.zeros(2, 3, 5),), "ModelOptions or DecoderOptions", id="of-a-layer"),
+        pytest.param(rnnx.ModelOptions(), None, "ExportOptions", id="of-a-model"),
+        pytest.param(rnnx.FactoryOptions(), None, "ExportOptions", id="of-a-factory"),
+    ],
 )
-def test_options_of_the_other_kind_are_refused(
-    tmp_path: Path, options: object, examples: object, expected: str
-) -> None:
+def test_options_of_the_other_kind_are_refused(tmp_path: Path, options: Any, examples: Any, expected: str) -> None:
     with pytest.raises(OptionError, match=f"expected {expected}"):
-        rnnx.export(Tagger().eval(), tmp_path / "m.onnx", options, example_inputs=examples)  # type: ignore[call-overload]
+        rnnx.export(Tagger().eval(), tmp_path / "m.onnx", options, example_inputs=examples)
     assert list(tmp_path.iterdir()) == []

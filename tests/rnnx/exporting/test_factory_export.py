@@ -36,9 +36,9 @@ def test_the_exported_model_computes_what_the_checkpoint_was_trained_to(trained:
     options = FactoryOptions(checkpoint=tmp_path / "best.pt", inputs=INPUTS)
     report = export_factory(TAGGER, tmp_path / "model.onnx", options)
     assert report.weights == "11 tensors of best.pt, under 'state_dict'"
-    assert report.source == TAGGER
+    assert report.source == f"{TAGGER} · Tagger"
     tokens, lengths = np.arange(20).reshape(4, 5) % 11, np.array([5, 1, 3, 5])
-    with rnnx_runtime.load(report.model.path) as session, torch.no_grad():
+    with rnnx_runtime.load(report.path) as session, torch.no_grad():
         outputs, state = session.run({"tokens": tokens, "lengths": lengths})
         expected = trained(torch.from_numpy(tokens), torch.from_numpy(lengths))
     assert not state
@@ -47,7 +47,7 @@ def test_the_exported_model_computes_what_the_checkpoint_was_trained_to(trained:
 
 def test_described_dims_name_the_contracts(trained: nn.Module, tmp_path: Path) -> None:
     inputs = ("tokens:int64:N,L:0..10", "lengths:int64:N:1..L")
-    contract = export_factory(TAGGER, tmp_path / "model.onnx", FactoryOptions(inputs=inputs)).model.contract
+    contract = export_factory(TAGGER, tmp_path / "model.onnx", FactoryOptions(inputs=inputs)).contract
     assert [(spec.name, spec.dims) for spec in contract.inputs] == [("tokens", ("N", "L")), ("lengths", ("N",))]
     assert contract.lengths == ("lengths",)
 
@@ -55,7 +55,7 @@ def test_described_dims_name_the_contracts(trained: nn.Module, tmp_path: Path) -
 def test_a_static_export_has_the_sizes_that_were_set(tmp_path: Path) -> None:
     inputs = ("tokens:int64:B=2,T=6:0..10", "lengths:int64:B")
     options = FactoryOptions(inputs=inputs, model=ModelOptions(static=True))
-    contract = export_factory(TAGGER, tmp_path / "model.onnx", options).model.contract
+    contract = export_factory(TAGGER, tmp_path / "model.onnx", options).contract
     assert [spec.dims for spec in contract.inputs] == [(2, 6), (2,)]
 
 

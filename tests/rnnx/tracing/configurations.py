@@ -13,8 +13,9 @@ from tests.rnnx.tracing.eager_truth import assert_as_close, onnx_outputs, tensor
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.exporting import ModelExportReport, export_model
+from rnnx.tracing.exporting import export_model
 
 Kind = Literal["LSTM", "GRU", "RNN"]
 StateUse = Literal["absent", "given", "stateful"]
@@ -129,7 +130,7 @@ def configurations(draw: st.DrawFn, kind: Kind, state: StateUse, *, packed: bool
     )
 
 
-def check_configuration(own: Configuration, folder: Path) -> ModelExportReport:
+def check_configuration(own: Configuration, folder: Path) -> ExportReport:
     """Export, and compare with PyTorch in float64 at the sizes that are not the example's.
 
     Raises AssertionError where a result differs, and whatever the exporter or ONNX Runtime raises.
@@ -191,7 +192,7 @@ def _inputs(own: Configuration, sizes: Sizes) -> dict[str, Any]:
     return {**inputs, "state": state if own.kind == "LSTM" else state[0]}
 
 
-def _feeds(report: ModelExportReport, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _feeds(report: ExportReport, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The tensors by the contract's names: both go in the order x, lengths, states."""
     names = [spec.name for spec in report.contract.inputs]
     return {name: tensor.numpy() for name, tensor in zip(names, tensors_of(inputs), strict=True)}

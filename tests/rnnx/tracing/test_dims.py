@@ -7,9 +7,10 @@ from tests.rnnx.tracing.small_models import Forward, lengths_of, sequence
 from torch import Tensor
 
 from rnnx.errors import OptionError
+from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.dims import free_axes
-from rnnx.tracing.exporting import ModelExportReport, export_model
+from rnnx.tracing.exporting import export_model
 
 TENSORS = (torch.zeros(2, 3, 5), torch.zeros(2))
 
@@ -29,9 +30,7 @@ def test_dims_that_fit_no_input_are_refused(dims: dict[str, tuple[str, ...]]) ->
         free_axes(("x", "lengths"), TENSORS, ModelOptions(dims=dims))
 
 
-def _report(
-    tmp_path: Path, forward: Any, inputs: tuple[Tensor, ...], *names: str, dims: Any = None
-) -> ModelExportReport:
+def _report(tmp_path: Path, forward: Any, inputs: tuple[Tensor, ...], *names: str, dims: Any = None) -> ExportReport:
     options = ModelOptions(input_names=names, dims=dims or {})
     return export_model(Forward(forward).eval(), inputs, tmp_path / "m.onnx", options)
 

@@ -21,15 +21,16 @@ from torch import Tensor, nn
 
 from rnnx.errors import ExportError, OptionError
 from rnnx.graphs import model_writing, onnx_writer
+from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.exporting import ModelExportReport, export_model
+from rnnx.tracing.exporting import export_model
 from rnnx_runtime import load
 from rnnx_runtime.contract import StatePair
 
 Inputs = Callable[[int, int], tuple[Tensor, ...]]
 
 
-def _compare(module: nn.Module, report: ModelExportReport, inputs: Inputs, *sizes: tuple[int, int]) -> None:
+def _compare(module: nn.Module, report: ExportReport, inputs: Inputs, *sizes: tuple[int, int]) -> None:
     """Fail unless ONNX Runtime gives what the module gives, at each batch and time."""
     with load(report.path, "ort-cpu") as session:
         for batch, time in sizes:

@@ -14,8 +14,9 @@ from torch import nn
 import rnnx
 import rnnx_runtime
 from model_shapes import SHAPES, ModelShape
+from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.exporting import ModelExportReport, export_model
+from rnnx.tracing.exporting import export_model
 from rnnx_runtime.files.sidecar import Range
 
 SIZES = ((1, 1), (3, 7), (5, 12))
@@ -28,7 +29,7 @@ class Exported:
 
     shape: ModelShape
     module: nn.Module
-    report: ModelExportReport
+    report: ExportReport
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from torch import nn
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn.utils import rnn
 
-from rnnx.tracing.exporting import ModelExportReport, export_model
+from rnnx.graphs.export_report import ExportReport
+from rnnx.tracing.exporting import export_model
 from rnnx.tracing.turns import own_turn
 
 
@@ -35,7 +36,7 @@ def test_exports_in_several_threads_are_right_and_leave_pytorch_as_it_was(tmp_pa
     before = (nn.LSTM.forward, ShapeEnv._set_replacement, rnn.pack_padded_sequence.__code__, torch.get_default_dtype())
     start = threading.Barrier(3)
 
-    def export(index: int) -> ModelExportReport:
+    def export(index: int) -> ExportReport:
         start.wait()
         return export_model(models[index], tagger_inputs(2, 5), tmp_path / f"{index}.onnx")
 

@@ -11,8 +11,9 @@ from tests.rnnx.tracing.eager_truth import onnx_outputs, tensors_of
 from tests.rnnx.tracing.user_models import MODELS
 from torch import nn
 
+from rnnx.graphs.export_report import ExportReport
 from rnnx.linting.examination import doctor
-from rnnx.tracing.exporting import ModelExportReport, export_model
+from rnnx.tracing.exporting import export_model
 from rnnx.tracing.signature import read_signature
 
 SIZES = ((1, 1), (1, 4), (3, 1), (5, 12))
@@ -24,7 +25,7 @@ class Exported:
     """A model and what its export says."""
 
     module: nn.Module
-    report: ModelExportReport
+    report: ExportReport
 
 
 @pytest.fixture(scope="module")
