@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.errors import OptionError
+from rnnx.errors import ExportError, OptionError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
 from rnnx.graphs.export_checks import checked_export
@@ -41,7 +41,8 @@ from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx.truths.golden import golden_path
-from rnnx.truths.model_golden import model_golden_bytes, model_truth
+from rnnx.truths.model_cases import EXAMPLE
+from rnnx.truths.model_golden import ModelTruth, model_golden_bytes, model_truth
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, TensorSpec
 
@@ -116,6 +117,7 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
     with preserved(subject.module):
         truth = model_truth(eager, contract, subject.tensors)
+        truth = _with_all_axes(truth, contract) if squeezed else truth
         times = {own.layer: names.dims([own.time])[0] for own in recurrences if own.time is not None}
         contract = replace(
             contract,
@@ -128,9 +130,8 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         (stage / golden_path(target).name).write_bytes(golden)
         nodes = write_model(stage / target.name, model, contract)
         written = stage / target.name
-        entries = [own for own in truth.entries if not squeezed or _has_ranks(own, contract)]
         remedy, cut = "write this part of the model in another way", PADDED_NOTE in trace.notes
-        checked = checked_export(written, entries, contract, remedy=remedy, cut=cut)
+        checked = checked_export(written, truth.entries, contract, remedy=remedy, cut=cut)
         refused = engine_notes(written, checked.findings)
     return ExportReport(
         path=target,
@@ -236,9 +237,27 @@ def _contract(
     return contract, names
 
 
-def _has_ranks(entry: CaseTruth, contract: Contract) -> bool:
-    """Whether PyTorch gave every axis that the graph has: a `squeeze` drops one of size one, as a note says."""
-    return all(entry.truth[spec.name].ndim == len(spec.dims) for spec in contract.outputs)
+def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:
+    """The cases in which PyTorch gave every axis that the graph has: a `squeeze` drops one of size 1, as a note says.
+
+    Raises:
+        ExportError: it drops one of the example's.
+    """
+    found, left_out = list[CaseTruth](), list(truth.left_out)
+    for own in truth.entries:
+        dropped = [spec.name for spec in contract.outputs if own.truth[spec.name].ndim != len(spec.dims)]
+        if dropped and own.case.name == EXAMPLE:
+            raise ExportError(
+                f"output {dropped[0]}",
+                got=f"{own.truth[dropped[0]].ndim} axes from PyTorch on the example, as a squeeze drops those of size 1",
+                expected="an example with more than one of what the model squeezes, such as two rows and two steps",
+                remedy="give a larger example, or name the axis in the model: squeeze(dim)",
+            )
+        if dropped:
+            left_out.append(f"{own.case.name}: PyTorch drops an axis of size 1 of output {dropped[0]}")
+        else:
+            found.append(own)
+    return ModelTruth(entries=tuple(found), left_out=tuple(left_out))
 
 
 def _joined(lifted: tuple[StatePair, ...], found: tuple[StatePair, ...]) -> tuple[StatePair, ...]:

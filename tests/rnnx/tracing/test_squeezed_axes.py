@@ -6,6 +6,8 @@ import pytest
 from tests.rnnx.tracing.eager_truth import onnx_outputs
 from tests.rnnx.tracing.small_models import Forward, sequence
 
+import rnnx
+from rnnx.errors import ExportError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.exporting import export_model
 
@@ -29,3 +31,22 @@ def test_a_squeeze_that_could_drop_a_free_axis_is_noted(forward: Any, dims: list
     assert [note.split(", so give")[0] for note in report.notes] == expected
     found = onnx_outputs(report.path, {"x": sequence(3, 6).numpy()})["output"]
     assert np.allclose(found, forward(module, sequence(3, 6)).detach().numpy(), atol=2e-6)
+
+
+def _squeezed_frame(self: Any, x: Any) -> Any:
+    return self.lstm(x)[0].squeeze(1)
+
+
+def test_cases_in_which_an_axis_is_dropped_are_left_out_of_the_golden_file(tmp_path: Path) -> None:
+    module, path = Forward(_squeezed_frame).eval(), tmp_path / "m.onnx"
+    export_model(module, (sequence(2, 4),), path, ModelOptions(input_names=("x",)))
+    report = rnnx.verify(path, rnnx.VerifyOptions(latency=False, backends=("ort-cpu",)))
+    assert report
+    assert "T1 B1: PyTorch drops an axis of size 1 of output output" in report.truth
+
+
+def test_an_example_of_which_an_axis_is_dropped_is_refused(tmp_path: Path) -> None:
+    module = Forward(_squeezed_frame).eval()
+    with pytest.raises(ExportError, match=r"got 2 axes from PyTorch on the example.*give a larger example"):
+        export_model(module, (sequence(2, 1),), tmp_path / "m.onnx", ModelOptions(input_names=("x",)))
+    assert not list(tmp_path.iterdir())
