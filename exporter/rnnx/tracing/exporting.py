@@ -249,7 +249,7 @@ def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:
         if dropped and own.case.name == EXAMPLE:
             raise ExportError(
                 f"output {dropped[0]}",
-                got=f"{own.truth[dropped[0]].ndim} axes from PyTorch on the example, as a squeeze drops those of size 1",
+                got=f"{own.truth[dropped[0]].ndim} axes from PyTorch on the example: a squeeze drops those of size 1",
                 expected="an example with more than one of what the model squeezes, such as two rows and two steps",
                 remedy="give a larger example, or name the axis in the model: squeeze(dim)",
             )
