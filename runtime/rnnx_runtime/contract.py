@@ -17,8 +17,8 @@ Nonlinearity = Literal["tanh", "relu"]
 DecoderForm = Literal["step", "unrolled", "loop"]
 TokenFeed = Literal["argmax", "teacher"]
 StreamingKind = Literal["exact", "chunked", "no"]
-RowsKind = Literal["independent", "coupled"]
-PaddingKind = Literal["ignored", "read"]
+RowsKind = Literal["independent", "coupled", "unknown"]
+PaddingKind = Literal["ignored", "read", "unknown"]
 Dim = str | int
 
 LARGEST_SIZE = 2**31 - 1
@@ -165,7 +165,8 @@ class Batching:
     """How the rows of a batch go together; `reason` says what is in the way of the better kinds.
 
     `rows` are `independent` where neither a row's mates nor its place change its result, else `coupled`. `padding` is
-    `ignored` where nothing past a row's length changes what lies before it, else `read`.
+    `ignored` where nothing past a row's length changes what lies before it, else `read`. What could not be tried is
+    `unknown`.
     """
 
     rows: RowsKind = "independent"

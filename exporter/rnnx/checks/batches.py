@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, skipped
-from rnnx.checks.probe import Probe
+from rnnx.checks.probe import OF_THE_MODULE, Probe, is_module
 from rnnx.parity.results import CheckName, CheckResult
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.rows import join_rows, put_rows, take_rows
@@ -34,11 +34,15 @@ def check_batch_split(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     return _concluded(probe, "batch-split", "the batch in two parts", _splits(probe, cases))
 
 
-def obstacle(probe: Probe) -> str:
+def _obstacle(probe: Probe) -> str:
     """Why rows cannot be told apart; empty where they can."""
     contract = probe.contract
-    if contract.batching.rows == "coupled":
-        return f"the model's rows depend on each other, in PyTorch too: {contract.batching.reason}"
+    if contract.batching.rows != "independent":
+        is_known = contract.batching.rows == "coupled"
+        what = "depend on each other, in PyTorch too" if is_known else "may depend on each other"
+        return f"the model's rows {what}: {contract.batching.reason}"
+    if is_module(probe):
+        return OF_THE_MODULE
     if "B" not in contract.free_dims or not probe.rowed:
         return "the model has no batch whose rows could be told apart"
     if contract.decoder is not None and contract.decoder.form != "step":
@@ -47,7 +51,7 @@ def obstacle(probe: Probe) -> str:
 
 
 def _concluded(probe: Probe, check: CheckName, done: str, parts: Iterator[Iterator[Difference]]) -> CheckResult:
-    reason = obstacle(probe)
+    reason = _obstacle(probe)
     return skipped(probe, check, reason) if reason else conclude(probe, check, done, parts)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, skipped
-from rnnx.checks.probe import Probe
+from rnnx.checks.probe import OF_THE_MODULE, Probe, is_module
 from rnnx.parity.results import CheckResult
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.rows import padded
@@ -22,10 +22,12 @@ def check_padding(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     """Results with each fill in the padding against those with random values in it."""
     if not probe.contract.lengths:
         return skipped(probe, "padding", "the model takes no lengths, so that there is no padding")
-    if probe.contract.batching.padding == "read":
-        return skipped(
-            probe, "padding", f"the model reads its padding, in PyTorch too: {probe.contract.batching.reason}"
-        )
+    batching = probe.contract.batching
+    if batching.padding != "ignored":
+        what = "reads its padding, in PyTorch too" if batching.padding == "read" else "may read its padding"
+        return skipped(probe, "padding", f"the model {what}: {batching.reason}")
+    if is_module(probe):
+        return skipped(probe, "padding", OF_THE_MODULE)
     done = f"padding of {', '.join(FILLS)} for random values"
     return conclude(probe, "padding", done, (_refilled(probe, start) for start in cases))
 
@@ -40,5 +42,5 @@ def _refilled(probe: Probe, start: CheckCase) -> Iterator[Difference]:
 
 
 def _live(probe: Probe, case: Case) -> dict[str, Array]:
-    """The outputs of a case; a layer's as they are, for past a row's end they are zero, a model's up to there."""
+    """The outputs of a case; a layer's as they are: past a row's end they are zero. A model's are cut there."""
     return probe.run(case, live_of=None if probe.contract.bare else case.feeds[probe.contract.lengths[0]])

@@ -24,6 +24,8 @@ from rnnx.truths.model_cases import CaseSource, distinct, drawn
 from rnnx.truths.rows import LOUD
 from rnnx_runtime.contract import Contract
 
+_Found = TypeVar("_Found")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSizes:
@@ -33,8 +35,6 @@ class CheckSizes:
     streams: tuple[tuple[int, int], ...]
     drift_steps: int
 
-
-T = TypeVar("T")
 
 CHECK_SIZES: dict[MatrixName, CheckSizes] = {
     "quick": CheckSizes(cases=((7, 5),), streams=((7, 3),), drift_steps=1_000),
@@ -68,9 +68,9 @@ def plan_checks(
     """The cases and sequences of a matrix, with their truth where there is a source of it.
 
     Without one the limits are those of `float32_error`, or the tolerances' floors, and the checks that need a truth are
-    skipped. `sizes` are (T, B) of more cases, such as an engine's profile takes; those `left_out` are none, for the
-    model itself does not take them. `drift_steps` are the matrix's unless
-    given; `on_window` is called up to `drift.WINDOWS` times, for the drift's truth takes longest.
+    skipped. `sizes` are (T, B) of more cases, such as an engine's profile takes; `left_out` are those that the model
+    itself does not take. `drift_steps` are the matrix's unless given. `on_window` is called up to `drift.WINDOWS`
+    times: the drift's truth takes longest.
     """
     chosen, contract = CHECK_SIZES[matrix], inputs.contract
     steps = chosen.drift_steps if drift_steps is None else drift_steps
@@ -166,7 +166,7 @@ def _stream(
     return StreamCase(name=name, stream=stream, truth=truth, float32_error=errors)
 
 
-def _known_of(inputs: CaseSource, source: TruthSource | None, find: Callable[[TruthSource], T]) -> T | None:
+def _known_of(inputs: CaseSource, source: TruthSource | None, find: Callable[[TruthSource], _Found]) -> _Found | None:
     """What a source says; None without one, and where a whole model's own code does not take such inputs."""
     if source is None:
         return None

@@ -6,12 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnx.parity.closeness import problem_of
-from rnnx.runners.candidates import Candidate
+from rnnx.runners.candidates import PYTORCH_ROWS, Candidate
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.rows import has_rows, live, take_rows
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import BackendError
+
+OF_THE_MODULE = "the export has found it of the module itself, in float64"
+"""Why a whole model's module is not compared with itself.
+
+It may cut its results at a batch's longest length, want lengths that fall, or drop the axis of one row.
+"""
 
 
 class Uncovered(Exception):  # noqa: N818 - a limit of an engine's profiles, not a fault
@@ -79,3 +85,8 @@ def _expected_shape(spec: TensorSpec, sizes: Mapping[str, int], value: Array | N
     return tuple(
         sizes.get(dim, own) if isinstance(dim, str) else dim for dim, own in zip(spec.dims, given, strict=True)
     )
+
+
+def is_module(probe: Probe) -> bool:
+    """Whether a row is a whole model's own module."""
+    return probe.contract.bare is None and probe.candidate.name in PYTORCH_ROWS

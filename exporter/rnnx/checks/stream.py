@@ -161,6 +161,8 @@ def obstacle(contract: Contract, outputs: Sequence[TensorSpec]) -> str:
         return f"the model does not give {' and '.join(missing)}, so that no state can be carried into the next call"
     if len(contract.lengths) > 1:
         return "the model takes several lengths"
+    if contract.lengths and contract.batching.rows != "independent":
+        return "rows may depend on each other, so that none can leave the batch at its end"
     return ""
 
 

@@ -35,12 +35,12 @@ class StreamCase:
 
 
 def check_streaming(probe: Probe, cases: Sequence[StreamCase]) -> CheckResult:
-    """Several calls with `hn`, `cn` carried against the whole."""
+    """Several calls with the states carried against the whole."""
     reason = obstacle(probe.contract, probe.outputs)
     if reason:
         return skipped(probe, "streaming", reason)
     if not cases:
-        return skipped(probe, "streaming", "the model itself has no answer for so many steps, in PyTorch")
+        return skipped(probe, "streaming", "no sequence is known that the model itself has an answer for")
     steps = Calls(probe.contract)
     if steps.has_time and steps.steps is None:
         return _encoder_streaming(probe, cases)

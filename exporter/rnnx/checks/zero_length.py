@@ -31,6 +31,8 @@ def check_zero_length(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:
     if probe.contract.bare is None and not runs_the_model(probe.candidate.name):
         return skipped(probe, "zero-length", "what a length of 0 gives is the module's own; a session refuses it")
     start = next((case for case in cases if _is_covered(probe, case.case)), None)
+    if not cases:
+        return skipped(probe, "zero-length", "no case of such sizes is known")
     if start is None:
         names = ", ".join(case.case.name for case in cases)
         return skipped(probe, "zero-length", f"no profile of the engine takes a batch of these: {names}")

@@ -72,8 +72,7 @@ def command(ctx: click.Context, /, source: str, output: Path, as_json: bool, **_
 
     made = is_factory(source)
     options = factory_options(ctx) if made else layer_options(ctx)
-    scope = contextlib.ExitStack()
-    with scope:
+    with contextlib.ExitStack() as scope:
         if made:
             scope.enter_context(importable(Path.cwd()))
             scope.enter_context(redirect_stdout(sys.stderr))  # stdout is the report's, whatever the model prints

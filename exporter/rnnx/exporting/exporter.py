@@ -154,10 +154,10 @@ def _export_layer(
 def _checkpoint(source: "str | os.PathLike[str] | nn.Module") -> Checkpoint:
     if isinstance(source, str | os.PathLike):
         return open_checkpoint(Path(source))
-    if not hasattr(source, "state_dict"):
+    if not hasattr(source, "state_dict") or isinstance(source, type):
         raise CheckpointError(
             "source",
-            got=type(source).__name__,
+            got=f"the class {source.__name__}" if isinstance(source, type) else type(source).__name__,
             expected="a checkpoint's path or an nn.Module",
             remedy="load a state dict into its module, or save it to a file",
         )

@@ -80,6 +80,15 @@ class Subject:
         """SHA-256 of the model's file."""
         return hashlib.sha256(self.model.data).hexdigest()
 
+    def profile_corners(self) -> list[Mapping[str, int]]:
+        """The smallest and the best sizes of each of the engine's profiles; float64 may take minutes at the largest."""
+        profiles = self.engine.sidecar.profiles if self.engine else ()
+        return [
+            {dim: getattr(sizes, corner) for dim, sizes in profile.items()}
+            for profile in profiles
+            for corner in ("min", "opt")
+        ]
+
     def rows(self) -> tuple[str, ...]:
         """The rows that apply when none is named: an engine's only where there is one, PyTorch's as weights can."""
         flavor = (self.engine.sidecar.flavor,) if self.engine else ()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnnx.errors import OptionError
 from rnnx.runners.candidates import PYTORCH_ROWS, ROW_NAMES
@@ -71,7 +71,10 @@ class VerifyOptions:
 
 
 def row_names(subject: Subject, options: VerifyOptions, *, has_module: bool = False) -> tuple[str, ...]:
-    """The rows to run, in a report's order; PyTorch's are among a whole model's where its module is there."""
+    """The rows to run, in a report's order; PyTorch's are among a whole model's where its module is there.
+
+    The options are those that `check_options` let pass.
+    """
     own = {*subject.rows(), *(PYTORCH_ROWS if has_module else ())}
     wanted = {*(options.backends or own), *options.require}
     return tuple(name for name in ROW_NAMES if name in wanted)
@@ -83,18 +86,33 @@ def check_options(options: VerifyOptions) -> None:
     Raises:
         OptionError: an unknown row or matrix, fewer than one thread, no time for a case.
     """
+    check_names("backends", options.backends)
+    check_names("require", options.require)
     for name in (*options.backends, *options.require):
         if name not in ROW_NAMES:
             raise OptionError("backend", got=repr(name), expected=" | ".join(ROW_NAMES), remedy="choose one of these")
     if options.matrix not in MATRIX_NAMES:
         expected = " | ".join(MATRIX_NAMES)
         raise OptionError("matrix", got=repr(options.matrix), expected=expected, remedy="choose one of these")
-    if not 1 <= options.threads <= MOST_THREADS:
+    threads: object = options.threads
+    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
         expected = f"1 to {MOST_THREADS}"
-        raise OptionError("threads", got=str(options.threads), expected=expected, remedy="leave it out for 1")
+        raise OptionError("threads", got=str(threads), expected=expected, remedy="leave it out for 1")
     if not 0 < options.case_timeout_s <= LONGEST_CASE_S:
         got, expected = f"{options.case_timeout_s:g} s", f"more than 0 s and at most {LONGEST_CASE_S:g} s"
         raise OptionError("case timeout", got=got, expected=expected, remedy="leave it out for 300 s")
+
+
+def check_names(option: str, value: object) -> None:
+    """Refuse one name in place of several; raises OptionError."""
+    if isinstance(value, str):
+        raise OptionError(option, got=repr(value), expected=f"({value!r},)", remedy="give a tuple of names")
+
+
+def check_kind(options: object, kind: type[Any]) -> None:
+    """Refuse options of another call; raises OptionError."""
+    if not isinstance(options, kind):
+        raise OptionError("options", got=type(options).__name__, expected=kind.__name__, remedy="give one of these")
 
 
 def refuse_unfit(subject: Subject, options: VerifyOptions) -> None:

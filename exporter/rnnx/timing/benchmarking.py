@@ -10,6 +10,7 @@ from rnnx.errors import OptionError
 from rnnx.progress import ProgressListener, Silence
 from rnnx.runners.candidates import PYTORCH_ROWS, ROW_NAMES, Candidate
 from rnnx.runners.subject import Sources, Subject, read_model_bytes, read_subject
+from rnnx.runners.verify_options import check_kind, check_names
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.timing.comparison import refuse_incomparable
 from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, StartUpRow
@@ -38,7 +39,7 @@ class BenchOptions:
 
     `checkpoint` adds the rows of PyTorch, and with them ratios, `engine` the engine's row. `backends` are the rows to
     run, all that apply when empty. `threads` is for the sessions and for PyTorch. `sizes` is the shape of the latency
-    figures, of T and B what the model leaves free, and `seconds` about how long to time each backend there. A stream
+    figures, of the dims that the model leaves free, and `seconds` about how long to time each backend there. A stream
     of `stream_steps` single steps is held against a deadline of `frame_ms`.
     """
 
@@ -72,6 +73,7 @@ def bench(
     Raises:
         CheckpointError: the checkpoint cannot be read, or is not the one this model was exported from.
         EngineError: the engine was built from another model.
+        GoldenError: a whole model's golden file, which says what values its inputs take, is missing or damaged.
         OptionError: an option does not fit the model.
         FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
         ReportError: the earlier report is another model's, or of another shape or number of threads.
@@ -80,6 +82,8 @@ def bench(
         MissingExtraError: a checkpoint was given and PyTorch is not installed.
     """
     options, listener = options or BenchOptions(), listener or Silence()
+    check_kind(options, BenchOptions)
+    check_names("backends", options.backends)
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
     subject = _read(Path(model), sources)
@@ -126,8 +130,24 @@ def _check(options: BenchOptions) -> None:
 
 def _rows(subject: Subject, options: BenchOptions) -> list[str]:
     """The rows to time: those named, or those that what was given is enough for."""
+    if subject.is_whole:
+        _refuse_pytorch(options)
     wanted = options.backends or [row for row in subject.rows() if subject.weights or row not in PYTORCH_ROWS]
     return [row for row in TIMED_ROWS if row in wanted]
+
+
+def _refuse_pytorch(options: BenchOptions) -> None:
+    """Refuse what needs a whole model's module, which is not in its file."""
+    given = {"checkpoint": options.checkpoint is not None}
+    given |= {f"backend {row}": row in options.backends for row in PYTORCH_ROWS}
+    for name, is_given in given.items():
+        if is_given:
+            raise OptionError(
+                name,
+                got="it for a whole model, whose module is not in its file",
+                expected="a single layer or cell",
+                remedy="leave it out; rnnx verify --model times PyTorch beside the backends",
+            )
 
 
 def _report(

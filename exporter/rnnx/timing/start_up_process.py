@@ -52,13 +52,19 @@ def _opened_session(request: dict[str, Any]) -> Callable[[], object]:
     import rnnx_runtime
 
     session = rnnx_runtime.load(request["file"], request["row"], threads=request["threads"])
+    spec = session.spec
+
+    def shape(own: Any) -> tuple[int, ...]:
+        return tuple(request["sizes"][dim] if isinstance(dim, str) else dim for dim in own.dims)
+
     values = {}
-    for spec in session.spec.plain_inputs:
-        shape = tuple(request["sizes"][dim] if isinstance(dim, str) else dim for dim in spec.dims)
-        waves = np.sin(np.arange(np.prod(shape), dtype=np.float32)).reshape(shape)
-        values[spec.name] = waves if spec.dtype == "float32" else np.ones(shape, bool).astype(spec.dtype)
-    inputs = next(iter(values.values())) if len(values) == 1 else values
-    return lambda: session.run(inputs)
+    for own in spec.plain_inputs:
+        waves = np.sin(np.arange(np.prod(shape(own)), dtype=np.float32)).reshape(shape(own))
+        values[own.name] = waves if own.dtype == "float32" else np.zeros(shape(own), own.dtype)
+    if spec.bare is not None:
+        return lambda: session.run(values["x"])
+    state = {own.name: np.zeros(shape(own), own.dtype) for own in spec.state_specs}
+    return lambda: session.run(values, state or None)
 
 
 def _opened_subject(request: dict[str, Any]) -> Callable[[], object]:

@@ -32,11 +32,15 @@ Covers = Callable[[str, Mapping[str, int]], bool]
 
 @dataclass(kw_only=True)
 class _Curve:
-    """One backend's points of one sweep while it is under way; `ended` says why it went no further."""
+    """One backend's points of one sweep while it is under way; `ended` says why it went no further.
+
+    A model may not take the smallest sizes: `refused` is what it said of them.
+    """
 
     candidate: Candidate
     points: list[tuple[Mapping[str, int], Estimate]] = field(default_factory=list)
     ended: str = ""
+    refused: str = ""
 
 
 def measure_throughput(
@@ -73,6 +77,8 @@ def measure_throughput(
                 active = [curve for curve in curves if _takes(curve, at, covers)]
                 _measure_point(active, inputs, at, seconds, clock)
                 listener.part_done()
+        for curve in curves:
+            curve.ended = curve.ended or ("" if curve.points else curve.refused)
         points += [point for curve in curves for point in _points(curve, dim, inputs.contract)]
         notes += [f"{curve.candidate.name}: throughput against {dim} {curve.ended}" for curve in curves if curve.ended]
     return points, notes
@@ -110,7 +116,11 @@ def _measure_point(
             measure = host_timed(curve.candidate.prepare(timing_feeds(inputs, sizes)), clock)
             ready.append((curve, measure, warm_up(measure, bound_ms=seconds * 1000)))
         except (BackendError, InputError, MemoryError, ValueError) as error:  # NumPy has limits besides the host's
-            curve.ended = f"ended before {_text(sizes)}: {error}"
+            text = f"ended before {_text(sizes)}: {error}"
+            if curve.points:
+                curve.ended = text
+            else:
+                curve.refused = curve.refused or text
     share_ms = seconds * 1000 / POINT_ROUNDS
     counts = [calls_per_round(warmed, share_ms) for _, _, warmed in ready]
     times = alternate([measure for _, measure, _ in ready], counts, POINT_ROUNDS)

@@ -12,7 +12,7 @@ from rnnx.tracing.sameness import alike, raised
 from rnnx.truths.cases import Array
 from rnnx.truths.model_cases import CaseSource, drawn_case, with_sorted_lengths
 from rnnx.truths.rows import LOUD, has_rows, live, padded, put_rows, take_rows
-from rnnx_runtime.contract import Batching, Contract
+from rnnx_runtime.contract import Batching, Contract, PaddingKind, TensorSpec
 
 BATCH = 3
 
@@ -23,14 +23,16 @@ FILLS = {"10,000": 1e4, "NaN": np.nan}
 """What stands in the padding, in turn, in place of random values."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Trial:
-    """Inputs of a batch that leave the result of some rows as it is, and what is different about the others."""
+    """Inputs of a batch that leave the result of some rows as it is, and what is different about the others.
+
+    `rows` are those rows of the whole batch, in the order in which they come here, first.
+    """
 
     what: str
     feeds: Mapping[str, Array]
     rows: tuple[int, ...]
-    """Rows of the whole batch, in the order in which they come here, first."""
 
 
 def batching_of(eager: EagerModel, contract: Contract, example: Mapping[str, Any]) -> Batching:
@@ -41,63 +43,118 @@ def batching_of(eager: EagerModel, contract: Contract, example: Mapping[str, Any
         contract: its inputs, outputs, states and lengths.
         example: the example's value of every input, states included: arrays or tensors.
     """
+    no_padding: PaddingKind = "unknown" if contract.lengths else "ignored"
     if "B" not in contract.free_dims:
-        return Batching()
+        reason = "no axis is named B, on which rows could be changed"
+        return Batching(rows="unknown", padding=no_padding, reason=reason)
     given = {spec.name: np.asarray(example[spec.name], spec.dtype) for spec in contract.inputs}
+    own = CaseSource(contract=contract, example=given).sizes
+    given, constant = _varied(eager, contract, given)
+    if constant:
+        reason = f"the example's {constant!r} has one value alone, and PyTorch takes no other"
+        return Batching(rows="unknown", padding=no_padding, reason=reason)
     source = CaseSource(contract=contract, example=given)
-    own = source.sizes
     sizes = {dim: max(size, LEAST_TIME) if dim == "T" else BATCH if dim == "B" else size for dim, size in own.items()}
     try:
         coupled = _coupled(eager, source, sizes)
-        padding = "" if coupled else _read_padding(eager, source, sizes)
     except Exception as error:  # the model's own, which may raise anything
-        return Batching(rows="coupled", padding="read", reason=raised(f"other rows in a batch of {BATCH}", error))
+        return Batching(rows="unknown", padding=no_padding, reason=raised(f"a batch of {BATCH}", error))
     if coupled:
-        return Batching(rows="coupled", padding="read" if contract.lengths else "ignored", reason=coupled)
-    return Batching(padding="read", reason=padding) if padding else Batching()
+        return Batching(rows="coupled", padding=no_padding, reason=coupled)
+    mixed = [spec for spec in contract.outputs if not has_rows(spec)]
+    if mixed:
+        reason = f"output {mixed[0].name!r} {mixed[0].shape} has no axis B to tell rows by"
+        return Batching(rows="unknown", padding=no_padding, reason=reason)
+    try:
+        padding, reason = _padding(eager, source, sizes)
+    except Exception as error:
+        return Batching(padding="unknown", reason=raised("other values in the padding", error))
+    return Batching(padding=padding, reason=reason)
+
+
+def _varied(eager: EagerModel, contract: Contract, example: dict[str, Array]) -> tuple[dict[str, Array], str]:
+    """The values that each input may have, of integers at least two; or the name of one of which no second is known.
+
+    A value next to the only one of the example is tried in PyTorch, which refuses a token beyond its vocabulary.
+    """
+    varied = dict(example)
+    for spec in contract.plain_inputs:
+        value = example[spec.name]
+        if value.dtype.kind != "i" or value.min() != value.max():
+            continue
+        for other in (value.min() + 1, value.min() - 1):
+            tried = {**example, spec.name: np.full_like(value, other)}
+            try:
+                eager.outputs(tried, torch.float64)
+            except Exception:
+                continue
+            varied[spec.name] = np.append(value.ravel(), other)
+            break
+        else:
+            return varied, spec.name
+    return varied, ""
 
 
 def _coupled(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> str:
     """How a row's result depends on the others; empty where it does not."""
     contract = source.contract
-    rowed = [spec for spec in contract.outputs if has_rows(spec)]
-    feeds = with_sorted_lengths(drawn_case(source, sizes, seed=0), contract).feeds
-    whole = eager.outputs(feeds, torch.float64)
-    for trial in _trials(source, sizes, feeds):
-        found = eager.outputs(trial.feeds, torch.float64)
-        count = range(len(trial.rows))
-        own, expected = take_rows(rowed, found, list(count)), take_rows(rowed, whole, trial.rows)
-        for name, value in expected.items():
-            if not alike(own[name], value):
-                return f"output {name!r} of a row differs {trial.what}"
+    falling = with_sorted_lengths(drawn_case(source, sizes, seed=0), contract).feeds
+    full = {name: np.full_like(falling[name], falling[name].max()) for name in contract.lengths}
+    equal = {**falling, **full}  # a packed sequence may take its rows by falling length alone
+    order = tuple(range(sizes["B"]))[::-1]
+    turned = _Trial(what="in another place of the batch", feeds=take_rows(contract.inputs, equal, order), rows=order)
+    for feeds, trials in ((falling, list(_other_mates(source, sizes, falling))), (equal, [turned])):
+        whole = eager.outputs(feeds, torch.float64)
+        rowed = [spec for spec in contract.outputs if has_rows(spec) and whole[spec.name].ndim == len(spec.dims)]
+        for trial in trials:
+            found = eager.outputs(trial.feeds, torch.float64)
+            count = range(len(trial.rows))
+            own, expected = take_rows(rowed, found, list(count)), take_rows(rowed, whole, trial.rows)
+            for spec in rowed:
+                if not alike(*_as_long(spec, own[spec.name], expected[spec.name])):
+                    return f"output {spec.name!r} of a row differs {trial.what}"
     return ""
 
 
-def _trials(source: CaseSource, sizes: Mapping[str, int], feeds: Mapping[str, Array]) -> Iterator[_Trial]:
-    contract = source.contract
-    yield _Trial("alone", take_rows(contract.inputs, feeds, [0]), (0,))
-    others = with_sorted_lengths(drawn_case(source, sizes, seed=1, scale=LOUD), contract).feeds
-    mates = list(range(1, sizes["B"]))
-    yield _Trial("beside loud rows", put_rows(contract.inputs, feeds, mates, others), (0,))
+def _as_long(spec: TensorSpec, value: Array, other: Array) -> tuple[Array, Array]:
+    """Both as long as the shorter in time: PyTorch cuts its results at the longest length of a batch."""
+    if spec.dims.count("T") != 1 or value.shape == other.shape:
+        return value, other
+    axis = spec.dims.index("T")
+    time = range(min(value.shape[axis], other.shape[axis]))
+    return value.take(time, axis), other.take(time, axis)
+
+
+def _other_mates(source: CaseSource, sizes: Mapping[str, int], feeds: Mapping[str, Array]) -> Iterator[_Trial]:
+    inputs = source.contract.inputs
+    for rows in ((0, 1), (1, 2)):  # and none alone, for a squeeze drops an axis of size 1
+        yield _Trial(what="beside fewer rows", feeds=take_rows(inputs, feeds, rows), rows=rows)
+    others = with_sorted_lengths(drawn_case(source, sizes, seed=1, scale=LOUD), source.contract).feeds
     nan = {name: np.full_like(value, np.nan) if value.dtype.kind == "f" else value for name, value in others.items()}
-    yield _Trial("beside rows of NaN", put_rows(contract.inputs, feeds, mates, nan), (0,))
-    if not contract.lengths:  # a packed sequence may take its rows by falling length alone
-        order = tuple(range(sizes["B"]))[::-1]
-        yield _Trial("in another place of the batch", take_rows(contract.inputs, feeds, order), order)
+    mates = list(range(1, sizes["B"]))
+    yield _Trial(what="beside loud rows", feeds=put_rows(inputs, feeds, mates, others), rows=(0,))
+    yield _Trial(what="beside rows of NaN", feeds=put_rows(inputs, feeds, mates, nan), rows=(0,))
 
 
-def _read_padding(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> str:
-    """How the padding gets into a result; empty where it does not, or where there is none."""
+def _padding(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> tuple[PaddingKind, str]:
+    """Whether the padding gets into a result, and how."""
     contract = source.contract
-    if len(contract.lengths) != 1:
-        return "several lengths, one of which may mask what another pads" if contract.lengths else ""
+    if not contract.lengths:
+        return "ignored", ""
+    if len(contract.lengths) > 1:
+        return "unknown", "several lengths, one of which may mask what another pads"
     lengths = contract.lengths[0]
     feeds = with_sorted_lengths(drawn_case(source, sizes, seed=0), contract).feeds
     whole = eager.outputs(feeds, torch.float64)
+    is_changed = False
     for word, fill in FILLS.items():
-        found = eager.outputs(padded(contract, feeds, fill), torch.float64)
+        filled = padded(contract, feeds, fill)
+        is_changed |= any(not np.array_equal(filled[name], value, equal_nan=True) for name, value in feeds.items())
+        found = eager.outputs(filled, torch.float64)
         for spec in contract.outputs:
             seen = live(spec, found[spec.name], feeds[lengths])
             if not alike(seen, live(spec, whole[spec.name], feeds[lengths])):
-                return f"output {spec.name!r} differs where the padding is {word}"
-    return ""
+                return "read", f"output {spec.name!r} differs where the padding is {word}"
+    return (
+        ("ignored", "") if is_changed else ("unknown", "no input has the axes B and T, which padding would lie along")
+    )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rnnx.truths.cases import Array
+from rnnx.truths.comparable import comparable
 
 CLOSE = 1e-9
 """The share of the largest value that float64 may differ by; another order of sums does so by some 1e-14."""
@@ -14,9 +15,9 @@ def alike(value: Array, truth: Array) -> bool:
         return False
     if truth.dtype.kind != "f":
         return bool(np.array_equal(value, truth))
-    finite = truth[np.isfinite(truth)]
-    scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
-    return bool(np.allclose(value, truth, rtol=0, atol=CLOSE * scale, equal_nan=True))
+    scaled, expected = comparable(value, truth), comparable(truth, truth)  # a mask of -1e9 must not hide the others
+    scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)))
+    return bool(np.allclose(scaled, expected, rtol=0, atol=CLOSE * scale, equal_nan=True))
 
 
 def raised(what: str, error: Exception) -> str:

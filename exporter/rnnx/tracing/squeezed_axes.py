@@ -23,10 +23,14 @@ def squeezed_notes(program: ExportedProgram, names: DimNames) -> tuple[str, ...]
 
 
 def keep_free_axes(program: ExportedProgram) -> None:
-    """Take free axes out of every squeeze, in place: torch.onnx would write one that fails at all sizes but one."""
+    """Take free axes out of every squeeze, in place: torch.onnx would write one that fails at all sizes but one.
+
+    One of no axis in particular would drop the batch of one row: it is given those that are always of size 1.
+    """
     for node in program.graph.nodes:
-        if node.target in (_SQUEEZE.dim, _SQUEEZE.dims):
-            fixed = [axis for axis, size in _squeezed(node) if expression_of(size).is_Integer]
+        if node.target in (_SQUEEZE.default, _SQUEEZE.dim, _SQUEEZE.dims):
+            sizes = [(axis, expression_of(size)) for axis, size in _squeezed(node)]
+            fixed = [axis for axis, size in sizes if size.is_Integer and (node.target != _SQUEEZE.default or size == 1)]
             source = node.args[0]
             node.target, node.args = (_SQUEEZE.dims, (source, fixed)) if fixed else (_CLONE, (source,))
     program.graph_module.recompile()

@@ -106,7 +106,7 @@ def random_feeds(
 
 
 def lengths_of(chance: np.random.Generator, time: int, batch: int, kind: Lengths) -> Array:
-    """A length for each row: random ones lie from 1 to T, one of them T, for PyTorch cuts its result at the longest."""
+    """A length for each row: random ones lie from 1 to T, one of them T, because PyTorch cuts its result there."""
     if kind == "equal":
         return np.full(batch, max(1, time - 1), np.int32)
     if kind == "increasing":

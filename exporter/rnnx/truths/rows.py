@@ -54,15 +54,17 @@ def join_rows(specs: Sequence[TensorSpec], parts: Sequence[Mapping[str, Array]])
 
 
 def padded(contract: Contract, feeds: Mapping[str, Array], fill: float) -> dict[str, Array]:
-    """The inputs with `fill` in every float that is past its row's length; of tokens, the first one."""
+    """The inputs with `fill` in every float that is past its row's length; of tokens, others of them."""
     lengths = feeds[contract.lengths[0]]
     found = dict(feeds)
     for spec in contract.plain_inputs:
         past = _is_padding(spec, feeds[spec.name].shape, lengths)
         if past is not None:
             kind = feeds[spec.name].dtype.kind
-            value = fill if kind == "f" else feeds[spec.name].flat[0]
-            found[spec.name] = np.where(past, np.asarray(value, spec.dtype), feeds[spec.name])
+            own = feeds[spec.name]
+            other = np.where(own == own.min(), own.max(), own.min())  # for tokens, another that the model knows
+            value = np.asarray(fill, spec.dtype) if kind == "f" else other
+            found[spec.name] = np.where(past, value, own)
     return found
 
 
@@ -71,8 +73,12 @@ def live(spec: TensorSpec, value: Array, lengths: Array) -> Array:
     past = _is_padding(spec, value.shape, lengths) if len(value.shape) == len(spec.dims) else None
     if past is not None:
         return np.where(past, np.zeros((), value.dtype), value)
-    is_told = all(dim == "B" or isinstance(dim, int) for dim in spec.dims)
-    return value if is_told else np.zeros_like(value)
+    return value if is_told(spec) else np.zeros_like(value)
+
+
+def is_told(spec: TensorSpec) -> bool:
+    """Whether it is known which of an output's values lie before a row's end: along T, or all of a row's one result."""
+    return has_rows(spec) and all(dim in ("B", "T") or isinstance(dim, int) for dim in spec.dims)
 
 
 def _is_padding(spec: TensorSpec, shape: Sequence[int], lengths: Array) -> Array | None:

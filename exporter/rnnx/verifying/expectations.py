@@ -1,6 +1,7 @@
 """What the rows of a verification are held to: a layer's weights, a whole model's module, or either's golden file."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +12,44 @@ from rnnx.checks.truth_source import TruthSource, source_from_weights
 from rnnx.progress import ProgressListener, stage
 from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import MOST_TIMED_STEPS, VerifyOptions
-from rnnx.timing.inputs import steps_of_call, timed_sizes
+from rnnx.timing.inputs import steps_of_call
 from rnnx.truths.case_matrix import MatrixName, matrix_cases
 from rnnx.truths.golden import golden_path, read_golden
 from rnnx.truths.model_cases import CaseSource, drawn
-from rnnx.truths.model_golden import read_model_golden
+from rnnx.truths.model_golden import ModelTruth
 from rnnx.truths.truth import CaseTruth
 from rnnx.verifying.model_reference import ModelReference
 from rnnx.verifying.row_verification import Expectation
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 
+Pair = tuple[int, int]
+"""T and B."""
+
 
 def expectation_of(
-    subject: Subject, reference: ModelReference | None, options: VerifyOptions, listener: ProgressListener
+    subject: Subject,
+    golden: ModelTruth | None,
+    reference: ModelReference | None,
+    options: VerifyOptions,
+    timed: Mapping[str, int],
+    listener: ProgressListener,
 ) -> Expectation:
     """The truth and the plan of the checks.
 
+    Args:
+        subject: the model.
+        golden: a whole model's golden file.
+        reference: its module, where that is given.
+        options: the matrix.
+        timed: the sizes that latency is measured at.
+        listener: is told how far the call is.
+
     Raises:
-        GoldenError: it is the golden file's, and that is missing, damaged or another model's.
-        OptionError: a shape of the latency that the model fixes.
+        GoldenError: the truth is a layer's golden file, and that is missing, damaged or another model's.
     """
-    if subject.is_whole:
-        return _of_model(subject, reference, options, listener)
+    if golden is not None:
+        return _of_model(subject, golden, reference, options, timed, listener)
     inputs = CaseSource(contract=subject.contract, example={})
-    timed = timed_sizes(inputs, options.sizes)
     if subject.weights is None:
         truth = read_golden(golden_path(subject.model.path), subject.contract)
         return Expectation(truth=truth, plan=plan_checks(inputs, "quick"), inputs=inputs)
@@ -61,41 +76,60 @@ def truth_title(subject: Subject, reference: ModelReference | None, options: Ver
 
 
 def _of_model(
-    subject: Subject, reference: ModelReference | None, options: VerifyOptions, listener: ProgressListener
+    subject: Subject,
+    golden: ModelTruth,
+    reference: ModelReference | None,
+    options: VerifyOptions,
+    timed: Mapping[str, int],
+    listener: ProgressListener,
 ) -> Expectation:
-    golden = read_model_golden(golden_path(subject.model.path), subject.contract)
     inputs = CaseSource(contract=subject.contract, example=golden.example.case.feeds)
-    timed = timed_sizes(inputs, options.sizes)
-    truth = golden if reference is None else reference.truth(timed, listener)
-    known = [_pair(inputs, entry) for entry in golden.entries]
-    source = None if reference is None else reference.source()
-    matrix: MatrixName = "quick" if reference is None else options.matrix
-    chosen = CHECK_SIZES[matrix]
-    wanted = dict.fromkeys((*chosen.cases, *chosen.streams))
-    taken = [pair for pair in wanted if (pair in known if source is None else _runs(source, inputs, pair))]
-    more = [pair for pair in known if pair[1] > 1][:1] if not set(taken) & set(chosen.cases) else []
     errors = {
         spec.name: max(entry.float32_error[spec.name] for entry in golden.entries) for spec in subject.contract.outputs
     }
+    known = [_pair(inputs, entry) for entry in golden.entries]
+    if reference is None:
+        sizes, left_out = _known_sizes("quick", known.__contains__, known)
+        plan = plan_checks(inputs, "quick", sizes=sizes, left_out=left_out, float32_error=errors)
+        return Expectation(truth=golden.entries, plan=plan, inputs=inputs, left_out=golden.left_out)
+    truth, source = reference.truth(timed, listener), reference.source()
+    corners = [(sizes.get("T", 1), sizes.get("B", 1)) for sizes in subject.profile_corners()]
+    runs = functools.partial(_runs, source, inputs)
+    sizes, left_out = _known_sizes(options.matrix, runs, known, [pair for pair in corners if runs(pair)])
     with stage(listener, "truth of a long sequence", WINDOWS):
         plan = plan_checks(
             inputs,
-            matrix,
+            options.matrix,
             source,
-            sizes=more,
-            left_out=[pair for pair in wanted if pair not in taken],
+            sizes=sizes,
+            left_out=left_out,
             float32_error=errors,
             on_window=listener.part_done,
         )
     return Expectation(truth=truth.entries, plan=plan, inputs=inputs, left_out=truth.left_out)
 
 
-def _pair(inputs: CaseSource, entry: CaseTruth) -> tuple[int, int]:
+def _known_sizes(
+    matrix: MatrixName,
+    is_taken: Callable[[Pair], bool],
+    known: Sequence[Pair],
+    more: Sequence[Pair] = (),
+) -> tuple[list[Pair], list[Pair]]:
+    """(T, B) of the checks besides a matrix's own, such as a known one of several rows, and those that are left out."""
+    chosen = CHECK_SIZES[matrix]
+    left_out = [pair for pair in dict.fromkeys((*chosen.cases, *chosen.streams)) if not is_taken(pair)]
+    sizes = list(more)
+    if not set(chosen.cases) - set(left_out):
+        sizes += [pair for pair in known if pair[1] > 1][:1]
+    return sizes, left_out
+
+
+def _pair(inputs: CaseSource, entry: CaseTruth) -> Pair:
     sizes = sizes_from_feeds(inputs.contract.inputs, entry.case.feeds)
     return sizes.get("T", 1), sizes.get("B", 1)
 
 
-def _runs(source: TruthSource, inputs: CaseSource, pair: tuple[int, int]) -> bool:
+def _runs(source: TruthSource, inputs: CaseSource, pair: Pair) -> bool:
     """Whether the module has an answer for inputs of these sizes, lengths in any order included."""
     try:
         values = source.double(drawn(inputs, *pair, seed=0, lengths="increasing"))
@@ -104,18 +138,12 @@ def _runs(source: TruthSource, inputs: CaseSource, pair: tuple[int, int]) -> boo
     return not any(np.isnan(value).any() for value in values.values())
 
 
-def _layer_sizes(subject: Subject, options: VerifyOptions, timed: Mapping[str, int]) -> Sequence[tuple[int, int]]:
-    """(T, B) that a matrix may miss: a profile's smallest and best, what a foreign graph's inputs fix, and the shape
-    that latency is measured at, for a shape that was not verified must not be timed in this process.
+def _layer_sizes(subject: Subject, options: VerifyOptions, timed: Mapping[str, int]) -> Sequence[Pair]:
+    """(T, B) that a matrix may miss: a profile's, what a foreign graph's inputs fix, and the shape that is timed.
 
-    A profile's largest may take float64 minutes.
+    A shape that was not verified must not be timed in this process.
     """
-    profiles = subject.engine.sidecar.profiles if subject.engine else ()
-    corners: list[Mapping[str, int]] = [
-        {dim: getattr(sizes, corner) for dim, sizes in profile.items()}
-        for profile in profiles
-        for corner in ("min", "opt")
-    ]
+    corners = subject.profile_corners()
     fixed = subject.foreign.fixed if subject.foreign else {}
     corners += [{"T": 5, "B": batch, **fixed} for batch in (1, 3)] if fixed else []
     corners += [timed] if options.latency and steps_of_call(subject.contract, timed) <= MOST_TIMED_STEPS else []

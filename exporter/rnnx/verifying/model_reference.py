@@ -14,9 +14,9 @@ from rnnx.progress import ProgressListener, stage
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import MOST_TIMED_STEPS, VerifyOptions
-from rnnx.truths.golden import golden_path
+from rnnx.timing.inputs import steps_of_call
 from rnnx.truths.model_cases import CaseSource
-from rnnx.truths.model_golden import ModelTruth, model_truth, read_model_golden
+from rnnx.truths.model_golden import ModelTruth, model_truth
 from rnnx.truths.model_matrix import fresh_cases
 from rnnx.truths.torch_reference import torch_threads
 
@@ -59,34 +59,28 @@ class ModelReference:
 
     def _own_sizes(self, latency_sizes: Mapping[str, int]) -> Sequence[Mapping[str, int]]:
         """Sizes that a matrix may miss: a profile's smallest and best, and the shape that latency is measured at."""
-        profiles = self.subject.engine.sidecar.profiles if self.subject.engine else ()
-        corners: list[Mapping[str, int]] = [
-            {dim: getattr(sizes, corner) for dim, sizes in profile.items()}
-            for profile in profiles
-            for corner in ("min", "opt")
-        ]
-        steps = latency_sizes.get("T", 1) * latency_sizes.get("B", 1)
-        return corners + ([latency_sizes] if self.options.latency and steps <= MOST_TIMED_STEPS else [])
+        is_timed = self.options.latency and steps_of_call(self.subject.contract, latency_sizes) <= MOST_TIMED_STEPS
+        return [*self.subject.profile_corners(), *([latency_sizes] if is_timed else [])]
 
 
 @contextmanager
-def opened_reference(subject: Subject, options: VerifyOptions) -> Iterator[ModelReference | None]:
+def opened_reference(
+    subject: Subject, golden: ModelTruth | None, options: VerifyOptions
+) -> Iterator[ModelReference | None]:
     """The module of `options.model`, None where there is none; PyTorch has so many threads inside the block.
 
     Raises:
         FactoryError, CheckpointError: the module cannot be made, or is not the one that was exported.
         ExportError: it is in training mode, scripted, or quantized.
-        GoldenError: the golden file, which says how the module is called, is missing, damaged or another model's.
         OptionError: a checkpoint beside a live module.
         MissingExtraError: torch is not installed.
     """
-    if options.model is None:
+    if options.model is None or golden is None:
         yield None
         return
     require("torch", extra="export", purpose="running a whole model's module")
     from rnnx.tracing.live_model import opened_model  # here, for it imports torch
 
-    golden = read_model_golden(golden_path(subject.model.path), subject.contract)
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
     with _guarded(options.model):
         given = read_given_module(options.model, checkpoint)

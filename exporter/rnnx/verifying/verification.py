@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rnnx.errors import MissingExtraError, OptionError
@@ -17,12 +17,15 @@ from rnnx.reports.verification_report import VerificationReport
 from rnnx.runners.candidates import PYTORCH_ROWS, Candidate
 from rnnx.runners.row_channel import RowChannel
 from rnnx.runners.subject import Subject, read_subject
-from rnnx.runners.verify_options import VerifyOptions, check_options, refuse_unfit, row_names
+from rnnx.runners.verify_options import VerifyOptions, check_kind, check_options, refuse_unfit, row_names
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.timing.figures import LatencyReport
 from rnnx.timing.fingerprint import take_fingerprint
 from rnnx.timing.inputs import timed_sizes
 from rnnx.timing.side_by_side import time_rows
+from rnnx.truths.golden import golden_path
+from rnnx.truths.model_cases import CaseSource
+from rnnx.truths.model_golden import ModelTruth, read_model_golden
 from rnnx.verifying.expectations import expectation_of, truth_title
 from rnnx.verifying.model_reference import ModelReference, opened_reference
 from rnnx.verifying.row_verification import Expectation, VerifiedRow, runs_apart, verify_row
@@ -44,7 +47,8 @@ def verify(
         CheckpointError: the checkpoint cannot be read, or is not the one this model was exported from.
         FactoryError: the factory fails, or its module is not the one this model was exported from.
         EngineError: the engine was built from another model.
-        GoldenError: no checkpoint was given and the golden file is missing, damaged or another model's.
+        GoldenError: a layer without a checkpoint, or a whole model, has no golden file, or a damaged or another's.
+        ExportError: the module is in training mode, scripted, or quantized.
         OptionError: an option does not fit the model.
         ReportError: the baseline is damaged, of an older schema, or another model's.
         FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
@@ -52,19 +56,25 @@ def verify(
     """
     start = time.perf_counter()
     options, listener = options or VerifyOptions(), listener or Silence()
+    check_kind(options, VerifyOptions)
     check_options(options)
     subject = read_subject(Path(model), options.sources)
     refuse_unfit(subject, options)
+    golden = read_model_golden(golden_path(subject.model.path), subject.contract) if subject.is_whole else None
+    example = golden.example.case.feeds if golden else {}
+    timed = timed_sizes(CaseSource(contract=subject.contract, example=example), options.sizes)
     baseline = _baseline(subject, options)
-    with opened_reference(subject, options) as reference:
-        report = _verified(subject, reference, options, listener, start)
+    with opened_reference(subject, golden, options) as reference:
+        report = _verified(subject, golden, reference, options, timed, listener, start)
     return report if baseline is None else judged_against(report, baseline, str(options.baseline))
 
 
 def _verified(
     subject: Subject,
+    golden: ModelTruth | None,
     reference: ModelReference | None,
     options: VerifyOptions,
+    sizes: Mapping[str, int],
     listener: ProgressListener,
     start: float,
 ) -> VerificationReport:
@@ -72,7 +82,7 @@ def _verified(
     names = row_names(subject, options, has_module=reference is not None)
     before_truth = time.perf_counter()  # importing PyTorch is the truth's too
     with _started(names) as channels, _pytorch_threads(subject, options.threads):
-        expected = expectation_of(subject, reference, options, listener)
+        expected = expectation_of(subject, golden, reference, options, sizes, listener)
         truth_s = time.perf_counter() - before_truth
         rows = [verify_row(subject, name, expected, options, listener, channels.get(name), reference) for name in names]
         # Not a row that failed: how fast a wrong answer comes means nothing, and a crash here would be this process's.
@@ -80,7 +90,7 @@ def _verified(
             row.parity.backend for row in rows if row.parity.status == "pass" and row.parity.backend != NETWORK_ROW
         ]
         compared_s = time.perf_counter() - start
-        latency = _latency(subject, reference, expected, timed, options, listener) if options.latency else None
+        latency = _latency(subject, reference, expected, timed, sizes, options, listener) if options.latency else None
     parity = ParityReport(rows=tuple(row.parity for row in rows))
     ran = [row.backend for row in parity.rows if row.outputs]
     has_weights = subject.weights is not None or reference is not None
@@ -158,6 +168,7 @@ def _latency(
     reference: ModelReference | None,
     expected: Expectation,
     names: Sequence[str],
+    sizes: Mapping[str, int],
     options: VerifyOptions,
     listener: ProgressListener,
 ) -> LatencyReport:
@@ -171,7 +182,7 @@ def _latency(
         subject,
         expected.inputs,
         names,
-        timed_sizes(expected.inputs, options.sizes),
+        sizes,
         opener=opened,
         threads=options.threads,
         seconds=options.latency_seconds,

@@ -149,10 +149,11 @@ def _kind(own: Recurrence) -> str:
 
 def _check_streams(spec: Contract) -> None:
     refuse_without_next(spec, "pool")
-    if spec.batching.rows == "coupled":
+    if spec.batching.rows != "independent":
+        what = "depend on each other" if spec.batching.rows == "coupled" else "may depend on each other"
         raise InputError(
             "pool",
-            got=f"a model whose rows depend on each other: {spec.batching.reason}",
+            got=f"a model whose rows {what}: {spec.batching.reason}",
             expected="rows that are streams of their own",
             remedy="run each stream by itself with Session.stream",
         )

@@ -19,6 +19,7 @@ class _Base(nn.Module):
         super().__init__()
         self.blur = nn.Conv1d(5, 5, 3, padding=1)
         self.gru = nn.GRU(5, 6, batch_first=True)
+        self.embedding = nn.Embedding(11, 5)
         self.place = nn.Parameter(torch.randn(64, 1, 1))
 
     def packed(self, x: Tensor, lengths: Tensor, *, sort: bool = False) -> Tensor:
@@ -68,11 +69,53 @@ def _scaled_by_the_loudest(self: Any, x: Tensor) -> Tensor:
     return result
 
 
+def _packed_less_the_first(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(x - x[:1], lengths)
+    return output
+
+
+def _packed_by_place(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(x + self.place[: x.size(0)], lengths)
+    return output
+
+
+def _over_the_longest(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(x, lengths).mean(1)
+    return output
+
+
+def _with_a_mask(self: Any, x: Tensor) -> Tensor:
+    output = self.gru(x - 0.5 * x.mean(0, keepdim=True))[0]
+    return torch.cat([output, torch.full_like(output[..., :1], -1e9)], -1)
+
+
+def _flattened(self: Any, x: Tensor) -> Tensor:
+    output: Tensor = self.gru(x)[0].reshape(-1, 6)
+    return output
+
+
+def _squeezed(self: Any, x: Tensor) -> Tensor:
+    output: Tensor = self.gru(x)[1].squeeze()
+    return output
+
+
+def _tokens_less_the_mean(self: Any, tokens: Tensor) -> Tensor:
+    x = self.embedding(tokens)
+    output: Tensor = self.gru(x - x.mean(0, keepdim=True))[0]
+    return output
+
+
+def _tokens_blurred(self: Any, tokens: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(self.blur(self.embedding(tokens).mT).mT, lengths)
+    return output
+
+
 def _by_place(self: Any, x: Tensor) -> Tensor:
     result: Tensor = self.gru(x + self.place[: x.size(0)])[0]
     return result
 
 
+TOKENS = torch.zeros(2, 7, dtype=torch.int64)
 X, LENGTHS = torch.randn(2, 7, 5, generator=torch.Generator().manual_seed(1)), torch.tensor([7, 4])
 
 KINDS: dict[str, tuple[Any, tuple[Tensor, ...], Batching | tuple[str, str, str]]] = {
@@ -81,9 +124,17 @@ KINDS: dict[str, tuple[Any, tuple[Tensor, ...], Batching | tuple[str, str, str]]
     "packed-sorted": (_packed_sorted, (X, LENGTHS), Batching()),
     "mean-of-the-live": (_masked_mean, (X, LENGTHS), Batching()),
     "convolution-before-packing": (_blurred, (X, LENGTHS), ("independent", "read", "where the padding is 10,000")),
-    "less-the-mean": (_less_the_mean, (X,), ("coupled", "ignored", "of a row differs alone")),
+    "less-the-mean": (_less_the_mean, (X,), ("coupled", "ignored", "of a row differs beside fewer rows")),
     "loudest-scales": (_scaled_by_the_loudest, (X,), ("coupled", "ignored", "of a row differs")),
-    "by-place": (_by_place, (X,), ("coupled", "ignored", "in another place of the batch")),
+    "packed-less-the-first": (_packed_less_the_first, (X, LENGTHS), ("coupled", "unknown", "of a row differs")),
+    "packed-by-place": (_packed_by_place, (X, LENGTHS), ("coupled", "unknown", "of a row differs")),
+    "over-the-longest": (_over_the_longest, (X, LENGTHS), ("coupled", "unknown", "beside fewer rows")),
+    "beside-a-mask-of-huge-values": (_with_a_mask, (X,), ("coupled", "ignored", "of a row differs")),
+    "flattened": (_flattened, (X,), ("unknown", "ignored", "has no axis B to tell rows by")),
+    "squeezed": (_squeezed, (X,), Batching()),
+    "one-token-less-the-mean": (_tokens_less_the_mean, (TOKENS,), ("coupled", "ignored", "of a row differs")),
+    "one-token-blurred": (_tokens_blurred, (TOKENS, LENGTHS), ("independent", "read", "where the padding is")),
+    "by-place": (_by_place, (X,), ("coupled", "ignored", "of a row differs")),
 }
 
 

@@ -31,6 +31,8 @@ def test_a_squeeze_that_could_drop_a_free_axis_is_noted(forward: Any, dims: list
     assert [note.split(", so give")[0] for note in report.notes] == expected
     found = onnx_outputs(report.path, {"x": sequence(3, 6).numpy()})["output"]
     assert np.allclose(found, forward(module, sequence(3, 6)).detach().numpy(), atol=2e-6)
+    alone = onnx_outputs(report.path, {"x": sequence(1, 1).numpy()})["output"]
+    assert alone.ndim == len(report.contract.outputs[0].dims)  # as the note says
 
 
 def _squeezed_frame(self: Any, x: Any) -> Any:
