@@ -64,6 +64,8 @@ def export(
         OutputError: the files could not be written.
         MissingExtraError: a package of `rnnx[export]` is not installed.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise OptionError("path", got=type(path).__name__, expected="a path", remedy="give the .onnx to write")
     if isinstance(source, str) and is_factory(source):
         if example_inputs is not None:
             raise OptionError(

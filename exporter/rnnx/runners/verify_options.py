@@ -97,7 +97,7 @@ def check_options(options: VerifyOptions) -> None:
     threads: object = options.threads
     if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
         expected = f"1 to {MOST_THREADS}"
-        raise OptionError("threads", got=str(threads), expected=expected, remedy="leave it out for 1")
+        raise OptionError("threads", got=repr(threads), expected=expected, remedy="leave it out for 1")
     if not 0 < options.case_timeout_s <= LONGEST_CASE_S:
         got, expected = f"{options.case_timeout_s:g} s", f"more than 0 s and at most {LONGEST_CASE_S:g} s"
         raise OptionError("case timeout", got=got, expected=expected, remedy="leave it out for 300 s")

@@ -25,11 +25,6 @@ class Case:
     name: str
     feeds: Mapping[str, Array]
 
-    @property
-    def starts_from_zeros(self) -> bool:
-        """Whether every initial state is zero, so that a caller would leave the state out."""
-        return not any(self.feeds[name].any() for name in ("h0", "c0") if name in self.feeds)
-
 
 def cases(contract: Recurrence, sizes: Sequence[tuple[int, int]] = GOLDEN_MATRIX, seed: int = 0) -> list[Case]:
     """One case for each (T, B), with non-zero initial states, and one of zero states where the model takes states.

@@ -9,7 +9,7 @@ from torch import nn
 
 import rnnx
 import rnnx_runtime
-from rnnx.errors import OptionError
+from rnnx.errors import CheckpointError, OptionError
 
 
 class Tagger(nn.Module):
@@ -43,6 +43,18 @@ def test_a_model_without_example_inputs_gives_no_layer_without_being_asked(tmp_p
 def test_a_wrapper_of_a_layer_alone_is_the_layer(tmp_path: Path) -> None:
     wrapped = nn.ModuleDict({"rnn": nn.GRU(3, 5)})
     assert rnnx.export(wrapped, tmp_path / "layer.onnx").contract.source.module == "rnn"
+
+
+def test_a_class_and_a_path_that_is_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="got the class Tagger"):
+        rnnx.export(Tagger, tmp_path / "m.onnx")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="path: got int"):
+        rnnx.export(nn.GRU(3, 5), 3)  # type: ignore[arg-type]
+
+
+def test_a_factorys_name_takes_no_example_inputs(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="got them for the factory models:tagger"):
+        rnnx.export("models:tagger", tmp_path / "m.onnx", example_inputs=(torch.zeros(2, 3, 5),))
 
 
 def test_example_inputs_for_a_file_are_refused(tmp_path: Path) -> None:

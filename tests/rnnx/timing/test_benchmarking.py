@@ -158,6 +158,25 @@ def test_a_whole_model_is_timed_at_every_size_that_it_leaves_free(tmp_path: Path
     assert (report.jitter[0].steps, {point.sweep for point in report.throughput}) == (50, {"B", "T"})
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param({"checkpoint": "best.pt"}, "checkpoint: got it for a whole model", id="checkpoint"),
+        pytest.param({"backends": ("pytorch-cpu",)}, "backend pytorch-cpu: got it for a whole model", id="pytorch"),
+        pytest.param({"backends": "ort-cpu"}, "backends: got 'ort-cpu'", id="one-name"),
+    ],
+)
+def test_what_a_whole_model_has_not_is_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    write_adder(tmp_path / "model.onnx", EagerAdder())
+    with pytest.raises(OptionError, match=said):
+        bench(tmp_path / "model.onnx", BenchOptions(**SHORT, **options))
+
+
+def test_options_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="got VerifyOptions, expected BenchOptions"):
+        bench(tmp_path / "model.onnx", rnnx.VerifyOptions())  # type: ignore[arg-type]
+
+
 def test_a_whole_model_without_its_golden_file_is_refused(tmp_path: Path) -> None:
     write_adder(tmp_path / "model.onnx")
     with pytest.raises(GoldenError, match="no such file"):

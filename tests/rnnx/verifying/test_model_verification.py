@@ -116,12 +116,20 @@ def test_pytorch_is_no_row_without_the_module(path: Path) -> None:
         pytest.param({"sizes": {"T": 0}}, "latency shape", id="size-zero"),
         pytest.param({"backends": ("onnx",)}, "backend", id="backend"),
         pytest.param({"threads": 0}, "threads", id="threads"),
+        pytest.param({"threads": "2"}, "threads: got '2'", id="threads-as-text"),
+        pytest.param({"backends": "ort-cpu"}, r"backends: got 'ort-cpu', expected \('ort-cpu',\)", id="one-name"),
         pytest.param({"engine": "model.onnx"}, "--engine", id="engine"),
     ],
 )
 def test_options_of_layers_and_wrong_ones_are_refused(path: Path, options: dict[str, Any], named: str) -> None:
     with pytest.raises(OptionError, match=named):
         rnnx.verify(path, VerifyOptions(**options))
+
+
+@pytest.mark.parametrize("options", [rnnx.BenchOptions(), {"latency": False}], ids=["of-bench", "a-dict"])
+def test_options_of_another_kind_are_refused(path: Path, options: Any) -> None:
+    with pytest.raises(OptionError, match=f"got {type(options).__name__}, expected VerifyOptions"):
+        rnnx.verify(path, options)
 
 
 def test_a_missing_golden_file_is_refused(path: Path) -> None:
