@@ -56,7 +56,7 @@ def test_the_report_is_json_on_request_whatever_the_factory_prints(tmp_path: Pat
     assert "building the scorer" in result.stderr
     report = json.loads(result.stdout)
     assert report["path"] == str(tmp_path / "model.onnx")
-    assert report["source"] == "factories.taggers:make_scorer"
+    assert report["source"] == "factories.taggers:make_scorer · Scorer"
     assert report["contract"]["states"] == [{"input": "h0", "output": "hn"}]
     assert [spec["name"] for spec in report["contract"]["outputs"]] == ["scores", "frames", "hn"]
     assert report["contract"]["versions"]["opset"] == "21"
