@@ -43,8 +43,8 @@ MODELS: dict[str, Callable[[], torch.nn.Module]] = {
 }
 IMPORTS = {
     "numpy": "import numpy",
-    "rnnx_runtime": "import numpy, rnnx_runtime",
-    "rnnx_runtime, its pool": "import numpy, rnnx_runtime.pool",
+    "rnnx_runtime.load": "import numpy; from rnnx_runtime import load",
+    "rnnx_runtime.load, its pool": "import numpy, rnnx_runtime.pool; from rnnx_runtime import load",
     "numpy, asyncio": "import numpy, asyncio",
 }
 
@@ -64,10 +64,11 @@ print(time.perf_counter() - start)
 _OURS = """
 import sys, time
 import numpy as np, onnxruntime, rnnx_runtime
+from rnnx_runtime import State, load
 data = dict(np.load(sys.argv[2]))
 start = time.perf_counter()
-session = rnnx_runtime.load(sys.argv[1])
-session.step(data["x"].reshape(1, -1), rnnx_runtime.State(data["h0"], data["c0"]))
+session = load(sys.argv[1])
+session.step(data["x"].reshape(1, -1), State(data["h0"], data["c0"]))
 print(time.perf_counter() - start)
 """
 
@@ -133,10 +134,10 @@ def _imports(site: Path) -> list[dict[str, Any]]:
 
 
 def _import_causes(site: Path) -> dict[str, float]:
-    """Which packages `import rnnx_runtime` spends its time in, by -X importtime, which costs some itself."""
+    """Which packages `from rnnx_runtime import load` spends its time in, by -X importtime, which costs some itself."""
     runs: list[Counter[str]] = []
     for _ in range(11):
-        report = _python(site, "-X", "importtime", "-c", "import numpy\nimport rnnx_runtime").stderr
+        report = _python(site, "-X", "importtime", "-c", "import numpy\nfrom rnnx_runtime import load").stderr
         lines = [line.removeprefix("import time:").split("|") for line in report.splitlines() if "|" in line][1:]
         start = next(number for number, parts in enumerate(lines) if parts[2] == " numpy")
         runs.append(Counter())

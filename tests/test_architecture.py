@@ -253,7 +253,7 @@ def test_every_module_can_be_imported_by_its_name() -> None:
 
 
 def test_importing_the_runtime_loads_no_engine_and_no_toolkit() -> None:
-    loaded = loaded_after("import rnnx_runtime")
+    loaded = loaded_after("import rnnx_runtime; rnnx_runtime.load")
     assert not loaded & ({"onnx", "click", "rich", "rnnx", "spox"} | NATIVE)
     assert {"numpy", "rnnx_runtime"} <= loaded
 

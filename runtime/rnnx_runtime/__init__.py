@@ -9,43 +9,64 @@ with rnnx_runtime.load("model.onnx") as session:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rnnx_runtime.backends.table import BACKEND_NAMES, BackendName
-from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
-from rnnx_runtime.errors import (
-    BackendError,
-    BackendUnavailable,
-    ContractError,
-    DeadlineExceeded,
-    FileDamagedError,
-    ForkedError,
-    InputError,
-    PoolClosedError,
-    PoolOverloaded,
-    PushCancelled,
-    RnnxError,
-    SessionClosedError,
-    SnapshotError,
-    StepTimeout,
-    StreamClosedError,
-    StreamEvicted,
-)
-from rnnx_runtime.loading import load
-from rnnx_runtime.session import Session
-from rnnx_runtime.state import State
-
 if TYPE_CHECKING:
+    from rnnx_runtime.backends.names import BACKEND_NAMES, BackendName
+    from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
+    from rnnx_runtime.errors import (
+        BackendError,
+        BackendUnavailable,
+        ContractError,
+        DeadlineExceeded,
+        FileDamagedError,
+        ForkedError,
+        InputError,
+        PoolClosedError,
+        PoolOverloaded,
+        PushCancelled,
+        RnnxError,
+        SessionClosedError,
+        SnapshotError,
+        StepTimeout,
+        StreamClosedError,
+        StreamEvicted,
+    )
+    from rnnx_runtime.loading import load
     from rnnx_runtime.pool import CompletionQueue, PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
     from rnnx_runtime.seq2seq.pair import Seq2Seq, load_seq2seq
+    from rnnx_runtime.session import Session
+    from rnnx_runtime.state import State
     from rnnx_runtime.stream import Stream
 
-_HOMES = {
-    **dict.fromkeys(
-        ("CompletionQueue", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool"), "rnnx_runtime.pool"
+_NAMES = {
+    "backends.names": ("BACKEND_NAMES", "BackendName"),
+    "contract": ("Contract", "Recurrence", "TensorSpec"),
+    "errors": (
+        "BackendError",
+        "BackendUnavailable",
+        "ContractError",
+        "DeadlineExceeded",
+        "FileDamagedError",
+        "ForkedError",
+        "InputError",
+        "PoolClosedError",
+        "PoolOverloaded",
+        "PushCancelled",
+        "RnnxError",
+        "SessionClosedError",
+        "SnapshotError",
+        "StepTimeout",
+        "StreamClosedError",
+        "StreamEvicted",
     ),
-    **dict.fromkeys(("Seq2Seq", "load_seq2seq"), "rnnx_runtime.seq2seq.pair"),
-    "Stream": "rnnx_runtime.stream",
+    "loading": ("load",),
+    "pool": ("CompletionQueue", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool"),
+    "seq2seq.pair": ("Seq2Seq", "load_seq2seq"),
+    "session": ("Session",),
+    "state": ("State",),
+    "stream": ("Stream",),
 }
-"""Names imported on first use: the pool is a third of what `import rnnx_runtime` would cost."""
+_HOMES = {name: f"rnnx_runtime.{module}" for module, names in _NAMES.items() for name in names}
+"""Names and where they live, imported on first use: a command line that prints its help need not load NumPy."""
 
 __all__ = [
     "BACKEND_NAMES",

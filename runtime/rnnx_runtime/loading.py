@@ -4,9 +4,10 @@ import os
 import warnings
 from pathlib import Path
 
+from rnnx_runtime.backends.names import BACKEND_NAMES, BackendName
 from rnnx_runtime.backends.policy import default_backend
 from rnnx_runtime.backends.session_options import SessionOptions
-from rnnx_runtime.backends.table import BACKEND_NAMES, Backend, BackendName, open_backend
+from rnnx_runtime.backends.table import Backend, open_backend
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.files.model_file import ModelFile, OnnxFile, read_model
 from rnnx_runtime.session import Session

@@ -29,9 +29,16 @@ def loaded_after(statements: str) -> set[str]:
 
 
 def test_importing_the_runtime_loads_no_pool_and_no_backend() -> None:
-    loaded = {name for name in loaded_after("import rnnx_runtime") if name.startswith("rnnx_runtime.")}
+    loaded = {name for name in loaded_after("from rnnx_runtime import load") if name.startswith("rnnx_runtime.")}
     assert "rnnx_runtime.session" in loaded
     assert not [name for name in loaded if name.startswith(("rnnx_runtime.pool", "rnnx_runtime.backends.onnx"))]
+
+
+def test_every_public_name_is_there_and_none_is_loaded_before_its_first_use() -> None:
+    assert all(getattr(rnnx_runtime, name) is not None for name in rnnx_runtime.__all__)
+    assert not [name for name in loaded_after("import rnnx_runtime") if name.startswith(("rnnx_runtime.", "numpy"))]
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        rnnx_runtime.nothing  # noqa: B018 - the access is what is tested
 
 
 @pytest.mark.parametrize("name", POOL_NAMES)
@@ -41,7 +48,9 @@ def test_a_name_of_the_pool_is_imported_on_first_use(name: str) -> None:
     assert getattr(rnnx_runtime, name).__name__ == name
 
 
-@pytest.mark.parametrize("statement", ["import rnnx_runtime", "import rnnx_runtime.pool"], ids=["runtime", "pool"])
+@pytest.mark.parametrize(
+    "statement", ["from rnnx_runtime import load", "import rnnx_runtime.pool"], ids=["load", "pool"]
+)
 def test_no_import_pays_for_an_event_loop_or_for_metrics(statement: str) -> None:
     loaded = loaded_after(statement) - loaded_after("import numpy")  # NumPy 1 imports much of the second list itself
     assert not loaded & {"asyncio", "concurrent.futures", "ctypes.util", "multiprocessing", "prometheus_client"}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnx.parity.closeness import problem_of
-from rnnx.runners.candidates import PYTORCH_ROWS, Candidate
+from rnnx.runners.candidates import Candidate
+from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.rows import has_rows, live, take_rows
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds

@@ -11,7 +11,7 @@ from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclu
 from rnnx.checks.probe import Probe
 from rnnx.errors import RowDiedError
 from rnnx.parity.results import CheckResult
-from rnnx.runners.candidates import PYTORCH_ROWS, runs_the_model
+from rnnx.runners.row_names import PYTORCH_ROWS, runs_the_model
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.rows import take_rows
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds

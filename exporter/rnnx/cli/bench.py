@@ -8,7 +8,7 @@ import click
 from rnnx.cli.parameters import ReportFile, sizes_from_text
 from rnnx.cli.progress_bars import progress_bars
 from rnnx.cli.standard_streams import binary_stdout, tables_aside
-from rnnx.runners.candidates import ROW_NAMES
+from rnnx.runners.row_names import ROW_NAMES
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from rnnx.parity.parity import CaseParity, ParityRow
 from rnnx.reports.diagnosis_groups import by_cause
 from rnnx.reports.regression_gate import RULE
 from rnnx.reports.verification_report import VerificationReport
-from rnnx.runners.candidates import runs_the_model
+from rnnx.runners.row_names import runs_the_model
 
 COLORS = {"pass": "green", "fail": "red", "skip": "yellow", "error": "red", "warning": "yellow", "info": "cyan"}
 MOST_FAILURES = 12

@@ -11,8 +11,8 @@ import click
 from rnnx.cli.parameters import ReportFile, sizes_from_text, tensor_names_from_texts
 from rnnx.cli.progress_bars import progress_bars
 from rnnx.cli.standard_streams import binary_stdout, tables_aside
-from rnnx.runners.candidates import ROW_NAMES
-from rnnx.truths.case_matrix import MATRIX_NAMES
+from rnnx.runners.row_names import ROW_NAMES
+from rnnx.truths.matrix_names import MATRIX_NAMES
 
 if TYPE_CHECKING:
     from rnnx.reports.outputs import Target

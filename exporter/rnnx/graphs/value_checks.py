@@ -11,7 +11,7 @@ from rnnx.runners.candidates import Candidate, SessionCandidate
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.model_cases import EXAMPLE
 from rnnx.truths.truth import CaseTruth
-from rnnx_runtime.backends.table import BackendName
+from rnnx_runtime.backends.names import BackendName
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError, BackendUnavailable
 

@@ -7,7 +7,8 @@ from rnnx.parity.closeness import NOTHING_COMPARED, Closeness, closeness, proble
 from rnnx.parity.limits import limit_of
 from rnnx.parity.results import Status
 from rnnx.parity.tolerances import tolerance_for
-from rnnx.runners.candidates import Candidate, runs_the_model
+from rnnx.runners.candidates import Candidate
+from rnnx.runners.row_names import runs_the_model
 from rnnx.truths.cases import Array
 from rnnx.truths.comparable import comparable
 from rnnx.truths.truth import CaseTruth

@@ -16,7 +16,7 @@ from rnnx.reports.heat_map import BEYOND, LEVELS, heat_map_of, share_text
 from rnnx.reports.json_report import json_from_report
 from rnnx.reports.regression_gate import RULE
 from rnnx.reports.verification_report import VerificationReport
-from rnnx.runners.candidates import runs_the_model
+from rnnx.runners.row_names import runs_the_model
 from rnnx_runtime.printable import shown_lines
 
 _PURPOSE = "writing --html"

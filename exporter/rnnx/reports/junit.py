@@ -12,7 +12,7 @@ from rnnx.extras import require
 from rnnx.parity.parity import CaseParity, ParityRow
 from rnnx.parity.results import DriftCurve, Status
 from rnnx.reports.verification_report import VerificationReport
-from rnnx.runners.candidates import runs_the_model
+from rnnx.runners.row_names import runs_the_model
 from rnnx_runtime.printable import shown_lines
 
 if TYPE_CHECKING:

@@ -6,22 +6,10 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.truths.cases import Case
-from rnnx_runtime import BACKEND_NAMES, BackendName, Session, State, load
+from rnnx_runtime import BackendName, Session, State, load
 
 Array = NDArray[Any]
-
-PYTORCH_ROWS = ("pytorch-cpu", "pytorch-cuda")
-
-
-ROW_NAMES: tuple[str, ...] = (*PYTORCH_ROWS, *BACKEND_NAMES, NETWORK_ROW)
-"""Every row a report can have, in its order."""
-
-
-def runs_the_model(row: str) -> bool:
-    """Whether a row runs the exported file as a service would; PyTorch and the parsed network prove less."""
-    return row not in (*PYTORCH_ROWS, NETWORK_ROW)
 
 
 class Candidate(Protocol):

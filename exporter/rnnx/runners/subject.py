@@ -8,8 +8,9 @@ from typing import cast
 
 from rnnx.errors import CheckpointError, EngineError, OptionError
 from rnnx.linting.onnx_parsing import parse_onnx
-from rnnx.runners.candidates import PYTORCH_ROWS, Candidate, SessionCandidate
+from rnnx.runners.candidates import Candidate, SessionCandidate
 from rnnx.runners.foreign_model import ForeignModel, read_foreign_model
+from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.weights.checkpoint import open_checkpoint
 from rnnx.weights.recurrence import RecurrentModule

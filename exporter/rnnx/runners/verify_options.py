@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnx.errors import OptionError
-from rnnx.runners.candidates import PYTORCH_ROWS, ROW_NAMES
+from rnnx.runners.row_names import PYTORCH_ROWS, ROW_NAMES
 from rnnx.runners.subject import Sources, Subject
-from rnnx.truths.case_matrix import MATRIX_NAMES, MatrixName
+from rnnx.truths.matrix_names import MATRIX_NAMES, MatrixName
 from rnnx_runtime.backends.session_options import MOST_THREADS
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rnnx.errors import OptionError
 from rnnx.progress import ProgressListener, Silence
-from rnnx.runners.candidates import PYTORCH_ROWS, ROW_NAMES, Candidate
+from rnnx.runners.candidates import Candidate
+from rnnx.runners.row_names import PYTORCH_ROWS, ROW_NAMES
 from rnnx.runners.subject import Sources, Subject, read_model_bytes, read_subject
 from rnnx.runners.verify_options import check_kind, check_names
 from rnnx.tensorrt_network.network_row import NETWORK_ROW

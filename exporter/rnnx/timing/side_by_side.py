@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from rnnx.progress import ProgressListener
-from rnnx.runners.candidates import PYTORCH_ROWS, Candidate
+from rnnx.runners.candidates import Candidate
+from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.runners.subject import Sources, Subject
 from rnnx.timing.conditions import conditions_of
 from rnnx.timing.figures import LatencyReport, LatencyRow, StartUpRow

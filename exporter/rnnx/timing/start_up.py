@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.progress import ProgressListener, stage
-from rnnx.runners.candidates import PYTORCH_ROWS
+from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.runners.subject import Sources, Subject
 from rnnx.timing.figures import StartUpRow
 from rnnx.timing.fingerprint import MODULES

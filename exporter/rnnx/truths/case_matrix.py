@@ -2,15 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from rnnx.errors import OptionError
 from rnnx.truths.cases import Case, case_at, distinct_sizes, random_feeds, size_name, zero_state_case
+from rnnx.truths.matrix_names import MATRIX_NAMES, MatrixName
 from rnnx_runtime.contract import Recurrence
-
-MatrixName = Literal["quick", "full", "soak"]
-
-MATRIX_NAMES: tuple[MatrixName, ...] = get_args(MatrixName)
 
 
 @dataclass(frozen=True, kw_only=True)

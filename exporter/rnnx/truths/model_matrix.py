@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from rnnx.truths.case_matrix import Matrix, MatrixName
+from rnnx.truths.case_matrix import Matrix
 from rnnx.truths.cases import Case
+from rnnx.truths.matrix_names import MatrixName
 from rnnx.truths.model_cases import CaseSource, drawn_case, drawn_cases, model_sizes
 
 _FULL = ((1, 3), (2, 1), (3, 2), (1, 64), (7, 64), (33, 2), (200, 1))

@@ -13,8 +13,9 @@ from rnnx.progress import ProgressListener, stage
 from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import MOST_TIMED_STEPS, VerifyOptions
 from rnnx.timing.inputs import steps_of_call
-from rnnx.truths.case_matrix import MatrixName, matrix_cases
+from rnnx.truths.case_matrix import matrix_cases
 from rnnx.truths.golden import golden_path, read_golden
+from rnnx.truths.matrix_names import MatrixName
 from rnnx.truths.model_cases import CaseSource, drawn
 from rnnx.truths.model_golden import ModelTruth
 from rnnx.truths.truth import CaseTruth

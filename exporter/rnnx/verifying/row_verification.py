@@ -16,10 +16,11 @@ from rnnx.errors import RowDiedError
 from rnnx.parity.parity import ParityRow, compare
 from rnnx.parity.results import CHECK_NAMES, CheckResult, DriftCurve, Status
 from rnnx.progress import ProgressListener, stage
-from rnnx.runners.candidates import PYTORCH_ROWS, Candidate
+from rnnx.runners.candidates import Candidate
 from rnnx.runners.isolated_candidate import IsolatedCandidate
 from rnnx.runners.metered_candidate import MeteredCandidate
 from rnnx.runners.row_channel import RowChannel
+from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import VerifyOptions
 from rnnx.tensorrt_network.network_row import NETWORK_ROW

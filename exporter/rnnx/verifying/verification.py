@@ -14,8 +14,9 @@ from rnnx.progress import ProgressListener, Silence
 from rnnx.reports.baseline import read_baseline, refuse_other_model
 from rnnx.reports.regression_gate import judged_against
 from rnnx.reports.verification_report import VerificationReport
-from rnnx.runners.candidates import PYTORCH_ROWS, Candidate
+from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_channel import RowChannel
+from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.runners.subject import Subject, read_subject
 from rnnx.runners.verify_options import VerifyOptions, check_kind, check_options, refuse_unfit, row_names
 from rnnx.tensorrt_network.network_row import NETWORK_ROW

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from rnnx_runtime.backends.table import BackendName
+from rnnx_runtime.backends.names import BackendName
 from rnnx_runtime.cuda.gpu_presence import gpu_is_present
 from rnnx_runtime.files.model_file import ModelFile, OnnxFile
 

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
+from rnnx_runtime.backends.names import BackendName
 from rnnx_runtime.backends.session_options import SessionOptions
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.files.model_file import ModelFile, OnnxFile
 from rnnx_runtime.state import DeviceTensor
-
-BackendName = Literal["ort-cpu", "ort-cuda", "tensorrt", "tensorrt-rtx"]
-
-BACKEND_NAMES: tuple[BackendName, ...] = get_args(BackendName)
 
 _MODULES: dict[BackendName, str] = {
     "ort-cpu": "rnnx_runtime.backends.onnxruntime",

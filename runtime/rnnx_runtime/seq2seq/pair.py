@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.backends.table import BackendName
+from rnnx_runtime.backends.names import BackendName
 from rnnx_runtime.contract import Contract, DecoderPart
 from rnnx_runtime.errors import ContractError, InputError
 from rnnx_runtime.feeding import Feeding

@@ -14,7 +14,7 @@ from rnnx.checks.probe import Probe
 from rnnx.checks.truth_source import source_from_weights
 from rnnx.parity.results import CHECK_NAMES, all_hold
 from rnnx.runners.candidates import SessionCandidate
-from rnnx.truths.case_matrix import MATRIX_NAMES
+from rnnx.truths.matrix_names import MATRIX_NAMES
 from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.torch_reference import TorchReference
 from rnnx.weights.torch_tensors import TorchCheckpoint

@@ -10,7 +10,7 @@ from rnnx.parity.parity import ParityReport, ParityRow
 from rnnx.reports.junit import junit_from_report
 from rnnx.reports.regressions import Regression
 from rnnx.reports.verification_report import VerificationReport
-from rnnx.runners.candidates import ROW_NAMES
+from rnnx.runners.row_names import ROW_NAMES
 
 REGRESSION = Regression(kind="latency", backend="ort-cpu", subject="p50 latency", before="1 ms", now="2 ms")
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from rnnx.runners import candidates
+from rnnx.runners import row_names
 from rnnx.timing import fingerprint
 from rnnx.timing.fingerprint import MODULES, differences, take_fingerprint
 
@@ -27,7 +27,7 @@ def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_every_row_has_its_modules() -> None:
-    assert set(MODULES) == set(candidates.ROW_NAMES)
+    assert set(MODULES) == set(row_names.ROW_NAMES)
 
 
 def test_the_machine_is_described() -> None:

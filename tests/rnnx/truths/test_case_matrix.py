@@ -6,7 +6,8 @@ import pytest
 from tests.contracts import recurrence_of
 
 from rnnx.errors import OptionError
-from rnnx.truths.case_matrix import MATRICES, MATRIX_NAMES, MatrixName, matrix_cases
+from rnnx.truths.case_matrix import MATRICES, matrix_cases
+from rnnx.truths.matrix_names import MATRIX_NAMES, MatrixName
 from rnnx_runtime.contract import Source
 
 ENCODER = recurrence_of(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.whole_model import CONTRACT, example_of
 
-from rnnx.truths.case_matrix import MatrixName
+from rnnx.truths.matrix_names import MatrixName
 from rnnx.truths.model_cases import CaseSource, drawn_cases
 from rnnx.truths.model_matrix import MATRICES, fresh_cases
 from rnnx_runtime.contract import TensorSpec
