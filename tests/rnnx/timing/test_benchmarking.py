@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tests.whole_model import EagerAdder, write_adder
-from torch import nn
+from torch import Tensor, nn
 
 import rnnx
 from rnnx.errors import GoldenError, OptionError, ReportError
@@ -156,6 +156,50 @@ def test_a_whole_model_is_timed_at_every_size_that_it_leaves_free(tmp_path: Path
     assert [row.backend for row in report.latency.rows] == ["ort-cpu"]
     assert not report.latency.start_up[0].problem
     assert (report.jitter[0].steps, {point.sweep for point in report.throughput}) == (50, {"B", "T"})
+
+
+class Both(nn.Module):
+    """One input and two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(5, 6)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        output, last = self.gru(x)
+        return output, last
+
+
+class Speller(nn.Module):
+    """A decoder's step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.cell, self.head = nn.Embedding(11, 4), nn.GRUCell(4, 6), nn.Linear(6, 11)
+
+    def forward(self, token: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        state = self.cell(self.embedding(token), state)
+        return self.head(state), state
+
+
+LOOP = rnnx.DecoderOptions(form="loop", steps=4, start_token=1, end_token=2)
+
+
+@pytest.mark.parametrize(
+    ("module", "example", "options"),
+    [
+        pytest.param(Both(), (torch.randn(4, 2, 5),), None, id="several-outputs"),
+        pytest.param(Speller(), (torch.tensor([1, 2]), torch.zeros(2, 6)), LOOP, id="a-loop-with-states-alone"),
+    ],
+)
+def test_a_fresh_process_calls_a_model_as_its_contract_says(
+    module: nn.Module, example: Any, options: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    rnnx.export(module.eval(), path, options, example_inputs=example)
+    report = bench(path, BenchOptions(**SHORT, backends=("ort-cpu",)))
+    assert [row.problem for row in report.latency.start_up] == [""]
+    assert [row.backend for row in report.latency.rows] == ["ort-cpu"]
 
 
 @pytest.mark.parametrize(

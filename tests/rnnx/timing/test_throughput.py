@@ -141,6 +141,27 @@ def test_a_profile_that_covers_no_more_ends_the_sweep_with_a_note(
     assert notes == ["tensorrt: throughput against B ended before B=8: no profile covers it"]
 
 
+def _at_least_4(time: int, batch: int) -> float:
+    if batch < 4:
+        raise BackendError("run", got="too few", expected="4", remedy="more")
+    return 1.0
+
+
+def test_a_sweep_begins_with_the_first_size_that_is_taken(clock: Any, listening: Any, step_contract: Contract) -> None:
+    curves, notes = _measure(clock, listening, step_contract, SizedCandidate(clock, "ort-cpu", _at_least_4))
+    assert curves["ort-cpu", "B"][0].batch == 4
+    assert not [note for note in notes if "too few" in note]
+
+
+def test_a_backend_that_takes_no_size_says_why(clock: Any, listening: Any, step_contract: Contract) -> None:
+    def failing(time: int, batch: int) -> float:
+        raise BackendError("run", got=f"batch {batch}", expected="none", remedy="rest")
+
+    curves, (note,) = _measure(clock, listening, step_contract, SizedCandidate(clock, "ort-cpu", failing))
+    assert not curves
+    assert note.startswith("ort-cpu: throughput against B ended before B=1: run: got batch 1")
+
+
 def test_a_backend_that_fails_ends_its_own_sweep_alone(clock: Any, listening: Any, step_contract: Contract) -> None:
     def failing(time: int, batch: int) -> float:
         if batch == 4:
