@@ -89,3 +89,9 @@ def test_a_part_without_a_profile_leaves_the_others(lstm: Any) -> None:
     result = conclude(lstm.probe(), "padding", "done", parts)
     assert (result.status, result.max_difference) == ("pass", 0.25)
     assert result.detail == "done: furthest apart in hn, 0.25; not all, for no profile"
+
+
+def test_another_shape_is_an_error_by_name() -> None:
+    left, right = ({"hn": np.zeros(shape, np.float32)} for shape in ((1, 3), (2, 3)))
+    with pytest.raises(BackendError, match=r"hn, there: got float32 \(1, 3\), expected \(2, 3\)"):
+        list(differences("there", left, right, {"hn": 1.0}))

@@ -7,6 +7,7 @@ import pytest
 
 from rnnx.checks.drift import WINDOWS, DriftTruth, drift_truth, measure_drift
 from rnnx.checks.plan import drawn_stream
+from rnnx.checks.truth_source import TruthSource
 from rnnx.parity.tolerances import TOLERANCES
 from rnnx.truths.cases import Case, time_of
 from rnnx_runtime import BackendError
@@ -185,3 +186,16 @@ def test_what_cannot_be_measured_is_skipped_with_the_reason(lstm: Any, bidirecti
     }
     assert all((curve.status, curve.at) == ("skip", ()) for curve in found.values())
     assert all(curve.reason.startswith(reason) for reason, curve in found.items())
+
+
+def test_a_model_that_gives_nan_itself_is_skipped_with_the_step(step: Any) -> None:
+    count = iter(range(10_000))
+
+    def double(case: Case) -> Values:
+        values: Values = step.source().double(case)
+        return {**values, "hn": values["hn"] * np.nan} if next(count) == 6 else values
+
+    source = TruthSource(double=double, single=step.source().single)
+    truth = drift_truth(step.whole, source, _sequence(step), STEPS)
+    curve = measure_drift(step.probe(), truth)
+    assert (curve.status, curve.reason) == ("skip", "PyTorch itself gives NaN after 6 steps")

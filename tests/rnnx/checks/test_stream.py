@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,6 +7,7 @@ from torch import nn
 
 from rnnx.checks.stream import Stream, obstacle, run_calls
 from rnnx.truths.cases import case_at
+from rnnx_runtime.contract import Batching
 
 TIME, BATCH = 7, 3
 
@@ -100,3 +102,11 @@ def test_what_keeps_a_state_from_being_carried(
     found = obstacle(contract, [spec for spec in contract.outputs if spec.name in names])
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
+
+
+def test_rows_that_depend_on_each_other_cannot_leave_the_batch_at_their_end(lstm: Any) -> None:
+    layer = lstm.whole
+    named = (replace(layer.recurrent[0], name="lstm"),)
+    whole = replace(layer, recurrent=named, batching=Batching(rows="coupled", reason="a mean over the batch"))
+    assert obstacle(whole, whole.outputs).startswith("rows may depend on each other")
+    assert not obstacle(replace(whole, batching=Batching()), whole.outputs)

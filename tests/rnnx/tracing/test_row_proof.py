@@ -161,3 +161,16 @@ def test_checks_hold_beside_the_module(call: Any, tmp_path: Path) -> None:
     assert found["padding"] == ("skip" if call is _blurred else "pass")
     assert found["zero-length"] == "pass"
     assert {found[name] for name in ("batch-order", "batch-mates", "batch-split")} == {"pass"}
+
+
+def _table_of_lengths(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(x.flatten(0, 1), lengths.flatten())
+    return output
+
+
+def test_a_table_of_lengths_is_an_input_like_any_other(tmp_path: Path) -> None:
+    torch.manual_seed(20703)
+    example = (torch.randn(2, 3, 7, 5), torch.tensor([[7, 4, 2], [3, 7, 1]]))
+    contract = rnnx.export(_of(_table_of_lengths), tmp_path / "model.onnx", example_inputs=example).contract
+    assert contract.lengths == ()
+    assert [spec.name for spec in contract.plain_inputs] == ["x", "lengths"]
