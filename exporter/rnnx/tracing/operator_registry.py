@@ -15,7 +15,7 @@ def kept_registry() -> Iterator[None]:
     The class is no public name of torch (checked with 2.9 to 2.14): without it every export builds its own table.
     """
     try:
-        from torch.onnx._internal.exporter._registration import ONNXRegistry  # noqa: PLC0415 (may be missing)
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
     except ImportError:
         yield
         return
