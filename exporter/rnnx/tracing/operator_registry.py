@@ -1,4 +1,4 @@
-"""torch.onnx's table of operators, built once in a process: it parses the source of some 500 functions for each export."""
+"""torch.onnx's table of operators, built once in a process: for each export it parses some 500 functions anew."""
 
 import contextlib
 from collections.abc import Iterator
