@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "verifying": "reports timing checks diagnosis tracing modules parity runners tensorrt_network engines linting"
         " truths",
         "reports": "timing checks diagnosis parity runners linting",
-        "timing": "runners tensorrt_network truths",
+        "timing": "tracing runners tensorrt_network truths",
         "checks": "parity runners truths weights",
         "diagnosis": "parity runners linting truths weights",
         "parity": "runners truths",

@@ -7,7 +7,7 @@ import click
 
 from rnnx.cli.parameters import ReportFile, sizes_from_text
 from rnnx.cli.progress_bars import progress_bars
-from rnnx.cli.standard_streams import binary_stdout, tables_aside
+from rnnx.cli.standard_streams import binary_stdout, importing, tables_aside
 from rnnx.runners.row_names import ROW_NAMES
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 
@@ -22,6 +22,12 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
 @click.command("bench", short_help="Latency, streaming, throughput and start-up in depth.")
 @click.argument("model", type=FILE)
 @click.option("--checkpoint", type=FILE, help="The weights MODEL was exported from: adds PyTorch and ratios to it.")
+@click.option(
+    "--model",
+    "factory",
+    metavar="PACKAGE.MODULE:FACTORY",
+    help="What makes the module of a whole MODEL, as for rnnx export: adds PyTorch and ratios to it.",
+)
 @click.option("--engine", type=FILE, help="A .plan built from MODEL, to time too.")
 @click.option("--backend", "backends", type=ROW, multiple=True, help="Run only this row; repeatable.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
@@ -33,6 +39,7 @@ ABOVE_0 = click.FloatRange(min=0, min_open=True)
 def command(
     model: Path,
     checkpoint: Path | None,
+    factory: str | None,
     engine: Path | None,
     backends: tuple[str, ...],
     threads: int,
@@ -55,6 +62,7 @@ def command(
 
     options = BenchOptions(
         checkpoint=checkpoint,
+        model=factory,
         engine=engine,
         backends=backends,
         threads=threads,
@@ -65,7 +73,7 @@ def command(
     read = (model, Path(f"{model}.data"), checkpoint, engine, Path(f"{engine}.json") if engine else None)
     with opened_outputs({"json": json_path}, read, stdout=binary_stdout()) as outputs:
         before = read_bench(before_path) if before_path else None
-        with progress_bars() as listener:
+        with progress_bars() as listener, importing(factory):
             report = bench(model, options, before=before, listener=listener)
         for output in outputs.values():
             output.write(text_from_bench(report))

@@ -1,9 +1,6 @@
 """`rnnx export`."""
 
-import contextlib
 import dataclasses
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +8,7 @@ import click
 
 from rnnx.cli.parameters import ArtifactFile
 from rnnx.cli.render import print_json
+from rnnx.cli.standard_streams import importing
 
 FILE = click.Path(path_type=Path)
 
@@ -68,13 +66,10 @@ def command(ctx: click.Context, /, source: str, output: Path, as_json: bool, **_
     from rnnx.cli.export_tables import print_export
     from rnnx.cli.source_options import factory_options, layer_options
     from rnnx.exporting.exporter import export
-    from rnnx.modules.factories import importable, is_factory
+    from rnnx.modules.factories import is_factory
 
     made = is_factory(source)
     options = factory_options(ctx) if made else layer_options(ctx)
-    with contextlib.ExitStack() as scope:
-        if made:
-            scope.enter_context(importable(Path.cwd()))
-            scope.enter_context(redirect_stdout(sys.stderr))  # stdout is the report's, whatever the model prints
+    with importing(source if made else None):
         report = export(source, output, options)
     print_json(dataclasses.asdict(report)) if as_json else print_export(report)

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,6 +86,18 @@ def tables_aside(outputs: "Mapping[str, Output]") -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     else:
+        yield
+
+
+@contextlib.contextmanager
+def importing(factory: str | None) -> Iterator[None]:
+    """Let a factory be found in the current folder; stdout is the report's, whatever the model prints."""
+    from rnnx.modules.factories import importable
+
+    if factory is None:
+        yield
+        return
+    with importable(Path.cwd()), contextlib.redirect_stdout(sys.stderr):
         yield
 
 

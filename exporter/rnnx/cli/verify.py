@@ -1,8 +1,5 @@
 """`rnnx verify`."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +7,7 @@ import click
 
 from rnnx.cli.parameters import ReportFile, sizes_from_text, tensor_names_from_texts
 from rnnx.cli.progress_bars import progress_bars
-from rnnx.cli.standard_streams import binary_stdout, tables_aside
+from rnnx.cli.standard_streams import binary_stdout, importing, tables_aside
 from rnnx.runners.row_names import ROW_NAMES
 from rnnx.truths.matrix_names import MATRIX_NAMES
 
@@ -27,18 +24,6 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
 
         print_tolerances()
         ctx.exit()
-
-
-@contextmanager
-def _importing(factory: str | None) -> Iterator[None]:
-    """Let a factory be found in the current folder; stdout is the report's, whatever the model prints."""
-    from rnnx.modules.factories import importable
-
-    if factory is None:
-        yield
-        return
-    with importable(Path.cwd()), redirect_stdout(sys.stderr):
-        yield
 
 
 @click.command("verify", short_help="Every backend against PyTorch.")
@@ -112,7 +97,7 @@ def command(
     targets = {"json": json_path, "html": html_path, "junit": junit_path}
     require_packages(kind for kind, target in targets.items() if target)
     with opened_outputs(targets, _read(path, others), stdout=binary_stdout()) as outputs:
-        with progress_bars() as bars, _importing(others["model"]):
+        with progress_bars() as bars, importing(others["model"]):
             # The other options have the names and types of VerifyOptions' fields.
             report = verify(path, VerifyOptions(**others), listener=bars)
         write_outputs(report, outputs)  # first: whoever reads the tables may close the pipe after the verdict

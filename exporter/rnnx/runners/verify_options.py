@@ -119,41 +119,55 @@ def refuse_unfit(subject: Subject, options: VerifyOptions) -> None:
     """Refuse what asks for another truth than this model can be given.
 
     Raises:
-        OptionError: a module for a layer, whose weights are enough; other cases than the golden file's without weights,
-            or of a whole model without its module; the module of a decoder that loops around it.
+        OptionError: what `refuse_unfit_module` refuses, or other cases than the golden file's without weights.
+    """
+    given = {"checkpoint": options.checkpoint is not None, "matrix": options.matrix != "quick"}
+    refuse_unfit_module(subject, options.model, given)
+    if not subject.is_whole and subject.weights is None and options.matrix != "quick":
+        raise OptionError(
+            "matrix",
+            got=f"{options.matrix} without a checkpoint",
+            expected="the weights, for the golden file has cases of its own and no others",
+            remedy="give the checkpoint, or leave the matrix out",
+        )
+
+
+def refuse_unfit_module(subject: Subject, model: "str | nn.Module | None", need_it: Mapping[str, bool]) -> None:
+    """Refuse a module for a model that takes none, and what needs one without it.
+
+    Args:
+        subject: the model.
+        model: its module or factory, where one was given.
+        need_it: whether each option was given that a whole model's module is needed for.
+
+    Raises:
+        OptionError: a module for a layer, whose weights are enough; an option that needs one, of a whole model without
+            it; the module of a decoder that loops around it.
     """
     if not subject.is_whole:
-        if options.model is not None:
+        if model is not None:
             raise OptionError(
-                "--model",
+                "model",
                 got="it for a file that holds a single layer",
                 expected="a whole model",
-                remedy="leave it out, and give the layer's weights with --checkpoint",
-            )
-        if subject.weights is None and options.matrix != "quick":
-            raise OptionError(
-                "matrix",
-                got=f"{options.matrix} without a checkpoint",
-                expected="the weights, for the golden file has cases of its own and no others",
-                remedy="give them with --checkpoint, or leave --matrix out",
+                remedy="leave it out, and give the layer's weights as the checkpoint",
             )
         return
-    given = {"--checkpoint": options.checkpoint is not None, "--matrix": options.matrix != "quick"}
-    for option, value in given.items():
-        if value and options.model is None:
+    for option, is_given in need_it.items():
+        if is_given and model is None:
             raise OptionError(
                 option,
                 got="it for a whole model, whose code is not in its file",
                 expected="the module's factory too",
-                remedy=f"add --model package.module:factory, or leave {option} out to verify with the golden file",
+                remedy=f"add the model (--model package.module:factory), or leave the {option} out",
             )
     decoder = subject.contract.decoder
-    if options.model is not None and decoder is not None and decoder.form != "step":
+    if model is not None and decoder is not None and decoder.form != "step":
         raise OptionError(
-            "--model",
+            "model",
             got=f"it for a decoder in form {decoder.form}",
             expected="a model, or a decoder's step",
-            remedy="leave it out: the golden file holds what PyTorch decoded; export the decoder with --form step to "
+            remedy="leave it out: the golden file holds what PyTorch decoded; export the decoder in form step to "
             "verify and time its module",
         )
 

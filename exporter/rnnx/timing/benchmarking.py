@@ -5,27 +5,31 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnnx.errors import OptionError
 from rnnx.progress import ProgressListener, Silence
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_names import PYTORCH_ROWS, ROW_NAMES
 from rnnx.runners.subject import Sources, Subject, read_model_bytes, read_subject
-from rnnx.runners.verify_options import check_kind, check_names
+from rnnx.runners.verify_options import check_kind, check_names, refuse_unfit_module
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.timing.comparison import refuse_incomparable
 from rnnx.timing.figures import BenchReport, JitterRow, LatencyReport, StartUpRow
 from rnnx.timing.fingerprint import take_fingerprint
 from rnnx.timing.inputs import timed_sizes
 from rnnx.timing.jitter import STEPS, measure_jitter, single_step, why_no_stream
+from rnnx.timing.module_rows import opened_inputs, opened_rows
 from rnnx.timing.other_work import watch_other_work
 from rnnx.timing.side_by_side import time_side_by_side
 from rnnx.timing.start_up import measure_start_up, start_up_request
 from rnnx.timing.throughput import measure_throughput
 from rnnx.truths.model_cases import CaseSource
-from rnnx.truths.model_golden import case_source
 from rnnx_runtime.errors import BackendUnavailable
 from rnnx_runtime.files.seal import is_sealed
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TIMED_ROWS = tuple(name for name in ROW_NAMES if name != NETWORK_ROW)
 """The rows whose times mean something: the parsed network runs no kernel."""
@@ -38,13 +42,16 @@ _POINT_SHARE = 0.1
 class BenchOptions:
     """What to time and how.
 
-    `checkpoint` adds the rows of PyTorch, and with them ratios, `engine` the engine's row. `backends` are the rows to
+    `checkpoint` adds the rows of PyTorch, and with them ratios, `engine` the engine's row. A whole model has rows of
+    PyTorch with `model`: `package.module:factory`, into which `checkpoint` is loaded, or the live module, left as it
+    is. `backends` are the rows to
     run, all that apply when empty. `threads` is for the sessions and for PyTorch. `sizes` is the shape of the latency
     figures, of the dims that the model leaves free, and `seconds` about how long to time each backend there. A stream
     of `stream_steps` single steps is held against a deadline of `frame_ms`.
     """
 
     checkpoint: str | os.PathLike[str] | None = None
+    model: "str | nn.Module | None" = None
     engine: str | os.PathLike[str] | None = None
     backends: tuple[str, ...] = ()
     threads: int = 1
@@ -74,7 +81,11 @@ def bench(
     Raises:
         CheckpointError: the checkpoint cannot be read, or is not the one this model was exported from.
         EngineError: the engine was built from another model.
-        GoldenError: a whole model's golden file, which says what values its inputs take, is missing or damaged.
+        ExportError: the module is in training mode, scripted, or quantized.
+        FactoryError: the factory fails, its module is not the one this model was exported from, or it brings no example
+            and there is no golden file.
+        GoldenError: a whole model's golden file, which says what values its inputs take, is damaged, or missing without
+            its module.
         OptionError: an option does not fit the model.
         FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
         ReportError: the earlier report is another model's, or of another shape or number of threads.
@@ -88,17 +99,24 @@ def bench(
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
     subject = _read(Path(model), sources)
-    inputs = case_source(subject.model)
-    sizes = timed_sizes(inputs, options.sizes)
-    if before is not None:
-        refuse_incomparable(before, subject.contract.source.weights_sha256, sizes, options.threads)
-    requests = [start_up_request(subject, sources, row, sizes, options.threads) for row in _rows(subject, options)]
-    start_up = measure_start_up(requests, listener=listener)
-    names = [row.backend for row in start_up if not row.problem]
-    if not names:
-        raise _nothing_runs(start_up)
-    with _pytorch_threads(names, options.threads), contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
+    rows = _rows(subject, options)
+    with contextlib.ExitStack() as stack:
+        inputs, live = stack.enter_context(
+            opened_inputs(subject, options.model, sources.checkpoint, rows, options.threads)
+        )
+        sizes = timed_sizes(inputs, options.sizes)
+        if before is not None:
+            refuse_incomparable(before, subject.contract.source.weights_sha256, sizes, options.threads)
+        own = [row for row in rows if live is not None and row in PYTORCH_ROWS]
+        opened, start_up = opened_rows(live, own, stack) if live else ([], [])
+        apart = [row for row in rows if row not in own]
+        requests = [start_up_request(subject, sources, row, sizes, options.threads) for row in apart]
+        start_up += measure_start_up(requests, listener=listener)
+        names = [row.backend for row in start_up if not row.problem]
+        if not (names or opened):
+            raise _nothing_runs(start_up)
+        stack.enter_context(_pytorch_threads(names, options.threads))
+        opened += [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
         return _report(subject, inputs, opened, sizes, tuple(start_up), options, listener)
 
 
@@ -131,24 +149,12 @@ def _check(options: BenchOptions) -> None:
 
 def _rows(subject: Subject, options: BenchOptions) -> list[str]:
     """The rows to time: those named, or those that what was given is enough for."""
-    if subject.is_whole:
-        _refuse_pytorch(options)
-    wanted = options.backends or [row for row in subject.rows() if subject.weights or row not in PYTORCH_ROWS]
-    return [row for row in TIMED_ROWS if row in wanted]
-
-
-def _refuse_pytorch(options: BenchOptions) -> None:
-    """Refuse what needs a whole model's module, which is not in its file."""
-    given = {"checkpoint": options.checkpoint is not None}
-    given |= {f"backend {row}": row in options.backends for row in PYTORCH_ROWS}
-    for name, is_given in given.items():
-        if is_given:
-            raise OptionError(
-                name,
-                got="it for a whole model, whose module is not in its file",
-                expected="a single layer or cell",
-                remedy="leave it out; rnnx verify --model times PyTorch beside the backends",
-            )
+    need_it = {"checkpoint": options.checkpoint is not None}
+    need_it |= {f"backend {row}": row in options.backends for row in PYTORCH_ROWS}
+    refuse_unfit_module(subject, options.model, need_it)
+    has_pytorch = subject.weights is not None or options.model is not None
+    wanted = options.backends or [*subject.rows(), *PYTORCH_ROWS]
+    return [row for row in TIMED_ROWS if row in wanted and (options.backends or has_pytorch or row not in PYTORCH_ROWS)]
 
 
 def _report(

@@ -67,6 +67,11 @@ def measure_start_up(
     return [_row(request["row"], own) for request, own in zip(requests, answers, strict=True)]
 
 
+def no_start_up(backend: str, problem: str) -> StartUpRow:
+    """The row of a backend that does not run, and why."""
+    return StartUpRow(backend=backend, **dict.fromkeys(_FIGURES, 0.0), problem=problem)
+
+
 def _plain(sources: Sources) -> dict[str, Any]:
     """The sources as JSON data; an engine has no part in them."""
     values = dataclasses.asdict(sources) | {"engine": None, "names": dict(sources.names)}
@@ -101,6 +106,6 @@ def _ending(code: int) -> str:
 def _row(backend: str, answers: Sequence[Mapping[str, Any]]) -> StartUpRow:
     problem = next((answer["problem"] for answer in answers if "problem" in answer), "")
     if problem:
-        return StartUpRow(backend=backend, **dict.fromkeys(_FIGURES, 0.0), problem=problem)
+        return no_start_up(backend, problem)
     figures = {name: statistics.median(answer[name] for answer in answers) for name in _FIGURES}
     return StartUpRow(backend=backend, **figures)

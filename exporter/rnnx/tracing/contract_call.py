@@ -5,11 +5,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rnnx.errors import FactoryError, OptionError
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
+from rnnx.truths.cases import Array
+from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Contract
 
 Call = tuple[CallSignature, dict[str, Tensor]]
@@ -46,6 +49,45 @@ def call_of_contract(
         expected=", ".join(tensors),
         remedy="give the module that was exported; where its arguments are nested or renamed, let the factory return "
         "(module, example_inputs) with the example of the export",
+    )
+
+
+def example_of_contract(
+    module: nn.Module, own: tuple[Any, ...] | Mapping[str, Any] | None, contract: Contract
+) -> dict[str, Array]:
+    """The example that a module or its factory brings, by the contract's names; states that it leaves out are zeros.
+
+    Raises:
+        FactoryError: it brings none, or one that the contract does not fit.
+    """
+    if own is None:
+        raise _no_example(module, "none", contract)
+    signature, tensors = read_signature(module, own)
+    specs, states = {spec.name: spec for spec in contract.inputs}, {pair.input for pair in contract.states}
+    if not {*signature.names} <= specs.keys() and len(tensors) <= len(specs):
+        signature = named_as(signature, [*specs][: len(tensors)])  # lifted states come last
+    given = {name: _array(tensor) for name, tensor in zip(signature.names, tensors, strict=True)}
+    missing = specs.keys() - given.keys()
+    if given.keys() - specs.keys() or missing - states:
+        raise _no_example(module, ", ".join(given), contract)
+    sizes = sizes_from_feeds(tuple(specs[name] for name in given), given)
+    zeros = {name: np.zeros(shape_from_sizes(specs[name], sizes)) for name in missing}
+    return {name: np.asarray((given | zeros)[name], spec.dtype) for name, spec in specs.items()}
+
+
+def _array(tensor: Tensor) -> Array:
+    """Half precision too, which NumPy may not know."""
+    value = tensor.detach().cpu()
+    return np.array((value.double() if value.is_floating_point() else value).numpy())
+
+
+def _no_example(module: nn.Module, got: str, contract: Contract) -> FactoryError:
+    return FactoryError(
+        f"the example inputs of {type(module).__name__}",
+        got=got,
+        expected=", ".join(spec.name for spec in contract.inputs),
+        remedy="let the factory return (module, example_inputs) with the example of the export, or copy the golden "
+        "file along with the model",
     )
 
 

@@ -35,6 +35,7 @@ class EagerCandidate:
         """Raises BackendUnavailable for CUDA without a usable device, or where the module fails on it."""
         self.name = f"pytorch-{device}"
         self.device = "CPU" if device == "cpu" else cuda_device(torch)
+        self._contract = contract
         self._signature = signature
         self._results = results
         self._lifted = lifted
@@ -50,8 +51,31 @@ class EagerCandidate:
         Raises:
             BackendError: the module raises.
         """
+        return {name: value.numpy() for name, value in self._answer(_tensors(case.feeds)).items()}
+
+    def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
+        """One call over inputs that already are tensors: what a latency measurement repeats."""
+        tensors = _tensors(feeds)
+        return lambda: self._answer(tensors)
+
+    def prepare_stream(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
+        """Steps from the state that the last one gave, which stays a tensor; other inputs are handed over at each."""
+        states = {pair.input: pair.output for pair in self._contract.states}
+        carried = _tensors({name: value for name, value in feeds.items() if name in states})
+        given = {name: value for name, value in feeds.items() if name not in states}
+
+        def step() -> None:
+            values = self._answer(carried | _tensors(given))
+            carried.update({name: values[output] for name, output in states.items()})
+
+        return step
+
+    def close(self) -> None:
+        """Nothing to let go of: the module is its owner's."""
+
+    def _answer(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:
-            return {name: value.numpy() for name, value in self._run(_tensors(case.feeds)).items()}
+            return self._run(tensors)
         except Exception as error:  # the model's own, which may raise anything
             raise BackendError(
                 f"backend {self.name}",
@@ -59,14 +83,6 @@ class EagerCandidate:
                 expected="an answer, as in float64",
                 remedy="call the module on these sizes in float32 by hand",
             ) from error
-
-    def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
-        """One call over inputs that already are tensors: what a latency measurement repeats."""
-        tensors = _tensors(feeds)
-        return lambda: self._run(tensors)
-
-    def close(self) -> None:
-        """Nothing to let go of: the module is its owner's."""
 
     def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         own = {name: value if name in self._on_host else value.to(self._place) for name, value in tensors.items()}

@@ -1,17 +1,18 @@
 """The module that a whole model was exported from, at hand again: its truth on any inputs, and its rows of a report."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from rnnx.errors import CheckpointError, ExportError, FactoryError, OptionError
-from rnnx.modules.given_module import GivenModule
-from rnnx.tracing.contract_call import call_of_contract
+from rnnx.modules.given_module import GivenModule, read_given_module
+from rnnx.modules.model_code import model_code
+from rnnx.tracing.contract_call import call_of_contract, example_of_contract
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.eager_candidate import EagerCandidate
 from rnnx.tracing.example_run import run_example
@@ -21,6 +22,7 @@ from rnnx.tracing.signature import CallSignature
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx.truths.cases import Array
 from rnnx.truths.comparable import comparable
+from rnnx.truths.torch_reference import torch_threads
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import RnnxError
@@ -31,8 +33,9 @@ SAME = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class LiveModel:
-    """A module in float32 on the CPU, and how its contract calls it."""
+    """A module in float32 on the CPU, and how its contract calls it; `title` names it and its checkpoint."""
 
+    title: str
     module: nn.Module
     signature: CallSignature
     results: tuple[str, ...]
@@ -44,8 +47,8 @@ class LiveModel:
         """The truth: the module by the contract's names."""
         return EagerModel(self.module, self.signature, output_names=self.results, lifted=self.lifted)
 
-    def candidate(self, device: Literal["cpu", "cuda"]) -> EagerCandidate:
-        """A row of a report.
+    def candidate(self, row: str) -> EagerCandidate:
+        """The row `pytorch-cpu` or `pytorch-cuda`.
 
         Raises:
             BackendUnavailable: there is no GPU, or the module does not run on one.
@@ -57,29 +60,47 @@ class LiveModel:
             results=self.results,
             lifted=self.lifted,
             example=self.example,
-            device=device,
+            device="cuda" if row == "pytorch-cuda" else "cpu",
         )
 
 
 @contextmanager
-def opened_model(given: GivenModule, contract: Contract, golden: CaseTruth) -> Iterator[LiveModel]:
+def read_model(
+    model: str | nn.Module, checkpoint: Path | None, contract: Contract, golden: CaseTruth | None, threads: int
+) -> Iterator[LiveModel]:
+    """The module that `model` is or makes, the checkpoint loaded into it; PyTorch has so many threads inside the block.
+
+    Raises what `opened_model` and `read_given_module` raise; what a factory's module raises is a FactoryError.
+    """
+    with model_code(model) if isinstance(model, str) else nullcontext():  # a live one's errors are its owner's to see
+        given = read_given_module(model, checkpoint)
+        with torch_threads(threads), opened_model(given, contract, golden) as live:
+            yield live
+
+
+@contextmanager
+def opened_model(given: GivenModule, contract: Contract, golden: CaseTruth | None) -> Iterator[LiveModel]:
     """The module a contract was exported from; attributes that its calls set are as they were after the block.
 
     Args:
         given: the module and where it came from.
         contract: the exported model's.
-        golden: the golden file's case of the example, which the module must give too.
+        golden: the golden file's case of the example, which the module must give too; without it, the example is the
+            one that the module or its factory brings.
 
     Raises:
         CheckpointError: the checkpoint's weights are others than the model's.
-        FactoryError: the module's weights are, it does not take the contract's inputs, or computes something else.
+        FactoryError: the module's weights are, it does not take the contract's inputs, computes something else, or
+            brings no example where there is no golden file.
         ExportError: the module is in training mode, scripted, or quantized.
     """
     module, _ = as_float32(unwrapped(given.module))
     _check_weights(given, module, contract)
     with preserved(module):
-        live = _called(given, module, contract, golden.case.feeds)
-        _check_example(given, live, golden)
+        example = golden.case.feeds if golden else example_of_contract(module, given.example_inputs, contract)
+        live = _called(given, module, contract, example)
+        if golden:
+            _check_example(given, live, golden)
         yield live
 
 
@@ -96,8 +117,15 @@ def _called(given: GivenModule, module: nn.Module, contract: Contract, example: 
     found = [pair.input for state in lifted for pair in state.pairs]
     if {*found} != {pair.input for pair in pairs}:
         raise _other_model(given, f"states {', '.join(found)} for {', '.join(pair.input for pair in pairs)}")
+    title = f"module {given.source}" + (f" with {given.checkpoint.name}" if given.checkpoint else "")
     return LiveModel(
-        module=module, signature=signature, results=results, lifted=lifted, contract=contract, example=example
+        title=title,
+        module=module,
+        signature=signature,
+        results=results,
+        lifted=lifted,
+        contract=contract,
+        example=example,
     )
 
 

@@ -79,14 +79,16 @@ def read_golden(path: Path, contract: Contract) -> list[CaseTruth]:
     Raises:
         GoldenError: missing, damaged, or made from other weights than the contract's.
     """
-    data, arrays = golden_arrays(path, contract.source.weights_sha256)
+    data, arrays = golden_arrays(path, contract.source.weights_sha256, "verify against the weights, as the checkpoint")
     found = cases_from_arrays(arrays, path, lambda roles: _fits(roles, contract))
     check_whole(path, data, contract.golden_sha256)
     return found
 
 
-def golden_arrays(path: Path, weights_sha256: str) -> tuple[bytes, dict[str, Array]]:
+def golden_arrays(path: Path, weights_sha256: str, otherwise: str) -> tuple[bytes, dict[str, Array]]:
     """A golden file's bytes and its arrays by name, without the digest of the weights.
+
+    `otherwise` is what to do where the file cannot be had.
 
     Raises:
         GoldenError: missing, damaged, or made from other weights.
@@ -99,7 +101,7 @@ def golden_arrays(path: Path, weights_sha256: str) -> tuple[bytes, dict[str, Arr
             str(path),
             got="no such file",
             expected="the golden file that rnnx export wrote beside the model",
-            remedy="copy it along with the model, or verify against the weights with --checkpoint",
+            remedy=f"copy it along with the model, or {otherwise}",
         ) from None
     except OSError as error:
         raise damaged_golden(path, error.strerror or str(error)) from None

@@ -14,11 +14,10 @@ import numpy as np
 from rnnx.errors import ExportError
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.comparable import comparable, largest_apart
-from rnnx.truths.golden import cases_from_arrays, check_whole, damaged_golden, golden_arrays, golden_bytes, golden_path
+from rnnx.truths.golden import cases_from_arrays, check_whole, damaged_golden, golden_arrays, golden_bytes
 from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_cases, with_sorted_lengths
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.contract import Contract, TensorSpec
-from rnnx_runtime.files.model_file import OnnxFile
 
 _LEFT_OUT = "left_out"
 
@@ -102,25 +101,13 @@ def read_model_golden(path: Path, contract: Contract) -> ModelTruth:
     Raises:
         GoldenError: missing, damaged, or made from other weights than the contract's.
     """
-    data, arrays = golden_arrays(path, contract.source.weights_sha256)
+    data, arrays = golden_arrays(path, contract.source.weights_sha256, "export the model again")
     left_out = arrays.pop(_LEFT_OUT, None)
     if left_out is None or left_out.shape != () or left_out.dtype.kind != "U":
         raise damaged_golden(path, "no list of the sizes left out")
     entries = cases_from_arrays(arrays, path, lambda roles: _fits(roles, contract))
     check_whole(path, data, contract.golden_sha256)
     return ModelTruth(entries=tuple(entries), left_out=tuple(str(left_out).splitlines()))
-
-
-def case_source(model: OnnxFile) -> CaseSource:
-    """What cases of a model are drawn from: a whole model's golden file says what values its inputs have.
-
-    Raises:
-        GoldenError: a whole model's golden file is missing, damaged or another model's.
-    """
-    if model.contract.bare is not None:
-        return CaseSource(contract=model.contract, example={})
-    golden = read_model_golden(golden_path(model.path), model.contract)
-    return CaseSource(contract=model.contract, example=golden.example.case.feeds)
 
 
 def _drawn_truth(eager: EagerModel, source: CaseSource, case: Case, draw: Draw) -> CaseTruth | str:

@@ -70,7 +70,7 @@ def truth_title(subject: Subject, reference: ModelReference | None, options: Ver
     """Where the truth comes from, for a report."""
     golden = f"golden file {golden_path(subject.model.path).name}"
     if subject.is_whole:
-        return f"{reference.title if reference else golden}, PyTorch in float64"
+        return f"{reference.live.title if reference else golden}, PyTorch in float64"
     if options.checkpoint is None:
         return f"{golden}, NumPy in float64"
     return f"PyTorch in float64, weights of {Path(options.checkpoint).name}"

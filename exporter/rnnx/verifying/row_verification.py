@@ -120,7 +120,7 @@ def open_row(
         BackendError: the backend was there and refused the model.
     """
     if reference is not None and name in PYTORCH_ROWS:
-        return MeteredCandidate(functools.partial(reference.candidate, name))
+        return MeteredCandidate(functools.partial(reference.live.candidate, name))
     opener = functools.partial(subject.open, name, options.threads)
     if name in PYTORCH_ROWS:
         candidate = MeteredCandidate(opener)

@@ -177,7 +177,7 @@ def _latency(
 
     def opened(name: str) -> Candidate:
         own = reference if name in PYTORCH_ROWS else None
-        return own.candidate(name) if own else subject.open(name, options.threads)
+        return own.live.candidate(name) if own else subject.open(name, options.threads)
 
     return time_rows(
         subject,

@@ -89,3 +89,12 @@ def test_the_model_is_never_overwritten_by_a_report(scorer: str) -> None:
     result = verify("--model", scorer, "--checkpoint", "best.pt", "--json", "model.onnx")
     assert isinstance(result.exception, OutputError)
     assert Path("model.onnx").read_bytes() == before
+
+
+def test_bench_takes_the_module_too(scorer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnx.timing.throughput.LARGEST", {"B": 1, "T": 1})
+    given = ("--model", scorer, "--checkpoint", "best.pt", "--seconds", "0.02", "--at", "B=1,T=6")
+    result = CliRunner().invoke(group, ["bench", "model.onnx", *given, "--backend", "pytorch-cpu", "--json", "-"])
+    assert result.exit_code == 0, result.output
+    assert [row["backend"] for row in json.loads(result.stdout)["latency"]["rows"]] == ["pytorch-cpu"]
+    assert "building the scorer" in result.stderr

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from tests.whole_model import EagerAdder, write_adder
 from torch import Tensor, nn
 
 import rnnx
-from rnnx.errors import GoldenError, OptionError, ReportError
+from rnnx.errors import FactoryError, GoldenError, OptionError, ReportError
 from rnnx.timing import benchmarking
 from rnnx.timing.benchmarking import BenchOptions, bench
 from rnnx.timing.figures import BenchReport, StartUpRow
@@ -214,6 +215,61 @@ def test_what_a_whole_model_has_not_is_refused(tmp_path: Path, options: dict[str
     write_adder(tmp_path / "model.onnx", EagerAdder())
     with pytest.raises(OptionError, match=said):
         bench(tmp_path / "model.onnx", BenchOptions(**SHORT, **options))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Both]:
+    """A whole model's file and its module."""
+    torch.manual_seed(31)
+    module = Both().eval()
+    path = tmp_path_factory.mktemp("both") / "model.onnx"
+    options = rnnx.ModelOptions(stateful=True)
+    return rnnx.export(module, path, options, example_inputs=(torch.randn(4, 2, 5),)).path, module
+
+
+def test_a_whole_models_module_stands_beside_its_backends(both: tuple[Path, Both], quick: list[str]) -> None:
+    path, module = both
+    report = bench(path, BenchOptions(**SHORT, model=module, backends=("pytorch-cpu", "ort-cpu")))
+    assert quick == ["ort-cpu"]
+    assert [row.backend for row in report.latency.rows] == ["pytorch-cpu", "ort-cpu"]
+    assert [row.backend for row in report.jitter] == ["pytorch-cpu", "ort-cpu"]
+    assert report.latency.rows[1].ratio is not None
+    assert {point.backend for point in report.throughput} == {"pytorch-cpu", "ort-cpu"}
+
+
+def test_a_row_of_pytorch_that_is_not_here_says_why(
+    both: tuple[Path, Both], quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_gpu(_: object) -> str:
+        raise BackendUnavailable("backend pytorch-cuda", got="no GPU", expected="one", remedy="use another host")
+
+    monkeypatch.setattr("rnnx.tracing.eager_candidate.cuda_device", no_gpu)
+    report = bench(both[0], BenchOptions(**SHORT, model=both[1], backends=("pytorch-cuda", "ort-cpu")))
+    assert [row.backend for row in report.latency.rows] == ["ort-cpu"]
+    assert "got no GPU" in {row.backend: row.problem for row in report.latency.start_up}["pytorch-cuda"]
+
+
+def test_without_a_golden_file_the_modules_example_says_what_inputs_are_like(
+    both: tuple[Path, Both], quick: list[str], tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(both[0], tmp_path))
+    with pytest.raises(FactoryError, match=r"the example inputs of Both: got none, expected x"):
+        bench(path, BenchOptions(**SHORT, model=both[1]))
+    module = Both().eval()
+    module.load_state_dict(both[1].state_dict())
+    module.example_inputs = (torch.randn(4, 2, 5),)  # type: ignore[assignment]
+    report = bench(path, BenchOptions(**SHORT, model=module, backends=("pytorch-cpu", "ort-cpu")))
+    assert [row.backend for row in report.latency.rows] == ["pytorch-cpu", "ort-cpu"]
+
+
+def test_a_module_that_was_not_exported_is_refused(both: tuple[Path, Both], quick: list[str]) -> None:
+    with pytest.raises(FactoryError, match="model Both: got weights with sha256"):
+        bench(both[0], BenchOptions(**SHORT, model=Both().eval()))
+
+
+def test_a_layers_file_takes_no_module(model: Path, quick: list[str]) -> None:
+    with pytest.raises(OptionError, match="model: got it for a file that holds a single layer"):
+        bench(model, BenchOptions(**SHORT, model=Both()))
 
 
 def test_options_of_another_kind_are_refused(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def _refusal(module: nn.Module, exported: Exported, **given: Any) -> RnnxError:
 
 def _assert_gives_golden_results(live: LiveModel, golden: ModelTruth) -> None:
     """Every output of every case, in float64, and in float32 by PyTorch's row, as at the export."""
-    candidate = live.candidate("cpu")
+    candidate = live.candidate("pytorch-cpu")
     for entry in golden.entries:
         truth = live.eager().outputs(entry.case.feeds, torch.float64)
         single = candidate.outputs(entry.case)
@@ -208,7 +208,7 @@ def test_attributes_that_calls_set_are_as_they_were_after_the_block(tmp_path: Pa
     before = copy.deepcopy(module.state_dict())
     given = GivenModule(module=module, source="made:here", checkpoint=None, example_inputs=None)
     with opened_model(given, contract, golden.example) as live:
-        live.candidate("cpu").outputs(golden.example.case)
+        live.candidate("pytorch-cpu").outputs(golden.example.case)
         assert vars(module)["last"] is not None
     assert vars(module)["last"] is None
     assert all(value.equal(before[key]) for key, value in module.state_dict().items())
@@ -222,13 +222,15 @@ def test_truth_and_pytorchs_row_are_the_modules_own(tmp_path: Path) -> None:
     (single,) = eager_outputs(module, {"tokens": tokens, "lengths": lengths}, torch.float32)
     feeds = {"tokens": tokens.numpy(), "lengths": lengths.numpy()}
     np.testing.assert_array_equal(live.eager().outputs(feeds, torch.float64)["output"], double)
-    np.testing.assert_array_equal(live.candidate("cpu").outputs(Case(name="own", feeds=feeds))["output"], single)
+    np.testing.assert_array_equal(
+        live.candidate("pytorch-cpu").outputs(Case(name="own", feeds=feeds))["output"], single
+    )
 
 
 def test_a_timed_call_computes_the_results(tmp_path: Path) -> None:
     module = Streamed().eval()
     contract, golden = _exported(module, (sequence(2, 4),), tmp_path, stateful=True)
-    candidate = _opened(module, (contract, golden)).candidate("cpu")
+    candidate = _opened(module, (contract, golden)).candidate("pytorch-cpu")
     entry = golden.entries[1]
     found = candidate.prepare(entry.case.feeds)()
     assert isinstance(found, dict)
@@ -242,7 +244,7 @@ def test_what_the_module_raises_is_a_failed_case(tmp_path: Path) -> None:
     contract, golden = _exported(module, tagger_inputs(2, 4), tmp_path)
     feeds = {**golden.example.case.feeds, "tokens": np.full((2, 4), 20)}
     with pytest.raises(BackendError, match=r"pytorch-cpu: got IndexError: index out of range"):
-        _opened(module, (contract, golden)).candidate("cpu").outputs(Case(name="own", feeds=feeds))
+        _opened(module, (contract, golden)).candidate("pytorch-cpu").outputs(Case(name="own", feeds=feeds))
 
 
 @pytest.mark.gpu
@@ -251,7 +253,7 @@ def test_pytorchs_row_runs_on_a_gpu(tmp_path: Path) -> None:
         pytest.skip(f"no GPU for torch {torch.__version__}")
     module = Tagger().eval()
     contract, golden = _exported(module, tagger_inputs(2, 4), tmp_path)
-    candidate = _opened(module, (contract, golden)).candidate("cuda")
+    candidate = _opened(module, (contract, golden)).candidate("pytorch-cuda")
     for entry in golden.entries:
         found = candidate.outputs(entry.case)["output"]
         np.testing.assert_allclose(found, entry.truth["output"], rtol=0, atol=1e-5)
