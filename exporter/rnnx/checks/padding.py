@@ -6,16 +6,11 @@ result; a backend that computes it and multiplies it away by a mask of zeros wou
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, skipped
 from rnnx.checks.probe import OF_THE_MODULE, Probe, is_module
 from rnnx.parity.results import CheckResult
 from rnnx.truths.cases import Array, Case
-from rnnx.truths.rows import padded
-
-FILLS = {"zeros": 0.0, "10,000": 1e4, "NaN": np.nan}
-"""What the padding is filled with: wrongly used, the first is mild, the second large, the third lasts."""
+from rnnx.truths.rows import FILLS, padded
 
 
 def check_padding(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:

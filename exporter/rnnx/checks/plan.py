@@ -12,7 +12,6 @@ from rnnx.checks.differences import CheckCase
 from rnnx.checks.drift import DriftTruth, drift_truth, stepwise_output
 from rnnx.checks.padding import check_padding
 from rnnx.checks.probe import Probe
-from rnnx.checks.stream import Calls, Stream, obstacle, run_calls
 from rnnx.checks.streaming import StreamCase, check_streaming
 from rnnx.checks.truth_source import TruthSource
 from rnnx.checks.zero_length import check_zero_length
@@ -22,6 +21,7 @@ from rnnx.truths.comparable import largest_apart
 from rnnx.truths.matrix_names import MatrixName
 from rnnx.truths.model_cases import CaseSource, distinct, drawn
 from rnnx.truths.rows import LOUD
+from rnnx.truths.stream import Calls, Stream, obstacle, run_calls
 from rnnx_runtime.contract import Contract
 
 _Found = TypeVar("_Found")

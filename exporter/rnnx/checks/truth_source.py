@@ -5,10 +5,10 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from rnnx.checks.stream import Outputs
 from rnnx.truths.cases import Case
 from rnnx.truths.comparable import largest_apart
 from rnnx.truths.reference import evaluate
+from rnnx.truths.stream import Outputs
 from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Recurrence
 

@@ -12,6 +12,7 @@ from rnnx.diagnosis.simulation import simulate
 from rnnx.diagnosis.suspect import Suspect
 from rnnx.parity.tolerances import products_per_sum, tolerance_for
 from rnnx.truths.cases import random_feeds
+from rnnx_runtime.arrays.dim_sizes import shape_from_sizes
 
 _TRIED = range(1, 25)
 """Sizes that are tried when no message names one."""
@@ -70,17 +71,13 @@ def is_right(suspect: Suspect, time: int, batch: int) -> bool:
     if not answer:
         return False
     sizes = {"T": time, "B": batch}
-    shapes = {
-        spec.name: tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
-        for spec in suspect.prober.outputs
-    }
-    if any(answer.values[name].shape != shape for name, shape in shapes.items()):
+    if any(answer.values[spec.name].shape != shape_from_sizes(spec, sizes) for spec in suspect.prober.outputs):
         return False
     if suspect.stack is None:
         return True
     expected = simulate(suspect.stack, contract, feeds)
     tolerance = tolerance_for(suspect.row.precision)
-    for name in shapes:
+    for name in [spec.name for spec in suspect.prober.outputs]:
         error = float(np.abs(answer.values[name] - expected[name]).max())
         # a float32 error is not known here, so the floor is given room
         if not error <= 8 * tolerance.floor(products_per_sum(contract), time * contract.layers, 1.0):

@@ -11,8 +11,9 @@ from rnnx.diagnosis.prober import Prober
 from rnnx.parity.closeness import problem_of
 from rnnx.parity.limits import limit_of
 from rnnx.parity.parity import ParityRow
-from rnnx.truths.cases import sizes_of, time_of
+from rnnx.truths.cases import time_of
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 
 Array = NDArray[Any]
 
@@ -88,7 +89,7 @@ def observed(prober: Prober, entry: CaseTruth, precision: str) -> Observation:
     return Observation(
         entry=entry,
         time=time_of(prober.contract, entry.case.feeds),
-        batch=sizes_of(prober.contract, entry.case.feeds)["B"],
+        batch=sizes_from_feeds(prober.contract.inputs, entry.case.feeds)["B"],
         values=answer.values,
         limits={spec.name: limit_of(entry, spec.name, prober.contract, precision) for spec in specs},
         problems={name: problem for name, problem in found.items() if problem},
@@ -98,4 +99,4 @@ def observed(prober: Prober, entry: CaseTruth, precision: str) -> Observation:
 
 def _size(prober: Prober, entry: CaseTruth) -> tuple[int, int]:
     size = time_of(prober.contract, entry.case.feeds)
-    return size * sizes_of(prober.contract, entry.case.feeds)["B"], size
+    return size * sizes_from_feeds(prober.contract.inputs, entry.case.feeds)["B"], size

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx.runners.candidates import Candidate
-from rnnx.truths.cases import Case, sizes_of
+from rnnx.truths.cases import Case
+from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Recurrence, TensorSpec
 
 Array = NDArray[Any]
@@ -55,9 +56,9 @@ class Prober:
 
     def _ask_whole(self, feeds: Mapping[str, Array]) -> Answer:
         """One call whose results have the contract's shapes, or it failed."""
-        answer, sizes = self.ask(feeds), sizes_of(self.contract, feeds)
+        answer, sizes = self.ask(feeds), sizes_from_feeds(self.contract.inputs, feeds)
         for spec in self.outputs if answer else ():
-            shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
+            shape = shape_from_sizes(spec, sizes)
             if answer.values[spec.name].shape != shape:
                 return Answer(values={}, failure=f"{spec.name} is {answer.values[spec.name].shape}, not {shape}")
         return answer

@@ -11,16 +11,13 @@ from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.sameness import alike, raised
 from rnnx.truths.cases import Array
 from rnnx.truths.model_cases import CaseSource, drawn_case, with_sorted_lengths
-from rnnx.truths.rows import LOUD, has_rows, live, padded, put_rows, take_rows
+from rnnx.truths.rows import FILLS, LOUD, has_rows, live, padded, put_rows, take_rows
 from rnnx_runtime.contract import Batching, Contract, PaddingKind, TensorSpec
 
 BATCH = 3
 
 LEAST_TIME = 5
 """Time steps, where the model leaves its time free: enough that falling lengths differ."""
-
-FILLS = {"10,000": 1e4, "NaN": np.nan}
-"""What stands in the padding, in turn, in place of random values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,20 +96,14 @@ def _coupled(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) ->
     """How a row's result depends on the others; empty where it does not."""
     contract = source.contract
     falling = with_sorted_lengths(drawn_case(source, sizes, seed=0), contract).feeds
-    full = {name: np.full_like(falling[name], falling[name].max()) for name in contract.lengths}
-    equal = {**falling, **full}  # a packed sequence may take its rows by falling length alone
-    order = tuple(range(sizes["B"]))[::-1]
-    turned = _Trial(what="in another place of the batch", feeds=take_rows(contract.inputs, equal, order), rows=order)
-    for feeds, trials in ((falling, list(_other_mates(source, sizes, falling))), (equal, [turned])):
-        whole = eager.outputs(feeds, torch.float64)
-        rowed = [spec for spec in contract.outputs if has_rows(spec) and whole[spec.name].ndim == len(spec.dims)]
-        for trial in trials:
-            found = eager.outputs(trial.feeds, torch.float64)
-            count = range(len(trial.rows))
-            own, expected = take_rows(rowed, found, list(count)), take_rows(rowed, whole, trial.rows)
-            for spec in rowed:
-                if not alike(*_as_long(spec, own[spec.name], expected[spec.name])):
-                    return f"output {spec.name!r} of a row differs {trial.what}"
+    whole = eager.outputs(falling, torch.float64)
+    rowed = [spec for spec in contract.outputs if has_rows(spec) and whole[spec.name].ndim == len(spec.dims)]
+    for trial in _other_mates(source, sizes, falling):
+        found = eager.outputs(trial.feeds, torch.float64)
+        own, expected = take_rows(rowed, found, range(len(trial.rows))), take_rows(rowed, whole, trial.rows)
+        for spec in rowed:
+            if not alike(*_as_long(spec, own[spec.name], expected[spec.name])):
+                return f"output {spec.name!r} of a row differs {trial.what}"
     return ""
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, cycle, islice
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.sameness import alike, raised
 from rnnx.truths.model_cases import CaseSource, drawn_case
+from rnnx.truths.stream import Calls, Stream, run_calls
 from rnnx_runtime.arrays.time_axis import time_of, why_no_next_step
-from rnnx_runtime.contract import Contract, Dim, Streaming, TensorSpec
+from rnnx_runtime.contract import Contract, Dim, Streaming
 
 Array = NDArray[Any]
 
@@ -52,7 +54,7 @@ def streaming_of(
         return Streaming(kind="no", reason=reason)
     if time is None:
         return Streaming(kind="exact")  # each call is one step
-    return _compared(eager, contract, example, time)
+    return _compared(eager, contract, example)
 
 
 def _other_axes(contract: Contract, times: Mapping[str, Dim]) -> str:
@@ -66,74 +68,50 @@ def _other_axes(contract: Contract, times: Mapping[str, Dim]) -> str:
     return ""
 
 
-def _compared(eager: EagerModel, contract: Contract, example: Mapping[str, Any], time: str) -> Streaming:
+def _compared(eager: EagerModel, contract: Contract, example: Mapping[str, Any]) -> Streaming:
     given = {spec.name: np.asarray(example[spec.name], spec.dtype) for spec in contract.inputs}
     source = CaseSource(contract=contract, example=given)
-    sizes = {**source.sizes, "T": max(LONGEST, source.sizes.get("T", 0)), "B": 2}
-    feeds = drawn_case(source, {dim: sizes[dim] for dim in source.sizes}, seed=0).feeds
-    feeds = {**feeds, **{name: np.full_like(feeds[name], sizes["T"]) for name in contract.lengths}}
+    total = max(LONGEST, source.sizes.get("T", 0))
+    sizes = {**source.sizes, "T": total, "B": 2}
+    stream = _stream(contract, drawn_case(source, {dim: sizes[dim] for dim in source.sizes}, seed=0).feeds)
     module = eager.module(torch.float64)
+
+    def streamed(sizes: Sequence[int]) -> tuple[dict[str, Array], dict[str, list[Tensor]]]:
+        with _Watched(module) as watched:
+            found = run_calls(lambda case: eager.outputs(case.feeds, torch.float64), contract, stream, sizes)
+        return found.named(), watched.calls
+
     try:
-        with _Watched(module) as whole:
-            expected = eager.outputs(feeds, torch.float64)
+        expected, whole = streamed([total])
     except Exception as error:  # the model's own, which may raise anything
-        return Streaming(kind="no", reason=raised(f"a sequence of {sizes['T']} frames", error))
+        return Streaming(kind="no", reason=raised(f"a sequence of {total} frames", error))
     for chunks in CHUNKS:
-        streamed = _Streamed(eager, contract, time)
+        parts = _chunks(total, chunks)
         try:
-            with _Watched(module) as watched:
-                found = streamed.outputs(feeds, chunks)
+            found, calls = streamed(parts)
         except Exception as error:
             return Streaming(kind="chunked", reason=raised(f"chunks of {chunks[0]} frames", error))
-        differing = _differing(contract, found, expected, time)
+        differing = next((name for name, value in expected.items() if not alike(found[name], value)), "")
         if differing:
-            where = _first_differing(whole.calls, watched.calls, streamed.sizes)
+            where = _first_differing(whole, calls, parts)
             told = f"{where} gives other values in chunks" if where else "its values differ in chunks"
             return Streaming(kind="chunked", reason=f"{told} (output {differing!r})")
     return Streaming(kind="exact")
 
 
-class _Streamed:
-    """A model over a sequence in chunks, its states carried from one to the next."""
-
-    def __init__(self, eager: EagerModel, contract: Contract, time: str) -> None:
-        self._eager, self._contract, self._time = eager, contract, time
-        self.sizes: list[int] = []
-        """The frames of each chunk."""
-
-    def outputs(self, feeds: Mapping[str, Array], chunks: Sequence[int]) -> dict[str, Array]:
-        """Plain outputs side by side in time, or the last chunk's; states as the last chunk gave them."""
-        contract, time = self._contract, self._time
-        timed = {spec.name: spec.dims.index(time) for spec in contract.plain_inputs if time in spec.dims}
-        total = next(feeds[name].shape[axis] for name, axis in timed.items())
-        states = {pair.input: feeds[pair.input] for pair in contract.states}
-        results: list[dict[str, Array]] = []
-        start = 0
-        while start < total:
-            count = min(chunks[len(results) % len(chunks)], total - start)
-            own = {
-                name: value.take(range(start, start + count), timed[name]) if name in timed else value
-                for name, value in feeds.items()
-            }
-            own |= {name: np.full_like(feeds[name], count) for name in contract.lengths}
-            results.append(self._eager.outputs(own | states, torch.float64))
-            states = {pair.input: results[-1][pair.output] for pair in contract.states}
-            self.sizes.append(count)
-            start += count
-        return {spec.name: _side_by_side(spec, results, time) for spec in contract.outputs}
+def _stream(contract: Contract, feeds: Mapping[str, Array]) -> Stream:
+    calls = Calls(contract)
+    return Stream(
+        frames={spec.name: calls.time_first(spec, feeds[spec.name]) for spec in calls.framed},
+        state={spec.name: feeds[spec.name] for spec in contract.state_specs},
+        fixed={spec.name: feeds[spec.name] for spec in calls.fixed},
+    )
 
 
-def _side_by_side(spec: TensorSpec, results: Sequence[Mapping[str, Array]], time: str) -> Array:
-    values = [own[spec.name] for own in results]
-    return np.concatenate(values, spec.dims.index(time)) if time in spec.dims else values[-1]
-
-
-def _differing(contract: Contract, found: Mapping[str, Array], expected: Mapping[str, Array], time: str) -> str:
-    """The first output that is not the whole's; empty where all are."""
-    for spec in contract.outputs:
-        if not alike(found[spec.name], expected[spec.name]):
-            return spec.name
-    return ""
+def _chunks(total: int, sizes: Sequence[int]) -> list[int]:
+    """Sizes in turn, the last cut where the sequence ends."""
+    ends = [min(end, total) for end in accumulate(islice(cycle(sizes), total))]
+    return [size for size in np.diff(ends, prepend=0).tolist() if size]
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
@@ -60,16 +61,9 @@ def size_name(contract: Recurrence, time: int, batch: int) -> str:
     return f"T{time} B{batch}" if contract.form == "encoder" else f"B{batch}"
 
 
-def sizes_of(contract: Recurrence, feeds: Mapping[str, Array]) -> dict[str, int]:
-    """The size of each symbolic dim of `x`: B, and T of an encoder."""
-    spec = contract.inputs[0]
-    pairs = zip(spec.dims, feeds[spec.name].shape, strict=True)
-    return {dim: size for dim, size in pairs if isinstance(dim, str)}
-
-
 def time_of(contract: Recurrence, feeds: Mapping[str, Array]) -> int:
     """The time steps of inputs: T of an encoder, N of an unrolled decoder, 1 of a step."""
-    return sizes_of(contract, feeds).get("T", contract.steps or 1)
+    return sizes_from_feeds(contract.inputs, feeds).get("T", contract.steps or 1)
 
 
 def random_feeds(
@@ -90,7 +84,7 @@ def random_feeds(
     sizes = {"T": time, "B": batch}
     feeds: dict[str, Array] = {}
     for spec in contract.inputs:
-        shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims)
+        shape = shape_from_sizes(spec, sizes)
         if spec.name == "lengths":
             feeds[spec.name] = lengths_of(chance, time, batch, lengths)
         elif spec.name == "x":

@@ -4,18 +4,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rnnx.truths.cases import Array, Case, sizes_of
+from rnnx.truths.cases import Array, Case, time_of
+from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Recurrence, TensorSpec
 
 
 def join_cases(contract: Recurrence, cases: Sequence[Case]) -> dict[str, Array]:
     """One case's inputs made of all: rows side by side, shorter times padded with zeros, `lengths` always given."""
-    time = max(_time(contract, case) for case in cases)
+    time = max(time_of(contract, case.feeds) for case in cases)
     joined = {
         spec.name: np.concatenate([_padded(spec, case.feeds[spec.name], time) for case in cases], spec.dims.index("B"))
         for spec in contract.inputs
     }
-    lengths = [case.feeds.get("lengths", np.full(_batch(contract, case), _time(contract, case))) for case in cases]
+    lengths = [
+        case.feeds.get("lengths", np.full(_batch(contract, case), time_of(contract, case.feeds))) for case in cases
+    ]
     return {**joined, "lengths": np.concatenate(lengths)}
 
 
@@ -45,8 +48,4 @@ def _padded(spec: TensorSpec, value: Array, time: int) -> Array:
 
 
 def _batch(contract: Recurrence, case: Case) -> int:
-    return sizes_of(contract, case.feeds)["B"]
-
-
-def _time(contract: Recurrence, case: Case) -> int:
-    return sizes_of(contract, case.feeds).get("T", contract.steps or 1)
+    return sizes_from_feeds(contract.inputs, case.feeds)["B"]

@@ -14,6 +14,10 @@ LOUD = 30.0
 """Deviation of a loud row's values: gates saturate."""
 
 
+FILLS = {"zeros": 0.0, "10,000": 1e4, "NaN": np.nan}
+"""What padding is filled with, in place of random values: wrongly used, zeros are mild, 10,000 large, NaN lasts."""
+
+
 def has_rows(spec: TensorSpec) -> bool:
     """Whether a tensor has one row for each row of the batch; an expression such as `2*B` mixes them."""
     return spec.dims.count("B") == 1

@@ -6,10 +6,10 @@ import pytest
 from torch import nn
 
 from rnnx.checks.plan import plan_checks
-from rnnx.checks.stream import run_calls
 from rnnx.checks.streaming import StreamCase, check_streaming, chunkings
 from rnnx.parity.tolerances import TOLERANCES
 from rnnx.truths.cases import Case
+from rnnx.truths.stream import run_calls
 
 Values = dict[str, Any]
 

@@ -59,6 +59,11 @@ def _blurred(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
     return output
 
 
+def _counted(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+    output: Tensor = self.packed(x, lengths)
+    return output + (x != 0).any(2).float().sum(1)[:, None, None]
+
+
 def _less_the_mean(self: Any, x: Tensor) -> Tensor:
     result: Tensor = self.gru(x - x.mean(0, keepdim=True))[0]
     return result
@@ -123,7 +128,12 @@ KINDS: dict[str, tuple[Any, tuple[Tensor, ...], Batching | tuple[str, str, str]]
     "packed": (_packed, (X, LENGTHS), Batching()),
     "packed-sorted": (_packed_sorted, (X, LENGTHS), Batching()),
     "mean-of-the-live": (_masked_mean, (X, LENGTHS), Batching()),
-    "convolution-before-packing": (_blurred, (X, LENGTHS), ("independent", "read", "where the padding is 10,000")),
+    "convolution-before-packing": (_blurred, (X, LENGTHS), ("independent", "read", "where the padding is zeros")),
+    "frames-that-are-not-zero-counted": (
+        _counted,
+        (X, LENGTHS),
+        ("independent", "read", "where the padding is zeros"),
+    ),
     "less-the-mean": (_less_the_mean, (X,), ("coupled", "ignored", "of a row differs beside fewer rows")),
     "loudest-scales": (_scaled_by_the_loudest, (X,), ("coupled", "ignored", "of a row differs")),
     "packed-less-the-first": (_packed_less_the_first, (X, LENGTHS), ("coupled", "unknown", "of a row differs")),

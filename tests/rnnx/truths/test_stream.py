@@ -3,10 +3,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.rnnx.checks.conftest import lstm as lstm
+from tests.rnnx.checks.conftest import model_of as model_of
+from tests.rnnx.checks.conftest import step as step
+from tests.rnnx.checks.conftest import unrolled as unrolled
 from torch import nn
 
-from rnnx.checks.stream import Stream, obstacle, run_calls
 from rnnx.truths.cases import case_at
+from rnnx.truths.stream import Stream, obstacle, run_calls
 from rnnx_runtime.contract import Batching
 
 TIME, BATCH = 7, 3

@@ -109,10 +109,10 @@ class Calls:
             frames = stream.frames[spec.name][start : start + size]
             axis = self.axis(spec)
             feeds[spec.name] = np.ascontiguousarray(frames[0] if axis is None else np.moveaxis(frames, 0, axis))
-        if self._contract.lengths:
-            left = np.full(batch, size) if stream.lengths is None else stream.lengths - start
-            own = next(spec for spec in self._contract.inputs if spec.name == self._contract.lengths[0])
-            feeds[own.name] = np.minimum(left, size).astype(own.dtype)
+        left = np.full(batch, size) if stream.lengths is None else stream.lengths - start
+        for spec in self._contract.inputs:
+            if spec.name in self._contract.lengths:
+                feeds[spec.name] = np.minimum(left, size).astype(spec.dtype)
         rows, last = stream.live_at(start, batch), start + size
         return Case(
             name=f"steps {start + 1} to {last}" if size > 1 else f"step {last}",
