@@ -71,12 +71,7 @@ def build_engine(
         MissingExtraError: the library, or the package onnx, is not installed.
     """
     options, target = options or EngineOptions(), Path(path)
-    if target.suffix != ".plan":
-        remedy = f"use {target.stem}.plan"
-        raise OptionError("output", got=target.name, expected="a name ending in .plan", remedy=remedy)
-    if Path(source).suffix != ".onnx":
-        remedy = "export the checkpoint first with rnnx export"
-        raise OptionError("source", got=Path(source).name, expected="an .onnx that rnnx export wrote", remedy=remedy)
+    _check_names(Path(source), target)
     caches = () if options.timing_cache is None else (Path(options.timing_cache),)
     check_targets(target, sidecar_path(target), *caches, inputs=(Path(source), Path(f"{source}.data")))
     model = read_onnx(Path(source))
@@ -102,6 +97,15 @@ def build_engine(
         build_s=build_s,
         warnings=(*doubts, *plan.warnings),
     )
+
+
+def _check_names(source: Path, target: Path) -> None:
+    if target.suffix != ".plan":
+        remedy = f"use {target.stem}.plan"
+        raise OptionError("output", got=target.name, expected="a name ending in .plan", remedy=remedy)
+    if source.suffix != ".onnx":
+        remedy = "export the checkpoint first with rnnx export"
+        raise OptionError("source", got=source.name, expected="an .onnx that rnnx export wrote", remedy=remedy)
 
 
 def _examined(model: OnnxFile) -> tuple[str, ...]:

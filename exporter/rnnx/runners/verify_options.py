@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnnx.errors import OptionError
 from rnnx.runners.row_names import PYTORCH_ROWS, ROW_NAMES
-from rnnx.runners.subject import Sources, Subject
+from rnnx.runners.sources import Sources
+from rnnx.runners.subject import Subject
 from rnnx.truths.matrix_names import MATRIX_NAMES, MatrixName
 from rnnx_runtime.backends.session_options import MOST_THREADS
 

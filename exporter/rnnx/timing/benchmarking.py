@@ -11,7 +11,8 @@ from rnnx.errors import OptionError
 from rnnx.progress import ProgressListener, Silence
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_names import PYTORCH_ROWS, ROW_NAMES
-from rnnx.runners.subject import Sources, Subject, read_model_bytes, read_subject
+from rnnx.runners.sources import Sources, read_model_bytes, read_subject
+from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import check_kind, check_names, refuse_unfit_module
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.timing.comparison import refuse_incomparable

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from rnnx.progress import ProgressListener
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_names import PYTORCH_ROWS
-from rnnx.runners.subject import Sources, Subject
+from rnnx.runners.sources import Sources
+from rnnx.runners.subject import Subject
 from rnnx.timing.conditions import conditions_of
 from rnnx.timing.figures import LatencyReport, LatencyRow, StartUpRow
 from rnnx.timing.inputs import steps_of_call, timing_feeds

@@ -12,7 +12,8 @@ from typing import Any
 
 from rnnx.progress import ProgressListener, stage
 from rnnx.runners.row_names import PYTORCH_ROWS
-from rnnx.runners.subject import Sources, Subject
+from rnnx.runners.sources import Sources
+from rnnx.runners.subject import Subject
 from rnnx.timing.figures import StartUpRow
 from rnnx.timing.fingerprint import MODULES
 

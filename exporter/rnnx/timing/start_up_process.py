@@ -69,7 +69,7 @@ def _opened_session(request: dict[str, Any]) -> Callable[[], object]:
 
 def _opened_subject(request: dict[str, Any]) -> Callable[[], object]:
     """A row that only the toolkit can open, whose part counts as loading: PyTorch's, or one of a foreign model's."""
-    from rnnx.runners.subject import Sources, read_subject
+    from rnnx.runners.sources import Sources, read_subject
     from rnnx.timing.inputs import timing_feeds
     from rnnx.truths.model_cases import CaseSource
 

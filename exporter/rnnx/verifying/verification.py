@@ -17,7 +17,8 @@ from rnnx.reports.verification_report import VerificationReport
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_channel import RowChannel
 from rnnx.runners.row_names import PYTORCH_ROWS
-from rnnx.runners.subject import Subject, read_subject
+from rnnx.runners.sources import read_subject
+from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import VerifyOptions, check_kind, check_options, refuse_unfit, row_names
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.timing.figures import LatencyReport

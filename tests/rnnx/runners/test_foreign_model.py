@@ -13,7 +13,7 @@ from torch import nn
 import rnnx
 from rnnx.errors import CheckpointError, OptionError
 from rnnx.runners.foreign_model import ForeignModel
-from rnnx.runners.subject import Sources, read_subject
+from rnnx.runners.sources import Sources, read_subject
 from rnnx_runtime import FileDamagedError
 
 THEIRS = {"x": "input", "h0": "hx", "c0": "cx", "lengths": "lens", "output": "y", "hn": "y_h", "cn": "y_c"}

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import rnnx
-from rnnx.runners.subject import Sources, read_subject
+from rnnx.runners.sources import Sources, read_subject
 from rnnx.timing import start_up_process
 from rnnx.timing.start_up import PROCESSES, measure_start_up, start_up_request
 
