@@ -20,7 +20,7 @@ LSTM_2_BI_BATCH_FIRST = Source(
 LSTM_ZERO_START = Source(
     name="lstm-2-bi-zero-start",
     build=lambda: nn.LSTM(5, 8, 2, bidirectional=True, batch_first=True),
-    options={"batch_first": True, "state_inputs": False},
+    options={"batch_first": True, "stateful": False},
 )
 LSTM_WIDE = Source(name="lstm-wide", build=lambda: nn.LSTM(32, 48))
 
@@ -33,7 +33,7 @@ GRU_BI = Source(
 GRU_2_BI = Source(name="gru-2-bi", build=lambda: nn.GRU(5, 8, 2, bidirectional=True), options={"lengths": True})
 GRU_3 = Source(name="gru-3", build=lambda: nn.GRU(5, 8, 3))
 GRU_ZERO_START = Source(
-    name="gru-2-zero-start", build=lambda: nn.GRU(5, 8, 2), options={"state_inputs": False, "lengths": True}
+    name="gru-2-zero-start", build=lambda: nn.GRU(5, 8, 2), options={"stateful": False, "lengths": True}
 )
 
 LSTM_STEP = Source(name="lstm-step", build=lambda: nn.LSTMCell(5, 8))

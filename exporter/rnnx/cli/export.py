@@ -6,14 +6,30 @@ from typing import Any
 
 import click
 
+from rnnx.cli.option_groups import GroupedCommand
 from rnnx.cli.parameters import ArtifactFile
 from rnnx.cli.render import print_json
 from rnnx.cli.standard_streams import importing
 
 FILE = click.Path(path_type=Path)
 
+GROUPS = {
+    "A layer or cell in a checkpoint": ("module", "batch_first", "nonlinearity", "lengths"),
+    "A model's factory": ("checkpoint", "inputs", "static", "output_names"),
+    "A layer or a model": ("stateful", "opset"),
+    "Graph form, and decoders": (
+        "form",
+        "steps",
+        "feed",
+        "start_token",
+        "end_token",
+        "pad_token",
+        "allow_large",
+    ),
+}
 
-@click.command("export", short_help="Checkpoint or model to ONNX.")
+
+@click.command("export", cls=GroupedCommand, groups=GROUPS, short_help="Checkpoint or model to ONNX.")
 @click.argument("source")
 @click.option("-o", "--output", type=ArtifactFile(), required=True, help="The .onnx to write.")
 @click.option("--module", metavar="PREFIX", help="Key prefix of the layer or cell, when the checkpoint has several.")
@@ -29,7 +45,6 @@ FILE = click.Path(path_type=Path)
     type=click.Choice(["tanh", "relu"]),
     help="Of a plain RNN, tanh (default) or relu; a checkpoint does not say.",
 )
-@click.option("--state-inputs/--no-state-inputs", default=True, help="Initial states as inputs (default) or zeros.")
 @click.option("--lengths", is_flag=True, help="Add the input lengths (B), equal to PyTorch's packed sequences.")
 @click.option("--checkpoint", type=FILE, help="Weights to load into the model of a factory.")
 @click.option(
@@ -39,7 +54,11 @@ FILE = click.Path(path_type=Path)
     metavar="NAME:DTYPE:DIMS[:LOW..HIGH]",
     help="An input to try a factory's model with, such as tokens:int64:B,T:0..99; repeatable.",
 )
-@click.option("--stateful", is_flag=True, help="The model's recurrent states as inputs and outputs, for streaming.")
+@click.option(
+    "--stateful/--no-stateful",
+    default=None,
+    help="Recurrent states as inputs and outputs, or from zeros; default: as inputs of a layer, from zeros in a model.",
+)
 @click.option("--static", is_flag=True, help="Fix every dim of the model at the example's size.")
 @click.option("--output-names", metavar="NAME,NAME", help="Names of the model's outputs, in their order.")
 @click.option(

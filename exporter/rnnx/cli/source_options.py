@@ -10,8 +10,8 @@ from rnnx.exporting.factory_export import FactoryOptions
 from rnnx.formulations.export_options import ExportOptions
 from rnnx.modules.model_options import ModelOptions
 
-_OF_LAYERS = ("module", "batch_first", "nonlinearity", "state_inputs", "lengths")
-_OF_FACTORIES = ("checkpoint", "inputs", "stateful", "static", "output_names")
+_OF_LAYERS = ("module", "batch_first", "nonlinearity", "lengths")
+_OF_FACTORIES = ("checkpoint", "inputs", "static", "output_names")
 _OF_DECODERS = ("steps", "feed", "start_token", "end_token", "pad_token", "allow_large")
 _NOT_OF_DECODERS = ("stateful", "output_names")
 _OF_LAYERS_TOO = ("form", "steps", "opset")
@@ -25,7 +25,8 @@ def layer_options(ctx: click.Context) -> ExportOptions:
     """
     others = (*_OF_FACTORIES, *(name for name in _OF_DECODERS if name not in _OF_LAYERS_TOO))
     _refuse(ctx, others, "a checkpoint", "package.module:factory")
-    return ExportOptions(**{name: ctx.params[name] for name in (*_OF_LAYERS, *_OF_LAYERS_TOO)})
+    stateful = ctx.params["stateful"] is not False
+    return ExportOptions(stateful=stateful, **{name: ctx.params[name] for name in (*_OF_LAYERS, *_OF_LAYERS_TOO)})
 
 
 def factory_options(ctx: click.Context) -> FactoryOptions:
@@ -57,7 +58,7 @@ def factory_options(ctx: click.Context) -> FactoryOptions:
         checkpoint=given["checkpoint"],
         inputs=given["inputs"],
         model=ModelOptions(
-            stateful=given["stateful"],
+            stateful=given["stateful"] is True,
             output_names=tuple(name.strip() for name in names.split(",")) if names else None,
             **shared,
         ),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnx.cli.option_groups import GroupedCommand
 from rnnx.cli.parameters import ReportFile, sizes_from_text, tensor_names_from_texts
 from rnnx.cli.progress_bars import progress_bars
 from rnnx.cli.standard_streams import binary_stdout, importing, tables_aside
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 ROW = click.Choice(ROW_NAMES)
 FILE = click.Path(path_type=Path)
 
+GROUPS = {
+    "Truth": ("checkpoint", "model", "matrix"),
+    "Rows": ("engine", "backends", "require", "threads", "case_timeout_s"),
+    "A MODEL of another exporter": ("module", "names", "batch_first"),
+    "Latency": ("latency", "sizes"),
+    "Reports": ("baseline", "json_path", "html_path", "junit_path", "tolerances"),
+}
+
 
 def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted:
@@ -26,23 +35,23 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
         ctx.exit()
 
 
-@click.command("verify", short_help="Every backend against PyTorch.")
+@click.command("verify", cls=GroupedCommand, groups=GROUPS, short_help="Every backend against PyTorch.")
 @click.argument("path", metavar="MODEL", type=FILE)
 @click.option("--checkpoint", type=FILE, help="The weights MODEL was exported from.")
 @click.option(
     "--model", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module of a whole MODEL, as for rnnx export."
 )
 @click.option("--engine", type=FILE, help="A .plan built from MODEL, to verify too.")
-@click.option("--module", metavar="PREFIX", help="Layer or cell in the checkpoint; for a MODEL of another exporter.")
+@click.option("--module", metavar="PREFIX", help="Layer or cell in the checkpoint.")
 @click.option(
     "--map",
     "names",
     multiple=True,
     callback=tensor_names_from_texts,
     metavar="NAME=TENSOR",
-    help="MODEL's tensor for x, h0, c0, lengths, output, hn or cn; for a MODEL of another exporter. Repeatable.",
+    help="MODEL's tensor for x, h0, c0, lengths, output, hn or cn; repeatable.",
 )
-@click.option("--batch-first", is_flag=True, help="x and output are (B, T, ...); for a MODEL of another exporter.")
+@click.option("--batch-first", is_flag=True, help="x and output are (B, T, ...).")
 @click.option("--backend", "backends", type=ROW, multiple=True, help="Run only this row; repeatable.")
 @click.option("--require", type=ROW, multiple=True, help="Fail, not skip, where this row cannot run; repeatable.")
 @click.option(

@@ -204,7 +204,7 @@ def _contract(
         steps=options.steps,
         batch_first=_batch_first(layer, module, options),
         nonlinearity=options.nonlinearity or getattr(layer, "nonlinearity", None),
-        state_inputs=options.state_inputs,
+        state_inputs=options.stateful,
         lengths=options.lengths,
     )
     return layer_contract(

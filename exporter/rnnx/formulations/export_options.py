@@ -21,7 +21,7 @@ class ExportOptions:
 
     `module` is the key prefix of the layer or cell, needed when a checkpoint has several. `form` is, left out,
     `encoder` for a layer and `step` for a cell. `steps` belongs to the unrolled form; `batch_first`, `lengths` and
-    `state_inputs=False` to encoders. `batch_first=None` takes a module's own, and False for a checkpoint, which does
+    `stateful=False` to encoders. `batch_first=None` takes a module's own, and False for a checkpoint, which does
     not say; `nonlinearity=None`, of a plain RNN, takes a module's own, and tanh for a checkpoint.
     """
 
@@ -30,7 +30,7 @@ class ExportOptions:
     steps: int | None = None
     batch_first: bool | None = None
     nonlinearity: Nonlinearity | None = None
-    state_inputs: bool = True
+    stateful: bool = True
     lengths: bool = False
     opset: int | None = None
 
@@ -81,13 +81,13 @@ def _check_steps(form: Form, options: ExportOptions) -> None:
 
 
 def _check_encoder_options(form: Form, options: ExportOptions) -> None:
-    for name in ("batch_first", "lengths", "state_inputs"):
+    for name in ("batch_first", "lengths", "stateful"):
         if type(getattr(options, name)) is not bool and (name, options.batch_first) != ("batch_first", None):
             raise _refused(name, repr(getattr(options, name)), "True or False", "give a bool")
     for name, given in (
         ("--batch-first", options.batch_first),
         ("--lengths", options.lengths),
-        ("--no-state-inputs", not options.state_inputs),
+        ("--no-stateful", not options.stateful),
     ):
         if given and form != "encoder":
             raise _refused(name, f"it for form {form}", "an encoder", f"leave {name} out")

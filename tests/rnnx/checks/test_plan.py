@@ -26,7 +26,7 @@ MODELS: dict[str, tuple[Any, dict[str, Any], set[str]]] = {
     "gru-batch-first": (lambda: nn.GRU(5, 8, batch_first=True), {}, {"padding", "zero-length"}),
     "gru-no-states": (
         lambda: nn.GRU(5, 8),
-        {"state_inputs": False, "lengths": True},
+        {"stateful": False, "lengths": True},
         {"streaming", "drift"},
     ),
     "lstm-step": (lambda: nn.LSTMCell(5, 8), {}, {"padding", "zero-length"}),

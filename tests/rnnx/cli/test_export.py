@@ -59,7 +59,7 @@ def test_a_checkpoint_becomes_a_model_and_a_table(
 def test_every_option_reaches_the_contract(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ("--batch-first", "--no-state-inputs", "--lengths", "--opset", 20, "--form", "encoder", "--json")
+    flags = ("--batch-first", "--no-stateful", "--lengths", "--opset", 20, "--form", "encoder", "--json")
     assert export(monkeypatch, checkpoint, "-o", checkpoint.with_name("model.onnx"), *flags) == 0
     report = json.loads(capsys.readouterr().out)
     contract = report["contract"]
@@ -117,9 +117,9 @@ def test_a_module_is_chosen_and_unrolled(
             ("--lengths",), "--lengths: got it for form step, expected an encoder; leave --lengths out", id="lengths"
         ),
         pytest.param(
-            ("--no-state-inputs",),
-            "--no-state-inputs: got it for form step, expected an encoder; leave --no-state-inputs out",
-            id="no-state-inputs",
+            ("--no-stateful",),
+            "--no-stateful: got it for form step, expected an encoder; leave --no-stateful out",
+            id="no-stateful",
         ),
         pytest.param(
             ("--module", "encoder"),

@@ -137,7 +137,7 @@ def test_a_layers_option_with_a_value_is_refused_for_a_factory(tmp_path: Path, o
     assert str(error) == (f"{option}: got it for a model's factory, expected it for a checkpoint; leave {option} out")
 
 
-@pytest.mark.parametrize("option", ["--batch-first", "--state-inputs", "--no-state-inputs", "--lengths"])
+@pytest.mark.parametrize("option", ["--batch-first", "--lengths"])
 def test_a_layers_flag_is_refused_for_a_factory(tmp_path: Path, option: str) -> None:
     assert "got it for a model's factory" in str(
         refusal("factories.taggers:scorer", option, "-o", tmp_path / "model.onnx")
@@ -149,7 +149,6 @@ def test_a_layers_flag_is_refused_for_a_factory(tmp_path: Path, option: str) -> 
     [
         ("--checkpoint", "best.pt"),
         ("--input", "x:float32:B"),
-        ("--stateful",),
         ("--static",),
         ("--output-names", "a"),
         ("--feed", "argmax"),

@@ -29,13 +29,13 @@ pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
 FORMS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "lstm": (lambda: nn.LSTM(10, 20), {}),
     "lstm-2-bi-lengths": (lambda: nn.LSTM(10, 20, 2, bidirectional=True), {"lengths": True}),
-    "lstm-3-zeros": (lambda: nn.LSTM(10, 20, 3), {"state_inputs": False}),
+    "lstm-3-zeros": (lambda: nn.LSTM(10, 20, 3), {"stateful": False}),
     "lstm-bi-plain-batch-first": (lambda: nn.LSTM(10, 20, bias=False, bidirectional=True), {"batch_first": True}),
     "gru-lengths": (lambda: nn.GRU(10, 20), {"lengths": True}),
     "gru-2-bi": (lambda: nn.GRU(10, 20, 2, bidirectional=True), {}),
     "gru-plain-zeros-lengths-batch-first": (
         lambda: nn.GRU(10, 20, bias=False),
-        {"state_inputs": False, "lengths": True, "batch_first": True},
+        {"stateful": False, "lengths": True, "batch_first": True},
     ),
     "lstm-step": (lambda: nn.LSTMCell(10, 20), {}),
     "gru-step": (lambda: nn.GRUCell(10, 20), {}),
@@ -44,7 +44,7 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "lstm-projected-2-bi-lengths": (lambda: nn.LSTM(10, 20, 2, bidirectional=True, proj_size=7), {"lengths": True}),
     "lstm-projected-zeros-batch-first": (
         lambda: nn.LSTM(10, 20, proj_size=7, batch_first=True),
-        {"state_inputs": False},
+        {"stateful": False},
     ),
     "rnn-relu-2-bi-lengths": (lambda: nn.RNN(10, 20, 2, nonlinearity="relu", bidirectional=True), {"lengths": True}),
     "rnn-step": (lambda: nn.RNNCell(10, 20), {}),

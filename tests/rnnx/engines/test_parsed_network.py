@@ -23,7 +23,7 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], int]] = {
     "lstm": (lambda: nn.LSTM(10, 20), {}, 1),
     "lstm-2-bi-lengths": (lambda: nn.LSTM(10, 20, 2, bidirectional=True), {"lengths": True}, 2),
     "gru-3-batch-first": (lambda: nn.GRU(10, 20, 3), {"batch_first": True}, 3),
-    "gru-zeros-plain": (lambda: nn.GRU(10, 20, bias=False), {"state_inputs": False}, 1),
+    "gru-zeros-plain": (lambda: nn.GRU(10, 20, bias=False), {"stateful": False}, 1),
     "lstm-step": (lambda: nn.LSTMCell(10, 20), {}, 0),
     "gru-step": (lambda: nn.GRUCell(10, 20), {}, 0),
     "lstm-unrolled-4": (lambda: nn.LSTMCell(10, 20), {"form": "unrolled", "steps": 4}, 0),

@@ -53,7 +53,7 @@ class Variant(NamedTuple):
         )
 
     def options(self) -> ExportOptions:
-        return ExportOptions(state_inputs=self.state_inputs, lengths=self.lengths)
+        return ExportOptions(stateful=self.state_inputs, lengths=self.lengths)
 
 
 EVERY = [

@@ -44,7 +44,7 @@ class Variant(NamedTuple):
         return nn.LSTM(4, 6, self.layers, self.bias, self.batch_first, bidirectional=self.bidirectional, proj_size=3)
 
     def options(self) -> ExportOptions:
-        return ExportOptions(state_inputs=self.state_inputs, lengths=self.lengths)
+        return ExportOptions(stateful=self.state_inputs, lengths=self.lengths)
 
 
 FLAGS = (False, True)

@@ -110,7 +110,7 @@ def test_nothing_is_found_in_what_rnnx_exports(tmp_path: Path, form: str) -> Non
 
 
 def test_zeros_for_states_are_told_as_what_they_are(tmp_path: Path) -> None:
-    rnnx.export(nn.GRU(5, 8), tmp_path / "model.onnx", rnnx.ExportOptions(state_inputs=False))
+    rnnx.export(nn.GRU(5, 8), tmp_path / "model.onnx", rnnx.ExportOptions(stateful=False))
     (finding,) = doctor(tmp_path / "model.onnx").findings
     assert (finding.rule, finding.severity) == ("states-unreachable", "info")
 

@@ -62,7 +62,7 @@ def _fix(name: str, axis: int, size: int) -> Edit:
     ("build", "options"),
     [
         (lambda: nn.LSTM(5, 8, 2, bidirectional=True), {"lengths": True}),
-        (lambda: nn.GRU(5, 8), {"state_inputs": False}),
+        (lambda: nn.GRU(5, 8), {"stateful": False}),
         (lambda: nn.LSTMCell(5, 8), {}),
         (lambda: nn.GRUCell(5, 8), {"form": "unrolled", "steps": 4}),
     ],

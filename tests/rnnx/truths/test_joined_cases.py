@@ -23,7 +23,7 @@ SIZES = ((1, 2), (6, 1), (3, 3))
     [
         pytest.param(lambda: nn.LSTM(3, 4, num_layers=2, bidirectional=True), {"lengths": True}, id="lstm-2-bi"),
         pytest.param(lambda: nn.GRU(3, 4, bidirectional=True), {"batch_first": True}, id="gru-1-bi-batch-first"),
-        pytest.param(lambda: nn.GRU(3, 4), {"state_inputs": False}, id="gru-1-zeros"),
+        pytest.param(lambda: nn.GRU(3, 4), {"stateful": False}, id="gru-1-zeros"),
         pytest.param(lambda: nn.LSTMCell(3, 4), {}, id="lstm-step"),
         pytest.param(lambda: nn.GRUCell(3, 4), {"form": "unrolled", "steps": 2}, id="gru-unrolled-2"),
     ],

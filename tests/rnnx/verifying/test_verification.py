@@ -37,7 +37,7 @@ FORMS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "lstm-1": (lambda: nn.LSTM(5, 8), {}),
     "lstm-3-bi-lengths": (lambda: nn.LSTM(5, 8, 3, bidirectional=True), {"lengths": True}),
     "lstm-batch-first": (lambda: nn.LSTM(5, 8), {"batch_first": True}),
-    "lstm-no-state-inputs": (lambda: nn.LSTM(5, 8), {"state_inputs": False}),
+    "lstm-no-state-inputs": (lambda: nn.LSTM(5, 8), {"stateful": False}),
     "gru-2-bi": (lambda: nn.GRU(5, 8, 2, bidirectional=True), {}),
     "gru-lengths": (lambda: nn.GRU(5, 8), {"lengths": True}),
     "lstm-step": (lambda: nn.LSTMCell(5, 8), {}),
