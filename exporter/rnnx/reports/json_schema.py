@@ -20,7 +20,7 @@ _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 def report_schema() -> dict[str, Any]:
     """The schema as plain JSON data: strict, with a definition for each type of value."""
     definitions: dict[str, Any] = {}
-    report = _object(VerificationReport, definitions)
+    report = object_schema(VerificationReport, definitions)
     properties = {"schema": {"const": SCHEMA}, "kind": {"const": KIND}} | report["properties"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -32,7 +32,8 @@ def report_schema() -> dict[str, Any]:
     }
 
 
-def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def object_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a dataclass; those of the types in it are added to `definitions` by their names."""
     unbounded = kind in FORM.unbounded
     hints = {**FORM.derived.get(kind, {}), **field_types(kind)}
     properties = {name: _schema(hint, definitions, unbounded=unbounded) for name, hint in hints.items()}
@@ -50,13 +51,14 @@ def _schema(kind: Any, definitions: dict[str, Any], *, unbounded: bool = False) 
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if kind.__name__ not in definitions:
             definitions[kind.__name__] = {}  # a type that holds itself would never end
-            definitions[kind.__name__] = _object(kind, definitions)
+            definitions[kind.__name__] = object_schema(kind, definitions)
         return {"$ref": f"#/$defs/{kind.__name__}"}
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
-        inner = next(argument for argument in arguments if argument is not type(None))
-        return _or_null(_schema(inner, definitions))
+        inner = [_schema(argument, definitions) for argument in arguments if argument is not type(None)]
+        schema = inner[0] if len(inner) == 1 else {"anyOf": inner}
+        return _or_null(schema) if type(None) in arguments else schema
     if origin is tuple:
         return {"type": "array", "items": _schema(arguments[0], definitions, unbounded=unbounded)}
     if origin is not None and issubclass(origin, Mapping):
