@@ -35,8 +35,9 @@ def contract_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     contract = object_schema(Contract, definitions)
     _narrow(definitions)
-    seal = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-    properties = {"schema": {"const": SCHEMA}, **contract["properties"], SEAL_KEY: seal}
+    sha256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+    of_the_file = {"external_data": _external_data(sha256), SEAL_KEY: sha256}
+    properties = {"schema": {"const": SCHEMA}, **contract["properties"], **of_the_file}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Contract of a model of rnnx",
@@ -44,6 +45,17 @@ def contract_schema() -> dict[str, Any]:
         "properties": properties,
         "required": list(json_from_contract(_PLAINEST)),
         "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _external_data(sha256: dict[str, Any]) -> dict[str, Any]:
+    properties = {"file": {"type": "string"}, "sha256": sha256}
+    return {
+        "description": "The file of weights beside a model that is too large for one protobuf.",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
     }
 
 
