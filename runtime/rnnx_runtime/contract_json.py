@@ -186,6 +186,8 @@ def _is_recurrence(own: Recurrence) -> bool:
         and (is_size(own.steps) if own.form == "unrolled" else own.steps is None)
         and (own.nonlinearity in get_args(Nonlinearity) if own.cell == "rnn" else own.nonlinearity is None)
         and all(type(value) is bool for value in (own.batch_first, own.state_inputs, own.lengths))
+        and (own.form == "encoder" or ((own.layers, own.directions) == (1, 1) and not own.lengths))  # a cell
+        and (own.cell == "lstm" or own.projection_size == own.hidden_size)
     )
 
 

@@ -1,6 +1,6 @@
 """A session: one opened model, run with arrays and a state that is a value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -186,6 +186,7 @@ class Session:
         if missing:
             name = min(missing)
             raise InputError("sizes", got=f"no {name}", expected=f"{name}=N", remedy="a state has an axis of that size")
+        _check_sizes(sizes, {dim for spec in specs for dim in spec.dims if isinstance(dim, str)} - {"B"})
         return State.of(self._state_names, tuple(np.zeros(shape_from_sizes(spec, known), spec.dtype) for spec in specs))
 
     def stream(
@@ -325,3 +326,13 @@ def _copy_of(value: Any) -> Array:
     """A step's `y`, which holds the values of the next `h` and must not be its memory, or writing to it would show."""
     copy: Array = value.copy() if isinstance(value, np.ndarray) else value.numpy()
     return copy
+
+
+def _check_sizes(sizes: Mapping[str, int], known: Collection[str]) -> None:
+    """Refuse the size of a symbol that no state has, and what is no size."""
+    for name, size in sizes.items():
+        if name not in known:
+            expected = ", ".join(f"{dim}=N" for dim in sorted(known)) or "none: batch says every size of a state"
+            raise InputError("sizes", got=f"{name}={size!r}", expected=expected, remedy=f"leave {name} out")
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise InputError(name, got=repr(size), expected="a whole number ≥ 1", remedy="give the axis's size")

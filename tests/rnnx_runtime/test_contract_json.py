@@ -141,7 +141,7 @@ def test_no_key_may_be_missing(key: str) -> None:
     "change",
     [
         pytest.param({"input_size": 9}, id="input-size"),
-        pytest.param({"form": "step"}, id="form"),
+        pytest.param({"form": "step", "layers": 1, "directions": 1, "lengths": False}, id="form"),
         pytest.param({"batch_first": True}, id="batch-first"),
         pytest.param({"lengths": True}, id="lengths"),
         pytest.param({"state_inputs": False}, id="state-inputs"),
@@ -154,6 +154,21 @@ def test_a_bare_layer_that_contradicts_its_own_recurrence_is_refused(
     data = _plain(contract)
     data["recurrent"][0] |= change
     with pytest.raises(ContractError, match="as its own recurrence says"):
+        contract_from_json(data, "a file")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"form": "step", "lengths": True, "layers": 1}, id="lengths-of-a-step"),
+        pytest.param({"form": "step", "lengths": False, "layers": 2}, id="two-layers-of-a-step"),
+        pytest.param({"cell": "gru", "projection_size": 3}, id="projection-of-a-gru"),
+    ],
+)
+def test_a_recurrence_that_contradicts_itself_is_refused(contract: Contract, change: dict[str, object]) -> None:
+    data = _plain(contract)
+    data["recurrent"][0] |= {"name": "rnn", **change}
+    with pytest.raises(ContractError, match=r"got recurrent = .* expected a valid recurrent"):
         contract_from_json(data, "a file")
 
 

@@ -499,6 +499,12 @@ def test_the_initial_state_of_a_gru_has_no_c(contract: Contract) -> None:
     assert session.initial_state(1).c is None
 
 
+def test_the_initial_state_takes_no_size_that_no_state_has(contract: Contract) -> None:
+    session, _ = session_of(contract)
+    with pytest.raises(InputError, match=r"sizes: got foo=3, expected none: .*; leave foo out"):
+        session.initial_state(2, foo=3)
+
+
 @pytest.mark.parametrize("batch", [0, -1, 1.0, "2", None])
 def test_the_initial_state_needs_a_batch(contract: Contract, batch: Any) -> None:
     session, _ = session_of(contract)

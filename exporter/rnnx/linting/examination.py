@@ -15,7 +15,6 @@ from rnnx.weights.recurrence import GATES
 from rnnx_runtime.errors import FileDamagedError, RnnxError
 from rnnx_runtime.files.model_file import LARGEST_ONNX
 from rnnx_runtime.files.regular_file import read_regular
-from rnnx_runtime.files.strict_json import value_from_json
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -90,6 +89,7 @@ def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
         leftovers,
         lengths,
         loops,
+        older_contracts,
         picked_steps,
         precision,
         quantization,
@@ -103,6 +103,7 @@ def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
     modules = (
         reset_gate, baked_lengths, unrolled_steps, picked_steps, directions, recurrent_attributes, lengths, precision,
         loops, training, quantization, states, leftovers,
+        older_contracts,
     )  # fmt: skip
     return tuple(module.find for module in modules)
 
@@ -122,13 +123,11 @@ def _counted(model: "ExaminedModel") -> dict[str, int]:
 
 def _declared(proto: "ModelProto") -> dict[str, int]:
     """The cells that rnnx's own contract names; a plain RNN's step looks like any other layer."""
-    texts = [entry.value for entry in proto.metadata_props if entry.key == "rnnx"]
-    try:
-        contract = value_from_json(texts[0].encode()) if texts else None
-    except ValueError:
-        return {}
+    from rnnx.linting.rules.origins import contract_values
+
+    contract = contract_values(proto)
     parts: list[Any] = [contract]
-    if isinstance(contract, dict) and isinstance(contract.get("recurrent"), list):
+    if isinstance(contract.get("recurrent"), list):
         parts += contract["recurrent"]
     cells = [part.get("cell") for part in parts if isinstance(part, dict)]
     return dict(Counter(f"{cell.upper()} cell" for cell in cells if isinstance(cell, str) and cell in GATES))

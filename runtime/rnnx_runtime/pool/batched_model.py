@@ -26,6 +26,9 @@ class BatchedModel:
     """
 
     def __init__(self, session: Session) -> None:
+        if not isinstance(getattr(session, "spec", None), Contract):
+            got, remedy = type(session).__name__, "give what rnnx_runtime.load returns"
+            raise InputError("session", got=got, expected="a Session", remedy=remedy)
         _check_streams(session.spec)
         self.session = session
         self.layout = layout = FrameLayout(session.spec)

@@ -246,6 +246,14 @@ def test_a_closed_session_is_refused_and_the_pool_lives_on(make_pool: MakePool) 
     assert pool_threads().count("rnnx-pool") == 1
 
 
+def test_what_is_no_session_is_refused(make_pool: MakePool) -> None:
+    pool, _ = make_pool()
+    for take in (pool.swap, StreamPool):
+        with pytest.raises(InputError, match=r"session: got int, expected a Session; give what rnnx_runtime\.load"):
+            take(5)  # type: ignore[arg-type]
+    assert pool.metrics().swaps == 0
+
+
 def test_a_session_that_was_refused_by_one_pool_can_go_to_another(make_pool: MakePool) -> None:
     unlike, _ = make_pool(contract={"hidden_size": 5, "projection_size": 5})
     ended, _ = make_pool()

@@ -1,10 +1,11 @@
 """Which exporter wrote a model, as far as the file says."""
 
-import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from onnx import ModelProto
+
+from rnnx_runtime.files.strict_json import value_from_json
 
 Exporter = Literal["torch-dynamo", "torch-torchscript", "keras", "rnnx", "unknown"]
 
@@ -36,19 +37,20 @@ def origin_of(model: ModelProto) -> Origin:
     return Origin(exporter=exporter, producer=producer or "not said", is_traced=is_traced)
 
 
+def contract_values(model: ModelProto) -> dict[str, Any]:
+    """The contract that a model of rnnx has in its metadata, as JSON data; empty where there is none."""
+    texts = [entry.value for entry in model.metadata_props if entry.key == "rnnx"]
+    try:
+        found = value_from_json(texts[0].encode()) if texts else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _is_whole(model: ModelProto) -> bool:
     """Whether rnnx's contract says a whole model; a bare layer's one recurrence has no name."""
-    for entry in model.metadata_props:
-        if entry.key == "rnnx":
-            try:
-                contract = json.loads(entry.value)
-            except ValueError:
-                return False
-            parts = contract.get("recurrent") if isinstance(contract, dict) else None
-            return isinstance(parts, list) and not any(
-                isinstance(part, dict) and part.get("name") == "" for part in parts
-            )
-    return False
+    parts = contract_values(model).get("recurrent")
+    return isinstance(parts, list) and not any(isinstance(part, dict) and part.get("name") == "" for part in parts)
 
 
 def _exporter(model: ModelProto) -> Exporter:
