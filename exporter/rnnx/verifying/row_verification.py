@@ -26,6 +26,7 @@ from rnnx.runners.verify_options import VerifyOptions
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.truth import CaseTruth
+from rnnx.verifying.layer_localisation import located_in_layers
 from rnnx.verifying.model_reference import ModelReference
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.errors import BackendError, BackendUnavailable
@@ -89,9 +90,9 @@ def verify_row(
             if row.status == "pass":
                 checks, drift = _checked(subject, candidate, expected.plan, listener)
                 return VerifiedRow(parity=row, checks=checks, drift=(drift,), busy_s=candidate.busy_s)
-            if candidate.deaths or subject.is_whole:  # a death says itself what is wrong; causes are known of layers
+            if candidate.deaths:  # which say themselves what is wrong
                 return VerifiedRow(parity=row, busy_s=candidate.busy_s)
-            diagnosis = _diagnosed(subject, candidate, row, covered, listener)
+            diagnosis = _diagnosed(subject, candidate, row, covered, listener, reference)
             return VerifiedRow(parity=row, diagnosis=diagnosis, busy_s=candidate.busy_s)
     except BackendUnavailable as error:
         status = "fail" if name in options.require else "skip"
@@ -166,11 +167,21 @@ def _checked(
 
 
 def _diagnosed(
-    subject: Subject, candidate: Candidate, row: ParityRow, truth: Sequence[CaseTruth], listener: ProgressListener
-) -> Diagnosis:
-    from rnnx.diagnosis.differential import diagnose
-
+    subject: Subject,
+    candidate: Candidate,
+    row: ParityRow,
+    truth: Sequence[CaseTruth],
+    listener: ProgressListener,
+    reference: ModelReference | None,
+) -> Diagnosis | None:
+    """Why a row failed; of a whole model, with its module, the layer in which it begins: causes are known of layers."""
+    if subject.is_whole and (reference is None or candidate.name in PYTORCH_ROWS):
+        return None
     with stage(listener, f"{candidate.name}: diagnosis", 1):
+        if reference is not None:
+            return located_in_layers(subject, reference, row, truth)
+        from rnnx.diagnosis.differential import diagnose
+
         return diagnose(candidate, row, truth, subject.layer, subject.weights, _graph(subject), outputs=subject.outputs)
 
 
