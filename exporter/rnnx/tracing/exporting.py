@@ -13,18 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.errors import ExportError, OptionError
+from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
-from rnnx.graphs.export_checks import checked_export
+from rnnx.graphs.export_checks import CheckedExport, checked_export
 from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
+from rnnx.graphs.value_checks import ValuesDiffer
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import run_example
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
+from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.masked_rows import keep_masked_rows
@@ -33,6 +35,7 @@ from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preser
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
 from rnnx.tracing.row_proof import batching_of
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
+from rnnx.tracing.size_proof import SizeProof
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
 from rnnx.tracing.streaming_proof import streaming_of
@@ -41,9 +44,7 @@ from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx.truths.golden import golden_path
-from rnnx.truths.model_cases import EXAMPLE
-from rnnx.truths.model_golden import ModelTruth, model_golden_bytes, model_truth
-from rnnx.truths.truth import CaseTruth
+from rnnx.truths.model_golden import model_golden_bytes
 from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, TensorSpec
 
 
@@ -115,24 +116,19 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
     name_values(model, contract.inputs, contract.outputs)
     contract = replace(contract, recurrent=splice_recurrences(model, subject.module))
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
-    with preserved(subject.module):
-        truth = model_truth(eager, contract, subject.tensors)
-        truth = _with_all_axes(truth, contract) if squeezed else truth
-        times = {own.layer: names.dims([own.time])[0] for own in recurrences if own.time is not None}
-        contract = replace(
-            contract,
-            streaming=streaming_of(eager, contract, subject.tensors, times),
-            batching=batching_of(eager, contract, subject.tensors),
-        )
-    golden = model_golden_bytes(truth, contract.source.weights_sha256)
-    contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
-    with staged(target) as stage:
-        (stage / golden_path(target).name).write_bytes(golden)
-        nodes = write_model(stage / target.name, model, contract)
-        written = stage / target.name
-        remedy, cut = "write this part of the model in another way", PADDED_NOTE in trace.notes
-        checked = checked_export(written, truth.entries, contract, remedy=remedy, cut=cut)
-        refused = engine_notes(written, checked.findings)
+    times = {own.layer: names.dims([own.time])[0] for own in recurrences if own.time is not None}
+    shapes = input_shapes(trace.program, list(subject.tensors))
+    proof = SizeProof(
+        eager=eager,
+        example=subject.tensors,
+        guarded=guarded_sizes(trace.program, trace.guards, names.names, shapes),
+        times=times,
+        drops_axes=bool(squeezed),
+        cut=PADDED_NOTE in trace.notes,
+    )
+    with preserved(subject.module), staged(target) as stage:
+        contract, nodes, checked = _proved(proof, contract, model, stage / target.name)
+        refused = engine_notes(stage / target.name, checked.findings)
     return ExportReport(
         path=target,
         golden=golden_path(target),
@@ -141,8 +137,47 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         bytes=checked.bytes,
         checks=checked.checks,
         source=contract.source.file,
-        notes=(*subject.notes, *trace.notes, *names.notes, *squeezed, *refused),
+        notes=(
+            *subject.notes,
+            *trace.notes,
+            *names.notes,
+            *proof.guarded.notes(contract.ranges),
+            *squeezed,
+            *refused,
+        ),
     )
+
+
+def _proved(
+    proof: SizeProof, contract: Contract, model: Any, written: Path
+) -> tuple[Contract, dict[str, int], CheckedExport]:
+    """Write the model with its golden file and run it at all sizes; the contract leaves out those of another way.
+
+    Raises:
+        FrozenDimError: the model goes another way at sizes that make no range.
+        ExportError: a checker refused the graph, or it gives other values than the model.
+    """
+    contract = with_ranges(contract, proof.guarded.known_ranges)
+    while True:
+        truth = proof.truth(contract)
+        narrower = proof.without_refused(contract, truth)
+        if narrower != contract:
+            contract = narrower
+            continue
+        complete = replace(
+            contract,
+            streaming=streaming_of(proof.eager, contract, proof.example, proof.times),
+            batching=batching_of(proof.eager, contract, proof.example),
+        )
+        golden = model_golden_bytes(truth, contract.source.weights_sha256)
+        complete = replace(complete, golden_sha256=hashlib.sha256(golden).hexdigest())
+        golden_path(written).write_bytes(golden)
+        nodes = write_model(written, model, complete)
+        remedy = "write this part of the model in another way"
+        try:
+            return complete, nodes, checked_export(written, truth.entries, complete, remedy=remedy, cut=proof.cut)
+        except ValuesDiffer as error:
+            contract = proof.narrowed(contract, truth, error)
 
 
 def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _Subject:
@@ -235,29 +270,6 @@ def _contract(
         versions={**_package_versions(), "opset": str(opset)},
     )
     return contract, names
-
-
-def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:
-    """The cases in which PyTorch gave every axis that the graph has: a `squeeze` drops one of size 1, as a note says.
-
-    Raises:
-        ExportError: it drops one of the example's.
-    """
-    found, left_out = list[CaseTruth](), list(truth.left_out)
-    for own in truth.entries:
-        dropped = [spec.name for spec in contract.outputs if own.truth[spec.name].ndim != len(spec.dims)]
-        if dropped and own.case.name == EXAMPLE:
-            raise ExportError(
-                f"output {dropped[0]}",
-                got=f"{own.truth[dropped[0]].ndim} axes from PyTorch on the example: a squeeze drops those of size 1",
-                expected="an example with more than one of what the model squeezes, such as two rows and two steps",
-                remedy="give a larger example, or name the axis in the model: squeeze(dim)",
-            )
-        if dropped:
-            left_out.append(f"{own.case.name}: PyTorch drops an axis of size 1 of output {dropped[0]}")
-        else:
-            found.append(own)
-    return ModelTruth(entries=tuple(found), left_out=tuple(left_out))
 
 
 def _joined(lifted: tuple[StatePair, ...], found: tuple[StatePair, ...]) -> tuple[StatePair, ...]:
