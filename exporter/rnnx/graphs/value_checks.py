@@ -18,7 +18,7 @@ from rnnx_runtime.errors import BackendError, BackendUnavailable
 _BACKEND: BackendName = "ort-cpu"
 
 
-class ValuesDiffer(ExportError):
+class ValuesDifferError(ExportError):
     """The written graph gives other values than the model; `failed` and `passed` name the cases."""
 
     failed: frozenset[str] = frozenset()
@@ -33,7 +33,7 @@ def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract, *, 
 
     Raises:
         ExportError: ONNX Runtime refused the model.
-        ValuesDiffer: it gives other values at one of the sizes.
+        ValuesDifferError: it gives other values at one of the sizes.
     """
     try:
         with contextlib.closing(SessionCandidate(_BACKEND, path, 1)) as session:
@@ -71,11 +71,11 @@ class _Cut:
         self._candidate.close()
 
 
-def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ValuesDiffer:
+def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ValuesDifferError:
     first, failed = failures[0], frozenset(failure.case for failure in failures)
     passed = frozenset(cases) - failed
     error = first.closeness.max_error if first.closeness else 0.0
-    differ = ValuesDiffer(
+    differ = ValuesDifferError(
         f"output {first.output!r} at {first.case}",
         got=first.problem or f"an error of {error:.3g}",
         expected=f"the float64 truth to {first.limit:.3g} (float32's own error is {first.float32_error:.3g})",

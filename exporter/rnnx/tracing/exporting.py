@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +19,13 @@ from rnnx.graphs.engine_notes import engine_notes
 from rnnx.graphs.export_checks import CheckedExport, checked_export
 from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
-from rnnx.graphs.value_checks import ValuesDiffer
+from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import run_example
+from rnnx.tracing.fixed_axes import FixedAxes
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
@@ -176,7 +177,7 @@ def _proved(
         remedy = "write this part of the model in another way"
         try:
             return complete, nodes, checked_export(written, truth.entries, complete, remedy=remedy, cut=proof.cut)
-        except ValuesDiffer as error:
+        except ValuesDifferError as error:
             contract = proof.narrowed(contract, truth, error)
 
 
@@ -211,7 +212,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
 
-    def trace(free: tuple[tuple[bool, ...], ...]) -> Trace:
+    def trace(tensors: Sequence[Tensor], free: tuple[tuple[bool, ...], ...]) -> Trace:
         return trace_model(
             subject.module,
             subject.signature,
@@ -222,26 +223,51 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
             assigned=subject.assigned,
         )
 
-    found = trace(free)
+    found = trace(tensors, free)
     if not subject.repeats:
         raise kept_state(type(subject.module).__name__, (*subject.assigned, "forward")[0])
     refuse_half_results(found)
-    recurrences = list(recurrence_nodes(found.program))
-    states = state_inputs(found.program, names, recurrences)
-    fixed = axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
+    eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
+    fixed_axes = FixedAxes(eager=eager, tensors=subject.tensors, trace=found, free=free)
+    larger = {} if options.static else fixed_axes.larger()
+    if any(larger[name].shape != tensor.shape for name, tensor in subject.tensors.items() if larger):
+        tensors = list(larger.values())
+        found = trace(tensors, free)
+    fixed = _axes_to_fix(found, names)
+    in_the_way = fixed_axes.with_trace(found, tensors).in_the_way(fixed)
+    if in_the_way:
+        free = _without(free, in_the_way, names)
+        found = trace(tensors, free)
+        fixed = _axes_to_fix(found, names)
     if fixed:
-        found = trace(
-            tuple(
-                tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
-                for name, axes in zip(names, free, strict=True)
-            )
-        )
+        fixed_axes.with_trace(found, tensors).refuse_tied(fixed)
+        free = _without(free, fixed, names)
+        found = trace(tensors, free)
     recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
         refuse_frozen_dims(found, names, recurrences, kinds)
     refuse_no_recurrence(found, type(subject.module).__name__)
+    if not options.static:
+        notes = replace(fixed_axes.with_trace(found, tensors), free=free).refuse(found.calls)
+        told = (f"axis {axis} of {name} is fixed, so that the batch can be free" for name, axis in sorted(in_the_way))
+        found = replace(found, notes=(*found.notes, *told, *notes))
     return found, recurrences
+
+
+def _axes_to_fix(found: Trace, names: Sequence[str]) -> set[tuple[str, int]]:
+    recurrences = list(recurrence_nodes(found.program))
+    states = state_inputs(found.program, names, recurrences)
+    return axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
+
+
+def _without(
+    free: tuple[tuple[bool, ...], ...], fixed: Collection[tuple[str, int]], names: Sequence[str]
+) -> tuple[tuple[bool, ...], ...]:
+    return tuple(
+        tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
+        for name, axes in zip(names, free, strict=True)
+    )
 
 
 def _contract(

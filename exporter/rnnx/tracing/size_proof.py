@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnx.errors import ExportError
-from rnnx.graphs.value_checks import ValuesDiffer
+from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.guarded_sizes import GuardedSizes, with_ranges
 from rnnx.truths.cases import Case
@@ -44,12 +44,12 @@ class SizeProof:
         ranges = self.guarded.ranges_of_refusals(refused, taken)
         return with_ranges(contract, ranges) if ranges else contract
 
-    def narrowed(self, contract: Contract, truth: ModelTruth, error: ValuesDiffer) -> Contract:
+    def narrowed(self, contract: Contract, truth: ModelTruth, error: ValuesDifferError) -> Contract:
         """The contract without the sizes at which a guard makes the graph another model.
 
         Raises:
             FrozenDimError: those sizes make no range.
-            ValuesDiffer: no guard explains them: the error itself.
+            ValuesDifferError: no guard explains them: the error itself.
         """
         sizes = {entry.case.name: sizes_from_feeds(contract.inputs, entry.case.feeds) for entry in truth.entries}
         failed, passed = ([sizes[name] for name in names] for names in (sorted(error.failed), sorted(error.passed)))

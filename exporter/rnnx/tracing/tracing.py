@@ -18,6 +18,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.dims import output_values
+from rnnx.tracing.exact_sizes import exact_sizes
 from rnnx.tracing.layer_states import LiftedState
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
@@ -34,7 +35,7 @@ _LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch.fx", 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A traced model: its program, names of outputs, counts of layers' calls, fixed axes, guards of sizes, and notes."""
+    """A traced model: its program, names of outputs, counts of layers' calls, fixed axes, guards, and notes."""
 
     program: ExportedProgram
     outputs: tuple[str, ...]
@@ -93,6 +94,7 @@ def trace_model(
         opaque(layers),
         traced_packing() as packing,
         sized_tensors(module),
+        exact_sizes(),
         without_autocast() as left_out,
         recorded_specializations() as fixed,
         recorded_guards() as guards,
