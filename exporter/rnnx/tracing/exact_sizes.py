@@ -4,10 +4,11 @@ torch.onnx writes them in float32, which rounds otherwise than Python's floats d
 divisions of integers, right at every size that Python was asked about.
 """
 
+import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -42,8 +43,10 @@ def exact_sizes() -> Iterator[None]:
     methods: dict[str, Rounding] = {
         "__trunc__": "trunc", "__floor__": "floor", "__ceil__": "ceil", "__round__": "round"
     }  # fmt: skip
-    changed = {name: _method(getattr(SymFloat, name), rounding) for name, rounding in methods.items()}
-    with mock.patch.multiple(SymFloat, **changed):
+    with ExitStack() as stack:
+        for name, rounding in methods.items():
+            changed = _method(getattr(SymFloat, name), rounding)
+            stack.enter_context(mock.patch.object(SymFloat, name, changed))
         yield
 
 
@@ -65,10 +68,7 @@ def _method(original: Callable[..., Any], rounding: Rounding) -> Callable[..., A
 
 def _rounded(size: Any, line: _Line, rounding: Rounding) -> Any:
     """The whole number by integers alone, of a size or of an array of sizes."""
-    below = (line.slope.denominator * line.offset.denominator) // np.gcd(
-        line.slope.denominator, line.offset.denominator
-    )
-    below = int(below)
+    below = math.lcm(line.slope.denominator, line.offset.denominator)
     above = int(line.slope * below) * size + int(line.offset * below)
     if rounding == "ceil":
         return (above + below - 1) // below

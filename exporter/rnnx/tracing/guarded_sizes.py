@@ -156,7 +156,7 @@ def guarded_sizes(
     """The guards that say something about the dims that a program leaves free."""
     sizes = {
         expression_of(size): (size, f"input {name!r} axis {axis}, {names.get(expression_of(size), '')}")
-        for name, shape in reversed(shapes.items())
+        for name, shape in reversed(list(shapes.items()))
         for axis, size in enumerate(shape)
         if isinstance(size, torch.SymInt) and expression_of(size) in names
     }

@@ -19,8 +19,11 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from rnnx.modules.source_lines import below_trace, is_own_file, last_own_frame, model_line
 
-_ASKING = ("torch/fx/experimental/", "torch/__init__.py", "torch/utils/_sympy/", "torch/_export/non_strict_utils.py")
-"""Where PyTorch answers a comparison of sizes, whoever asks."""
+_ASKING = (
+    *("torch/fx/experimental/", "torch/__init__.py", "torch/utils/_sympy/", "torch/_export/non_strict_utils.py"),
+    *("rnnx/tracing/size_guards.py", "rnnx/tracing/sized_tensors.py", "rnnx/tracing/exact_sizes.py"),
+)
+"""Where a comparison of sizes is answered, whoever asks."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +97,7 @@ def recorded_guards() -> Iterator[list[SizeGuard]]:
             record(expression if answer else sympy.Not(expression))
         return answer
 
-    ShapeEnv._log_guard = log  # type: ignore[method-assign]
+    ShapeEnv._log_guard = log  # type: ignore[method-assign, assignment]
     SymBool.__bool__ = ask  # type: ignore[method-assign]
     recorded: list[SizeGuard] = []
     try:

@@ -54,7 +54,7 @@ class _Number(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if builtins.len(args) == 1 and isinstance(args[0], _SIZES):
-            return torch.sym_float(args[0]) if cls.kind is float else _whole(args[0])
+            return _floated(args[0]) if cls.kind is float else _whole(args[0])
         return cls.kind(*args, **kwargs)
 
     def __getattr__(cls, name: str) -> Any:
@@ -79,6 +79,10 @@ class _Float(metaclass=_Number):
 
 
 _SHIMS: dict[str, Any] = {"len": _size, "int": _Int, "float": _Float}
+
+
+def _floated(value: Any) -> Any:
+    return torch.sym_float(value)  # type: ignore[no-untyped-call]
 
 
 def _whole(value: Any) -> Any:

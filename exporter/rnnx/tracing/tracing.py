@@ -22,6 +22,7 @@ from rnnx.tracing.exact_sizes import exact_sizes
 from rnnx.tracing.layer_states import LiftedState
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
+from rnnx.tracing.pooling import traced_pooling
 from rnnx.tracing.precision_scopes import without_autocast
 from rnnx.tracing.random_numbers import refuse_random_numbers
 from rnnx.tracing.signature import CallSignature, named_outputs
@@ -95,6 +96,7 @@ def trace_model(
         traced_packing() as packing,
         sized_tensors(module),
         exact_sizes(),
+        traced_pooling(),
         without_autocast() as left_out,
         recorded_specializations() as fixed,
         recorded_guards() as guards,
