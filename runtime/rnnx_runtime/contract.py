@@ -175,12 +175,34 @@ class Batching:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SizeRange:
+    """The sizes at which a free dim gives the model's values: from `min` up to `max`, or without an end."""
+
+    min: int = 1
+    max: int | None = None
+
+    def holds(self, size: int) -> bool:
+        """Whether a size lies inside."""
+        return self.min <= size and (self.max is None or size <= self.max)
+
+    def nearest(self, size: int) -> int:
+        """The size itself, or the end that it lies beyond."""
+        least = max(self.min, size)
+        return least if self.max is None else min(self.max, least)
+
+    def __str__(self) -> str:
+        return f"at least {self.min}" if self.max is None else f"{self.min} to {self.max}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contract:
     """What an exported model computes.
 
     A dim of an input is a size or a symbol; equal symbols are equal sizes. `B` is the batch, `T` the time of the
     sequence, further ones are named by the exporter. A dim of an output may also be an expression of these, such as
-    `"(T - 3)//2 + 1"`. `lengths` names the inputs that hold sequence lengths, in 1..T, which are T where left out.
+    `"(T - 3)//2 + 1"`. `ranges` says of a free dim which sizes it may have, where not all: outside of them the model
+    goes another way, which was not exported. `lengths` names the inputs that hold sequence lengths, in 1..T, which are
+    T where left out.
     States that are left out are zeros. `recurrent` are the layers inside; `decoder` is set for an autoregressive
     decoder alone. `golden_sha256` pins the golden file that was exported with the model.
     """
@@ -197,6 +219,7 @@ class Contract:
     decoder: DecoderPart | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     golden_sha256: str = ""
+    ranges: Mapping[str, SizeRange] = field(default_factory=dict)
 
     @cached_property
     def bare(self) -> Recurrence | None:

@@ -17,6 +17,7 @@ from rnnx_runtime.contract import (
     PaddingKind,
     Recurrence,
     RowsKind,
+    SizeRange,
     Source,
     StatePair,
     Streaming,
@@ -39,8 +40,9 @@ MOST_AXES = 8
 
 
 def json_from_contract(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON data, keys in a fixed order."""
-    return {"schema": SCHEMA, **{name: _plain(value) for name, value in asdict(contract).items()}}
+    """The contract as plain JSON data, keys in a fixed order; `ranges` stand in it where there are any."""
+    data = {"schema": SCHEMA, **{name: _plain(value) for name, value in asdict(contract).items()}}
+    return data if contract.ranges else {name: value for name, value in data.items() if name != "ranges"}
 
 
 def _plain(value: Any) -> Any:
@@ -72,7 +74,7 @@ def contract_from_json(data: object, subject: str) -> Contract:
         except (TypeError, AttributeError, KeyError):  # a value of a type that no check expects
             valid = False
         if not valid:
-            raise _malformed(subject, f"{part} = {short_repr(data[part])}", f"a valid {part}")
+            raise _malformed(subject, f"{part} = {short_repr(data.get(part))}", f"a valid {part}")
     _refuse_other_signature(contract, subject)
     return contract
 
@@ -102,6 +104,7 @@ def _parsed(values: dict[str, Any], subject: str) -> Contract:
                 "batching": _batching(values["batching"]),
                 "source": Source(**values["source"]),
                 "decoder": None if decoder is None else _decoder(decoder),
+                "ranges": {dim: SizeRange(**own) for dim, own in values.get("ranges", {}).items()},
             }
         )
     except (TypeError, KeyError, AttributeError) as error:
@@ -241,6 +244,15 @@ def _has_versions(contract: Contract) -> bool:
     )
 
 
+def _has_ranges(contract: Contract) -> bool:
+    return all(
+        dim in contract.free_dims
+        and is_size(own.min)
+        and (own.max is None or (is_size(own.max) and own.min <= own.max))
+        for dim, own in contract.ranges.items()
+    )
+
+
 _CHECKS: dict[str, Callable[[Contract], bool]] = {
     "inputs": _has_inputs,
     "outputs": _has_outputs,
@@ -254,6 +266,7 @@ _CHECKS: dict[str, Callable[[Contract], bool]] = {
     "source": _has_source,
     "versions": _has_versions,
     "golden_sha256": lambda contract: isinstance(contract.golden_sha256, str),
+    "ranges": _has_ranges,
 }
 """Each part of a contract and whether it holds."""
 

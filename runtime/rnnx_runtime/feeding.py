@@ -124,6 +124,7 @@ class Feeding:
         """The plain inputs checked in full; what their shapes fix is remembered."""
         values = {spec.name: checked_view(inputs[spec.name], spec) for spec in self._plain}
         sizes = _sizes(self._plain, values)
+        self._check_ranges(self._plain, values)
         shapes = tuple(value.shape for value in values.values())
         states = tuple(_shape_or_none(spec, sizes) for spec in self._states)
         is_sized = bool(states) and None not in states
@@ -132,6 +133,20 @@ class Feeding:
         if len(self._known) < _MOST_KNOWN_SHAPES:
             known = self._known.setdefault(key, known)
         return {name: np.require(value, requirements=("C", "A")) for name, value in values.items()}, known
+
+    def _check_ranges(self, specs: Sequence[TensorSpec], values: Mapping[str, Any]) -> None:
+        """Refuse a size at which the model would go another way than the one exported; raises InputError."""
+        for spec in specs if self._contract.ranges else ():
+            for dim, size in zip(spec.dims, values[spec.name].shape, strict=True):
+                own = self._contract.ranges.get(dim) if isinstance(dim, str) else None
+                if own is not None and not own.holds(size):
+                    raise InputError(
+                        f"input {spec.name!r}",
+                        got=f"{dim}={size} in {tuple(values[spec.name].shape)}",
+                        expected=f"{dim} of {own}, for {spec.shape}",
+                        remedy="the model goes another way at other sizes, which is not in this file: pad the input, "
+                        "or export again with an example of such a size",
+                    )
 
     def _longest(self, sizes: Mapping[str, int]) -> int | None:
         """The most that a length can be: the longest of the dims that are not the batch; None where all are fixed."""
@@ -170,6 +185,7 @@ class Feeding:
         for name in names:
             feeds[name] = self._part(name, values[name], known)
         _sizes(self._contract.inputs, feeds)  # sizes that the inputs left open must agree between the states
+        self._check_ranges(self._states, feeds)
 
     def _part(self, name: str, value: Any, known: _Known) -> Part:
         """One part of a state, checked in full."""

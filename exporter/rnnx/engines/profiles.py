@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from rnnx.errors import OptionError
-from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.contract import Contract, SizeRange, TensorSpec
 from rnnx_runtime.files.sidecar import Profile, Range
 
 DEFAULT_RANGES = {"B": Range(min=1, opt=8, max=64), "T": Range(min=1, opt=64, max=512)}
@@ -50,7 +50,16 @@ def symbolic_dims(contract: Contract) -> tuple[str, ...]:
 
 def default_profile(contract: Contract) -> Profile:
     """The profile of a model when none is given."""
-    return {dim: default_range(dim) for dim in symbolic_dims(contract)}
+    return {dim: _within(default_range(dim), contract.ranges.get(dim)) for dim in symbolic_dims(contract)}
+
+
+def _within(own: Range, sizes: SizeRange | None) -> Range:
+    """A range inside of the sizes that the model takes."""
+    return (
+        own
+        if sizes is None
+        else Range(min=sizes.nearest(own.min), opt=sizes.nearest(own.opt), max=sizes.nearest(own.max))
+    )
 
 
 def default_range(dim: str) -> Range:

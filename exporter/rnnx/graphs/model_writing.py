@@ -41,11 +41,14 @@ def name_values(model: ir.Model, inputs: Iterable[TensorSpec], outputs: Iterable
 def write_model(path: Path, model: ir.Model, contract: Contract) -> dict[str, int]:
     """Write `path`, and `<path>.data` beside it when the weights exceed `PROTOBUF_LIMIT`.
 
-    The same module gives the same bytes. Returns the graph's node count by operator.
+    The same module gives the same bytes, and a model can be written twice. Returns the graph's node count by operator.
     """
     model.graph.name = "model"
-    weights = _taken_weights(model.graph)
+    taken = _taken_weights(model.graph)
     proto = ir.to_proto(model)
+    for value in taken:
+        model.graph.initializers.add(value)
+    weights = [_weight(str(value.name), value.const_value) for value in taken]
     _strip(proto)
     proto.producer_name, proto.producer_version = "rnnx", contract.versions["rnnx"]
     values: dict[str, Any] = json_from_contract(contract)
@@ -77,9 +80,9 @@ def _inner_values(graph: ir.Graph) -> Iterable[ir.Value]:
         yield from node.outputs
 
 
-def _taken_weights(graph: ir.Graph) -> list[Weight]:
+def _taken_weights(graph: ir.Graph) -> list[ir.Value]:
     """The large float32 weights, taken out of the graph to be streamed; equal tensors are one weight."""
-    weights, first_of = list[Weight](), dict[object, ir.Value]()
+    taken, first_of = list[ir.Value](), dict[object, ir.Value]()
     for name, value in list(graph.initializers.items()):
         tensor = value.const_value
         if tensor is None or tensor.dtype != ir.DataType.FLOAT or tensor.nbytes <= _SMALL:
@@ -89,9 +92,9 @@ def _taken_weights(graph: ir.Graph) -> list[Weight]:
             ir.convenience.replace_all_uses_with(value, first_of[key])
         else:
             first_of[key] = value
-            weights.append(_weight(name, tensor))
+            taken.append(value)
         del graph.initializers[name]
-    return weights
+    return taken
 
 
 def _weight(name: str, tensor: Any) -> Weight:

@@ -18,6 +18,13 @@ from rnnx_runtime.errors import BackendError, BackendUnavailable
 _BACKEND: BackendName = "ort-cpu"
 
 
+class ValuesDifferError(ExportError):
+    """The written graph gives other values than the model; `failed` and `passed` name the cases."""
+
+    failed: frozenset[str] = frozenset()
+    passed: frozenset[str] = frozenset()
+
+
 def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract, *, cut: bool = False) -> str:
     """Run the written model on every case of its golden file in ONNX Runtime; returns what was done.
 
@@ -25,7 +32,8 @@ def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract, *, 
     shorter in time, and only their part is compared.
 
     Raises:
-        ExportError: ONNX Runtime refused the model, or gives other values at one of the sizes.
+        ExportError: ONNX Runtime refused the model.
+        ValuesDifferError: it gives other values at one of the sizes.
     """
     try:
         with contextlib.closing(SessionCandidate(_BACKEND, path, 1)) as session:
@@ -63,15 +71,18 @@ class _Cut:
         self._candidate.close()
 
 
-def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ExportError:
-    first, failed = failures[0], {failure.case for failure in failures}
+def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ValuesDifferError:
+    first, failed = failures[0], frozenset(failure.case for failure in failures)
+    passed = frozenset(cases) - failed
     error = first.closeness.max_error if first.closeness else 0.0
-    return ExportError(
+    differ = ValuesDifferError(
         f"output {first.output!r} at {first.case}",
         got=first.problem or f"an error of {error:.3g}",
         expected=f"the float64 truth to {first.limit:.3g} (float32's own error is {first.float32_error:.3g})",
-        remedy=_SIZE_REMEDY if EXAMPLE in set(cases) - failed else _GRAPH_REMEDY,
+        remedy=_SIZE_REMEDY if EXAMPLE in passed else _GRAPH_REMEDY,
     )
+    differ.failed, differ.passed = failed, passed
+    return differ
 
 
 _SIZE_REMEDY = (

@@ -1,5 +1,6 @@
 """The line of the model's own source that something came from."""
 
+import functools
 import re
 import sysconfig
 import traceback
@@ -30,7 +31,7 @@ def model_line(frames: Iterable[traceback.FrameSummary]) -> str:
 
 def last_own_frame(frames: Sequence[traceback.FrameSummary]) -> int:
     """The place of the innermost frame of the model's own source, -1 where there is none."""
-    return max((place for place, frame in enumerate(frames) if _is_own(frame.filename)), default=-1)
+    return max((place for place, frame in enumerate(frames) if is_own_file(frame.filename)), default=-1)
 
 
 def model_line_of(error: BaseException) -> str:
@@ -57,7 +58,9 @@ def below_trace(frames: Iterable[traceback.FrameSummary]) -> list[traceback.Fram
     return kept
 
 
-def _is_own(filename: str) -> bool:
+@functools.cache
+def is_own_file(filename: str) -> bool:
+    """Whether a file is the model's own source, and neither PyTorch's, rnnx's nor Python's."""
     path = str(Path(filename).resolve())
     if filename.startswith("<"):
         return False

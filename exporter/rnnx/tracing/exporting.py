@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,18 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.errors import ExportError, OptionError
+from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
-from rnnx.graphs.export_checks import checked_export
+from rnnx.graphs.export_checks import CheckedExport, checked_export
 from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
+from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import run_example
+from rnnx.tracing.fixed_axes import FixedAxes
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
+from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.masked_rows import keep_masked_rows
@@ -33,6 +36,7 @@ from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preser
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
 from rnnx.tracing.row_proof import batching_of
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
+from rnnx.tracing.size_proof import SizeProof
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
 from rnnx.tracing.streaming_proof import streaming_of
@@ -41,9 +45,7 @@ from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx.truths.golden import golden_path
-from rnnx.truths.model_cases import EXAMPLE
-from rnnx.truths.model_golden import ModelTruth, model_golden_bytes, model_truth
-from rnnx.truths.truth import CaseTruth
+from rnnx.truths.model_golden import model_golden_bytes
 from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, TensorSpec
 
 
@@ -115,24 +117,19 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
     name_values(model, contract.inputs, contract.outputs)
     contract = replace(contract, recurrent=splice_recurrences(model, subject.module))
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
-    with preserved(subject.module):
-        truth = model_truth(eager, contract, subject.tensors)
-        truth = _with_all_axes(truth, contract) if squeezed else truth
-        times = {own.layer: names.dims([own.time])[0] for own in recurrences if own.time is not None}
-        contract = replace(
-            contract,
-            streaming=streaming_of(eager, contract, subject.tensors, times),
-            batching=batching_of(eager, contract, subject.tensors),
-        )
-    golden = model_golden_bytes(truth, contract.source.weights_sha256)
-    contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
-    with staged(target) as stage:
-        (stage / golden_path(target).name).write_bytes(golden)
-        nodes = write_model(stage / target.name, model, contract)
-        written = stage / target.name
-        remedy, cut = "write this part of the model in another way", PADDED_NOTE in trace.notes
-        checked = checked_export(written, truth.entries, contract, remedy=remedy, cut=cut)
-        refused = engine_notes(written, checked.findings)
+    times = {own.layer: names.dims([own.time])[0] for own in recurrences if own.time is not None}
+    shapes = input_shapes(trace.program, list(subject.tensors))
+    proof = SizeProof(
+        eager=eager,
+        example=subject.tensors,
+        guarded=guarded_sizes(trace.program, trace.guards, names.names, shapes),
+        times=times,
+        drops_axes=bool(squeezed),
+        cut=PADDED_NOTE in trace.notes,
+    )
+    with preserved(subject.module), staged(target) as stage:
+        contract, nodes, checked = _proved(proof, contract, model, stage / target.name)
+        refused = engine_notes(stage / target.name, checked.findings)
     return ExportReport(
         path=target,
         golden=golden_path(target),
@@ -141,8 +138,47 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         bytes=checked.bytes,
         checks=checked.checks,
         source=contract.source.file,
-        notes=(*subject.notes, *trace.notes, *names.notes, *squeezed, *refused),
+        notes=(
+            *subject.notes,
+            *trace.notes,
+            *names.notes,
+            *proof.guarded.notes(contract.ranges),
+            *squeezed,
+            *refused,
+        ),
     )
+
+
+def _proved(
+    proof: SizeProof, contract: Contract, model: Any, written: Path
+) -> tuple[Contract, dict[str, int], CheckedExport]:
+    """Write the model with its golden file and run it at all sizes; the contract leaves out those of another way.
+
+    Raises:
+        FrozenDimError: the model goes another way at sizes that make no range.
+        ExportError: a checker refused the graph, or it gives other values than the model.
+    """
+    contract = with_ranges(contract, proof.guarded.known_ranges)
+    while True:
+        truth = proof.truth(contract)
+        narrower = proof.without_refused(contract, truth)
+        if narrower != contract:
+            contract = narrower
+            continue
+        complete = replace(
+            contract,
+            streaming=streaming_of(proof.eager, contract, proof.example, proof.times),
+            batching=batching_of(proof.eager, contract, proof.example),
+        )
+        golden = model_golden_bytes(truth, contract.source.weights_sha256)
+        complete = replace(complete, golden_sha256=hashlib.sha256(golden).hexdigest())
+        golden_path(written).write_bytes(golden)
+        nodes = write_model(written, model, complete)
+        remedy = "write this part of the model in another way"
+        try:
+            return complete, nodes, checked_export(written, truth.entries, complete, remedy=remedy, cut=proof.cut)
+        except ValuesDifferError as error:
+            contract = proof.narrowed(contract, truth, error)
 
 
 def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _Subject:
@@ -176,7 +212,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
 
-    def trace(free: tuple[tuple[bool, ...], ...]) -> Trace:
+    def trace(tensors: Sequence[Tensor], free: tuple[tuple[bool, ...], ...]) -> Trace:
         return trace_model(
             subject.module,
             subject.signature,
@@ -187,26 +223,51 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
             assigned=subject.assigned,
         )
 
-    found = trace(free)
+    found = trace(tensors, free)
     if not subject.repeats:
         raise kept_state(type(subject.module).__name__, (*subject.assigned, "forward")[0])
     refuse_half_results(found)
-    recurrences = list(recurrence_nodes(found.program))
-    states = state_inputs(found.program, names, recurrences)
-    fixed = axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
+    eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
+    fixed_axes = FixedAxes(eager=eager, tensors=subject.tensors, trace=found, free=free)
+    larger = {} if options.static else fixed_axes.larger()
+    if any(larger[name].shape != tensor.shape for name, tensor in subject.tensors.items() if larger):
+        tensors = list(larger.values())
+        found = trace(tensors, free)
+    fixed = _axes_to_fix(found, names)
+    in_the_way = fixed_axes.with_trace(found, tensors).in_the_way(fixed)
+    if in_the_way:
+        free = _without(free, in_the_way, names)
+        found = trace(tensors, free)
+        fixed = _axes_to_fix(found, names)
     if fixed:
-        found = trace(
-            tuple(
-                tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
-                for name, axes in zip(names, free, strict=True)
-            )
-        )
+        fixed_axes.with_trace(found, tensors).refuse_tied(fixed)
+        free = _without(free, fixed, names)
+        found = trace(tensors, free)
     recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
         refuse_frozen_dims(found, names, recurrences, kinds)
     refuse_no_recurrence(found, type(subject.module).__name__)
+    if not options.static:
+        notes = replace(fixed_axes.with_trace(found, tensors), free=free).refuse(found.calls)
+        told = (f"axis {axis} of {name} is fixed, so that the batch can be free" for name, axis in sorted(in_the_way))
+        found = replace(found, notes=(*found.notes, *told, *notes))
     return found, recurrences
+
+
+def _axes_to_fix(found: Trace, names: Sequence[str]) -> set[tuple[str, int]]:
+    recurrences = list(recurrence_nodes(found.program))
+    states = state_inputs(found.program, names, recurrences)
+    return axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
+
+
+def _without(
+    free: tuple[tuple[bool, ...], ...], fixed: Collection[tuple[str, int]], names: Sequence[str]
+) -> tuple[tuple[bool, ...], ...]:
+    return tuple(
+        tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
+        for name, axes in zip(names, free, strict=True)
+    )
 
 
 def _contract(
@@ -235,29 +296,6 @@ def _contract(
         versions={**_package_versions(), "opset": str(opset)},
     )
     return contract, names
-
-
-def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:
-    """The cases in which PyTorch gave every axis that the graph has: a `squeeze` drops one of size 1, as a note says.
-
-    Raises:
-        ExportError: it drops one of the example's.
-    """
-    found, left_out = list[CaseTruth](), list(truth.left_out)
-    for own in truth.entries:
-        dropped = [spec.name for spec in contract.outputs if own.truth[spec.name].ndim != len(spec.dims)]
-        if dropped and own.case.name == EXAMPLE:
-            raise ExportError(
-                f"output {dropped[0]}",
-                got=f"{own.truth[dropped[0]].ndim} axes from PyTorch on the example: a squeeze drops those of size 1",
-                expected="an example with more than one of what the model squeezes, such as two rows and two steps",
-                remedy="give a larger example, or name the axis in the model: squeeze(dim)",
-            )
-        if dropped:
-            left_out.append(f"{own.case.name}: PyTorch drops an axis of size 1 of output {dropped[0]}")
-        else:
-            found.append(own)
-    return ModelTruth(entries=tuple(found), left_out=tuple(left_out))
 
 
 def _joined(lifted: tuple[StatePair, ...], found: tuple[StatePair, ...]) -> tuple[StatePair, ...]:

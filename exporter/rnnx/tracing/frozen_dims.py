@@ -8,17 +8,9 @@ from rnnx.errors import ExportError, FrozenDimError
 from rnnx.tracing.dims import expression_of
 from rnnx.tracing.opaque_layers import looped_cell
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.size_remedies import remedy_for
 from rnnx.tracing.specializations import Specialization
 from rnnx.tracing.tracing import Trace
-
-_NUMBERS = "write -1 or x.size(...) in place of a number, and slices up to x.size(...)"
-_REMEDIES = (
-    (".tolist()", "hand the tensor itself over, without .tolist()"),
-    ("int(", "write x.size(...) without int() around it"),
-    ("len(", "write x.size(0) in place of len(x)"),
-    ("linspace(", "write torch.arange(n) / (n - 1) in place of torch.linspace"),
-)
-"""What to write in place of a call that makes a size a plain number."""
 
 
 def refuse_frozen_dims(
@@ -83,8 +75,7 @@ def _refuse_frozen(
 
 
 def _frozen(role: str, first: Specialization, own: RecurrenceNode, names: Sequence[str]) -> FrozenDimError:
-    remedy = "let nn.LSTM or tensor operations go over it instead of Python" if first.is_loop else ""
-    remedy = next((own for code, own in _REMEDIES if code in first.line), remedy) or _NUMBERS
+    remedy = remedy_for(first.line, is_loop=first.is_loop)
     return FrozenDimError(
         f"{_place(first, names)}, the {role} of layer {own.layer!r}",
         got=f"a model that fixes it at {first.size}, the example's size: {first.line}",

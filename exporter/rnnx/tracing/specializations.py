@@ -17,7 +17,8 @@ _LOOP = re.compile(r"\bfor\b.*\bin\b|\bwhile\b|\bunbind\b|\bchunk\b|\bsplit\b|\b
 
 _WEIGHT_CHECKS = frozenset(("fix_size", "meta_mm", "meta_bmm", "meta_addmm", "meta_conv", "linear", "conv1d", "conv2d"))
 
-_LAYER = re.compile(r"torch/nn/modules/(?!module\.py|container\.py)")
+_LAYER = re.compile(r"torch/nn/modules/(linear|conv|batchnorm|instancenorm|normalization|rnn|sparse)\.py")
+"""Layers with weights; a pooling layer has none, and what it fixes is the model's."""
 
 
 @dataclass(frozen=True, kw_only=True)

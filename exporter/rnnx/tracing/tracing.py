@@ -18,12 +18,15 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.dims import output_values
+from rnnx.tracing.exact_sizes import exact_sizes
 from rnnx.tracing.layer_states import LiftedState
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
+from rnnx.tracing.pooling import traced_pooling
 from rnnx.tracing.precision_scopes import without_autocast
 from rnnx.tracing.random_numbers import refuse_random_numbers
 from rnnx.tracing.signature import CallSignature, named_outputs
+from rnnx.tracing.size_guards import SizeGuard, recorded_guards
 from rnnx.tracing.sized_tensors import sized_tensors
 from rnnx.tracing.specializations import Specialization, recorded_specializations
 from rnnx_runtime.errors import RnnxError
@@ -33,12 +36,13 @@ _LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch.fx", 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A traced model: the program, its output names, how often each layer was called, what was fixed, and notes."""
+    """A traced model: its program, names of outputs, counts of layers' calls, fixed axes, guards, and notes."""
 
     program: ExportedProgram
     outputs: tuple[str, ...]
     calls: dict[str, int]
     specializations: tuple[Specialization, ...]
+    guards: tuple[SizeGuard, ...]
     notes: tuple[str, ...]
 
 
@@ -91,8 +95,11 @@ def trace_model(
         opaque(layers),
         traced_packing() as packing,
         sized_tensors(module),
+        exact_sizes(),
+        traced_pooling(),
         without_autocast() as left_out,
         recorded_specializations() as fixed,
+        recorded_guards() as guards,
     ):
         try:
             program = _exported(TracedModel(module, run_model), tensors, free)
@@ -107,6 +114,7 @@ def trace_model(
         outputs=tuple(names),
         calls=dict(layers.calls),
         specializations=tuple(fixed),
+        guards=tuple(guards),
         notes=tuple(dict.fromkeys((*packing.notes, *left_out))),
     )
 

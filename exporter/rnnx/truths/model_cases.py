@@ -73,7 +73,13 @@ def model_sizes(source: CaseSource) -> list[dict[str, int]]:
     pairs = [*SIZES, (time + 3, 2), (time, 1)]
     found = [_at(own, *pair, shift) for pair, shift in zip(pairs, (0, 1, 0, -1, 1, 0), strict=True)]
     found += [{dim: size if dim in ("T", "B") else 1 for dim, size in own.items()}] if own.keys() - {"T", "B"} else []
-    return [dict(pair) for pair in dict.fromkeys(tuple(sizes.items()) for sizes in found)]
+    return [dict(pair) for pair in dict.fromkeys(tuple(in_range(source, sizes).items()) for sizes in found)]
+
+
+def in_range(source: CaseSource, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Sizes with those outside of the contract's ranges moved to the nearest inside."""
+    ranges = source.contract.ranges
+    return {dim: ranges[dim].nearest(size) if dim in ranges else size for dim, size in sizes.items()}
 
 
 def drawn_cases(source: CaseSource, seed: int) -> Iterator[Case]:
@@ -97,8 +103,9 @@ def drawn_case(
     """The case of these sizes: floats normal, integers in the example's range, masks true at the first place.
 
     Floats have the deviation `scale`, and no sign where the example's have none; states are uniform in ±1; random
-    lengths lie in 1..T, and one is T.
+    lengths lie in 1..T, and one is T. A size outside of the contract's ranges becomes the nearest inside.
     """
+    sizes = in_range(source, sizes)
     chance = np.random.default_rng([*np.atleast_1d(seed), *sizes.values()])
     feeds = {}
     for spec in source.contract.inputs:

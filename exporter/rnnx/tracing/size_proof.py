@@ -1,0 +1,96 @@
+"""A whole model held against its own values at several sizes, and what its contract has to leave out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rnnx.errors import ExportError
+from rnnx.graphs.value_checks import ValuesDifferError
+from rnnx.tracing.eager import EagerModel
+from rnnx.tracing.guarded_sizes import GuardedSizes, with_ranges
+from rnnx.truths.cases import Case
+from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, in_range, model_sizes, sizes_name
+from rnnx.truths.model_golden import ModelTruth, model_truth
+from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
+from rnnx_runtime.contract import Contract, Dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeProof:
+    """What a whole model's values are held against: the model itself, its example, and the guards of its trace.
+
+    `times` are the dims of time of its layers by name; `drops_axes` says that a squeeze may drop an axis of size 1;
+    `cut` that PyTorch's results may be shorter in time than the graph's.
+    """
+
+    eager: EagerModel
+    example: Mapping[str, Any]
+    guarded: GuardedSizes
+    times: Mapping[str, Dim]
+    drops_axes: bool
+    cut: bool
+
+    def truth(self, contract: Contract) -> ModelTruth:
+        """The model's truth at the sizes that every model is tried at, and at those that its guards ask for."""
+        found = model_truth(self.eager, contract, self.example, self._drawn)
+        return _with_all_axes(found, contract) if self.drops_axes else found
+
+    def without_refused(self, contract: Contract, truth: ModelTruth) -> Contract:
+        """The contract without the sizes that PyTorch refuses, as far as they make a range."""
+        names = {sizes_name(sizes): sizes for sizes in self._sizes(contract)}
+        refused = [names[own.split(":")[0]] for own in truth.left_out if _REFUSED in own and own.split(":")[0] in names]
+        taken = [sizes_from_feeds(contract.inputs, entry.case.feeds) for entry in truth.entries]
+        ranges = self.guarded.ranges_of_refusals(refused, taken)
+        return with_ranges(contract, ranges) if ranges else contract
+
+    def narrowed(self, contract: Contract, truth: ModelTruth, error: ValuesDifferError) -> Contract:
+        """The contract without the sizes at which a guard makes the graph another model.
+
+        Raises:
+            FrozenDimError: those sizes make no range.
+            ValuesDifferError: no guard explains them: the error itself.
+        """
+        sizes = {entry.case.name: sizes_from_feeds(contract.inputs, entry.case.feeds) for entry in truth.entries}
+        failed, passed = ([sizes[name] for name in names] for names in (sorted(error.failed), sorted(error.passed)))
+        found = None if EXAMPLE in error.failed else self.guarded.narrowed(contract, failed, passed)
+        if found is None or found == contract:
+            raise error
+        return found
+
+    def _sizes(self, contract: Contract) -> list[dict[str, int]]:
+        source = CaseSource(contract=contract, example=self.example)
+        usual = model_sizes(source)
+        further = [in_range(source, sizes) for sizes in self.guarded.further([source.sizes, *usual])]
+        return [*usual, *(sizes for sizes in further if sizes not in usual)]
+
+    def _drawn(self, source: CaseSource, seed: int) -> Iterator[Case]:
+        yield from drawn_cases(source, seed)
+        for sizes in self._sizes(source.contract)[len(model_sizes(source)) :]:
+            yield drawn_case(source, sizes, seed)
+
+
+_REFUSED = "PyTorch raises"
+
+
+def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:
+    """The cases in which PyTorch gave every axis that the graph has: a `squeeze` drops one of size 1, as a note says.
+
+    Raises:
+        ExportError: it drops one of the example's.
+    """
+    found, left_out = list[CaseTruth](), list(truth.left_out)
+    for own in truth.entries:
+        dropped = [spec.name for spec in contract.outputs if own.truth[spec.name].ndim != len(spec.dims)]
+        if dropped and own.case.name == EXAMPLE:
+            raise ExportError(
+                f"output {dropped[0]}",
+                got=f"{own.truth[dropped[0]].ndim} axes from PyTorch on the example: a squeeze drops those of size 1",
+                expected="an example with more than one of what the model squeezes, such as two rows and two steps",
+                remedy="give a larger example, or name the axis in the model: squeeze(dim)",
+            )
+        if dropped:
+            left_out.append(f"{own.case.name}: PyTorch drops an axis of size 1 of output {dropped[0]}")
+        else:
+            found.append(own)
+    return ModelTruth(entries=tuple(found), left_out=tuple(left_out))
