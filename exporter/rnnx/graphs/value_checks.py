@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnnx.errors import ExportError
 from rnnx.extras import require
-from rnnx.parity.parity import CaseParity, compare
+from rnnx.parity.parity import CaseParity, failures
 from rnnx.runners.candidates import Candidate, SessionCandidate
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.model_cases import EXAMPLE
@@ -30,13 +30,13 @@ def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract, *, 
     try:
         with contextlib.closing(SessionCandidate(_BACKEND, path, 1)) as session:
             own: Candidate = _Cut(session, truth) if cut else session
-            row = compare(own, truth, contract, contract.precision)
+            failed = failures(own, truth, contract)
     except BackendUnavailable as error:
         return f"values: skipped, {error.got}; {error.remedy}"
     except BackendError as error:
         raise ExportError(error.subject, got=error.got, expected=error.expected, remedy=error.remedy) from error
-    if row.failures:
-        raise _differs(row.failures, [entry.case.name for entry in truth])
+    if failed:
+        raise _differs(failed, [entry.case.name for entry in truth])
     installed = require("onnxruntime", extra="cpu", purpose="checking the export").__version__
     return f"values: equal to the truth in {len(truth)} cases in ONNX Runtime {installed}"
 
@@ -63,8 +63,8 @@ class _Cut:
         self._candidate.close()
 
 
-def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ExportError:
-    first, failed = failures[0], {failure.case for failure in failures}
+def _differs(results: Sequence[CaseParity], cases: Sequence[str]) -> ExportError:
+    first, failed = results[0], {result.case for result in results}
     error = first.closeness.max_error if first.closeness else 0.0
     return ExportError(
         f"output {first.output!r} at {first.case}",
