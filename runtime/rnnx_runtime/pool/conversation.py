@@ -15,7 +15,7 @@ from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.requests import Call, Given, Push, Seat
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
-from rnnx_runtime.state import Part, State
+from rnnx_runtime.state import Part, State, state_of
 from rnnx_runtime.stream import owned_parts
 
 Array = NDArray[Any]
@@ -122,7 +122,7 @@ class Conversation:
     def read_state(self) -> State:
         specs, names = self._pool.model.states, self._pool.model.state_names
         rows = zip(specs, self._read(), strict=True)
-        return State.of(names, tuple([np.expand_dims(row, spec.dims.index("B")) for spec, row in rows]))
+        return state_of(names, tuple([np.expand_dims(row, spec.dims.index("B")) for spec, row in rows]))
 
     def take_snapshot(self) -> bytes:
         return snapshot_from_state(self._read(), self._pool.spec)
