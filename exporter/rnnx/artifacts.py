@@ -34,7 +34,7 @@ def staged(target: Path) -> Iterator[Path]:
         OutputError: the folder is missing or not writable, something else than a regular file has a file's name, the
             old file is read-only, or the disk is full.
     """
-    stage = _stage_name(target, _folder_of(target))
+    stage = _stage_name(target, _folder_of(target, file_place(target)))
     try:
         _make(stage, target)
         yield stage
@@ -56,28 +56,36 @@ def check_targets(*targets: Path, inputs: Iterable[Path | None] = ()) -> None:
             is no UTF-8, which no engine and no checker of ONNX reads.
     """
     taken = {os.path.realpath(path): "a file that is read" for path in inputs if path is not None}
+    writable = set()
     for target in targets:
         place = file_place(target)
         got = taken.get(str(place))
         if got:
             raise OutputError(f"writing {target}", got=got, expected="a file of its own", remedy="choose another name")
         taken[str(place)] = f"the place of {target.name} too"
-        _check_utf8(target)
-        check_place(target)
+        folder = _folder_of(target, place)
+        _check_utf8(target, folder)
+        if folder not in writable:
+            _check_folder(target, folder)
+            writable.add(folder)
 
 
 def check_place(target: Path) -> None:
     """Find out whether `staged` can write a file at `target`; raises OutputError as that does."""
-    stage = _stage_name(target, _folder_of(target))
+    _check_folder(target, _folder_of(target, file_place(target)))
+
+
+def _check_folder(target: Path, folder: Path) -> None:
+    stage = _stage_name(target, folder)
     try:
         _make(stage, target)
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            stage.rmdir()
 
 
-def _folder_of(target: Path) -> Path:
-    """Where to stage: beside what a link leads to, else in the folder as it was named."""
-    place = file_place(target)
+def _folder_of(target: Path, place: Path) -> Path:
+    """Where to stage: beside what a link leads to, its place, else in the folder as it was named."""
     return place.parent if target.is_symlink() else target.parent
 
 
@@ -141,9 +149,9 @@ def _take_over(old: Path, new: Path) -> None:
     new.chmod(had.st_mode & 0o777)
 
 
-def _check_utf8(target: Path) -> None:
+def _check_utf8(target: Path, folder: Path) -> None:
     try:
-        str(_folder_of(target) / target.name).encode()
+        str(folder / target.name).encode()
     except UnicodeEncodeError:
         got = f"{os.fsencode(target)!r}, which is no UTF-8"
         raise OutputError(

@@ -81,7 +81,7 @@ class Recurrence:
     lengths: bool
     formulation: str
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """Its inputs in order: `x`, then `h0`, `c0` and `lengths` where it takes them."""
         specs = [_spec("x", *self._sequence(self.input_size))]
@@ -91,7 +91,7 @@ class Recurrence:
             specs.append(TensorSpec(name="lengths", dtype="int32", dims=("B",)))
         return tuple(specs)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Its outputs in order: `output` (not of a step), `hn`, and `cn` of an LSTM."""
         specs = self._state("n")

@@ -67,22 +67,21 @@ class Feeding:
 
     def feeds(self, inputs: Any, state: Any, lengths: Any) -> Feeds:
         """The backend's inputs by name, C-ordered; raises InputError as `Session.run` says."""
-        feeds: Feeds
-        known: _Known | None
-        if type(inputs) is np.ndarray and self._lone is not None:
+        feeds: Feeds = {}
+        known: _Known | None = None
+        if self._lone is not None:
             name, dtype = self._lone
-            # A remembered shape saves the walk over dims that a call of a few microseconds would notice.
-            known = self._known.get(inputs.shape) if inputs.dtype is dtype else None
-            if known is None or inputs.flags.num & _PLAIN != _PLAIN:
-                feeds, known = self._checked_inputs({name: inputs})
-            else:
-                feeds = {name: inputs}
-        else:
+            value = inputs.get(name) if type(inputs) is dict and len(inputs) == 1 else inputs
+            if type(value) is np.ndarray and value.dtype is dtype and value.flags.num & _PLAIN == _PLAIN:
+                # A remembered shape saves the walk over dims that a call of a few microseconds would notice.
+                known = self._known.get(value.shape)
+                feeds = {name: value}
+        if known is None:
             feeds, known, lengths = self._named(inputs, lengths)
         if state is None:
             feeds.update(self._zeros_for(known))
-        elif type(state) is State and state.names is self._state_names and known.is_sized:
-            for (name, dtype), value, shape in zip(self._state_slots, state.parts, known.states):  # noqa: B905 - slow
+        elif type(state) is State and state._names is self._state_names and known.is_sized:  # no property: slow
+            for (name, dtype), value, shape in zip(self._state_slots, state._values, known.states):  # noqa: B905 - slow
                 feeds[name] = (
                     value
                     if type(value) is np.ndarray

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -15,7 +16,7 @@ from rnnx_runtime.backends.table import Backend, DescribedBackend, DeviceBackend
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
-from rnnx_runtime.state import State
+from rnnx_runtime.state import Part, State, state_of
 from rnnx_runtime.threads.call_gate import CallGate
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 _Result = TypeVar("_Result")
 Out = Array | Mapping[str, Array]
+
+_ARRAY = np.ndarray
 
 
 class Session:
@@ -46,6 +49,7 @@ class Session:
         places = {spec.name: place for place, spec in enumerate(contract.outputs)}
         self._state_names = self._feeding.state_names
         self._state_places = tuple(places[pair.output] for pair in contract.following)
+        self._picked = _picker(self._state_places)
         self._plain = tuple((spec.name, places[spec.name]) for spec in contract.plain_outputs)
         self._lone_input = contract.plain_inputs[0].name if len(contract.plain_inputs) == 1 else None
         self._lone = self._plain[0][1] if len(self._plain) == 1 else None
@@ -99,7 +103,10 @@ class Session:
             ForkedError: the session was loaded in another process.
             BackendError: the backend failed.
         """
-        if self._lone is None and not isinstance(inputs, Mapping):
+        # An array is known by its type: asking whether it is a `Mapping` would cost as much as the rest of the checks.
+        kind = type(inputs)
+        is_named = kind is dict or (kind is not _ARRAY and isinstance(inputs, Mapping))
+        if self._lone is None and not is_named:
             raise self._several_outputs(inputs)
         self._gate.enter()
         try:
@@ -109,10 +116,10 @@ class Session:
             values: list[Any] = self._backend.run(feeds)  # in the contract's order
         finally:
             self._gate.leave()
-        following = State.of(self._state_names, tuple([values[place] for place in self._state_places]))
-        if self._lone is None or type(inputs) is dict or isinstance(inputs, Mapping):
+        following = state_of(self._state_names, self._picked(values))
+        if is_named:
             return self._named(values), following
-        y = values[self._lone]
+        y = values[self._lone]  # type: ignore[index] # there is one, or it would have been refused above
         return _copy_of(y) if self._y_is_state else y, following
 
     @overload
@@ -148,7 +155,7 @@ class Session:
         if not self._axes.has_time:
             return self.run(inputs, state, out=out)
         axes = self._axes
-        if isinstance(inputs, Mapping):
+        if type(inputs) is not _ARRAY and isinstance(inputs, Mapping):
             whole = {name: axes.with_time(name, value) for name, value in inputs.items()}
             if out is not None:
                 return self._step_into(whole, out, state)
@@ -187,7 +194,7 @@ class Session:
             name = min(missing)
             raise InputError("sizes", got=f"no {name}", expected=f"{name}=N", remedy="a state has an axis of that size")
         _check_sizes(sizes, {dim for spec in specs for dim in spec.dims if isinstance(dim, str)} - {"B"})
-        return State.of(self._state_names, tuple(np.zeros(shape_from_sizes(spec, known), spec.dtype) for spec in specs))
+        return state_of(self._state_names, tuple(np.zeros(shape_from_sizes(spec, known), spec.dtype) for spec in specs))
 
     def stream(
         self, snapshot: "Snapshot | None" = None, *, any_weights: bool = False, allow_chunked: bool = False
@@ -250,7 +257,7 @@ class Session:
         buffers = self._outputs.checked(out, feeds)
         y = buffers.pop(str(self._outputs.y), None) if self._y_is_state else None
         values: list[Any] = self._backend.run(feeds, buffers)
-        following = State.of(self._state_names, tuple([values[place] for place in self._state_places]))
+        following = state_of(self._state_names, self._picked(values))
         if self._y_is_state:
             if y is None:
                 y = _copy_of(values[self._plain[0][1]])
@@ -315,6 +322,13 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _picker(places: tuple[int, ...]) -> Callable[[Any], tuple[Part, ...]]:
+    """What takes the values at these places out of a list, as a tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return (lambda values: (values[places[0]],)) if places else (lambda values: ())
 
 
 def _on_host(value: Any) -> Array:

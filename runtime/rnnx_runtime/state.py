@@ -1,7 +1,7 @@
 """The states of a model as a value, wherever they lie."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class DeviceTensor(Protocol):
 
 Part = Array | DeviceTensor
 
+_new = object.__new__
+
 
 class State(Mapping[str, Array]):
     """A model's states by the names of the inputs that take them: `state["h0"]`, or `state.h` and `state.c` for short.
@@ -43,13 +45,6 @@ class State(Mapping[str, Array]):
         self._names: tuple[str, ...] = tuple(named)
         values = [value if hasattr(value, "shape") else np.asarray(value) for value in named.values()]
         self._values: tuple[Part, ...] = tuple(values)
-
-    @classmethod
-    def of(cls, names: tuple[str, ...], values: tuple[Part, ...]) -> Self:
-        """The state of these values, each under the name at its place; nothing is checked."""
-        state = cls.__new__(cls)
-        state._names, state._values = names, values
-        return state
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,3 +116,11 @@ class State(Mapping[str, Array]):
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {value.shape}" for name, value in zip(self._names, self._values, strict=True))
         return f"<State: {parts}{', on a device' if self.is_on_device else ''}>"
+
+
+def state_of(names: tuple[str, ...], values: tuple[Part, ...]) -> State:
+    """The state of these values, each under the name at its place; nothing is checked."""
+    state = _new(State)
+    state._names = names
+    state._values = values
+    return state

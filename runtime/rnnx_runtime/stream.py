@@ -11,7 +11,7 @@ from rnnx_runtime.arrays.frame_layout import FrameLayout
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
-from rnnx_runtime.state import DeviceTensor, Part, State
+from rnnx_runtime.state import DeviceTensor, Part, State, state_of
 
 Array = NDArray[Any]
 Snapshot = bytes | bytearray | memoryview
@@ -136,7 +136,7 @@ class Stream:
         """
         rows = state_from_snapshot(data, self._session.spec, any_weights=any_weights)
         values = tuple(np.expand_dims(row, spec.dims.index("B")) for spec, row in zip(self._specs, rows, strict=True))
-        self._state = State.of(self._session.initial_state(1).names, values)
+        self._state = state_of(self._session.initial_state(1).names, values)
         self._frames = 0
 
     def _push_any(self, x: Any, out: Array | None) -> Any:
@@ -195,7 +195,7 @@ class Stream:
 
     def _owned(self, state: Any) -> State:
         """A state with B = 1 that no caller can change: arrays are copied, a device's tensors never change."""
-        return State.of(self._session.initial_state(1).names, owned_parts(state, self._specs))
+        return state_of(self._session.initial_state(1).names, owned_parts(state, self._specs))
 
     def __repr__(self) -> str:
         return f"<Stream: {self._frames} frames, on {self._session!r}>"

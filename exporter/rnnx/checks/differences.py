@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnnx.checks.probe import Probe, Uncovered, is_module
-from rnnx.parity.limits import limit_of_values, steps_of
+from rnnx.parity.limits import limits_of_values, steps_of
 from rnnx.parity.results import CheckName, CheckResult
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.comparable import comparable
@@ -51,12 +51,9 @@ def allowed(
     float32_error: Mapping[str, float],
 ) -> dict[str, float]:
     """The limit of each output's error over `time` steps; without a float32 error the floor alone."""
-    return {
-        name: limit_of_values(
-            value, feeds, probe.contract, probe.precision, time=time, error=float32_error.get(name, 0.0)
-        )
-        for name, value in values.items()
-    }
+    return limits_of_values(
+        values, feeds, probe.contract, probe.precision, time=time, float32_error=float32_error
+    )
 
 
 def allowed_apart(probe: Probe, start: CheckCase, values: Mapping[str, Array]) -> dict[str, float]:

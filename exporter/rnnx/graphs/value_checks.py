@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rnnx.errors import ExportError
 from rnnx.extras import require
-from rnnx.parity.parity import CaseParity, compare
+from rnnx.parity.parity import CaseParity, failures
 from rnnx.runners.candidates import Candidate, SessionCandidate
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.model_cases import EXAMPLE
@@ -38,13 +38,13 @@ def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract, *, 
     try:
         with contextlib.closing(SessionCandidate(_BACKEND, path, 1)) as session:
             own: Candidate = _Cut(session, truth) if cut else session
-            row = compare(own, truth, contract, contract.precision)
+            failed = failures(own, truth, contract)
     except BackendUnavailable as error:
         return f"values: skipped, {error.got}; {error.remedy}"
     except BackendError as error:
         raise ExportError(error.subject, got=error.got, expected=error.expected, remedy=error.remedy) from error
-    if row.failures:
-        raise _differs(row.failures, [entry.case.name for entry in truth])
+    if failed:
+        raise _differs(failed, [entry.case.name for entry in truth])
     installed = require("onnxruntime", extra="cpu", purpose="checking the export").__version__
     return f"values: equal to the truth in {len(truth)} cases in ONNX Runtime {installed}"
 

@@ -1,6 +1,7 @@
 """The limit of one output of one case: the tolerance table applied to its inputs and its truth."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -21,35 +22,48 @@ def limit_of(entry: CaseTruth, output: str, model: Contract | Recurrence, precis
     Raises:
         OptionError: the tolerance table does not know the precision.
     """
-    feeds = entry.case.feeds
-    error = entry.float32_error[output]
-    return limit_of_values(entry.truth[output], feeds, model, precision, time=steps_of(model, feeds), error=error)
+    return limits_of(entry, (output,), model, precision)[output]
 
 
-def limit_of_values(
-    truth: Array,
+def limits_of(
+    entry: CaseTruth, outputs: Iterable[str], model: Contract | Recurrence, precision: str
+) -> dict[str, float]:
+    """The same of several outputs; raises as `limit_of`."""
+    feeds, truth = entry.case.feeds, {name: entry.truth[name] for name in outputs}
+    return limits_of_values(
+        truth, feeds, model, precision, time=steps_of(model, feeds), float32_error=entry.float32_error
+    )
+
+
+def limits_of_values(
+    truth: Mapping[str, Array],
     feeds: Mapping[str, Array],
     model: Contract | Recurrence,
     precision: str,
     *,
     time: int,
-    error: float = 0.0,
-) -> float:
-    """The largest error of values that went through `time` steps of all recurrent layers; the longest sum counts.
+    float32_error: Mapping[str, float],
+) -> dict[str, float]:
+    """The largest errors of values that went through `time` steps of all recurrent layers; the longest sum counts.
 
-    `error` is PyTorch's own in float32; without it the limit is the tolerance's floor.
+    `float32_error` is PyTorch's own; of an output without it the limit is the tolerance's floor.
 
     Raises:
         OptionError: the tolerance table does not know the precision.
     """
-    if truth.dtype.kind != "f":
-        return EXACT
+    tolerance = tolerance_for(precision)
     parts = model.recurrent if isinstance(model, Contract) else (model,)
     depth = time * max(sum(part.layers for part in parts), 1)
     products = max(map(products_per_sum, parts), default=1)
-    sizes = [root_mean_square(value) for value in feeds.values() if value.dtype.kind == "f"]
-    largest = max(float(np.abs(comparable(truth, truth)).max()), *sizes, 0.0)
-    return tolerance_for(precision).limit(error, products, depth, largest)
+    size = max((root_mean_square(value) for value in feeds.values() if value.dtype.kind == "f"), default=0.0)
+    limits = {}
+    for name, value in truth.items():
+        if value.dtype.kind == "f":
+            largest = max(float(np.abs(comparable(value, value)).max()), size)
+            limits[name] = tolerance.limit(float32_error.get(name, 0.0), products, depth, largest)
+        else:
+            limits[name] = EXACT
+    return limits
 
 
 def steps_of(model: Contract | Recurrence, feeds: Mapping[str, Array]) -> int:
@@ -66,4 +80,4 @@ def steps_of(model: Contract | Recurrence, feeds: Mapping[str, Array]) -> int:
 
 def root_mean_square(x: np.ndarray) -> float:
     """The size of the numbers in a sum of products with `x`."""
-    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+    return math.sqrt(np.square(x, dtype=np.float64).mean())

@@ -1,10 +1,12 @@
 """Parity: how far each backend's `output`, `hn` and `cn` are from the float64 truth, and if that is near enough."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rnnx.parity.closeness import NOTHING_COMPARED, Closeness, closeness, problem_of, worst_of
-from rnnx.parity.limits import limit_of
+from rnnx.parity.limits import limits_of
 from rnnx.parity.results import Status
 from rnnx.parity.tolerances import tolerance_for
 from rnnx.runners.candidates import Candidate
@@ -147,6 +149,27 @@ def compare(
     )
 
 
+def failures(candidate: Candidate, truth: Sequence[CaseTruth], contract: Contract) -> tuple[CaseParity, ...]:
+    """The failures that `compare` would give, at less cost: no figures of what passed."""
+    found: list[CaseParity] = []
+    for entry in truth:
+        values, failure = _values(candidate, entry)
+        limits = limits_of(entry, (spec.name for spec in contract.outputs), contract, contract.precision)
+        for spec in contract.outputs:
+            if failure or not _passes(values.get(spec.name), entry.truth[spec.name], spec, contract, limits[spec.name]):
+                found.append(_judged(entry, spec, contract, values, limits, failure))
+    return tuple(found)
+
+
+def _passes(value: Array | None, truth: Array, spec: TensorSpec, contract: Contract, limit: float) -> bool:
+    """Whether a value is surely within its limit; NaN is within none."""
+    if value is None or value.dtype != spec.dtype or value.shape != truth.shape:
+        return False
+    if contract.bare is None:
+        value, truth = comparable(value, truth), comparable(truth, truth)
+    return not value.size or bool(np.abs(value.astype(np.float64) - truth).max() <= limit)
+
+
 def _reason(results: Sequence[CaseParity]) -> str:
     """The first case's problems, said once where they are one message of the backend for all its outputs."""
     broken = [result for result in results if result.problem]
@@ -169,25 +192,40 @@ def _case_parity(
     precision: str,
     specs: Sequence[TensorSpec],
 ) -> Iterator[CaseParity]:
-    values: dict[str, Array] = {}
-    failure = ""
-    try:
-        values = candidate.outputs(entry.case)
-    except RnnxError as error:
-        failure = str(error)
+    values, failure = _values(candidate, entry)
+    limits = limits_of(entry, (spec.name for spec in specs), contract, precision)
     for spec in specs:
-        value, truth = values.get(spec.name), entry.truth[spec.name]
-        if contract.bare is None and value is not None:
-            value, truth = comparable(value, truth), comparable(truth, truth)
-        problem = failure or problem_of(value, truth, spec)
-        yield CaseParity(
-            case=entry.case.name,
-            output=spec.name,
-            float32_error=entry.float32_error[spec.name],
-            limit=limit_of(entry, spec.name, contract, precision),
-            closeness=None if problem or value is None else closeness(value, truth),
-            problem=problem,
-        )
+        yield _judged(entry, spec, contract, values, limits, failure)
+
+
+def _values(candidate: Candidate, entry: CaseTruth) -> tuple[dict[str, Array], str]:
+    """A candidate's outputs for a case, or none and what it says of that."""
+    try:
+        return candidate.outputs(entry.case), ""
+    except RnnxError as error:
+        return {}, str(error)
+
+
+def _judged(
+    entry: CaseTruth,
+    spec: TensorSpec,
+    contract: Contract,
+    values: Mapping[str, Array],
+    limits: Mapping[str, float],
+    failure: str,
+) -> CaseParity:
+    value, truth = values.get(spec.name), entry.truth[spec.name]
+    if contract.bare is None and value is not None:
+        value, truth = comparable(value, truth), comparable(truth, truth)
+    problem = failure or problem_of(value, truth, spec)
+    return CaseParity(
+        case=entry.case.name,
+        output=spec.name,
+        float32_error=entry.float32_error[spec.name],
+        limit=limits[spec.name],
+        closeness=None if problem or value is None else closeness(value, truth),
+        problem=problem,
+    )
 
 
 def _over_cases(name: str, results: Sequence[CaseParity]) -> OutputParity:

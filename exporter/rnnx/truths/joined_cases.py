@@ -43,8 +43,10 @@ def _cut(spec: TensorSpec, value: Array, first: int, end: int, case: Case) -> Ar
 
 
 def _padded(spec: TensorSpec, value: Array, time: int) -> Array:
-    widths = [(0, time - size if dim == "T" else 0) for dim, size in zip(spec.dims, value.shape, strict=True)]
-    return np.pad(value, widths)
+    shape = [time if dim == "T" else size for dim, size in zip(spec.dims, value.shape, strict=True)]
+    padded = np.zeros(shape, value.dtype)
+    padded[tuple(map(slice, value.shape))] = value
+    return padded
 
 
 def _batch(contract: Recurrence, case: Case) -> int:

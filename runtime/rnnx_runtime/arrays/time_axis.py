@@ -57,11 +57,11 @@ class StepAxes:
     def __init__(self, contract: Contract) -> None:
         time, bare = time_of(contract), contract.bare
         unrolled = bare is not None and bare.form == "unrolled"
-        self._inputs = {}
+        self._inputs: dict[str, tuple[Index, TensorSpec, np.dtype[Any]]] = {}
         for spec in contract.plain_inputs:
             index = _lead(spec, None) if unrolled else adding(spec, time)
             if None in index:
-                self._inputs[spec.name] = index, _without(spec, index)
+                self._inputs[spec.name] = index, _without(spec, index), np.dtype(spec.dtype)
         self._outputs = {
             spec.name: _lead(spec, 0) if unrolled else removing(spec, time) for spec in contract.plain_outputs
         }
@@ -76,8 +76,8 @@ class StepAxes:
         """
         if name not in self._inputs:
             return value
-        index, spec = self._inputs[name]
-        if not (type(value) is np.ndarray and value.dtype == spec.dtype and value.ndim == len(spec.dims)):
+        index, spec, dtype = self._inputs[name]
+        if not (type(value) is np.ndarray and value.dtype is dtype and value.ndim == len(spec.dims)):
             value = checked_view(value, spec)
         return value[index]
 

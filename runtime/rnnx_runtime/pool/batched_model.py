@@ -11,7 +11,7 @@ from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
 from rnnx_runtime.errors import ContractError, InputError
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import without_leading_ones
-from rnnx_runtime.state import State
+from rnnx_runtime.state import State, state_of
 from rnnx_runtime.stream import refuse_without_next
 
 Array = NDArray[Any]
@@ -125,7 +125,7 @@ def _reshaped(state: State, dims: Sequence[Sequence[Any]]) -> State:
         value = state[name]
         lead = len(own) - value.ndim
         values.append(value[(None,) * lead] if lead > 0 else value[(0,) * -lead])
-    return State.of(state.names, tuple(values))
+    return state_of(state.names, tuple(values))
 
 
 def _kept(model: BatchedModel) -> dict[str, str]:

@@ -15,12 +15,10 @@ from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.requests import Call, Given, Push, Seat
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
-from rnnx_runtime.state import Part, State
+from rnnx_runtime.state import Part, State, state_of
 from rnnx_runtime.stream import owned_parts
 
 Array = NDArray[Any]
-
-_all = np.logical_and.reduce  # what `ndarray.all` calls in the end
 
 
 class Pool(Protocol):
@@ -96,7 +94,7 @@ class Conversation:
         if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame:
             if self._rejects:
                 self._refuse_not_finite(x, None)
-            return Given((x.copy(),), 0, False)
+            return (x.copy(),), 0, False
         return self._looked_at(x)
 
     def _looked_at(self, x: Any) -> Given:
@@ -107,10 +105,10 @@ class Conversation:
                     self._refuse_not_finite(value, name)
         by_name = isinstance(x, Mapping) or self._layout.lone_output is None
         count = self._layout.count(values) if is_chunk else 0
-        return Given(tuple([value.copy() for value in values.values()]), count, by_name)
+        return tuple([value.copy() for value in values.values()]), count, by_name
 
     def _refuse_not_finite(self, x: Array, name: str | None) -> None:
-        if not _all(np.isfinite(x), axis=None):
+        if np.count_nonzero(np.isfinite(x)) != x.size:  # half the time of `all`
             raise InputError(
                 f"input {name or next(iter(self._layout.inputs))!r}",
                 got="NaN or infinity in it",
@@ -124,7 +122,7 @@ class Conversation:
     def read_state(self) -> State:
         specs, names = self._pool.model.states, self._pool.model.state_names
         rows = zip(specs, self._read(), strict=True)
-        return State.of(names, tuple([np.expand_dims(row, spec.dims.index("B")) for spec, row in rows]))
+        return state_of(names, tuple([np.expand_dims(row, spec.dims.index("B")) for spec, row in rows]))
 
     def take_snapshot(self) -> bytes:
         return snapshot_from_state(self._read(), self._pool.spec)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.contract import TensorSpec
-from rnnx_runtime.state import State
+from rnnx_runtime.state import State, state_of
 
 Array = NDArray[Any]
 Index = tuple[Any, ...]
@@ -42,7 +42,7 @@ class Slots:
         self._bring_home_any(slots)
         index = np.array(slots, np.intp)
         pairs = zip(self._values, self._axes, strict=True)
-        return State.of(self._names, tuple([own.take(index, axis=axis, mode="clip") for own, axis in pairs]))
+        return state_of(self._names, tuple([own.take(index, axis=axis, mode="clip") for own, axis in pairs]))
 
     def scatter(self, slots: list[int], state: State) -> None:
         """Take over the states that a step gave for these slots."""

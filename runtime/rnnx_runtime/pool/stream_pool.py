@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from itertools import count
 from math import isfinite
+from os import getpid
 from types import TracebackType
 from typing import Any, Self
 
@@ -57,6 +58,7 @@ class StreamPool:
         self._names = count(1)
         self._opened_at = clock()
         self._running = running = RunningPool(session, options, clock)
+        self._pid = running.pid
         self._inbox, self._slots, self._seats, self._counters = (
             running.inbox,
             running.slots,
@@ -186,13 +188,16 @@ class StreamPool:
 
     def submit(self, seat: Seat, given: Given, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
         """Queue a push of checked frames, which must not change any more."""
-        self._running.check_process()
+        if getpid() != self._pid:  # as `check_process` looks, without a call for each push
+            self._running.check_process()
         if seat.is_leaving or seat.is_closed:
             raise closed_stream(seat)
-        push = Push(seat, self._inbox.lock, given.values, future)
+        inbox = self._inbox
+        values, frames, is_by_name = given
+        push = Push(seat, inbox.lock, values, future)
         push.tag = tag
-        push.frames = given.frames
-        if given.by_name:
+        push.frames = frames
+        if is_by_name:
             push.names = self.model.output_names
         push.queued_at = seat.last_used = now = self._clock()
         if timeout_s is not None:
@@ -200,7 +205,7 @@ class StreamPool:
             push.timeout_s = timeout_s
             push.deadline = now + timeout_s
             push.clock = self._clock
-        self._inbox.put_push(push)
+        inbox.put_push(push)
         return push
 
     def post(self, call: Call) -> None:
