@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.tracing.eager import given_states
+from rnnx.tracing.float_dtypes import copied, reading_floats
 from rnnx.tracing.layer_states import LiftedState
-from rnnx.tracing.preparation import copied
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.truths.cases import Array, Case
 from rnnx.truths.torch_reference import cuda_device
@@ -73,6 +73,7 @@ class EagerCandidate:
         with (
             torch.inference_mode(),
             _full_float32(self._place),
+            reading_floats(self._module, torch.float32),
             given_states(self._module, self._lifted, own) as last,
         ):
             result = self._signature.call(self._module, [own[name] for name in self._signature.names])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.errors import ExportError, OptionError
+from rnnx.tracing.float_dtypes import copied, in_dtype
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -49,13 +50,7 @@ def as_float32(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     if not dtypes and all(own.device.type == "cpu" for own in tensors):
         return module, ()
     notes = (f"parameters of {', '.join(dtypes)}: exported in float32, inputs and outputs too",) if dtypes else ()
-    return copied(module).to(device="cpu", dtype=torch.float32), notes
-
-
-def copied(module: nn.Module) -> nn.Module:
-    """A deep copy; a weight that a hook computed is copied as a value, for PyTorch copies no tensor with a history."""
-    computed = [value for own in module.modules() for value in _tensors_in(vars(own)) if not value.is_leaf]
-    return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
+    return in_dtype(module, torch.float32), notes
 
 
 def isolated(module: nn.Module) -> nn.Module:
@@ -101,13 +96,6 @@ def plain_tensors(module: nn.Module) -> dict[str, Any]:
         if isinstance(value, Tensor)
         or (isinstance(value, tuple | list) and any(isinstance(inner, Tensor) for inner in value))
     }
-
-
-def _tensors_in(attributes: dict[str, Any]) -> Iterator[Tensor]:
-    for value in attributes.values():
-        for inner in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(inner, Tensor):
-                yield inner
 
 
 def _copied(value: Any) -> Any:

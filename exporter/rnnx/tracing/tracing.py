@@ -18,6 +18,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.dims import output_values
+from rnnx.tracing.float_dtypes import reading_floats
 from rnnx.tracing.layer_states import LiftedState
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
@@ -81,7 +82,8 @@ def trace_model(
     def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
         layers.calls.clear()
         layers.given = _by_layer(lifted, values[count:])
-        results = named_outputs(signature.call(module, values[:count]), output_names)
+        with reading_floats(module, torch.float32):
+            results = named_outputs(signature.call(module, values[:count]), output_names)
         names[:] = [*results, *(pair.output for state in lifted for pair in state.pairs)]
         return (*results.values(), *(value for state in lifted for value in layers.last[state.layer]))
 
