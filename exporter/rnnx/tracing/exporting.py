@@ -32,6 +32,7 @@ from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
 from rnnx.tracing.row_proof import batching_of
+from rnnx.tracing.scripted_code import check_python_module
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
@@ -104,7 +105,7 @@ def export_model(
 
 
 def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
-    subject = _subject(isolated(unwrapped(module)), example_inputs, options)
+    subject = _subject(module, example_inputs, options)
     with preserved(subject.module), fixed_weights(subject.module):
         trace, recurrences = _traced(subject, options)
     contract, names = _contract(subject, trace, recurrences, options, opset)
@@ -145,8 +146,10 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
     )
 
 
-def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _Subject:
+def _subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> _Subject:
+    module = isolated(unwrapped(given))
     signature, tensors = read_signature(module, example_inputs)
+    check_python_module(given, module, signature, tensors)
     signature = named_as(signature, options.input_names)
     with preserved(module):
         run = run_example(module, signature, tensors, options.output_names)

@@ -1,7 +1,7 @@
 """The float dtypes that a model's code names, read as the one that it runs in: float32 in a graph, float64 in the truth."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -29,10 +29,7 @@ _HELD = ("_parameters", "_buffers", "_modules")
 
 
 def in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy on the CPU whose parameters, buffers and plain tensor attributes of floats are of `dtype`.
-
-    A weight that a hook computed is copied as a value, for PyTorch copies no tensor with a history.
-    """
+    """A copy on the CPU whose parameters, buffers and plain tensor attributes of floats are of `dtype`."""
     named = {own.dtype for own in (*module.parameters(), *module.buffers()) if own.is_floating_point()} - {dtype}
     found = copied(module).to(device="cpu", dtype=dtype)
     for own in found.modules():
@@ -43,10 +40,20 @@ def in_dtype(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     return found
 
 
-def copied(module: nn.Module) -> nn.Module:
-    """A deep copy; a weight that a hook computed is copied as a value, for PyTorch copies no tensor with a history."""
-    computed = [value for own in module.modules() for value in _tensors_in(vars(own)) if not value.is_leaf]
-    return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
+def copied(module: nn.Module, known: Mapping[int, Any] | None = None) -> nn.Module:
+    """A deep copy, with what `known` gives by `id` in place of objects.
+
+    A weight that a hook computed is copied as a value, for PyTorch copies no tensor with a history; a function of
+    `torch.jit.script`, which cannot be copied, is shared.
+    """
+    memo: dict[int, Any] = dict(known or {})
+    for value in (value for own in module.modules() for value in _parts_of(vars(own))):
+        if isinstance(value, torch.jit.ScriptFunction):
+            memo[id(value)] = value
+        elif not value.is_leaf:
+            memo[id(value)] = value.detach().clone()
+    found: nn.Module = copy.deepcopy(module, memo)
+    return found
 
 
 def reading_floats(module: nn.Module, dtype: torch.dtype) -> AbstractContextManager[Any]:
@@ -127,8 +134,9 @@ def _converted(value: Any, dtype: torch.dtype) -> Any:
     return value
 
 
-def _tensors_in(attributes: dict[str, Any]) -> Iterator[Tensor]:
+def _parts_of(attributes: dict[str, Any]) -> Iterator[Any]:
+    """The tensors and the scripted functions among a module's attributes."""
     for value in attributes.values():
         for inner in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(inner, Tensor):
+            if isinstance(inner, Tensor | torch.jit.ScriptFunction):
                 yield inner

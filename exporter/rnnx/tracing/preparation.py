@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rnnx.errors import ExportError, OptionError
 from rnnx.tracing.float_dtypes import copied, in_dtype
+from rnnx.tracing.scripted_code import python_module
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -20,11 +21,11 @@ _WEIGHT_HOOKS = "torch.nn.utils."
 
 
 def unwrapped(module: Any) -> nn.Module:
-    """The model inside `DataParallel` and what `torch.compile` gives.
+    """The model inside `DataParallel` and what `torch.compile` gives, its scripted modules as Python.
 
     Raises:
         OptionError: no module.
-        ExportError: a scripted or quantized module, one in training mode, one without values, or batch norm without
+        ExportError: a traced, loaded or quantized module, one in training mode, one without values, or batch norm without
             running statistics.
     """
     if not isinstance(module, nn.Module):
@@ -36,6 +37,7 @@ def unwrapped(module: Any) -> nn.Module:
         )
     while isinstance(module, _WRAPPERS) or hasattr(module, "_orig_mod"):
         module = module.module if isinstance(module, _WRAPPERS) else module._orig_mod
+    module = python_module(module)
     for name, own in module.named_modules():
         _refuse_unexportable(name or type(module).__name__, own)
     unwrapped_module: nn.Module = module

@@ -24,6 +24,7 @@ from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
 from rnnx.tracing.precision_scopes import without_autocast
 from rnnx.tracing.random_numbers import refuse_random_numbers
+from rnnx.tracing.scripted_code import python_functions
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.tracing.sized_tensors import sized_tensors
 from rnnx.tracing.specializations import Specialization, recorded_specializations
@@ -94,6 +95,7 @@ def trace_model(
         traced_packing() as packing,
         sized_tensors(module),
         without_autocast() as left_out,
+        python_functions(),
         recorded_specializations() as fixed,
     ):
         try:
