@@ -28,6 +28,7 @@ from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.masked_rows import keep_masked_rows
+from rnnx.tracing.operator_rewriting import write_with_forms
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
@@ -111,6 +112,7 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
     contract, names = _contract(subject, trace, recurrences, options, opset)
     squeezed = squeezed_notes(trace.program, names)
     keep_free_axes(trace.program)
+    write_with_forms(trace.program)
     keep_masked_rows(trace.program)
     model = onnx_from_program(trace.program, opset)
     name_values(model, contract.inputs, contract.outputs)
