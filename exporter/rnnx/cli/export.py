@@ -43,6 +43,16 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--stateful", is_flag=True, help="The model's recurrent states as inputs and outputs, for streaming.")
 @click.option("--static", is_flag=True, help="Fix every dim of the model at the example's size.")
+@click.option(
+    "--constant",
+    "constants",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Fix an input of the model that never changes, such as start=true; repeatable.",
+)
+@click.option(
+    "--deterministic", is_flag=True, help="Leave out dropout that is always on, and take noise at its mean, zero mostly."
+)
 @click.option("--output-names", metavar="NAME,NAME", help="Names of the model's outputs, in their order.")
 @click.option(
     "--feed",

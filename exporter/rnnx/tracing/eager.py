@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rnnx.tracing.float_dtypes import in_dtype, reading_floats
 from rnnx.tracing.layer_states import LiftedState, recurrent_layers
 from rnnx.tracing.precision_scopes import without_autocast
+from rnnx.tracing.random_numbers import MeansOfRandomNumbers
 from rnnx.tracing.scripted_code import python_functions
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.tracing.turns import own_turn
@@ -50,6 +51,7 @@ class EagerModel:
             torch.no_grad(),
             _default_dtype(dtype),
             reading_floats(module, dtype),
+            MeansOfRandomNumbers(),
             given_states(module, self._lifted, tensors) as last,
             warnings.catch_warnings(),
         ):

@@ -20,6 +20,7 @@ from rnnx.graphs.export_checks import checked_export
 from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.constant_inputs import constant_notes, refuse_constant_states, with_constants
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.tracing.eager import EagerModel
@@ -154,11 +155,15 @@ def _subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> _S
     check_python_module(given, module, signature, tensors)
     signature = named_as(signature, options.input_names)
     with preserved(module):
+        refuse_constant_states(module, signature, tensors, options.constants)
+    signature, tensors = with_constants(signature, tensors, options.constants)
+    with preserved(module):
         run = run_example(module, signature, tensors, options.output_names)
     outputs = tuple(f"{name}_out" if name in signature.names else name for name in run.outputs)
     lifted = lifted_states(module, run.calls, {*signature.names, *outputs}) if options.stateful else ()
     _check_lengths(signature, options)
     module, notes = as_float32(module)
+    notes = (*notes, *constant_notes(options.constants))
     named = dict(zip(signature.names, map(_exported_dtype, tensors), strict=True))
     states = {
         pair.input: torch.zeros(shape)
@@ -190,6 +195,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
             output_names=subject.outputs,
             lifted=subject.lifted,
             assigned=subject.assigned,
+            deterministic=options.deterministic,
         )
 
     found = trace(free)
