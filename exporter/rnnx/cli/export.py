@@ -34,6 +34,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--state-inputs/--no-state-inputs", default=True, help="Initial states as inputs (default) or zeros.")
 @click.option("--lengths", is_flag=True, help="Add the input lengths (B), equal to PyTorch's packed sequences.")
 @click.option("--checkpoint", type=FILE, help="Weights to load into the model of a factory.")
+@click.option("--state-dict", metavar="NAME", help="Which state dict of the checkpoint, such as ema, if several fit.")
 @click.option(
     "--input",
     "inputs",
@@ -51,7 +52,9 @@ FILE = click.Path(path_type=Path)
     help="Fix an input of the model that never changes, such as start=true; repeatable.",
 )
 @click.option(
-    "--deterministic", is_flag=True, help="Leave out dropout that is always on, and take noise at its mean, zero mostly."
+    "--deterministic",
+    is_flag=True,
+    help="Leave out dropout that is always on, and take noise at its mean, zero mostly.",
 )
 @click.option("--output-names", metavar="NAME,NAME", help="Names of the model's outputs, in their order.")
 @click.option(

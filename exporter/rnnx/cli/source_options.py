@@ -11,7 +11,16 @@ from rnnx.formulations.export_options import ExportOptions
 from rnnx.modules.model_options import ModelOptions
 
 _OF_LAYERS = ("module", "batch_first", "nonlinearity", "state_inputs", "lengths")
-_OF_FACTORIES = ("checkpoint", "inputs", "stateful", "static", "output_names", "constants", "deterministic")
+_OF_FACTORIES = (
+    "checkpoint",
+    "state_dict",
+    "inputs",
+    "stateful",
+    "static",
+    "output_names",
+    "constants",
+    "deterministic",
+)
 _OF_DECODERS = ("steps", "feed", "start_token", "end_token", "pad_token", "allow_large")
 _NOT_OF_DECODERS = ("stateful", "output_names", "constants", "deterministic")
 _OF_LAYERS_TOO = ("form", "steps", "opset")
@@ -55,6 +64,7 @@ def factory_options(ctx: click.Context) -> FactoryOptions:
         decoder = DecoderOptions(form=form, **shared, **{name: given[name] for name in _OF_DECODERS})
     return FactoryOptions(
         checkpoint=given["checkpoint"],
+        state_dict=given["state_dict"],
         inputs=given["inputs"],
         model=ModelOptions(
             stateful=given["stateful"],

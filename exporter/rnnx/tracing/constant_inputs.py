@@ -39,9 +39,7 @@ def with_constants(
     kept = [name for name in signature.names if name not in constants]
     if not kept:
         raise _refused(", ".join(constants), "…", "an input that is left", "leave one input as it is")
-    fixed = replace(
-        signature, names=tuple(kept), places=tuple(places[name] for name in kept), leaves=tuple(leaves)
-    )
+    fixed = replace(signature, names=tuple(kept), places=tuple(places[name] for name in kept), leaves=tuple(leaves))
     return fixed, tuple(examples[name] for name in kept)
 
 
@@ -110,7 +108,12 @@ def _read(name: str, value: Constant, example: Tensor) -> bool | int | float:
         found = found if found is not None and bounds.min <= found <= bounds.max else None
     if found is None:
         dtype = str(example.dtype).removeprefix("torch.")
-        raise _refused(name, value, f"{expected}, for {name} is {dtype}", f"such as {name}={'true' if example.dtype == torch.bool else 0}")
+        raise _refused(
+            name,
+            value,
+            f"{expected}, for {name} is {dtype}",
+            f"such as {name}={'true' if example.dtype == torch.bool else 0}",
+        )
     fixed: bool | int | float = found
     return fixed
 

@@ -1,4 +1,4 @@
-"""The float dtypes that a model's code names, read as the one that it runs in: float32 in a graph, float64 in the truth."""
+"""The float dtypes that a model's code names, read as the one it runs in: float32 in a graph, float64 in the truth."""
 
 import copy
 from collections.abc import Iterator, Mapping

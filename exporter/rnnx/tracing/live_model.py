@@ -83,6 +83,11 @@ def opened_model(given: GivenModule, contract: Contract, golden: CaseTruth) -> I
         yield live
 
 
+def has_weights_of(module: nn.Module, contract: Contract) -> bool:
+    """Whether a module has the weights that a contract's model was exported with."""
+    return weights_sha256(as_float32(unwrapped(module))[0]) == contract.source.weights_sha256
+
+
 def _called(given: GivenModule, module: nn.Module, contract: Contract, example: Mapping[str, Array]) -> LiveModel:
     signature, tensors = call_of_contract(module, given.example_inputs, contract, example)
     pairs = [pair for pair in contract.states if pair.input not in tensors]

@@ -10,6 +10,7 @@ from torch import Tensor
 _ATEN = torch.ops.aten
 
 Form = Callable[..., Any]
+Need = Callable[..., bool]
 
 
 def scaled_dot_product_attention(
@@ -19,34 +20,31 @@ def scaled_dot_product_attention(
     if attn_mask is not None and attn_mask.dim() > 2:
         attn_mask = attn_mask.unsqueeze(1)
     heads = [own.unsqueeze(1) for own in (query, key, value)]
-    return _ATEN.scaled_dot_product_attention.default(*heads, attn_mask, *rest, **options).squeeze(1)
+    attended: Tensor = _ATEN.scaled_dot_product_attention.default(*heads, attn_mask, *rest, **options)
+    return attended.squeeze(1)
 
 
 def sort_stable(
     values: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False
 ) -> tuple[Tensor, Tensor]:
     """ONNX's TopK gives equal values in the order of their indices (https://onnx.ai/onnx/operators/onnx__TopK.html)."""
-    return _ATEN.sort.default(values, dim, descending)
+    ordered, indices = values.sort(dim=dim, descending=descending)
+    return ordered, indices
 
 
 def argsort_stable(values: Tensor, *, stable: bool, dim: int = -1, descending: bool = False) -> Tensor:
     """The indices of `sort_stable`."""
-    return _ATEN.sort.default(values, dim, descending)[1]
-
-
-def argsort(values: Tensor, dim: int = -1, descending: bool = False) -> Tensor:
-    """The indices of `sort_stable`."""
-    return _ATEN.sort.default(values, dim, descending)[1]
+    return values.sort(dim=dim, descending=descending)[1]
 
 
 def amax(values: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest of all values, where no axis is named."""
-    return _ATEN.amax.default(values, list(range(values.dim())), keepdim)
+    return values.amax(list(range(values.dim())), keepdim)
 
 
 def amin(values: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest of all values, where no axis is named."""
-    return _ATEN.amin.default(values, list(range(values.dim())), keepdim)
+    return values.amin(list(range(values.dim())), keepdim)
 
 
 def cumprod(values: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
@@ -105,7 +103,7 @@ def fmin(a: Tensor, b: Tensor) -> Tensor:
 
 def rrelu(values: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, *_: Any) -> Tensor:
     """Outside of training the slope is the mean of its range."""
-    return _ATEN.leaky_relu.default(values, (lower + upper) / 2)
+    return torch.nn.functional.leaky_relu(values, (lower + upper) / 2)
 
 
 def cdist(a: Tensor, b: Tensor, p: float = 2.0, _: int | None = None) -> Tensor:
@@ -155,7 +153,8 @@ def hamming_window(size: int, periodic: bool = True, alpha: float = 0.54, beta: 
     """Hamming's window with the constants of PyTorch, which are not ONNX's."""
     options = {key: value for key, value in options.items() if key in ("dtype", "device")}
     turns = torch.arange(size, **options) * (2 * math.pi / max(size if periodic else size - 1, 1))
-    return alpha - beta * turns.cos()
+    window: Tensor = alpha - beta * turns.cos()
+    return window
 
 
 def istft(
@@ -190,7 +189,37 @@ def istft(
     return signal if spectrum.dim() == 3 else signal.squeeze(0)
 
 
-FORMS: dict[Any, tuple[Form, Callable[..., bool]]] = {
+def _always(*_: Any, **__: Any) -> bool:
+    return True
+
+
+_ALWAYS: dict[Any, Form] = {
+    _ATEN.sort.stable: sort_stable,
+    _ATEN.argsort.stable: argsort_stable,
+    _ATEN.cumprod.default: cumprod,
+    _ATEN.cummax.default: cummax,
+    _ATEN.cummin.default: cummin,
+    _ATEN.median.default: median,
+    _ATEN.median.dim: median_dim,
+    _ATEN.kthvalue.default: kthvalue,
+    _ATEN.hypot.default: hypot,
+    _ATEN.copysign.Tensor: copysign,
+    _ATEN.fmax.default: fmax,
+    _ATEN.fmin.default: fmin,
+    _ATEN.cdist.default: cdist,
+    _ATEN.searchsorted.Tensor: searchsorted,
+    _ATEN.isin.Tensor_Tensor: isin,
+    _ATEN.__rshift__.Scalar: shifted_right,
+    _ATEN.bitwise_right_shift.Tensor_Scalar: shifted_right,
+    _ATEN.__lshift__.Scalar: shifted_left,
+    _ATEN.bitwise_left_shift.Tensor_Scalar: shifted_left,
+    _ATEN.hamming_window.default: hamming_window,
+    _ATEN.hamming_window.periodic: hamming_window,
+    _ATEN.hamming_window.periodic_alpha: hamming_window,
+    _ATEN.hamming_window.periodic_alpha_beta: hamming_window,
+}
+
+FORMS: dict[Any, tuple[Form, Need]] = {
     _ATEN.scaled_dot_product_attention.default: (
         scaled_dot_product_attention,
         lambda query, *_, **__: query.dim() == 3,
@@ -199,34 +228,7 @@ FORMS: dict[Any, tuple[Form, Callable[..., bool]]] = {
     _ATEN.amin.default: (amin, lambda _, dim=(), *__: not dim),
     _ATEN.rrelu.default: (rrelu, lambda _, low=0.0, high=0.0, training=False, *__: not training),
     _ATEN.istft.default: (istft, lambda *args, **_: args[7:8] != (False,) and args[9:] != (True,)),
-    **{
-        operator: (form, lambda *_, **__: True)
-        for operator, form in {
-            _ATEN.sort.stable: sort_stable,
-            _ATEN.argsort.stable: argsort_stable,
-            _ATEN.cumprod.default: cumprod,
-            _ATEN.cummax.default: cummax,
-            _ATEN.cummin.default: cummin,
-            _ATEN.median.default: median,
-            _ATEN.median.dim: median_dim,
-            _ATEN.kthvalue.default: kthvalue,
-            _ATEN.hypot.default: hypot,
-            _ATEN.copysign.Tensor: copysign,
-            _ATEN.fmax.default: fmax,
-            _ATEN.fmin.default: fmin,
-            _ATEN.cdist.default: cdist,
-            _ATEN.searchsorted.Tensor: searchsorted,
-            _ATEN.isin.Tensor_Tensor: isin,
-            _ATEN.__rshift__.Scalar: shifted_right,
-            _ATEN.bitwise_right_shift.Tensor_Scalar: shifted_right,
-            _ATEN.__lshift__.Scalar: shifted_left,
-            _ATEN.bitwise_left_shift.Tensor_Scalar: shifted_left,
-            _ATEN.hamming_window.default: hamming_window,
-            _ATEN.hamming_window.periodic: hamming_window,
-            _ATEN.hamming_window.periodic_alpha: hamming_window,
-            _ATEN.hamming_window.periodic_alpha_beta: hamming_window,
-        }.items()
-    },
+    **{operator: (form, _always) for operator, form in _ALWAYS.items()},
 }
 """The form of each operator, and for which arguments it is needed."""
 
@@ -247,7 +249,7 @@ def _last_of(rows: Tensor, before: Tensor, values: Tensor, dim: int) -> tuple[Te
 
 
 def _sorted_at(values: Tensor, place: int, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
-    ordered, indices = _ATEN.sort.default(values, dim, False)
+    ordered, indices = values.sort(dim=dim)
     found = (own.narrow(dim, place, 1) for own in (ordered, indices))
     value, index = (own if keepdim else own.squeeze(dim) for own in found)
     return value, index

@@ -25,8 +25,8 @@ def unwrapped(module: Any) -> nn.Module:
 
     Raises:
         OptionError: no module.
-        ExportError: a traced, loaded or quantized module, one in training mode, one without values, or batch norm without
-            running statistics.
+        ExportError: a traced, loaded or quantized module, one in training mode, one without values, or batch norm
+            without running statistics.
     """
     if not isinstance(module, nn.Module):
         raise OptionError(

@@ -1,6 +1,6 @@
-"""Random numbers that `forward` draws, with which no two runs are alike: refused, or at their mean where that is asked."""
+"""Random numbers that `forward` draws, so that no two runs are alike: refused, or at their mean on request."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -100,7 +100,11 @@ def refuse_random_numbers(program: ExportedProgram, subject: str, *, determinist
             if deterministic
             else "the same results for the same inputs",
             remedy="take them as an input, or switch them off outside of training: F.dropout(x, p, self.training)"
-            + ("" if deterministic else "; or give --deterministic (deterministic=True): dropout off, noise at its mean"),
+            + (
+                ""
+                if deterministic
+                else "; or give --deterministic (deterministic=True): dropout off, noise at its mean"
+            ),
         )
 
 
@@ -139,7 +143,7 @@ def _bernoulli_(tensor: Tensor, p: Any = 0.5) -> Tensor:
     return tensor.copy_(p) if isinstance(p, Tensor) else tensor.fill_(p)
 
 
-_MEANS = {
+_MEANS: dict[str, Callable[..., Tensor]] = {
     "randn": torch.zeros,
     "randn_like": torch.zeros_like,
     "normal": _normal,

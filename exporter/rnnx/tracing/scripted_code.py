@@ -1,4 +1,4 @@
-"""Code that `torch.jit.script` compiled, as the Python that it was compiled from: the compiled form bakes sizes in a trace."""
+"""Code that `torch.jit.script` compiled, as the Python it was compiled from: a trace would bake sizes in the other."""
 
 import inspect
 import threading
@@ -73,7 +73,9 @@ def check_python_module(
             found, expected = (
                 named_outputs(signature.call(own, [tensor.clone() for tensor in tensors])) for own in (made, module)
             )
-            same = all(found[name].allclose(value, rtol=1e-4, atol=1e-5, equal_nan=True) for name, value in expected.items())
+            same = all(
+                found[name].allclose(value, rtol=1e-4, atol=1e-5, equal_nan=True) for name, value in expected.items()
+            )
             problem = "" if same else "other values from its class in Python"
         except Exception as error:  # of the class, whose attributes the scripted module keeps in part
             problem = f"{type(error).__name__}: {error} from its class in Python"[:200]
@@ -88,7 +90,7 @@ def check_python_module(
 
 def _made_again(scripted: Any) -> nn.Module | None:
     """A module of the class that was scripted, with the same parameters, buffers, attributes and submodules."""
-    described = getattr(scripted, "_concrete_type", None)
+    described: Any = getattr(scripted, "_concrete_type", None)
     kind = getattr(described, "py_class", None)
     if type(scripted).__module__ == _TRACED or not inspect.isclass(kind) or not issubclass(kind, nn.Module):
         return None

@@ -189,7 +189,8 @@ def _refusal(module: nn.Module, error: Exception) -> ExportError:
             got="control flow or a size that depends on the values of a tensor",
             expected="the same operations for all values",
             remedy="choose between tensors with torch.where or a mask, and keep lengths a tensor "
-            "(no if, .item(), .tolist(), int() or bool() of it); fix an input that never changes: --constant NAME=VALUE",
+            "(no if, .item(), .tolist(), int() or bool() of it); fix an input that never changes with "
+            "--constant NAME=VALUE",
         )
     return ExportError(
         f"{subject}, {line}",

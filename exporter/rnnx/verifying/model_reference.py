@@ -79,11 +79,11 @@ def opened_reference(
         yield None
         return
     require("torch", extra="export", purpose="running a whole model's module")
-    from rnnx.tracing.live_model import opened_model  # here, for it imports torch
+    from rnnx.tracing.live_model import has_weights_of, opened_model  # here, for it imports torch
 
     checkpoint = None if options.checkpoint is None else Path(options.checkpoint)
     with _guarded(options.model):
-        given = read_given_module(options.model, checkpoint)
+        given = read_given_module(options.model, checkpoint, lambda own: has_weights_of(own, subject.contract))
         title = f"module {given.source}" + (f" with {checkpoint.name}" if checkpoint else "")
         with torch_threads(options.threads), opened_model(given, subject.contract, golden.example) as live:
             yield ModelReference(live=live, subject=subject, options=options, title=title)

@@ -53,7 +53,11 @@ def loaded_pickle(path: Path, part: bytes | None = None) -> Any:
         with path.open("rb") if part is None else io.BytesIO(part) as file:
             examined = _look_through(file, path, _trusted(torch))
         mapped = examined.is_mappable and part is None
-        with standing_in(torch, examined.foreign, examined.mappings), warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants(enable=True):
+        with (
+            standing_in(torch, examined.foreign, examined.mappings),
+            warnings.catch_warnings(),
+            torch.sparse.check_sparse_tensor_invariants(enable=True),
+        ):
             warnings.simplefilter("ignore")  # about files that are refused below, or that load all the same
             source = path if part is None else io.BytesIO(part)
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
