@@ -1,7 +1,7 @@
 """Inputs that a deployment never changes, fixed at one value: a graph has no branch for the other."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -34,31 +34,32 @@ def with_constants(
     leaves = list(signature.leaves)
     for name, value in constants.items():
         if name not in places:
-            raise _refused(name, value, f"one of {', '.join(places)}", "name an input of the model")
+            raise _refused(name, repr(value), f"one of {', '.join(places)}", "name an input of the model")
         leaves[places[name]] = torch.full_like(examples[name], _read(name, value, examples[name]))
     kept = [name for name in signature.names if name not in constants]
     if not kept:
-        raise _refused(", ".join(constants), "…", "an input that is left", "leave one input as it is")
+        raise _refused(", ".join(constants), "every input", "an input that is left", "leave one input as it is")
     fixed = replace(signature, names=tuple(kept), places=tuple(places[name] for name in kept), leaves=tuple(leaves))
     return fixed, tuple(examples[name] for name in kept)
 
 
 def refuse_constant_states(
-    module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], constants: Mapping[str, Constant]
+    module: nn.Module, given: CallSignature, fixed: CallSignature, tensors: Sequence[Tensor], names: Collection[str]
 ) -> None:
     """Refuse a constant that a recurrent layer takes as its state: it would start anew in every call.
+
+    `given` is the signature with the inputs of these `names`, `fixed` the one without them, `tensors` its example.
 
     Raises:
         OptionError: names it.
     """
-    if not constants:
+    if not names:
         return
-    examples = dict(zip(signature.names, tensors, strict=True))
     with torch.no_grad(), _given_states(module) as states:
-        signature.call(module, tensors)
-    for name in constants:
-        if examples[name].untyped_storage().data_ptr() in states:
-            raise _refused(name, constants[name], "an input that is no state", "leave it an input")
+        fixed.call(module, [tensor.clone() for tensor in tensors])
+    for name, place in zip(given.names, given.places, strict=True):
+        if name in names and fixed.leaves[place].untyped_storage().data_ptr() in states:
+            raise _refused(name, "a state of a recurrent layer", "an input that is no state", "leave it an input")
 
 
 def constant_notes(constants: Mapping[str, Constant]) -> tuple[str, ...]:
@@ -110,7 +111,7 @@ def _read(name: str, value: Constant, example: Tensor) -> bool | int | float:
         dtype = str(example.dtype).removeprefix("torch.")
         raise _refused(
             name,
-            value,
+            repr(value),
             f"{expected}, for {name} is {dtype}",
             f"such as {name}={'true' if example.dtype == torch.bool else 0}",
         )
@@ -145,5 +146,5 @@ def _given_states(module: nn.Module) -> Iterator[set[int]]:
             hook.remove()
 
 
-def _refused(name: str, value: Constant, expected: str, remedy: str) -> OptionError:
-    return OptionError(f"--constant {name}", got=repr(value), expected=expected, remedy=remedy)
+def _refused(name: str, got: str, expected: str, remedy: str) -> OptionError:
+    return OptionError(f"--constant {name}", got=got, expected=expected, remedy=remedy)

@@ -154,11 +154,11 @@ def _subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> _S
     signature, tensors = read_signature(module, example_inputs)
     check_python_module(given, module, signature, tensors)
     signature = named_as(signature, options.input_names)
-    with preserved(module):
-        refuse_constant_states(module, signature, tensors, options.constants)
+    given_signature = signature
     signature, tensors = with_constants(signature, tensors, options.constants)
     with preserved(module):
         run = run_example(module, signature, tensors, options.output_names)
+        refuse_constant_states(module, given_signature, signature, tensors, options.constants)
     outputs = tuple(f"{name}_out" if name in signature.names else name for name in run.outputs)
     lifted = lifted_states(module, run.calls, {*signature.names, *outputs}) if options.stateful else ()
     _check_lengths(signature, options)
