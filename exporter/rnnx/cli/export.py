@@ -47,6 +47,7 @@ GROUPS = {
 )
 @click.option("--lengths", is_flag=True, help="Add the input lengths (B), equal to PyTorch's packed sequences.")
 @click.option("--checkpoint", type=FILE, help="Weights to load into the model of a factory.")
+@click.option("--state-dict", metavar="NAME", help="Which state dict of the checkpoint, such as ema, if several fit.")
 @click.option(
     "--input",
     "inputs",
@@ -60,6 +61,18 @@ GROUPS = {
     help="Recurrent states as inputs and outputs, or from zeros; default: as inputs of a layer, from zeros in a model.",
 )
 @click.option("--static", is_flag=True, help="Fix every dim of the model at the example's size.")
+@click.option(
+    "--constant",
+    "constants",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Fix an input of the model that never changes, such as start=true; repeatable.",
+)
+@click.option(
+    "--deterministic",
+    is_flag=True,
+    help="Leave out dropout that is always on, and take noise at its mean, zero mostly.",
+)
 @click.option("--output-names", metavar="NAME,NAME", help="Names of the model's outputs, in their order.")
 @click.option(
     "--feed",

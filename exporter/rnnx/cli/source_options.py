@@ -11,9 +11,17 @@ from rnnx.formulations.export_options import ExportOptions
 from rnnx.modules.model_options import ModelOptions
 
 _OF_LAYERS = ("module", "batch_first", "nonlinearity", "lengths")
-_OF_FACTORIES = ("checkpoint", "inputs", "static", "output_names")
+_OF_FACTORIES = (
+    "checkpoint",
+    "state_dict",
+    "inputs",
+    "static",
+    "output_names",
+    "constants",
+    "deterministic",
+)
 _OF_DECODERS = ("steps", "feed", "start_token", "end_token", "pad_token", "allow_large")
-_NOT_OF_DECODERS = ("stateful", "output_names")
+_NOT_OF_DECODERS = ("stateful", "output_names", "constants", "deterministic")
 _OF_LAYERS_TOO = ("form", "steps", "opset")
 
 
@@ -56,14 +64,33 @@ def factory_options(ctx: click.Context) -> FactoryOptions:
         decoder = DecoderOptions(form=form, **shared, **{name: given[name] for name in _OF_DECODERS})
     return FactoryOptions(
         checkpoint=given["checkpoint"],
+        state_dict=given["state_dict"],
         inputs=given["inputs"],
         model=ModelOptions(
             stateful=given["stateful"] is True,
             output_names=tuple(name.strip() for name in names.split(",")) if names else None,
+            constants=_constants(given["constants"]),
+            deterministic=given["deterministic"],
             **shared,
         ),
         decoder=decoder,
     )
+
+
+def _constants(texts: tuple[str, ...]) -> dict[str, str]:
+    """The value of each `NAME=VALUE`."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or name in found:
+            raise OptionError(
+                "--constant",
+                got=f"{name} twice" if separator else repr(text),
+                expected="NAME=VALUE, each name once",
+                remedy="such as --constant start=true",
+            )
+        found[name] = value
+    return found
 
 
 def _refuse(ctx: click.Context, names: tuple[str, ...], got: str, expected: str) -> None:

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 class FactoryOptions:
     """What to do with what a factory gives.
 
-    `checkpoint` is loaded into the module, which else keeps the weights that the factory left it with. `inputs` are
+    `checkpoint` is loaded into the module, which else keeps the weights that the factory left it with; `state_dict`
+    names the one of its state dicts that is meant, such as `ema`, where several fit. `inputs` are
     descriptions such as `tokens:int64:B,T:0..99` (see `described_inputs`); left out, the example is the factory's or
     the module's own. `model` says how to export; descriptions add the names of their dims and their lengths to it.
     With `decoder` the module is an autoregressive decoder, exported as that says and not as `model`.
     """
 
     checkpoint: Path | None = None
+    state_dict: str | None = None
     inputs: tuple[str, ...] = ()
     model: ModelOptions = field(default_factory=ModelOptions)
     decoder: DecoderOptions | None = None
@@ -97,7 +99,7 @@ def prepare_model(source: str, options: FactoryOptions) -> PreparedModel:
     """
     described = described_inputs(options.inputs)  # first: the factory may take long
     made = make_model(source)
-    weights = _load(made.module, options.checkpoint)
+    weights = _load(made.module, options.checkpoint, options.state_dict)
     return PreparedModel(
         module=made.module,
         example_inputs=described.tensors() if described.inputs else _own_examples(source, made),
@@ -116,10 +118,14 @@ def _with_dims(options: ModelOptions, described: DescribedInputs) -> ModelOption
     )
 
 
-def _load(module: "nn.Module", checkpoint: Path | None) -> str:
+def _load(module: "nn.Module", checkpoint: Path | None, state_dict: str | None) -> str:
     if checkpoint is None:
+        if state_dict is not None:
+            raise OptionError(
+                "--state-dict", got=f"{state_dict} without a checkpoint", expected="--checkpoint", remedy="give both"
+            )
         return "as the factory left them"
-    loaded = load_state(module, open_checkpoint(checkpoint))
+    loaded = load_state(module, open_checkpoint(checkpoint), state_dict)
     place = f", under {loaded.prefix!r}" if loaded.prefix else ""
     return f"{loaded.tensors} tensors of {checkpoint.name}{place}"
 

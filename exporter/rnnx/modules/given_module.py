@@ -1,6 +1,6 @@
 """The module that a whole model is verified against: a live one, or what a factory makes, its checkpoint loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from rnnx.errors import OptionError
 from rnnx.modules.example_inputs import own_example_inputs
 from rnnx.modules.factories import make_model
 from rnnx.weights.checkpoint import open_checkpoint
-from rnnx.weights.checkpoint_fit import load_state
+from rnnx.weights.checkpoint_fit import fitting_state_dicts, load_state
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,8 +25,12 @@ class GivenModule:
     example_inputs: tuple[Any, ...] | Mapping[str, Any] | None
 
 
-def read_given_module(model: "str | nn.Module", checkpoint: Path | None) -> GivenModule:
+def read_given_module(
+    model: "str | nn.Module", checkpoint: Path | None, is_meant: "Callable[[nn.Module], bool]"
+) -> GivenModule:
     """A live module as it is; or a factory's, in evaluation mode, as `rnnx export` makes it.
+
+    Where several state dicts of the checkpoint fit, the one is loaded with which `is_meant` takes the module.
 
     Raises:
         FactoryError: the factory is missing, raises, or returns no module.
@@ -38,9 +42,21 @@ def read_given_module(model: "str | nn.Module", checkpoint: Path | None) -> Give
         return _live(model, checkpoint)
     made = make_model(model)
     if checkpoint is not None:
-        load_state(made.module, open_checkpoint(checkpoint))
+        _load(made.module.eval(), checkpoint, is_meant)
     own = made.example_inputs if made.example_inputs is not None else own_example_inputs(made.module)
     return GivenModule(module=made.module.eval(), source=model, checkpoint=checkpoint, example_inputs=own)
+
+
+def _load(module: "nn.Module", path: Path, is_meant: "Callable[[nn.Module], bool]") -> None:
+    checkpoint = open_checkpoint(path)
+    fitting = fitting_state_dicts(module, checkpoint)
+    if "" in fitting or len(fitting) < 2:
+        load_state(module, checkpoint)
+        return
+    for state_dict in fitting:
+        load_state(module, checkpoint, state_dict)
+        if is_meant(module):
+            return
 
 
 def _live(module: "nn.Module", checkpoint: Path | None) -> GivenModule:

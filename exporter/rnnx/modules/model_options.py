@@ -12,7 +12,8 @@ class ModelOptions:
     dim at the example's size. `input_names` and `output_names` replace the names that `forward` and its results give.
     `dims` names the axes of an input by hand, such as `{"x": ("B", "T", None)}`, where None is a fixed size; inputs
     left out have theirs inferred from the model. `lengths` names inputs that hold sequence lengths where the exporter
-    cannot see it.
+    cannot see it. `constants` fixes inputs that a deployment never changes, such as `{"start": True}`, and takes them
+    out of the graph. `deterministic` lets dropout that is always on pass its input through and noise be its mean.
     """
 
     stateful: bool = False
@@ -21,4 +22,6 @@ class ModelOptions:
     output_names: tuple[str, ...] | None = None
     dims: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     lengths: tuple[str, ...] = ()
+    constants: Mapping[str, str | bool | int | float] = field(default_factory=dict)
+    deterministic: bool = False
     opset: int | None = None

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,7 @@ def _signatures(
     shown = _readable(module, own)
     if shown is not None:
         yield shown
+        yield _with_own_constants(shown, own, module, tensors)
     by_name = _readable(module, _arguments_by_name(module, tensors))
     if by_name is not None:
         yield by_name
@@ -112,6 +114,20 @@ def _signatures(
         places = _readable(module, tuple(tensors.values())[:count])
         if places is not None:
             yield from _renamed(places, list(tensors))
+
+
+def _with_own_constants(
+    signature: CallSignature, own: Any, module: nn.Module, tensors: Mapping[str, Tensor]
+) -> CallSignature:
+    """The signature with the inputs that the contract does not have at their values in the module's own example."""
+    _, values = read_signature(module, own)
+    places = dict(zip(signature.names, signature.places, strict=True))
+    leaves = list(signature.leaves)
+    for name, value in zip(signature.names, values, strict=True):
+        if name not in tensors:
+            leaves[places[name]] = value
+    kept = tuple(name for name in signature.names if name in tensors)
+    return replace(signature, names=kept, places=tuple(places[name] for name in kept), leaves=tuple(leaves))
 
 
 def _readable(module: nn.Module, arguments: Any) -> CallSignature | None:

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from rnnx.tracing.float_dtypes import in_dtype, reading_floats
 from rnnx.tracing.layer_states import LiftedState, recurrent_layers
 from rnnx.tracing.precision_scopes import without_autocast
-from rnnx.tracing.preparation import copied
+from rnnx.tracing.random_numbers import MeansOfRandomNumbers
+from rnnx.tracing.scripted_code import python_functions
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.tracing.turns import own_turn
 
@@ -46,9 +47,11 @@ class EagerModel:
         with (
             own_turn(),
             without_autocast(),
+            python_functions(),
             torch.no_grad(),
             _default_dtype(dtype),
-            _Promoted(dtype),
+            reading_floats(module, dtype),
+            MeansOfRandomNumbers(),
             given_states(module, self._lifted, tensors) as last,
             warnings.catch_warnings(),
         ):
@@ -60,7 +63,7 @@ class EagerModel:
     def module(self, dtype: torch.dtype) -> nn.Module:
         """The module in this dtype, in evaluation mode."""
         if dtype not in self._modules:
-            self._modules[dtype] = copied(self._modules[torch.float32]).to(dtype)
+            self._modules[dtype] = in_dtype(self._modules[torch.float32], dtype)
         return self._modules[dtype]
 
 
@@ -97,24 +100,6 @@ def _taker(state: LiftedState, last: dict[str, Tensor]) -> Callable[..., None]:
         last.update({pair.output: value for pair, value in zip(state.pairs, values, strict=True)})
 
     return take
-
-
-class _Promoted(TorchFunctionMode):
-    """Reads `float32` as another dtype, so that a model which names it in `forward` can run in float64."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self._dtype = dtype
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if self._dtype != torch.float32:
-            if func is torch.Tensor.float:
-                func, args = torch.Tensor.to, (*args, self._dtype)
-            args = tuple(self._dtype if value is torch.float32 else value for value in args)
-            kwargs = {k: self._dtype if value is torch.float32 else value for k, value in (kwargs or {}).items()}
-        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import model_line_of
+from rnnx.tracing.float_dtypes import reading_floats
 from rnnx.tracing.layer_states import LayerCall, recorded_calls
 from rnnx.tracing.preparation import changed_tensors, plain_tensors
 from rnnx.tracing.signature import CallSignature, named_outputs
@@ -47,7 +48,12 @@ def run_example(
 
 
 def _results(module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor]) -> Any:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with (
+        torch.no_grad(),
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        reading_floats(module, torch.float32),
+    ):
         torch.manual_seed(0)
         warnings.simplefilter("ignore")  # what PyTorch advises does not concern the export
         try:

@@ -21,6 +21,7 @@ from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.constant_inputs import constant_notes, refuse_constant_states, with_constants
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.tracing.eager import EagerModel
@@ -31,10 +32,12 @@ from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.masked_rows import keep_masked_rows
+from rnnx.tracing.operator_rewriting import write_with_forms
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
 from rnnx.tracing.row_proof import batching_of
+from rnnx.tracing.scripted_code import check_python_module
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
 from rnnx.tracing.size_proof import SizeProof
 from rnnx.tracing.splicing import splice_recurrences
@@ -106,12 +109,13 @@ def export_model(
 
 
 def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
-    subject = _subject(isolated(unwrapped(module)), example_inputs, options)
+    subject = _subject(module, example_inputs, options)
     with preserved(subject.module), fixed_weights(subject.module):
         trace, recurrences = _traced(subject, options)
     contract, names = _contract(subject, trace, recurrences, options, opset)
     squeezed = squeezed_notes(trace.program, names)
     keep_free_axes(trace.program)
+    write_with_forms(trace.program)
     keep_masked_rows(trace.program)
     model = onnx_from_program(trace.program, opset)
     name_values(model, contract.inputs, contract.outputs)
@@ -181,15 +185,21 @@ def _proved(
             contract = proof.narrowed(contract, truth, error)
 
 
-def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _Subject:
+def _subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> _Subject:
+    module = isolated(unwrapped(given))
     signature, tensors = read_signature(module, example_inputs)
+    check_python_module(given, module, signature, tensors)
     signature = named_as(signature, options.input_names)
+    given_signature = signature
+    signature, tensors = with_constants(signature, tensors, options.constants)
     with preserved(module):
         run = run_example(module, signature, tensors, options.output_names)
+        refuse_constant_states(module, given_signature, signature, tensors, options.constants)
     outputs = tuple(f"{name}_out" if name in signature.names else name for name in run.outputs)
     lifted = lifted_states(module, run.calls, {*signature.names, *outputs}) if options.stateful else ()
     _check_lengths(signature, options)
     module, notes = as_float32(module)
+    notes = (*notes, *constant_notes(options.constants))
     named = dict(zip(signature.names, map(_exported_dtype, tensors), strict=True))
     states = {
         pair.input: torch.zeros(shape)
@@ -221,6 +231,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
             output_names=subject.outputs,
             lifted=subject.lifted,
             assigned=subject.assigned,
+            deterministic=options.deterministic,
         )
 
     found = trace(tensors, free)

@@ -73,7 +73,7 @@ def read_model(
     Raises what `opened_model` and `read_given_module` raise; what a factory's module raises is a FactoryError.
     """
     with model_code(model) if isinstance(model, str) else nullcontext():  # a live one's errors are its owner's to see
-        given = read_given_module(model, checkpoint)
+        given = read_given_module(model, checkpoint, lambda own: has_weights_of(own, contract))
         with torch_threads(threads), opened_model(given, contract, golden) as live:
             yield live
 
@@ -102,6 +102,11 @@ def opened_model(given: GivenModule, contract: Contract, golden: CaseTruth | Non
         if golden:
             _check_example(given, live, golden)
         yield live
+
+
+def has_weights_of(module: nn.Module, contract: Contract) -> bool:
+    """Whether a module has the weights that a contract's model was exported with."""
+    return weights_sha256(as_float32(unwrapped(module))[0]) == contract.source.weights_sha256
 
 
 def _called(given: GivenModule, module: nn.Module, contract: Contract, example: Mapping[str, Array]) -> LiveModel:

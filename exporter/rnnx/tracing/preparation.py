@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.errors import ExportError, OptionError
+from rnnx.tracing.float_dtypes import copied, in_dtype
+from rnnx.tracing.scripted_code import python_module
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -19,12 +21,12 @@ _WEIGHT_HOOKS = "torch.nn.utils."
 
 
 def unwrapped(module: Any) -> nn.Module:
-    """The model inside `DataParallel` and what `torch.compile` gives.
+    """The model inside `DataParallel` and what `torch.compile` gives, its scripted modules as Python.
 
     Raises:
         OptionError: no module.
-        ExportError: a scripted or quantized module, one in training mode, one without values, or batch norm without
-            running statistics.
+        ExportError: a traced, loaded or quantized module, one in training mode, one without values, or batch norm
+            without running statistics.
     """
     if not isinstance(module, nn.Module):
         raise OptionError(
@@ -35,6 +37,7 @@ def unwrapped(module: Any) -> nn.Module:
         )
     while isinstance(module, _WRAPPERS) or hasattr(module, "_orig_mod"):
         module = module.module if isinstance(module, _WRAPPERS) else module._orig_mod
+    module = python_module(module)
     for name, own in module.named_modules():
         _refuse_unexportable(name or type(module).__name__, own)
     unwrapped_module: nn.Module = module
@@ -49,13 +52,7 @@ def as_float32(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     if not dtypes and all(own.device.type == "cpu" for own in tensors):
         return module, ()
     notes = (f"parameters of {', '.join(dtypes)}: exported in float32, inputs and outputs too",) if dtypes else ()
-    return copied(module).to(device="cpu", dtype=torch.float32), notes
-
-
-def copied(module: nn.Module) -> nn.Module:
-    """A deep copy; a weight that a hook computed is copied as a value, for PyTorch copies no tensor with a history."""
-    computed = [value for own in module.modules() for value in _tensors_in(vars(own)) if not value.is_leaf]
-    return copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
+    return in_dtype(module, torch.float32), notes
 
 
 def isolated(module: nn.Module) -> nn.Module:
@@ -101,13 +98,6 @@ def plain_tensors(module: nn.Module) -> dict[str, Any]:
         if isinstance(value, Tensor)
         or (isinstance(value, tuple | list) and any(isinstance(inner, Tensor) for inner in value))
     }
-
-
-def _tensors_in(attributes: dict[str, Any]) -> Iterator[Tensor]:
-    for value in attributes.values():
-        for inner in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(inner, Tensor):
-                yield inner
 
 
 def _copied(value: Any) -> Any:

@@ -7,24 +7,29 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.fx.experimental._config as fx_config
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import model_line_of
+from rnnx.tracing.constant_inputs import constant_values
 from rnnx.tracing.dims import output_values
 from rnnx.tracing.exact_sizes import exact_sizes
+from rnnx.tracing.float_dtypes import reading_floats
 from rnnx.tracing.layer_states import LiftedState
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
 from rnnx.tracing.pooling import traced_pooling
 from rnnx.tracing.precision_scopes import without_autocast
-from rnnx.tracing.random_numbers import refuse_random_numbers
+from rnnx.tracing.random_numbers import MeansOfRandomNumbers, refuse_random_numbers
+from rnnx.tracing.scripted_code import python_functions
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.tracing.size_guards import SizeGuard, recorded_guards
 from rnnx.tracing.sized_tensors import sized_tensors
@@ -71,21 +76,27 @@ def trace_model(
     output_names: Sequence[str] | None,
     lifted: tuple[LiftedState, ...],
     assigned: Sequence[str] = (),
+    deterministic: bool = False,
 ) -> Trace:
     """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
 
-    `assigned` names the attributes that a call of the model sets to other tensors.
+    `assigned` names the attributes that a call of the model sets to other tensors. `deterministic` takes random
+    numbers at their mean.
 
     Raises:
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
-    layers, names = OpaqueLayers(module, lifted), list[str]()
+    layers, names, means = OpaqueLayers(module, lifted), list[str](), MeansOfRandomNumbers()
+    modes = [*constant_values(signature), *([means] if deterministic else [])]
     count = len(signature.names)
 
     def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
         layers.calls.clear()
         layers.given = _by_layer(lifted, values[count:])
-        results = named_outputs(signature.call(module, values[:count]), output_names)
+        with contextlib.ExitStack() as stack:
+            for mode in (reading_floats(module, torch.float32), *modes):
+                stack.enter_context(mode)
+            results = named_outputs(signature.call(module, values[:count]), output_names)
         names[:] = [*results, *(pair.output for state in lifted for pair in state.pairs)]
         return (*results.values(), *(value for state in lifted for value in layers.last[state.layer]))
 
@@ -98,6 +109,8 @@ def trace_model(
         exact_sizes(),
         traced_pooling(),
         without_autocast() as left_out,
+        python_functions(),
+        mock.patch.object(Distribution, "_validate_args", False),  # which compares the values of a distribution
         recorded_specializations() as fixed,
         recorded_guards() as guards,
     ):
@@ -108,14 +121,14 @@ def trace_model(
         except Exception as error:
             raise _refusal(module, error) from error
     _refuse_kept_state(module, program, assigned)
-    refuse_random_numbers(program, type(module).__name__)
+    refuse_random_numbers(program, type(module).__name__, deterministic=deterministic)
     return Trace(
         program=program,
         outputs=tuple(names),
         calls=dict(layers.calls),
         specializations=tuple(fixed),
         guards=tuple(guards),
-        notes=tuple(dict.fromkeys((*packing.notes, *left_out))),
+        notes=tuple(dict.fromkeys((*packing.notes, *left_out, *means.notes))),
     )
 
 
@@ -184,7 +197,8 @@ def _refusal(module: nn.Module, error: Exception) -> ExportError:
             got="control flow or a size that depends on the values of a tensor",
             expected="the same operations for all values",
             remedy="choose between tensors with torch.where or a mask, and keep lengths a tensor "
-            "(no if, .item(), .tolist(), int() or bool() of it)",
+            "(no if, .item(), .tolist(), int() or bool() of it); fix an input that never changes with "
+            "--constant NAME=VALUE",
         )
     return ExportError(
         f"{subject}, {line}",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnx.diagnosis.diagnosis import Diagnosis, Location
-from rnnx.parity.limits import limit_of_values, steps_of
+from rnnx.parity.limits import limits_of_values, steps_of
 from rnnx.parity.parity import CaseParity, ParityRow
 from rnnx.runners.subject import Subject
 from rnnx.truths.cases import Array, Case
@@ -125,7 +125,10 @@ def _compared(subject: Subject, case: Case, call: _Call, values: Sequence[Array]
             if tensor.shape == value.shape and tensor.dtype.kind == value.dtype.kind == "f":
                 error = call.errors[id(tensor)]
                 precision = subject.contract.precision
-                limit = limit_of_values(tensor, case.feeds, subject.contract, precision, time=time, error=error)
+                limits = limits_of_values(
+                    {"": tensor}, case.feeds, subject.contract, precision, time=time, float32_error={"": error}
+                )
+                limit = limits[""]
                 with np.errstate(invalid="ignore"):
                     largest = float(np.abs(value - tensor).max())
                 apart.append((not largest <= limit, largest, limit))

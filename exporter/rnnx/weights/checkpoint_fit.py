@@ -45,25 +45,37 @@ class _Slot:
     needed: bool
 
 
-def load_state(module: "nn.Module", checkpoint: TensorCheckpoint) -> LoadedState:
+def load_state(module: "nn.Module", checkpoint: TensorCheckpoint, state_dict: str | None = None) -> LoadedState:
     """Load every tensor of a module's state dict, or none.
 
     A wrapper around the state dict (`state_dict`, `model`, a Lightning module's attribute) and in its keys (`module.`,
-    `_orig_mod.`) is looked through. Tied weights may stand under one of their keys alone.
+    `_orig_mod.`) is looked through. Tied weights may stand under one of their keys alone. Where several state dicts of
+    a checkpoint fit, such as the trained weights and their average, `state_dict` names the one to load.
 
     Raises:
         CheckpointError: tensors are missing, unexpected or of another shape, lists the first ten of each; two parts of
-            the checkpoint fit; tied weights differ; or values are beyond what the module's dtypes hold.
+            the checkpoint fit and differ, or none has the name; tied weights differ; or values are beyond what the
+            module's dtypes hold.
     """
-    slots = _by_plain_key({slot.key: slot for slot in _slots(module, checkpoint.name)})
-    keys = _by_plain_key({key: key for key in checkpoint.tensors})
-    prefix = _chosen_prefix(module, checkpoint, slots, keys)
+    slots, keys = _named(module, checkpoint)
+    prefix = _chosen_prefix(module, checkpoint, slots, keys, state_dict)
     found = {plain: keys[_joined(prefix, plain)] for plain in slots if _joined(prefix, plain) in keys}
     _refuse_misfit(module, checkpoint, slots, keys, prefix, found)
     values = {plain: _value(module, checkpoint, key, slots[plain]) for plain, key in found.items()}
     _refuse_untied(module, checkpoint, slots, values)
     _copy(module, slots, values)
     return LoadedState(tensors=len(found), prefix=prefix)
+
+
+def fitting_state_dicts(module: "nn.Module", checkpoint: TensorCheckpoint) -> list[str]:
+    """The names of the state dicts in a checkpoint that have every tensor of the module."""
+    slots, keys = _named(module, checkpoint)
+    return _whole(_places_by_prefix(checkpoint, slots, keys)[1], slots)
+
+
+def _named(module: "nn.Module", checkpoint: TensorCheckpoint) -> tuple[dict[str, _Slot], dict[str, str]]:
+    slots = _by_plain_key({slot.key: slot for slot in _slots(module, checkpoint.name)})
+    return slots, _by_plain_key({key: key for key in checkpoint.tensors})
 
 
 def _slots(module: "nn.Module", source: str) -> Iterable[_Slot]:
@@ -99,24 +111,51 @@ def _by_plain_key(named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _chosen_prefix(
-    module: "nn.Module", checkpoint: TensorCheckpoint, slots: Mapping[str, _Slot], keys: Mapping[str, str]
+    module: "nn.Module",
+    checkpoint: TensorCheckpoint,
+    slots: Mapping[str, _Slot],
+    keys: Mapping[str, str],
+    named: str | None,
 ) -> str:
     """The prefix under which the whole module is found, else the one under which the most of it is."""
     there, fitting = _places_by_prefix(checkpoint, slots, keys)
-    needed = {_place(slot.tensor) for slot in slots.values() if slot.needed}
-    whole = [prefix for prefix in there if fitting[prefix] == needed]
-    for usual in ([""], _USUAL_PLACES, whole):
-        chosen = [prefix for prefix in whole if prefix in usual]
-        if len(chosen) == 1:
-            return chosen[0]
-    if whole:
+    whole = _whole(fitting, slots)
+    meant = whole if named is None else [own for own in whole if own == named or own.startswith(f"{named}.")]
+    if named is not None and named in meant:
+        return named
+    if named is None and "" in whole:
+        return ""  # with all else in the file unexpected
+    if len(meant) == 1 or (meant and named is None and _are_equal(checkpoint, slots, keys, meant)):
+        return next((prefix for prefix in meant if prefix in _USUAL_PLACES), meant[0])
+    if meant or named is not None:
+        shown = " and ".join(map(repr, sorted(whole)[:_MOST_SHOWN])) or "none"
         raise CheckpointError(
             f"{checkpoint.name} for {type(module).__name__}",
-            got=f"the module's tensors under {' and under '.join(map(repr, sorted(whole)[:_MOST_SHOWN]))}",
-            expected="them once",
-            remedy="save the state dict that is meant in a file of its own",
+            got=f"state dicts that fit: {shown}" + ("" if named is None else f"; none of them is {named!r}"),
+            expected="one of them to be named",
+            remedy=f"name it: --state-dict {sorted(whole)[0]}" if whole else "leave --state-dict out",
         )
     return min(there, key=lambda prefix: (-len(fitting[prefix]), -len(there[prefix]), len(prefix)), default="")
+
+
+def _whole(fitting: Mapping[str, set[object]], slots: Mapping[str, _Slot]) -> list[str]:
+    needed = {_place(slot.tensor) for slot in slots.values() if slot.needed}
+    return [prefix for prefix, places in fitting.items() if places == needed]
+
+
+def _are_equal(
+    checkpoint: TensorCheckpoint, slots: Mapping[str, _Slot], keys: Mapping[str, str], prefixes: list[str]
+) -> bool:
+    """Whether the state dicts under these prefixes hold the same values, so that it does not matter which is loaded."""
+    first, *others = prefixes
+    return all(
+        (one := keys.get(_joined(first, plain))) is not None
+        and (two := keys.get(_joined(other, plain))) is not None
+        and _alike(checkpoint.tensor(one), checkpoint.tensor(two))
+        for plain, slot in slots.items()
+        if slot.needed
+        for other in others
+    )
 
 
 def _places_by_prefix(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnx.weights.inert_pickle import Made, Named, Outside, PickleDataError, UnsafePickleError, check_key
+from rnnx.weights.stand_ins import may_stand_in
 from rnnx.weights.tensor_extent import extent_flaw, is_whole
 
 STORAGE_ITEMS = {
@@ -98,17 +99,30 @@ class CheckpointJudge:
 
     `sizes` has the bytes that the file holds for each storage; None where they follow the pickle, so that all storages
     together must fit into `most_bytes`. `trusted` are the names that the user allowed by
-    `torch.serialization.add_safe_globals`: what they are called with is the user's matter.
+    `torch.serialization.add_safe_globals`: what they are called with is the user's matter. `foreign` are the names that
+    inert objects will stand for, `mappings` those of them that take items.
     """
 
     def __init__(self, *, sizes: dict[str, int] | None, most_bytes: int, trusted: Collection[str] = ()) -> None:
         self.storages: dict[str, Storage] = {}
         self._sizes, self._most_bytes, self._trusted = sizes, most_bytes, frozenset(trusted)
+        self.foreign: set[str] = set()
+        self.mappings: set[str] = set()
+
+    def named(self, name: str) -> None:
+        """As `Judge.named`: what torch does not know, and may be an inert object, is taken down."""
+        if name not in self._trusted and name not in _CALLS and may_stand_in(name):
+            self.foreign.add(name)
+
+    def given_items(self, target: Any) -> None:
+        """As `Judge.given_items`: a mapping of a class of its own."""
+        if _made_by(target) in self.foreign:
+            self.mappings.add(_made_by(target))
 
     def called(self, made: Made) -> Any:
         """As `Judge.called`: a `Strided` for a plain tensor."""
         name = made.maker.name if isinstance(made.maker, Named) else type(made.maker).__name__
-        if name in self._trusted:
+        if name in self._trusted or name in self.foreign:
             return None
         check = _CALLS.get(name)
         if check is None:
@@ -129,10 +143,9 @@ class CheckpointJudge:
 
     def built(self, target: Any, state: Any) -> None:
         """As `Judge.built`: attributes of a dict alone, such as a state dict's `_metadata`."""
-        maker = target.maker if isinstance(target, Made) else None
-        name = maker.name if isinstance(maker, Named) else type(target).__name__
+        name = _made_by(target)
         plain = isinstance(state, dict) and all(isinstance(key, str) for key in state)
-        if name not in self._trusted and not (name == "collections.OrderedDict" and plain):
+        if name not in self._trusted and name not in self.foreign and not (name == "collections.OrderedDict" and plain):
             raise UnsafePickleError(f"a state for a {name}")
 
     def _storage(self, kind: str, key: str, numel: Any) -> Storage:
@@ -401,6 +414,11 @@ def _count(values: Any) -> int:
     if isinstance(finding, Strided) and len(finding.shape) == 1 and _is_contiguous(finding):
         return finding.shape[0]
     return len(values) if isinstance(values, list) and all(type(n) in (int, float) for n in values) else -1
+
+
+def _made_by(value: Any) -> str:
+    maker = value.maker if isinstance(value, Made) else None
+    return maker.name if isinstance(maker, Named) else type(value).__name__
 
 
 def _finding(value: Any) -> Any:

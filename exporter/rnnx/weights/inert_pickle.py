@@ -69,6 +69,12 @@ class Judge(Protocol):
     def called(self, made: Made) -> Any:
         """What is to be known of the result of a call."""
 
+    def named(self, name: str) -> None:
+        """The pickle would import this."""
+
+    def given_items(self, target: Any) -> None:
+        """Items are put into what is no plain dict."""
+
     def referred(self, reference: Any) -> Any:
         """What is to be known of something outside of the pickle."""
 
@@ -81,6 +87,12 @@ class AnyCall:
 
     def called(self, made: Made) -> Any:
         """As `Judge.called`."""
+
+    def named(self, name: str) -> None:
+        """As `Judge.named`."""
+
+    def given_items(self, target: Any) -> None:
+        """As `Judge.given_items`."""
 
     def referred(self, reference: Any) -> Any:
         """As `Judge.referred`."""
@@ -233,7 +245,9 @@ class _Machine:
 
     def _push_global(self) -> None:
         module, name = self._line(), self._line()
-        self._push(Named(name=f"{'builtins' if module == '__builtin__' else module}.{name}"))
+        full = f"{'builtins' if module == '__builtin__' else module}.{name}"
+        self._judge.named(full)
+        self._push(Named(name=full))
 
     def _mark(self) -> None:
         self._pay(_OBJECT_BYTES)
@@ -286,6 +300,8 @@ class _Machine:
             target.update(zip(items[::2], items[1::2], strict=True))
         elif not isinstance(target, Made):  # what is made here has no items: whether it may, torch says
             raise PickleDataError(f"items for a {_kind_of(target)}")
+        else:
+            self._judge.given_items(target)
 
     def _call(self) -> None:
         arguments, maker = self.stack.pop(), self.stack.pop()

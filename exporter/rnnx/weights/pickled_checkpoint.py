@@ -4,6 +4,7 @@ import os
 import struct
 import tarfile
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import IO, Any
 
 from rnnx.weights.checkpoint_pickle import CheckpointJudge, Storage
@@ -27,8 +28,21 @@ class UnsoundCheckpointError(ValueError):
     """The file is damaged, or claims what it does not hold."""
 
 
-def check_zip(file: IO[bytes], trusted: Collection[str]) -> bool:
-    """Look through a zip; whether torch may map it into memory, where what is packed or lies askew is not readable.
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What is to be known before torch reads a file.
+
+    `is_mappable`: it may be mapped into memory, where what is packed or lies askew is not readable. `foreign` are the
+    names that inert objects have to stand for, `mappings` those of them that take items.
+    """
+
+    is_mappable: bool
+    foreign: frozenset[str]
+    mappings: frozenset[str]
+
+
+def check_zip(file: IO[bytes], trusted: Collection[str]) -> Examined:
+    """Look through a zip.
 
     Raises:
         UnsoundCheckpointError: the zip is damaged, or another reader could read something else.
@@ -49,8 +63,15 @@ def check_zip(file: IO[bytes], trusted: Collection[str]) -> bool:
     storages = {name.removeprefix(lead): own for name, own in members.items() if name.startswith(lead)}
     most = object_bytes(file.seek(0, os.SEEK_END))
     sizes = {key: own.info.file_size for key, own in storages.items()}
-    inert_value(pickled, most_bytes=most, judge=CheckpointJudge(sizes=sizes, most_bytes=most, trusted=trusted))
-    return all(own.is_stored and own.place % _ALIGNMENT == 0 for own in storages.values())
+    judge = CheckpointJudge(sizes=sizes, most_bytes=most, trusted=trusted)
+    inert_value(pickled, most_bytes=most, judge=judge)
+    is_mappable = all(own.is_stored and own.place % _ALIGNMENT == 0 for own in storages.values())
+    return _examined(judge, is_mappable=is_mappable)
+
+
+def _examined(judge: CheckpointJudge, *, is_mappable: bool) -> Examined:
+    foreign, mappings = frozenset(judge.foreign), frozenset(judge.mappings)
+    return Examined(is_mappable=is_mappable, foreign=foreign, mappings=mappings)
 
 
 def _check_notes(root: str, members: Mapping[str, Member]) -> None:
@@ -61,7 +82,7 @@ def _check_notes(root: str, members: Mapping[str, Member]) -> None:
             raise UnsoundCheckpointError(f"{root}/{name} of {note.info.file_size:,} bytes in the zip")
 
 
-def check_legacy(data: Buffer, trusted: Collection[str]) -> None:
+def check_legacy(data: Buffer, trusted: Collection[str]) -> Examined:
     """Look through a file from before torch 1.6: a run of pickles, and the storages behind them.
 
     Raises:
@@ -80,6 +101,7 @@ def check_legacy(data: Buffer, trusted: Collection[str]) -> None:
         if number < 2 and value != (_MAGIC, _PROTOCOL)[number]:
             raise UnsafePickleError("no magic number of torch's")
     _check_storages(data, place, found[-1], judge.storages)
+    return _examined(judge, is_mappable=False)
 
 
 def _check_storages(data: Buffer, place: int, keys: Any, storages: Mapping[str, Storage]) -> None:

@@ -16,7 +16,8 @@ from typing import IO, Any
 from rnnx.errors import CheckpointError
 from rnnx.extras import require
 from rnnx.weights.inert_pickle import PickleDataError, UnsafePickleError
-from rnnx.weights.pickled_checkpoint import UnsoundCheckpointError, check_legacy, check_zip
+from rnnx.weights.pickled_checkpoint import Examined, UnsoundCheckpointError, check_legacy, check_zip
+from rnnx.weights.stand_ins import StandIn, standing_in
 
 _PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(6))
 
@@ -33,6 +34,9 @@ _MOST_KEY_CHARACTERS = 2**24
 _LONGEST_REASON = 300
 """Characters of what torch says is wrong, which may hold a part of the file."""
 
+_HYPER_PARAMETERS = ("hyper_parameters", "hparams", "args", "config", "cfg")
+"""Where training scripts keep what a model was built with."""
+
 _MOST_PARTS, _LONGEST_PART = 20, 100
 """Of a tuple that is a key, and of text in it."""
 
@@ -47,8 +51,13 @@ def loaded_pickle(path: Path, part: bytes | None = None) -> Any:
     torch = require("torch", extra="export", purpose=f"reading {path.name}")
     try:
         with path.open("rb") if part is None else io.BytesIO(part) as file:
-            mapped = _look_through(file, path, _trusted(torch)) and part is None
-        with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants(enable=True):
+            examined = _look_through(file, path, _trusted(torch))
+        mapped = examined.is_mappable and part is None
+        with (
+            standing_in(torch, examined.foreign, examined.mappings),
+            warnings.catch_warnings(),
+            torch.sparse.check_sparse_tensor_invariants(enable=True),
+        ):
             warnings.simplefilter("ignore")  # about files that are refused below, or that load all the same
             source = path if part is None else io.BytesIO(part)
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
@@ -78,6 +87,8 @@ def flat_tensors(value: Any, path: Path) -> dict[str, Any]:
     for count, (key, tensor) in enumerate(_walk(value, path)):
         if count == _MOST_NODES:
             raise not_a_checkpoint(path, f"containers of more than {_MOST_NODES:,} values")
+        if isinstance(tensor, StandIn):
+            _refuse_held_tensors(torch, tensor, key, path)
         if not isinstance(tensor, torch.Tensor):
             continue
         if key in tensors:
@@ -90,24 +101,46 @@ def flat_tensors(value: Any, path: Path) -> dict[str, Any]:
     return tensors
 
 
+def _refuse_held_tensors(torch: Any, stand_in: StandIn, key: str, path: Path) -> None:
+    """Refuse an object that holds tensors, for those could be the model's weights; hyper-parameters are none.
+
+    Raises:
+        CheckpointError: it does.
+    """
+    if key.split(".")[0] in _HYPER_PARAMETERS:
+        return
+    waiting, seen = [stand_in.held], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            raise _unsafe(path, f"an object at {key!r} that holds tensors")
+        if isinstance(value, StandIn):
+            waiting.append(value.held)
+        elif isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+
+
 def not_a_checkpoint(path: Path, reason: str, remedy: str = "save or copy the checkpoint again") -> CheckpointError:
     """The error about a file that is damaged or of another kind."""
     return CheckpointError(str(path), got=reason, expected="a whole file written by torch.save", remedy=remedy)
 
 
-def _look_through(file: IO[bytes], path: Path, trusted: list[str]) -> bool:
-    """Refuse what torch should not see; whether it can map the file into memory."""
+def _look_through(file: IO[bytes], path: Path, trusted: list[str]) -> Examined:
+    """Refuse what torch should not see."""
     start = file.read(2)
     if start == b"PK":
         return check_zip(file, trusted)
     if start not in _PICKLE_STARTS:
         raise not_a_checkpoint(path, "neither a zip nor a pickle")
     if isinstance(file, io.BytesIO):
-        check_legacy(file.getvalue(), trusted)
-    else:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            check_legacy(data, trusted)
-    return False
+        return check_legacy(file.getvalue(), trusted)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return check_legacy(data, trusted)
 
 
 def _trusted(torch: Any) -> list[str]:

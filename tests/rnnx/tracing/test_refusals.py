@@ -111,11 +111,11 @@ def test_state_kept_in_the_model_is_refused_and_put_back(buffer: bool, tmp_path:
     assert module.last is kept
 
 
-def _scripted() -> nn.Module:
+def _traced() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        script: nn.Module = torch.jit.script(nn.LSTM(5, 8).eval())
-    return script
+        trace: nn.Module = torch.jit.trace(nn.LSTM(5, 8).eval(), sequence(2, 3))
+    return trace
 
 
 def _quantized() -> nn.Module:
@@ -134,7 +134,7 @@ UNFIT = {
         "without running statistics",
         "LayerNorm",
     ),
-    "scripted": (_scripted, "a scripted module", "state_dict()"),
+    "traced": (_traced, "a scripted module", "state_dict()"),
     "quantized": (_quantized, "torch.ao", "float model"),
     "meta": (lambda: nn.LSTM(5, 8, device="meta").eval(), "no values", "load the state dict"),
 }

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnnx.errors import CheckpointError
 from rnnx.weights.checkpoint import open_checkpoint
-from rnnx.weights.checkpoint_fit import load_state
+from rnnx.weights.checkpoint_fit import fitting_state_dicts, load_state
 from rnnx.weights.torch_tensors import TorchCheckpoint
 
 SEED = 20561
@@ -217,7 +217,30 @@ def test_floats_are_not_cut_off_to_integers(tmp_path: Path) -> None:
 def test_two_parts_that_fit_are_refused(tmp_path: Path) -> None:
     content = {"student": state(tagger(SEED)), "teacher": state(tagger(SEED + 2))}
     error = refusal(content, tmp_path)
-    assert error.got == "the module's tensors under 'student' and under 'teacher'"
+    assert error.got == "state dicts that fit: 'student' and 'teacher'"
+    assert error.remedy == "name it: --state-dict student"
+
+
+@pytest.mark.parametrize("name", ["model", "model_ema", "average"])
+def test_the_state_dict_that_is_named_is_loaded(tmp_path: Path, name: str) -> None:
+    trained = {place: tagger(SEED + place) for place in range(3)}
+    places = {"model": state(trained[0]), "model_ema": state(trained[1]), "average": {"net": state(trained[2])}}
+    torch.save(places, tmp_path / "best.pt")
+    module, checkpoint = tagger(SEED + 9), open_checkpoint(tmp_path / "best.pt")
+    assert fitting_state_dicts(module, checkpoint) == ["model", "model_ema", "average.net"]
+    load_state(module, checkpoint, name)
+    assert same(module, trained[[*places].index(name)])
+
+
+def test_the_trained_weights_are_not_taken_for_their_average_in_silence(tmp_path: Path) -> None:
+    error = refusal({"model": state(tagger(SEED)), "ema": state(tagger(SEED + 1))}, tmp_path)
+    assert error.got == "state dicts that fit: 'ema' and 'model'"
+
+
+def test_a_state_dict_of_another_name_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": state(tagger(SEED))}, tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match=r"got state dicts that fit: 'model'; none of them is 'ema'"):
+        load_state(tagger(SEED), open_checkpoint(tmp_path / "best.pt"), "ema")
 
 
 def test_of_two_parts_that_miss_as_much_what_is_missing_is_said(tmp_path: Path) -> None:
