@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.whole_model import CONTRACT
 
-from rnnx_runtime.contract import Contract, DecoderPart, TensorSpec
+from rnnx_runtime.contract import Contract, DecoderPart, SizeRange, TensorSpec
 from rnnx_runtime.contract_json import contract_from_json, json_from_contract
 from rnnx_runtime.errors import ContractError
 
@@ -212,3 +212,25 @@ def test_a_decoder_that_lacks_what_its_form_needs_is_refused(changes: dict[str, 
     data["decoder"] |= changes
     with pytest.raises(ContractError, match="a valid decoder"):
         contract_from_json(data, "m.onnx")
+
+
+def test_a_range_of_sizes_survives_and_is_left_out_where_there_is_none() -> None:
+    ranged = replace(CONTRACT, ranges={"T": SizeRange(min=5, max=9), "B": SizeRange(min=2)})
+    assert contract_from_json(_plain(ranged), "a file") == ranged
+    assert "ranges" not in _plain(CONTRACT)
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        pytest.param({"N": {"min": 1, "max": None}}, id="unknown-dim"),
+        pytest.param({"T": {"min": 0, "max": None}}, id="zero"),
+        pytest.param({"T": {"min": 5, "max": 4}}, id="empty"),
+        pytest.param({"T": {"least": 5}}, id="key"),
+        pytest.param({"T": 5}, id="number"),
+        pytest.param([], id="list"),
+    ],
+)
+def test_a_malformed_range_is_refused(ranges: Any) -> None:
+    with pytest.raises(ContractError):
+        contract_from_json({**_plain(CONTRACT), "ranges": ranges}, "a file")

@@ -12,7 +12,7 @@ import torch
 from tests.whole_model import CONTRACT, WIDTH, adder_outputs, example_of
 
 from rnnx_runtime import InputError, Session, SessionClosedError
-from rnnx_runtime.contract import Contract, StatePair, TensorSpec
+from rnnx_runtime.contract import Contract, SizeRange, StatePair, TensorSpec
 from rnnx_runtime.errors import ForkedError
 
 
@@ -225,3 +225,25 @@ def test_lengths_of_a_second_sequence_may_exceed_the_first(backend: NumpyBackend
     assert backend.feeds["y_lengths"].tolist() == [7, 1]
     with pytest.raises(InputError, match=r"8.*1 to 7"):
         session.run({**inputs, "y_lengths": kind([8, 1])})
+
+
+@pytest.mark.parametrize(
+    ("own", "time", "is_inside"),
+    [
+        (SizeRange(min=4), 4, True),
+        (SizeRange(min=4), 3, False),
+        (SizeRange(max=4), 4, True),
+        (SizeRange(max=4), 5, False),
+    ],
+    ids=["least", "below", "most", "above"],
+)
+def test_a_size_outside_of_the_contracts_range_is_refused(
+    backend: NumpyBackend, own: SizeRange, time: int, is_inside: bool
+) -> None:
+    session = Session(replace(CONTRACT, ranges={"T": own}), backend, "ort-cpu")
+    if is_inside:
+        session.run(_inputs(time))
+        return
+    with pytest.raises(InputError, match=f"got T={time} in .*, expected T of {own}"):
+        session.run(_inputs(time))
+    assert not backend.feeds

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
 from rnnx.errors import OptionError
+from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.layer_states import recurrent_layers
 from rnnx.tracing.signature import CallSignature
 
@@ -41,6 +42,12 @@ def with_constants(
         raise _refused(", ".join(constants), "every input", "an input that is left", "leave one input as it is")
     fixed = replace(signature, names=tuple(kept), places=tuple(places[name] for name in kept), leaves=tuple(leaves))
     return fixed, tuple(examples[name] for name in kept)
+
+
+def of_inputs_left(options: ModelOptions) -> ModelOptions:
+    """The options without the dims and the lengths of inputs that are constants."""
+    dims = {name: own for name, own in options.dims.items() if name not in options.constants}
+    return replace(options, dims=dims, lengths=tuple(own for own in options.lengths if own not in options.constants))
 
 
 def refuse_constant_states(

@@ -21,7 +21,7 @@ from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.constant_inputs import constant_notes, refuse_constant_states, with_constants
+from rnnx.tracing.constant_inputs import constant_notes, of_inputs_left, refuse_constant_states, with_constants
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.tracing.eager import EagerModel
@@ -109,6 +109,7 @@ def export_model(
 
 
 def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
+    options = of_inputs_left(options)
     subject = _subject(module, example_inputs, options)
     with preserved(subject.module), fixed_weights(subject.module):
         trace, recurrences = _traced(subject, options)

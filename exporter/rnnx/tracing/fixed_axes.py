@@ -41,7 +41,7 @@ class FixedAxes:
         A size of one broadcasts, so operators fix what they would leave free at two.
         """
         single = [place for place in self._open() if self._size(place) == 1]
-        fixed = [place for place in single if place in self._fixed()]
+        fixed = [place for place in single if place in self._fixed() or self._ties(place)]
         if not fixed:
             return dict(self.tensors)
         axes = sorted({axis for _, axis in fixed})
@@ -139,9 +139,10 @@ class FixedAxes:
         return [place for place, size in sizes.items() if size.is_Integer or size in single]
 
     def _takes_other(self, place: Axis) -> bool:
-        """Whether the model runs with one more there, alone or with all axes of the same size."""
+        """Whether the model runs with one more there: alone, or with axes of the same size or place."""
         equal = [own for own in self._open() if self._size(own) == self._size(place)]
-        return any(self._runs(self._grown(places)) for places in ([place], equal))
+        alike = [own for own in equal if own[1] == place[1]]
+        return any(self._runs(self._grown(places)) for places in ([place], equal, alike))
 
     def _grown(self, places: Sequence[Axis]) -> dict[str, Tensor]:
         grown = dict(self.tensors)

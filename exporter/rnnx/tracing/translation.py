@@ -14,6 +14,7 @@ from torch.fx import Node
 from rnnx.errors import BrokenExtraError, ExportError, OptionError
 from rnnx.extras import installed
 from rnnx.modules.source_lines import line_of_node
+from rnnx.tracing.elu_nodes import write_elus_as_selus
 from rnnx.tracing.operator_registry import kept_registry
 from rnnx.tracing.split_sequences import replace_sequences
 from rnnx.tracing.tracing import quiet_torch
@@ -56,6 +57,7 @@ def onnx_from_program(program: ExportedProgram, opset: int) -> ir.Model:
             raise _refusal(program, error) from error
     model: ir.Model = written.model
     replace_sequences(model)
+    write_elus_as_selus(model)
     return model
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from tests.contracts import changed, contract_of
 
@@ -11,7 +13,7 @@ from rnnx.engines.profiles import (
 )
 from rnnx.errors import OptionError
 from rnnx_runtime import Contract
-from rnnx_runtime.contract import Source
+from rnnx_runtime.contract import SizeRange, Source
 from rnnx_runtime.files.sidecar import Range
 
 ENCODER = contract_of(
@@ -121,3 +123,8 @@ def test_a_profile_gives_each_input_three_shapes() -> None:
     assert shapes_from_profile(profile, x) == ((1, 1, 10), (50, 8, 10), (500, 64, 10))
     assert shapes_from_profile(profile, h0) == ((1, 1, 20), (1, 8, 20), (1, 64, 20))
     assert shapes_from_profile(profile, lengths) == ((1,), (8,), (64,))
+
+
+def test_a_profile_stays_inside_of_the_contracts_ranges() -> None:
+    contract = replace(ENCODER, ranges={"T": SizeRange(min=5, max=20)})
+    assert default_profile(contract)["T"] == Range(min=5, opt=20, max=20)

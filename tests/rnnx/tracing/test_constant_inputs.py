@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rnnx.errors import ExportError, OptionError
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.constant_inputs import with_constants
+from rnnx.tracing.constant_inputs import of_inputs_left, with_constants
 from rnnx.tracing.contract_call import call_of_contract
 from rnnx.tracing.exporting import export_model
 from rnnx.tracing.signature import read_signature
@@ -49,6 +49,12 @@ def test_a_constant_takes_the_branch_of_its_value_and_is_no_input(flag: Any, tmp
     found = session.run(None, {"x": x.numpy(), "h": state.numpy(), "c": state.numpy()})[0]
     expected = module(x, state, state, torch.zeros(3), torch.tensor([str(flag) == "true"]))[0]
     assert np.allclose(found, expected.detach().numpy(), atol=2e-6)
+
+
+def test_the_dims_and_lengths_of_a_constant_are_left_out() -> None:
+    options = ModelOptions(dims={"x": ("B", "T", None), "n": ("B",)}, lengths=("n",), constants={"n": 3})
+    assert (found := of_inputs_left(options)).dims == {"x": ("B", "T", None)}
+    assert found.lengths == ()
 
 
 def test_a_branch_on_an_input_names_the_remedy(tmp_path: Path) -> None:

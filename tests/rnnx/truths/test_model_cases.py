@@ -9,7 +9,7 @@ from tests.whole_model import CONTRACT, WIDTH, example_of
 
 from rnnx.truths.model_cases import CaseSource, drawn_case, drawn_cases, model_sizes, sizes_name, with_sorted_lengths
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
-from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.contract import SizeRange, TensorSpec
 
 
 def _source(time: int = 4, batch: int = 2, **changes: Any) -> CaseSource:
@@ -90,3 +90,11 @@ def test_lengths_can_be_sorted() -> None:
 )
 def test_a_case_is_named_by_its_sizes(sizes: dict[str, int], name: str) -> None:
     assert sizes_name(sizes) == name
+
+
+def test_cases_lie_inside_of_the_contracts_ranges() -> None:
+    ranged = replace(CONTRACT, ranges={"T": SizeRange(min=5, max=8)})
+    source = replace(_source(time=6), contract=ranged)
+    sizes = [sizes_from_feeds(source.contract.inputs, case.feeds) for case in drawn_cases(source, 0)]
+    assert {own["T"] for own in sizes} == {5, 6, 7, 8}
+    assert drawn_case(source, {"T": 1, "B": 2}, 0).name == "T5 B2"
