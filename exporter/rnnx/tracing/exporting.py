@@ -3,17 +3,18 @@
 import functools
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.errors import ExportError, OptionError
+from rnnx.errors import OptionError, UntracedError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
 from rnnx.graphs.export_checks import checked_export
@@ -21,13 +22,24 @@ from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
-from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
+from rnnx.tracing.dims import (
+    DimNames,
+    axes_to_fix,
+    free_axes,
+    input_shapes,
+    name_dims,
+    output_values,
+    refuse_unsolved_dims,
+)
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import run_example
+from rnnx.tracing.fewer_axes import Free, fewer_axes, fixed_note, fixes_a_layer, with_fewer_axes
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
+from rnnx.tracing.inner_axes import inner_notes
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.masked_rows import keep_masked_rows
+from rnnx.tracing.moving_axes import Axis, axis_trials
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
@@ -41,7 +53,6 @@ from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx.truths.golden import golden_path
-from rnnx.truths.model_cases import EXAMPLE
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes, model_truth
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, TensorSpec
@@ -49,7 +60,8 @@ from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """The model in float32: its signature, its example's tensors by name, its results' names and its lifted states.
+    """The model in float32: its signature, its example's tensors by name, its results' names and ranks, and its lifted
+    states.
 
     `assigned` names the attributes that a call sets to other tensors, `repeats` says that a second call gives the same.
     """
@@ -58,6 +70,7 @@ class _Subject:
     signature: CallSignature
     tensors: Mapping[str, Tensor]
     outputs: tuple[str, ...]
+    ranks: Mapping[str, int]
     assigned: tuple[str, ...]
     repeats: bool
     lifted: tuple[LiftedState, ...]
@@ -103,22 +116,29 @@ def export_model(
         return _exported(module, example_inputs, target, options, opset)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Graph:
+    """The model traced and written: its contract so far, its graph with placeholders for layers, and notes."""
+
+    trace: Trace
+    recurrences: Sequence[RecurrenceNode]
+    contract: Contract
+    names: DimNames
+    squeezed: tuple[str, ...]
+    model: ir.Model
+
+
 def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
     subject = _subject(isolated(unwrapped(module)), example_inputs, options)
-    with preserved(subject.module), fixed_weights(subject.module):
-        trace, recurrences = _traced(subject, options)
-    contract, names = _contract(subject, trace, recurrences, options, opset)
-    squeezed = squeezed_notes(trace.program, names)
-    keep_free_axes(trace.program)
-    keep_masked_rows(trace.program)
-    model = onnx_from_program(trace.program, opset)
-    name_values(model, contract.inputs, contract.outputs)
-    contract = replace(contract, recurrent=splice_recurrences(model, subject.module))
+    graph, fixed = _written(subject, options, opset)
+    trace, names, squeezed, model = graph.trace, graph.names, graph.squeezed, graph.model
+    name_values(model, graph.contract.inputs, graph.contract.outputs)
+    contract = replace(graph.contract, recurrent=splice_recurrences(model, subject.module))
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
     with preserved(subject.module):
         truth = model_truth(eager, contract, subject.tensors)
         truth = _with_all_axes(truth, contract) if squeezed else truth
-        times = {own.layer: names.dims([own.time])[0] for own in recurrences if own.time is not None}
+        times = {own.layer: names.dims([own.time])[0] for own in graph.recurrences if own.time is not None}
         contract = replace(
             contract,
             streaming=streaming_of(eager, contract, subject.tensors, times),
@@ -141,7 +161,7 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         bytes=checked.bytes,
         checks=checked.checks,
         source=contract.source.file,
-        notes=(*subject.notes, *trace.notes, *names.notes, *squeezed, *refused),
+        notes=(*subject.notes, *trace.notes, *names.notes, *fixed, *squeezed, *refused),
     )
 
 
@@ -165,6 +185,7 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
         signature=signature,
         tensors=named | states,
         outputs=outputs,
+        ranks=dict(zip(outputs, run.ranks, strict=True)),
         assigned=run.assigned,
         repeats=run.repeats,
         lifted=lifted,
@@ -172,11 +193,43 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
     )
 
 
-def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[RecurrenceNode]]:
+def _written(subject: _Subject, options: ModelOptions, opset: int) -> tuple[_Graph, tuple[str, ...]]:
+    """The model with every axis free that can be, or with fewer where it takes that; and notes on those."""
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
+    given = len(subject.signature.names)
 
-    def trace(free: tuple[tuple[bool, ...], ...]) -> Trace:
+    def attempt(free: Free) -> _Graph:
+        with preserved(subject.module), fixed_weights(subject.module):
+            trace, recurrences = _traced(subject, options, free)
+        contract, dims = _contract(subject, trace, recurrences, options, opset)
+        squeezed = squeezed_notes(trace.program, dims)
+        keep_free_axes(trace.program)
+        keep_masked_rows(trace.program)
+        return _Graph(
+            trace=trace,
+            recurrences=recurrences,
+            contract=contract,
+            names=dims,
+            squeezed=squeezed,
+            model=onnx_from_program(trace.program, opset),
+        )
+
+    def others() -> Iterator[Free]:
+        trials = axis_trials(subject.module, subject.signature, tensors[:given], free[:given])
+        return fewer_axes(free, trials, given, names, options)
+
+    def fixes(found: _Graph, fixed: frozenset[Axis]) -> bool:
+        return fixes_a_layer(found.recurrences, [tensors[place].shape[axis] for place, axis in fixed])
+
+    found, fixed = with_fewer_axes(attempt, free, others, fixes)
+    return found, tuple(fixed_note(fixed, names, tensors))
+
+
+def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace, list[RecurrenceNode]]:
+    names, tensors = list(subject.tensors), list(subject.tensors.values())
+
+    def trace(free: Free) -> Trace:
         return trace_model(
             subject.module,
             subject.signature,
@@ -191,6 +244,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     if not subject.repeats:
         raise kept_state(type(subject.module).__name__, (*subject.assigned, "forward")[0])
     refuse_half_results(found)
+    _refuse_other_ranks(subject, found)
     recurrences = list(recurrence_nodes(found.program))
     states = state_inputs(found.program, names, recurrences)
     fixed = axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
@@ -205,6 +259,8 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
         refuse_frozen_dims(found, names, recurrences, kinds)
+        own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
+        found = replace(found, notes=(*found.notes, *dict.fromkeys(inner_notes(own, recurrences, names))))
     refuse_no_recurrence(found, type(subject.module).__name__)
     return found, recurrences
 
@@ -234,30 +290,33 @@ def _contract(
         source=Source(file=type(subject.module).__name__, module="", weights_sha256=weights_sha256(subject.module)),
         versions={**_package_versions(), "opset": str(opset)},
     )
+    refuse_unsolved_dims(contract)
     return contract, names
 
 
 def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:
-    """The cases in which PyTorch gave every axis that the graph has: a `squeeze` drops one of size 1, as a note says.
-
-    Raises:
-        ExportError: it drops one of the example's.
-    """
+    """The cases in which PyTorch gave every axis that the graph has: a `squeeze` drops one of size 1, as noted."""
     found, left_out = list[CaseTruth](), list(truth.left_out)
     for own in truth.entries:
         dropped = [spec.name for spec in contract.outputs if own.truth[spec.name].ndim != len(spec.dims)]
-        if dropped and own.case.name == EXAMPLE:
-            raise ExportError(
-                f"output {dropped[0]}",
-                got=f"{own.truth[dropped[0]].ndim} axes from PyTorch on the example: a squeeze drops those of size 1",
-                expected="an example with more than one of what the model squeezes, such as two rows and two steps",
-                remedy="give a larger example, or name the axis in the model: squeeze(dim)",
-            )
         if dropped:
             left_out.append(f"{own.case.name}: PyTorch drops an axis of size 1 of output {dropped[0]}")
         else:
             found.append(own)
     return ModelTruth(entries=tuple(found), left_out=tuple(left_out))
+
+
+def _refuse_other_ranks(subject: _Subject, trace: Trace) -> None:
+    """Refuse a trace that keeps an axis which the model drops in its example; raises UntracedError."""
+    for name, value in zip(trace.outputs, output_values(trace.program), strict=True):
+        rank = subject.ranks.get(name, value.dim())
+        if rank != value.dim():
+            raise UntracedError(
+                f"output {name}",
+                got=f"{rank} axes from PyTorch on the example: a squeeze drops those of size 1",
+                expected="an example with more than one of what the model squeezes, such as two rows and two steps",
+                remedy="give a larger example, or name the axis in the model: squeeze(dim)",
+            )
 
 
 def _joined(lifted: tuple[StatePair, ...], found: tuple[StatePair, ...]) -> tuple[StatePair, ...]:

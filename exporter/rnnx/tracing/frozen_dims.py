@@ -6,8 +6,9 @@ import torch
 
 from rnnx.errors import ExportError, FrozenDimError
 from rnnx.tracing.dims import expression_of
+from rnnx.tracing.inner_axes import is_given, is_inner
 from rnnx.tracing.opaque_layers import looped_cell
-from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
 from rnnx.tracing.specializations import Specialization
 from rnnx.tracing.tracing import Trace
 
@@ -44,8 +45,13 @@ def refuse_frozen_dims(
             _refuse_loop(loop, own, names)
             _refuse_pieces(loop, own, trace.calls[own.layer], names)
         for role, size in (("batch", own.batch), ("time", own.time)):
-            if size is not None and expression_of(size).is_Integer:
-                _refuse_frozen(role, int(expression_of(size)), own, fixed, names)
+            if size is None or not expression_of(size).is_Integer:
+                continue
+            if role == "time" and (is_inner(own, recurrences) or not is_given(own, trace.program)):
+                continue  # the model's own axis
+            sure = [one for one in fixed if one.size == expression_of(size)]
+            moves = any(_is_free(getattr(other, role)) for other in recurrences)
+            _refuse_frozen(role, own, sure or ([] if moves else [one for one in fixed if one.size > 1]), names)
 
 
 def refuse_no_recurrence(trace: Trace, subject: str) -> None:
@@ -73,10 +79,11 @@ def _refuse_pieces(loop: Specialization, own: RecurrenceNode, calls: int, names:
             raise _frozen(role, loop, own, names)
 
 
-def _refuse_frozen(
-    role: str, size: int, own: RecurrenceNode, fixed: Sequence[Specialization], names: Sequence[str]
-) -> None:
-    suspects = [one for one in fixed if one.size == size] or [one for one in fixed if size > 1]
+def _is_free(size: Size | None) -> bool:
+    return size is not None and not expression_of(size).is_Integer
+
+
+def _refuse_frozen(role: str, own: RecurrenceNode, suspects: Sequence[Specialization], names: Sequence[str]) -> None:
     if not suspects:
         return
     raise _frozen(role, next((one for one in suspects if one.is_loop), suspects[0]), own, names)

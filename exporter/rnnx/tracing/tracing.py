@@ -3,8 +3,9 @@
 import contextlib
 import io
 import logging
+import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from rnnx.errors import ExportError
+from rnnx.errors import ExportError, UntracedError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.dims import output_values
 from rnnx.tracing.layer_states import LiftedState
@@ -29,6 +30,10 @@ from rnnx.tracing.specializations import Specialization, recorded_specialization
 from rnnx_runtime.errors import RnnxError
 
 _LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")
+
+
+_SYMBOL = re.compile(r"\b[su]\d+\b")
+"""torch.export's name of a free size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +80,12 @@ def trace_model(
     Raises:
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
-    layers, names = OpaqueLayers(module, lifted), list[str]()
+    layers, names, words = OpaqueLayers(module, lifted), list[str](), dict[str, str]()
     count = len(signature.names)
+    inputs = (*signature.names, *(pair.input for state in lifted for pair in state.pairs))
 
     def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        words.update(axis_words(inputs, values))
         layers.calls.clear()
         layers.given = _by_layer(lifted, values[count:])
         results = named_outputs(signature.call(module, values[:count]), output_names)
@@ -99,7 +106,7 @@ def trace_model(
         except RnnxError:
             raise
         except Exception as error:
-            raise _refusal(module, error) from error
+            raise _refusal(module, error, words) from error
     _refuse_kept_state(module, program, assigned)
     refuse_random_numbers(program, type(module).__name__)
     return Trace(
@@ -150,7 +157,8 @@ def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequ
         with torch.no_grad(), fx_config.patch(backed_size_oblivious=any_size):  # type: ignore[attr-defined]
             return torch.export.export(model.eval(), (tuple(tensors),), dynamic_shapes=(shapes,), strict=False)
 
-    if not any(size == 1 for tensor in tensors for size in tensor.shape):
+    pairs = (pair for tensor, axes in zip(tensors, free, strict=True) for pair in zip(tensor.shape, axes, strict=True))
+    if (1, True) not in pairs:
         return export(any_size=False)
     try:
         return export(any_size=True)  # a size of one in the example is no promise that it stays one
@@ -168,7 +176,15 @@ def _by_layer(lifted: tuple[LiftedState, ...], values: Sequence[Tensor]) -> dict
     return found
 
 
-def _refusal(module: nn.Module, error: Exception) -> ExportError:
+def axis_words(names: Sequence[str], values: Sequence[Tensor]) -> Iterator[tuple[str, str]]:
+    """What torch.export calls each free axis in its messages, and how to say it."""
+    for name, value in zip(names, values, strict=True):
+        for axis, size in enumerate(value.shape):
+            if isinstance(size, torch.SymInt):
+                yield str(size.node.expr), f"<axis {axis} of {name}>"
+
+
+def _refusal(module: nn.Module, error: Exception, words: Mapping[str, str]) -> ExportError:
     line, subject = model_line_of(error), type(module).__name__
     if isinstance(error, GuardOnDataDependentSymNode) or "data-dependent" in str(error):
         return ExportError(
@@ -178,9 +194,9 @@ def _refusal(module: nn.Module, error: Exception) -> ExportError:
             remedy="choose between tensors with torch.where or a mask, and keep lengths a tensor "
             "(no if, .item(), .tolist(), int() or bool() of it)",
         )
-    return ExportError(
+    return UntracedError(
         f"{subject}, {line}",
-        got=_first_line(error),
+        got=_SYMBOL.sub(lambda match: words.get(match[0], "<a free size>"), _first_line(error)),
         expected="a model that torch.export can trace",
         remedy="write this line with tensor operations alone, or leave it out of forward",
     )

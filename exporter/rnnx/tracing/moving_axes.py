@@ -1,0 +1,125 @@
+"""Which axes of the inputs a model takes at other sizes, found by running it, and with which its layers' sizes move."""
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils import _pytree as pytree
+
+from rnnx.tracing.layer_states import recurrent_layers
+from rnnx.tracing.preparation import preserved
+from rnnx.tracing.signature import CallSignature
+
+Axis = tuple[int, int]
+"""An input's place, and the axis."""
+
+_MOST_TOGETHER = 6
+"""Of more axes of one size not every choice is tried, for each is a run of the model."""
+
+_GROWN: tuple[Callable[[int], int], ...] = (lambda size: size + 1, lambda size: 2 * size)
+"""Other sizes: the next, and one that whatever divides the example's divides too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisTrials:
+    """The axes that the model took at another size; with those that are `moving` a layer's batch or time changed."""
+
+    taken: frozenset[Axis]
+    moving: frozenset[Axis]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The sizes of the sequences that recurrent layers took, call by call, and the ranks of the results."""
+
+    layers: tuple[tuple[int, ...], ...]
+    ranks: tuple[int, ...]
+
+
+def axis_trials(
+    module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]
+) -> AxisTrials:
+    """Run the model with axes made longer, those of one size in the example together and apart.
+
+    Args:
+        module: the model in float32.
+        signature: how it is called.
+        tensors: the example's.
+        free: the axes to try.
+    """
+    taken, moving = set[Axis](), set[Axis]()
+    with preserved(module):
+        own = _run(module, signature, tensors)
+        for size, axes in _by_size(tensors, free).items():
+            for chosen in _choices(axes):
+                if own is None or taken.intersection(chosen):
+                    continue
+                found = next(
+                    filter(None, (_grown(module, signature, tensors, chosen, g(size), own) for g in _GROWN)), None
+                )
+                if found is not None:
+                    taken.update(chosen)
+                    moving.update(chosen if found.layers != own.layers else ())
+    return AxisTrials(taken=frozenset(taken), moving=frozenset(moving))
+
+
+def _by_size(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> dict[int, list[Axis]]:
+    found: dict[int, list[Axis]] = {}
+    for place, (tensor, axes) in enumerate(zip(tensors, free, strict=True)):
+        for axis, is_free in enumerate(axes):
+            if is_free:
+                found.setdefault(tensor.shape[axis], []).append((place, axis))
+    return found
+
+
+def _choices(axes: Sequence[Axis]) -> Iterator[tuple[Axis, ...]]:
+    """The axes together, then fewer of them, down to each alone."""
+    counts = range(len(axes), 0, -1) if len(axes) <= _MOST_TOGETHER else sorted({len(axes), 1}, reverse=True)
+    for count in counts:
+        yield from itertools.combinations(axes, count)
+
+
+def _grown(
+    module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], axes: Sequence[Axis], size: int, own: _Run
+) -> _Run | None:
+    """The run with these axes of another size; None where the model fails, or gives results of other ranks."""
+    values = list(tensors)
+    for place, axis in axes:
+        values[place] = values[place].index_select(axis, torch.arange(size) % values[place].shape[axis])
+    found = _run(module, signature, values)
+    return found if found is not None and found.ranks == own.ranks else None
+
+
+def _run(module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor]) -> _Run | None:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings(), _recorded(module) as layers:
+        torch.manual_seed(0)
+        warnings.simplefilter("ignore")
+        try:
+            result = signature.call(module, [tensor.clone() for tensor in tensors])
+        except Exception:  # the model's own, which may raise anything at sizes that it does not take
+            return None
+    ranks = tuple(leaf.dim() for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor))
+    return _Run(tuple(layers), ranks)
+
+
+@contextmanager
+def _recorded(module: nn.Module) -> Iterator[list[tuple[int, ...]]]:
+    found: list[tuple[int, ...]] = []
+
+    def record(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        x = args[0] if args else kwargs["input"]
+        sizes = (int(x.batch_sizes[0]), len(x.batch_sizes)) if isinstance(x, PackedSequence) else tuple(x.shape[:-1])
+        found.append(sizes)
+
+    hooks = [own.register_forward_pre_hook(record, with_kwargs=True) for own in recurrent_layers(module).values()]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
