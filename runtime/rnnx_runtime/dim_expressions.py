@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 _TOKEN = re.compile(r"\s*(?:(\d{1,19})(?!\w)|([A-Za-z_]\w*)|(//|\*\*|[-+*%(),]))", re.ASCII)
 
-_FUNCTIONS = {"Max": max, "Min": min, "Mod": lambda one, other: one % other}
+_FUNCTIONS = ("Max", "Min", "Mod")
 """What an exporter writes besides operators; all take two numbers."""
 
 _MOST = 2**63 - 1
@@ -24,7 +24,7 @@ class _Op(NamedTuple):
 
     kind: str
     value: str | int
-    count: int = 0
+    operands: int = 0
 
 
 @lru_cache(maxsize=1024)
@@ -88,12 +88,14 @@ def _value(steps: tuple[_Op, ...], sizes: Mapping[str, int]) -> int | None:
 
 
 def _applied(operator: str, operands: list[int]) -> int | None:
-    if operator in _FUNCTIONS:
-        return None if operator == "Mod" and operands[1] == 0 else int(_FUNCTIONS[operator](*operands))
     if operator == "neg":
         return -operands[0]
     first, second = operands
     match operator:
+        case "Max":
+            return max(first, second)
+        case "Min":
+            return min(first, second)
         case "+":
             return first + second
         case "-":

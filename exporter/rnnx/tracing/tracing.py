@@ -18,7 +18,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from rnnx.errors import ExportError, UntracedError
 from rnnx.modules.source_lines import model_line_of
-from rnnx.tracing.dims import output_values
+from rnnx.tracing.dims import expression_of, output_values
 from rnnx.tracing.layer_states import LiftedState
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
@@ -180,8 +180,7 @@ def axis_words(names: Sequence[str], values: Sequence[Tensor]) -> Iterator[tuple
     """What torch.export calls each free axis in its messages, and how to say it."""
     for name, value in zip(names, values, strict=True):
         for axis, size in enumerate(value.shape):
-            if isinstance(size, torch.SymInt):
-                yield str(size.node.expr), f"<axis {axis} of {name}>"
+            yield str(expression_of(size)), f"<axis {axis} of {name}>"
 
 
 def _refusal(module: nn.Module, error: Exception, words: Mapping[str, str]) -> ExportError:
