@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,13 +33,13 @@ from rnnx.tracing.dims import (
 )
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import run_example
-from rnnx.tracing.fewer_axes import Free, fewer_axes, fixed_note, fixes_a_layer, with_fewer_axes
+from rnnx.tracing.fewer_axes import Choice, Free, fixed_note, fixes_a_layer, with_fewer_axes
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.inner_axes import inner_notes
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.masked_rows import keep_masked_rows
-from rnnx.tracing.moving_axes import Axis, axis_trials
+from rnnx.tracing.moving_axes import Axis, AxisTrials, axis_trials
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
@@ -118,26 +118,30 @@ def export_model(
 
 @dataclass(frozen=True, kw_only=True)
 class _Graph:
-    """The model traced and written: its contract so far, its graph with placeholders for layers, and notes."""
+    """The model traced and written: its contract so far, its truth, and its graph with placeholders for layers."""
 
     trace: Trace
     recurrences: Sequence[RecurrenceNode]
     contract: Contract
     names: DimNames
     squeezed: tuple[str, ...]
+    truth: ModelTruth
     model: ir.Model
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether PyTorch takes no other sizes than the example's, though there are free dims: those are not right."""
+        return bool(self.contract.free_dims and self.truth.left_out) and len(self.truth.entries) == 1
 
 
 def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
     subject = _subject(isolated(unwrapped(module)), example_inputs, options)
-    graph, fixed = _written(subject, options, opset)
-    trace, names, squeezed, model = graph.trace, graph.names, graph.squeezed, graph.model
+    eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
+    graph, fixed = _written(subject, eager, options, opset)
+    trace, names, truth, model = graph.trace, graph.names, graph.truth, graph.model
     name_values(model, graph.contract.inputs, graph.contract.outputs)
     contract = replace(graph.contract, recurrent=splice_recurrences(model, subject.module))
-    eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
     with preserved(subject.module):
-        truth = model_truth(eager, contract, subject.tensors)
-        truth = _with_all_axes(truth, contract) if squeezed else truth
         times = {own.layer: names.dims([own.time])[0] for own in graph.recurrences if own.time is not None}
         contract = replace(
             contract,
@@ -161,7 +165,7 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         bytes=checked.bytes,
         checks=checked.checks,
         source=contract.source.file,
-        notes=(*subject.notes, *trace.notes, *names.notes, *fixed, *squeezed, *refused),
+        notes=(*subject.notes, *trace.notes, *names.notes, *fixed, *graph.squeezed, *refused),
     )
 
 
@@ -193,7 +197,7 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
     )
 
 
-def _written(subject: _Subject, options: ModelOptions, opset: int) -> tuple[_Graph, tuple[str, ...]]:
+def _written(subject: _Subject, eager: EagerModel, options: ModelOptions, opset: int) -> tuple[_Graph, tuple[str, ...]]:
     """The model with every axis free that can be, or with fewer where it takes that; and notes on those."""
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
@@ -204,6 +208,8 @@ def _written(subject: _Subject, options: ModelOptions, opset: int) -> tuple[_Gra
             trace, recurrences = _traced(subject, options, free)
         contract, dims = _contract(subject, trace, recurrences, options, opset)
         squeezed = squeezed_notes(trace.program, dims)
+        with preserved(subject.module):
+            truth = _with_all_axes(model_truth(eager, contract, subject.tensors), contract)
         keep_free_axes(trace.program)
         keep_masked_rows(trace.program)
         return _Graph(
@@ -212,18 +218,22 @@ def _written(subject: _Subject, options: ModelOptions, opset: int) -> tuple[_Gra
             contract=contract,
             names=dims,
             squeezed=squeezed,
+            truth=truth,
             model=onnx_from_program(trace.program, opset),
         )
 
-    def others() -> Iterator[Free]:
-        trials = axis_trials(subject.module, subject.signature, tensors[:given], free[:given])
-        return fewer_axes(free, trials, given, names, options)
+    def trials() -> AxisTrials:
+        return axis_trials(subject.module, subject.signature, tensors[:given], free[:given])
 
-    def fixes(found: _Graph, fixed: frozenset[Axis]) -> bool:
-        return fixes_a_layer(found.recurrences, [tensors[place].shape[axis] for place, axis in fixed])
+    def is_right(found: _Graph, fixed: frozenset[Axis]) -> bool:
+        sizes = [tensors[place].shape[axis] for place, axis in fixed]
+        return not found.is_doubtful and not fixes_a_layer(found.recurrences, sizes)
 
-    found, fixed = with_fewer_axes(attempt, free, others, fixes)
-    return found, tuple(fixed_note(fixed, names, tensors))
+    named = frozenset(place for place, name in enumerate(names) if name in options.dims)
+    found, dropped = with_fewer_axes(
+        attempt, is_right, Choice(free=free, given=given, named=named), trials, tensors, names
+    )
+    return found, tuple(fixed_note(dropped, names, tensors))
 
 
 def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace, list[RecurrenceNode]]:

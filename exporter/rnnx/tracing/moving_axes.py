@@ -28,18 +28,26 @@ _GROWN: tuple[Callable[[int], int], ...] = (lambda size: size + 1, lambda size: 
 
 @dataclass(frozen=True, kw_only=True)
 class AxisTrials:
-    """The axes that the model took at another size; with those that are `moving` a layer's batch or time changed."""
+    """The axes that the model took at another size; `moving` those that a layer's batch ("B") or time ("T") follows."""
 
     taken: frozenset[Axis]
-    moving: frozenset[Axis]
+    moving: Mapping[Axis, str]
 
 
 @dataclass(frozen=True)
 class _Run:
     """The sizes of the sequences that recurrent layers took, call by call, and the ranks of the results."""
 
-    layers: tuple[tuple[int, ...], ...]
+    layers: tuple[tuple[int, int], ...]
     ranks: tuple[int, ...]
+
+    def role(self, other: "_Run") -> str:
+        """Which of the layers' sizes differ between two runs; empty where none does."""
+        if len(self.layers) != len(other.layers):
+            return "T"  # one layer called for each step
+        times = any(one[1] != two[1] for one, two in zip(self.layers, other.layers, strict=True))
+        batches = any(one[0] != two[0] for one, two in zip(self.layers, other.layers, strict=True))
+        return "T" if times else "B" if batches else ""
 
 
 def axis_trials(
@@ -53,7 +61,7 @@ def axis_trials(
         tensors: the example's.
         free: the axes to try.
     """
-    taken, moving = set[Axis](), set[Axis]()
+    taken, moving = set[Axis](), dict[Axis, str]()
     with preserved(module):
         own = _run(module, signature, tensors)
         for size, axes in _by_size(tensors, free).items():
@@ -65,8 +73,8 @@ def axis_trials(
                 )
                 if found is not None:
                     taken.update(chosen)
-                    moving.update(chosen if found.layers != own.layers else ())
-    return AxisTrials(taken=frozenset(taken), moving=frozenset(moving))
+                    moving.update(dict.fromkeys(chosen, own.role(found)) if own.role(found) else {})
+    return AxisTrials(taken=frozenset(taken), moving=moving)
 
 
 def _by_size(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> dict[int, list[Axis]]:
@@ -109,13 +117,11 @@ def _run(module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor])
 
 
 @contextmanager
-def _recorded(module: nn.Module) -> Iterator[list[tuple[int, ...]]]:
-    found: list[tuple[int, ...]] = []
+def _recorded(module: nn.Module) -> Iterator[list[tuple[int, int]]]:
+    found: list[tuple[int, int]] = []
 
-    def record(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        x = args[0] if args else kwargs["input"]
-        sizes = (int(x.batch_sizes[0]), len(x.batch_sizes)) if isinstance(x, PackedSequence) else tuple(x.shape[:-1])
-        found.append(sizes)
+    def record(layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        found.append(_batch_and_time(layer, args[0] if args else kwargs["input"]))
 
     hooks = [own.register_forward_pre_hook(record, with_kwargs=True) for own in recurrent_layers(module).values()]
     try:
@@ -123,3 +129,14 @@ def _recorded(module: nn.Module) -> Iterator[list[tuple[int, ...]]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _batch_and_time(layer: nn.Module, x: Tensor | PackedSequence) -> tuple[int, int]:
+    """The sizes of a sequence, or of a cell's step; 1 for what it does not have."""
+    if isinstance(x, PackedSequence):
+        return int(x.batch_sizes[0]), len(x.batch_sizes)
+    if isinstance(layer, nn.RNNCellBase):
+        return (x.shape[0] if x.dim() == 2 else 1), 1
+    if x.dim() == 2:
+        return 1, x.shape[0]
+    return (x.shape[0], x.shape[1]) if layer.batch_first else (x.shape[1], x.shape[0])
