@@ -33,7 +33,7 @@ from rnnx.tracing.dims import (
 )
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import run_example
-from rnnx.tracing.fewer_axes import Choice, Free, fixed_note, fixes_a_layer, with_fewer_axes
+from rnnx.tracing.fewer_axes import Choice, Free, fixed_note, fixes_a_layer, step_note, with_fewer_axes
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.inner_axes import inner_notes
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
@@ -137,7 +137,12 @@ class _Graph:
 def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
     subject = _subject(isolated(unwrapped(module)), example_inputs, options)
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
-    graph, fixed = _written(subject, eager, options, opset)
+    report, notes = _written(subject, eager, target, options, opset)
+    return replace(report, notes=(*subject.notes, *report.notes, *notes))
+
+
+def _finished(graph: _Graph, subject: _Subject, eager: EagerModel, target: Path) -> ExportReport:
+    """The graph with its layers spliced in and its contract complete, checked and in its place."""
     trace, names, truth, model = graph.trace, graph.names, graph.truth, graph.model
     name_values(model, graph.contract.inputs, graph.contract.outputs)
     contract = replace(graph.contract, recurrent=splice_recurrences(model, subject.module))
@@ -165,7 +170,7 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         bytes=checked.bytes,
         checks=checked.checks,
         source=contract.source.file,
-        notes=(*subject.notes, *trace.notes, *names.notes, *fixed, *graph.squeezed, *refused),
+        notes=(*trace.notes, *names.notes, *graph.squeezed, *refused),
     )
 
 
@@ -197,7 +202,9 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
     )
 
 
-def _written(subject: _Subject, eager: EagerModel, options: ModelOptions, opset: int) -> tuple[_Graph, tuple[str, ...]]:
+def _written(
+    subject: _Subject, eager: EagerModel, target: Path, options: ModelOptions, opset: int
+) -> tuple[ExportReport, tuple[str, ...]]:
     """The model with every axis free that can be, or with fewer where it takes that; and notes on those."""
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
@@ -230,10 +237,11 @@ def _written(subject: _Subject, eager: EagerModel, options: ModelOptions, opset:
         return not found.is_doubtful and not fixes_a_layer(found.recurrences, sizes)
 
     named = frozenset(place for place, name in enumerate(names) if name in options.dims)
-    found, dropped = with_fewer_axes(
-        attempt, is_right, Choice(free=free, given=given, named=named), trials, tensors, names
+    choice = Choice(free=free, given=given, named=named)
+    found, report, fixed, taken = with_fewer_axes(
+        attempt, lambda graph: _finished(graph, subject, eager, target), is_right, choice, trials, tensors, names
     )
-    return found, tuple(fixed_note(dropped, names, tensors))
+    return report, (*fixed_note(taken, names, tensors), *step_note(found.recurrences, fixed, tensors))
 
 
 def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace, list[RecurrenceNode]]:

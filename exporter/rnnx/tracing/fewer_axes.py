@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from rnnx.errors import BrokenExtraError, UntracedError
+from rnnx.errors import BrokenExtraError, ExportError, UntracedError
 from rnnx.tracing.dims import expression_of
 from rnnx.tracing.moving_axes import Axis, AxisTrials
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
@@ -16,6 +16,7 @@ Free = tuple[tuple[bool, ...], ...]
 """For each axis of each input whether it may vary."""
 
 _Found = TypeVar("_Found")
+_Report = TypeVar("_Report")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +46,18 @@ class Choice:
 
 def with_fewer_axes(
     attempt: Callable[[Free], _Found],
+    finish: Callable[[_Found], _Report],
     is_right: Callable[[_Found, frozenset[Axis]], bool],
     choice: Choice,
     trials: Callable[[], AxisTrials],
     tensors: Sequence[Tensor],
     names: Sequence[str],
-) -> tuple[_Found, frozenset[Axis]]:
+) -> tuple[_Found, _Report, frozenset[Axis], frozenset[Axis]]:
     """What the first good try gives: all axes free, then those that the model takes, then those that its layers follow.
 
     Args:
-        attempt: exports with these axes free.
+        attempt: traces and translates with these axes free.
+        finish: writes that, and raises ExportError where it gives other values than the model.
         is_right: whether what it gave, with these axes fixed, is good; the first that is not serves where none is.
         choice: the axes of the first try.
         trials: runs the model at other sizes; is called where the first try is no good.
@@ -62,42 +65,47 @@ def with_fewer_axes(
         names: of the inputs.
 
     Returns:
-        That, and the axes that were fixed though the model takes them at other sizes.
+        That and its report, the axes that were fixed, and those of them that the model takes at other sizes.
 
     Raises:
-        UntracedError, BrokenExtraError: what the first try raised, where none is good.
+        ExportError, BrokenExtraError: what the first try raised, where none is good.
     """
-    first: UntracedError | BrokenExtraError | None = None
-    fallback: _Found | None = None
-    try:
-        found = attempt(choice.free)
-        if is_right(found, frozenset()):
-            return found, frozenset()
-        fallback = found
-    except (UntracedError, BrokenExtraError) as error:
-        first = error
-    tried = trials()
-    for fewer in _fewer(choice, tried):
+    first: ExportError | BrokenExtraError | None = None
+    doubtful: _Found | None = None
+    for own, tried in _choices(choice, trials):
         try:
-            found = attempt(fewer.free)
-        except (UntracedError, BrokenExtraError):
+            found, fixed = attempt(own.free), choice.axes - own.axes
+        except (UntracedError, BrokenExtraError) as error:
+            first = first or error
             continue
-        fixed = choice.axes - fewer.axes
-        if is_right(found, fixed):
-            return found, fixed & tried.taken
-    if first is None:
-        assert fallback is not None
-        return fallback, frozenset()
-    raise _with_lines(first, input_lines(names[: choice.given], tensors, tried.moving)) if not choice.named else first
+        except ExportError:
+            if own is choice:
+                raise
+            continue
+        if not is_right(found, fixed):
+            doubtful = found if own is choice else doubtful
+            continue
+        try:
+            return found, finish(found), fixed, fixed & tried.taken
+        except ExportError as error:
+            first = first or error
+    if doubtful is not None:
+        return doubtful, finish(doubtful), frozenset(), frozenset()
+    assert first is not None
+    raise first if choice.named else _with_lines(first, input_lines(names[: choice.given], tensors, tried.moving))
 
 
-def _fewer(choice: Choice, trials: AxisTrials) -> Iterator[Choice]:
-    seen = [choice]
-    for kept in (trials.taken, frozenset(trials.moving)):
+def _choices(choice: Choice, trials: Callable[[], AxisTrials]) -> Iterator[tuple[Choice, AxisTrials]]:
+    """The choice itself; then, once that has failed, those with fewer free axes."""
+    tried, seen = AxisTrials(taken=frozenset(), moving={}), [choice]
+    yield choice, tried
+    tried = trials()
+    first_axes = {(place, axis) for place, axis in tried.taken if axis == 0}  # mostly a batch, if no layer's
+    for kept in (tried.taken, frozenset(tried.moving) | first_axes):
         fewer = choice.kept(kept)
-        if fewer not in seen and trials.moving:
+        if fewer not in seen and tried.moving:
             seen.append(fewer)
-            yield fewer
+            yield fewer, tried
 
 
 def fixed_note(fixed: Iterable[Axis], names: Sequence[str], tensors: Sequence[Tensor]) -> Iterator[str]:
@@ -105,6 +113,13 @@ def fixed_note(fixed: Iterable[Axis], names: Sequence[str], tensors: Sequence[Te
     told = [f"axis {axis} of {names[place]} ({tensors[place].shape[axis]})" for place, axis in sorted(fixed)]
     if told:
         yield f"fixed at the example's sizes, for torch.onnx does not take them free: {', '.join(told)}"
+
+
+def step_note(calls: Sequence[RecurrenceNode], fixed: Iterable[Axis], tensors: Sequence[Tensor]) -> Iterator[str]:
+    """A note on a layer that runs one step at a time, as the example does, where the model drops that axis."""
+    steps = [own.layer for own in calls if own.time is not None and expression_of(own.time) == 1]
+    if steps and any(tensors[place].shape[axis] == 1 for place, axis in fixed):
+        yield f"layer {steps[0]!r} runs one step at each call, as in the example: the model takes no other time so"
 
 
 def input_lines(names: Sequence[str], tensors: Sequence[Tensor], moving: Mapping[Axis, str]) -> str:
@@ -118,8 +133,8 @@ def _input_line(name: str, tensor: Tensor, place: int, roles: Mapping[Axis, str]
     return f"--input {name}:{str(tensor.dtype).removeprefix('torch.')}:{','.join(dims)}"
 
 
-def _with_lines(error: UntracedError | BrokenExtraError, lines: str) -> UntracedError | BrokenExtraError:
-    if isinstance(error, BrokenExtraError):
+def _with_lines(error: ExportError | BrokenExtraError, lines: str) -> ExportError | BrokenExtraError:
+    if not isinstance(error, UntracedError):
         return error
     remedy = f"{error.remedy}; or fix the axes that need not vary: {lines}"
     return UntracedError(error.subject, got=error.got, expected=error.expected, remedy=remedy)
@@ -130,7 +145,7 @@ def fixes_a_layer(calls: Sequence[RecurrenceNode], fixed: Sequence[int]) -> bool
     for role in ("batch", "time"):
         sizes = [size for own in calls if (size := getattr(own, role)) is not None]
         numbers = [int(size) for size in sizes if not isinstance(size, torch.SymInt) or expression_of(size).is_Integer]
-        if any(size in fixed for size in numbers if size > 1):
+        if any(size in fixed for size in numbers if size > 1 or role == "batch"):
             return True
         if numbers and max(numbers) > 1 and len(numbers) == len(sizes) and fixed:
             return True

@@ -6,7 +6,7 @@ import torch
 
 from rnnx.errors import ExportError, FrozenDimError
 from rnnx.tracing.dims import expression_of
-from rnnx.tracing.inner_axes import is_given, is_inner
+from rnnx.tracing.inner_axes import is_own_axis
 from rnnx.tracing.opaque_layers import looped_cell
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
 from rnnx.tracing.specializations import Specialization
@@ -47,9 +47,9 @@ def refuse_frozen_dims(
         for role, size in (("batch", own.batch), ("time", own.time)):
             if size is None or not expression_of(size).is_Integer:
                 continue
-            if role == "time" and (is_inner(own, recurrences) or not is_given(own, trace.program)):
-                continue  # the model's own axis
             sure = [one for one in fixed if one.size == expression_of(size)]
+            if role == "time" and not any(one.is_loop for one in sure) and is_own_axis(own, recurrences, trace.program):
+                continue
             moves = any(_is_free(getattr(other, role)) for other in recurrences)
             _refuse_frozen(role, own, sure or ([] if moves else [one for one in fixed if one.size > 1]), names)
 
