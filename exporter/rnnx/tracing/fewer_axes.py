@@ -112,7 +112,7 @@ def fixed_note(fixed: Iterable[Axis], names: Sequence[str], tensors: Sequence[Te
     """A note on the axes that were fixed so that the model could be written."""
     told = [f"axis {axis} of {names[place]} ({tensors[place].shape[axis]})" for place, axis in sorted(fixed)]
     if told:
-        yield f"fixed at the example's sizes, for torch.onnx does not take them free: {', '.join(told)}"
+        yield f"fixed at the example's sizes, for torch.onnx cannot take them free: {', '.join(told)}"
 
 
 def step_note(calls: Sequence[RecurrenceNode], fixed: Iterable[Axis], tensors: Sequence[Tensor]) -> Iterator[str]:

@@ -64,17 +64,35 @@ def axis_trials(
     taken, moving = set[Axis](), dict[Axis, str]()
     with preserved(module):
         own = _run(module, signature, tensors)
+        if own is None:
+            return AxisTrials(taken=frozenset(), moving={})
+
+        def role_of(axes: tuple[Axis, ...], size: int) -> str | None:
+            return _role(module, signature, tensors, axes, size, own)
+
         for size, axes in _by_size(tensors, free).items():
             for chosen in _choices(axes):
-                if own is None or taken.intersection(chosen):
+                role = None if taken.intersection(chosen) else role_of(chosen, size)
+                if role is None:
                     continue
-                found = next(
-                    filter(None, (_grown(module, signature, tensors, chosen, g(size), own) for g in _GROWN)), None
-                )
-                if found is not None:
-                    taken.update(chosen)
-                    moving.update(dict.fromkeys(chosen, own.role(found)) if own.role(found) else {})
+                taken.update(chosen)
+                for axis in chosen if role else ():
+                    others = tuple(other for other in chosen if other != axis)
+                    # An axis that the others move without, and that moves nothing, has their size by chance.
+                    if not others or role_of(others, size) != role or role_of((axis,), size) != "":
+                        moving[axis] = role
     return AxisTrials(taken=frozenset(taken), moving=moving)
+
+
+def _role(
+    module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], axes: Sequence[Axis], size: int, own: _Run
+) -> str | None:
+    """What of the layers these axes move, empty where nothing; None where the model does not take them longer."""
+    for grow in _GROWN:
+        found = _grown(module, signature, tensors, axes, grow(size), own)
+        if found is not None:
+            return own.role(found)
+    return None
 
 
 def _by_size(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> dict[int, list[Axis]]:

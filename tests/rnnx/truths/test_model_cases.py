@@ -90,3 +90,12 @@ def test_lengths_can_be_sorted() -> None:
 )
 def test_a_case_is_named_by_its_sizes(sizes: dict[str, int], name: str) -> None:
     assert sizes_name(sizes) == name
+
+
+def test_sizes_at_which_an_input_would_be_empty_move_towards_the_examples() -> None:
+    wav = TensorSpec(name="wav", dtype="float32", dims=("B", "20*T - 80"))
+    contract = replace(CONTRACT, inputs=(*CONTRACT.inputs, wav))
+    source = CaseSource(contract=contract, example={**example_of(9), "wav": np.zeros((2, 100), np.float32)})
+    assert {sizes["T"] for sizes in model_sizes(source)} == {5, 7, 9, 12}
+    case = drawn_case(source, {"T": 1, "B": 3}, seed=0)
+    assert (case.name, case.feeds["wav"].shape, case.feeds["x"].shape) == ("T5 B3", (3, 20), (3, 5, WIDTH))
