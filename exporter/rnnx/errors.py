@@ -6,7 +6,8 @@ RnnxError (rnnx_runtime)
 ├── FactoryError         the function that was to give the model is missing, fails, or gives none
 ├── OptionError          an option has a value that this model or this version cannot take
 ├── ExportError          the model cannot be exported, or its graph was refused by a checker or by ONNX Runtime
-│   └── FrozenDimError   the model fixes a batch or a time at its example's size
+│   ├── FrozenDimError   the model fixes a batch or a time at its example's size
+│   └── UntracedError    torch.export or torch.onnx fails on the model, as it is with so many axes free
 ├── EngineError          TensorRT refused or failed to build the engine
 ├── GoldenError          a golden file is missing, damaged, or of another model
 ├── ReportError          an earlier report is missing, damaged, of another kind or schema, or another model's
@@ -42,6 +43,10 @@ class ExportError(RnnxError):
 
 class FrozenDimError(ExportError):
     """The model fixes a batch or a time at its example's size."""
+
+
+class UntracedError(ExportError):
+    """torch.export or torch.onnx fails on the model, as it is with so many axes free."""
 
 
 class EngineError(RnnxError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from rnnx_runtime.dim_expressions import symbols_of
 from rnnx_runtime.errors import ContractError
 
 Form = Literal["encoder", "step", "unrolled"]
@@ -27,7 +28,7 @@ LARGEST_SIZE = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """One input or output: its name, NumPy dtype and dims, where a dim is a size or a symbol (`"T"`, `"B"`)."""
+    """One input or output: its name, NumPy dtype and dims: sizes, symbols (`"T"`, `"B"`) and expressions of them."""
 
     name: str
     dtype: str
@@ -198,13 +199,12 @@ class SizeRange:
 class Contract:
     """What an exported model computes.
 
-    A dim of an input is a size or a symbol; equal symbols are equal sizes. `B` is the batch, `T` the time of the
-    sequence, further ones are named by the exporter. A dim of an output may also be an expression of these, such as
-    `"(T - 3)//2 + 1"`. `ranges` says of a free dim which sizes it may have, where not all: outside of them the model
-    goes another way, which was not exported. `lengths` names the inputs that hold sequence lengths, in 1..T, which are
-    T where left out.
-    States that are left out are zeros. `recurrent` are the layers inside; `decoder` is set for an autoregressive
-    decoder alone. `golden_sha256` pins the golden file that was exported with the model.
+    A dim is a size, a symbol, or an expression of symbols, such as `"T + 1"` or `"(T - 3)//2 + 1"`; equal symbols are
+    equal sizes, and the inputs' dims say all of theirs. `B` is the batch, `T` the time of the sequence, further ones
+    are named by the exporter. `ranges` says of a free dim which sizes it may have, where not all: outside of them the
+    model goes another way, which was not exported. `lengths` names the inputs that hold sequence lengths, in 1..T,
+    which are T where left out. States that are left out are zeros. `recurrent` are the layers inside; `decoder` is set
+    for an autoregressive decoder alone. `golden_sha256` pins the golden file that was exported with the model.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -251,8 +251,9 @@ class Contract:
 
     @cached_property
     def free_dims(self) -> tuple[str, ...]:
-        """The symbols among the inputs' dims, each once, in their order."""
-        return tuple(dict.fromkeys(dim for spec in self.inputs for dim in spec.dims if isinstance(dim, str)))
+        """The symbols in the inputs' dims, each once, in their order."""
+        dims = (dim for spec in self.inputs for dim in spec.dims)
+        return tuple(dict.fromkeys(symbol for dim in dims for symbol in symbols_of(dim)))
 
     @property
     def input_size(self) -> int:

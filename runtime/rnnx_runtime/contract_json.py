@@ -25,6 +25,7 @@ from rnnx_runtime.contract import (
     TensorSpec,
     TokenFeed,
 )
+from rnnx_runtime.dim_expressions import is_linear, symbols_of
 from rnnx_runtime.errors import ContractError
 
 SCHEMA = 3
@@ -33,7 +34,7 @@ DTYPES = ("float32", "int64", "bool", "int32", "float64", "float16")
 """What an input or output may hold."""
 
 LONGEST_DIM = 255
-"""Characters of a name, and of an expression that says an output's dim."""
+"""Characters of a name, and of an expression that says a dim."""
 
 MOST_AXES = 8
 """No engine takes tensors of more."""
@@ -149,9 +150,24 @@ def _listed(data: Any) -> list[Any]:
 
 
 def _has_inputs(contract: Contract) -> bool:
-    return bool(contract.inputs) and all(
-        _is_spec(spec) and all(is_size(dim) or _is_name(dim) for dim in spec.dims) for spec in contract.inputs
-    )
+    if not contract.inputs or not all(_is_spec(spec) for spec in contract.inputs):
+        return False
+    dims = [dim for spec in contract.inputs for dim in spec.dims if not is_size(dim) and not _is_name(dim)]
+    return all(symbols_of(dim) for dim in dims) and not unsolved_symbols(contract)
+
+
+def unsolved_symbols(contract: Contract) -> set[str]:
+    """The symbols of the inputs' dims whose size no input says: they stand alone nowhere, nor alone in a linear dim."""
+    dims = [str(dim) for spec in contract.inputs for dim in spec.dims]
+    known = {dim for dim in dims if dim.isidentifier()}
+    found = True
+    while found:
+        found = False
+        for unknown in [{*symbols_of(dim)} - known for dim in dims if is_linear(dim)]:
+            if len(unknown) == 1:
+                known |= unknown
+                found = True
+    return {symbol for dim in dims for symbol in symbols_of(dim)} - known
 
 
 def _has_outputs(contract: Contract) -> bool:

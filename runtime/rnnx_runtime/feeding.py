@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx_runtime.arrays.array_views import array_from_view, checked_view
-from rnnx_runtime.arrays.dim_sizes import shape_from_sizes
+from rnnx_runtime.arrays.dim_sizes import known_shape, symbol_sizes
 from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.dim_expressions import is_expression, size_of, symbols_of
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.state import DeviceTensor, Part, State
 
@@ -52,7 +53,8 @@ class Feeding:
         self._state_slots = tuple((spec.name, np.dtype(spec.dtype)) for spec in self._states)
         self._lengths = tuple(self._specs[name] for name in contract.lengths)
         rows = {dim for spec in self._lengths for dim in spec.dims}
-        self._times = tuple(dim for dim in contract.free_dims if dim not in rows)
+        dims = (dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str))
+        self._times = tuple(dim for dim in dict.fromkeys(dims) if not rows.intersection(symbols_of(dim)))
         self._known: dict[tuple[Shape, ...] | Shape, _Known] = {}
         self._zeros: tuple[_Known | None, Feeds] = (None, {})
 
@@ -125,7 +127,7 @@ class Feeding:
         sizes = _sizes(self._plain, values)
         self._check_ranges(self._plain, values)
         shapes = tuple(value.shape for value in values.values())
-        states = tuple(_shape_or_none(spec, sizes) for spec in self._states)
+        states = tuple(known_shape(spec, sizes) for spec in self._states)
         is_sized = bool(states) and None not in states
         known = _Known(sizes, states, self._longest(sizes), is_sized)
         key = shapes[0] if len(shapes) == 1 else shapes
@@ -149,7 +151,7 @@ class Feeding:
 
     def _longest(self, sizes: Mapping[str, int]) -> int | None:
         """The most that a length can be: the longest of the dims that are not the batch; None where all are fixed."""
-        return max((sizes[dim] for dim in self._times if dim in sizes), default=None)
+        return max((size for dim in self._times if (size := size_of(dim, sizes)) is not None), default=None)
 
     # States
 
@@ -189,7 +191,7 @@ class Feeding:
     def _part(self, name: str, value: Any, known: _Known) -> Part:
         """One part of a state, checked in full."""
         spec = self._specs[name]
-        shape = _shape_or_none(spec, known.sizes)
+        shape = known_shape(spec, known.sizes)
         if not isinstance(value, np.ndarray) and isinstance(value, DeviceTensor):
             if value.owner is self._owner and tuple(value.shape) == shape:
                 return value
@@ -202,13 +204,15 @@ class Feeding:
     def _other_sizes(self, spec: TensorSpec, shape: Shape, known: _Known) -> InputError:
         """The error for a state of other sizes than the inputs'."""
         pairs = zip(spec.dims, shape, strict=True)
-        dim, size = next((dim, size) for dim, size in pairs if isinstance(dim, str) and known.sizes[dim] != size)
-        first = next(own for own in self._plain if dim in own.dims)
+        dim, size = next((str(dim), size) for dim, size in pairs if size_of(dim, known.sizes) != size)
+        first = next(
+            own for own in self._plain if {*symbols_of(dim)} & {s for other in own.dims for s in symbols_of(other)}
+        )
         what = "batch " if dim == "B" else f"{dim}="
         return InputError(
             f"state {spec.name!r}",
             got=f"{what}{size}",
-            expected=f"{what}{known.sizes[dim]}, as in {first.name}",
+            expected=f"{what}{size_of(dim, known.sizes)}, as in {first.name}",
             remedy=f"{first.name} is {first.shape} here; {self._layout_hint()}",
         )
 
@@ -234,7 +238,7 @@ class Feeding:
         return InputError("state", got=got, expected=f"a State of {listed}", remedy=remedy or usual)
 
     def _unsized(self, spec: TensorSpec, known: _Known) -> InputError:
-        unknown = next(dim for dim in spec.dims if isinstance(dim, str) and dim not in known.sizes)
+        unknown = next(own for dim in spec.dims for own in symbols_of(dim) if own not in known.sizes)
         return InputError(
             f"state {spec.name!r}",
             got="none",
@@ -265,7 +269,7 @@ class Feeding:
             feeds[spec.name] = self._full(spec, known) if value is None else self._own_lengths(spec, value, known)
 
     def _full(self, spec: TensorSpec, known: _Known) -> Array:
-        shape = _shape_or_none(spec, known.sizes)
+        shape = known_shape(spec, known.sizes)
         times = {known.sizes[dim] for dim in self._times if dim in known.sizes}
         whole = {known.sizes["T"]} if "T" in known.sizes and len(self._lengths) == 1 else times
         time = whole.pop() if len(whole) == 1 else None
@@ -279,7 +283,7 @@ class Feeding:
         return np.full(shape, time, spec.dtype)
 
     def _own_lengths(self, spec: TensorSpec, value: Any, known: _Known) -> Array:
-        shape = _shape_or_none(spec, known.sizes)
+        shape = known_shape(spec, known.sizes)
         most = "" if known.longest is None else f" to {known.longest}"
         expected = f"whole numbers {shape or spec.shape} from 1{most}"
         subject = spec.name if spec.name == "lengths" else f"lengths {spec.name!r}"
@@ -325,14 +329,42 @@ class Feeding:
 
 
 def _sizes(specs: Sequence[TensorSpec], values: Mapping[str, Any]) -> dict[str, int]:
-    """The size of each symbol; two tensors that disagree are named both."""
+    """The size of each symbol; two tensors that disagree are named both, and an expression that does not hold."""
+    given = [spec for spec in specs if spec.name in values]
+    sizes = _alone(given, values)
+    expressions = [spec for spec in given if any(map(is_expression, spec.dims))]
+    if expressions:
+        sizes = {**symbol_sizes((spec.dims, values[spec.name].shape) for spec in given), **sizes}
+    for spec in expressions:
+        for axis, dim in enumerate(spec.dims):
+            size = values[spec.name].shape[axis]
+            if is_expression(dim) and size_of(dim, sizes) != size:
+                raise _no_such_size(spec, axis, size, sizes)
+    return sizes
+
+
+def _no_such_size(spec: TensorSpec, axis: int, size: int, sizes: Mapping[str, int]) -> InputError:
+    dim = str(spec.dims[axis])
+    wanted, known = size_of(dim, sizes), [symbol for symbol in symbols_of(dim) if symbol in sizes]
+    told = f" with {', '.join(f'{symbol}={sizes[symbol]}' for symbol in known)}" if known else ""
+    if wanted is not None and wanted > 0:
+        expected = f"{dim} = {wanted}{told}, for {spec.shape}"
+        return InputError(f"input {spec.name!r}", got=f"{size} in axis {axis}", expected=expected, remedy=_SAME_SIZES)
+    expected = f"{dim}{told} for sizes from 1, in {spec.shape}"
+    return InputError(f"input {spec.name!r}", got=f"{size} in axis {axis}", expected=expected, remedy=_OTHER_SIZES)
+
+
+_SAME_SIZES = "equal names are equal sizes: cut or pad one of the inputs"
+_OTHER_SIZES = "cut or pad the inputs to sizes that the model takes"
+
+
+def _alone(specs: Sequence[TensorSpec], values: Mapping[str, Any]) -> dict[str, int]:
+    """The size of each symbol that is a dim by itself."""
     sizes: dict[str, int] = {}
     first: dict[str, str] = {}
     for spec in specs:
-        if spec.name not in values:
-            continue
         for dim, size in zip(spec.dims, values[spec.name].shape, strict=True):
-            if not isinstance(dim, str):
+            if not isinstance(dim, str) or not dim.isidentifier():
                 continue
             if sizes.setdefault(dim, size) != size:
                 raise InputError(
@@ -343,12 +375,6 @@ def _sizes(specs: Sequence[TensorSpec], values: Mapping[str, Any]) -> dict[str, 
                 )
             first.setdefault(dim, spec.name)
     return sizes
-
-
-def _shape_or_none(spec: TensorSpec, sizes: Mapping[str, int]) -> Shape | None:
-    """A tensor's shape under these sizes; None where they do not say it."""
-    known = all(not isinstance(dim, str) or dim in sizes for dim in spec.dims)
-    return shape_from_sizes(spec, sizes) if known else None
 
 
 def _unexpected(name: str, model: str, remedy: str) -> InputError:

@@ -1,6 +1,7 @@
 """A session: one opened model, run with arrays and a state that is a value."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from types import TracebackType
@@ -14,6 +15,7 @@ from rnnx_runtime.arrays.out_buffers import OutBuffers
 from rnnx_runtime.arrays.time_axis import StepAxes, why_no_next_step
 from rnnx_runtime.backends.table import Backend, DescribedBackend, DeviceBackend
 from rnnx_runtime.contract import Contract
+from rnnx_runtime.dim_expressions import symbols_of
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
 from rnnx_runtime.state import Part, State, state_of
@@ -189,7 +191,7 @@ class Session:
             raise InputError("batch", got=repr(batch), expected="a whole number ≥ 1", remedy="give the number of rows")
         known = {"B": int(batch), **sizes}
         specs = [self.spec.outputs[place] for place in self._state_places]
-        missing = {dim for spec in specs for dim in spec.dims if isinstance(dim, str)} - known.keys()
+        missing = {own for spec in specs for dim in spec.dims for own in symbols_of(dim)} - known.keys()
         if missing:
             name = min(missing)
             raise InputError("sizes", got=f"no {name}", expected=f"{name}=N", remedy="a state has an axis of that size")
@@ -277,7 +279,7 @@ class Session:
             if spec.name in buffers:
                 index = self._axes.output_index(spec.name)
                 dims = [dim for dim, own in zip(spec.dims, index, strict=True) if own != 0]
-                shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in dims)
+                shape = shape_from_sizes(replace(spec, dims=tuple(dims)), sizes)
                 given[spec.name] = buffers[spec.name]
                 self._outputs.check_step(spec.name, given[spec.name], shape)
                 whole = tuple(None if own == 0 else own for own in index)

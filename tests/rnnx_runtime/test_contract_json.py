@@ -25,6 +25,9 @@ DECODER = DecoderPart(
     pad_token=0,
 )
 
+FRAMED = TensorSpec(name="wav", dtype="float32", dims=("B", "T//2", "T + 1", "160*S"))
+"""Halves, a sum, and a symbol that stands alone nowhere."""
+
 DEFAULTED = ("versions", "golden_sha256")
 """Keys that may be left out, as in a layer's contract."""
 
@@ -38,6 +41,7 @@ def _plain(contract: Contract) -> Any:
     [
         pytest.param(CONTRACT, id="model"),
         pytest.param(replace(CONTRACT, decoder=DECODER), id="decoder"),
+        pytest.param(replace(CONTRACT, inputs=(*CONTRACT.inputs, FRAMED)), id="expressions"),
         pytest.param(
             replace(
                 CONTRACT, outputs=(TensorSpec(name="y", dtype="float32", dims=("B", "(T - 3)//2 + 1")),), states=()
@@ -69,7 +73,8 @@ def _set(*path: str | int, value: Any) -> Callable[[Any], None]:
         pytest.param(_set("inputs", 0, "name", value="a b"), "inputs", id="name"),
         pytest.param(_set("inputs", 0, "dims", 2, value=0), "inputs", id="size-zero"),
         pytest.param(_set("inputs", 0, "dims", 2, value=True), "inputs", id="size-bool"),
-        pytest.param(_set("inputs", 0, "dims", 1, value="2*T"), "inputs", id="expression-of-an-input"),
+        pytest.param(_set("inputs", 0, "dims", 1, value="2*"), "inputs", id="no-expression"),
+        pytest.param(_set("inputs", 0, "dims", 1, value="S//2"), "inputs", id="unsolved-symbol"),
         pytest.param(_set("inputs", 0, "dims", value=["D"] * 9), "inputs", id="nine-axes"),
         pytest.param(_set("inputs", 0, "extra", value=1), "keys", id="unknown-key"),
         pytest.param(_set("outputs", 0, "name", value="x"), "outputs", id="an-input's-name"),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from rnnx.errors import OptionError
 from rnnx_runtime.contract import Contract, SizeRange, TensorSpec
-from rnnx_runtime.files.sidecar import Profile, Range
+from rnnx_runtime.files.sidecar import Profile, Range, ranges_of
 
 DEFAULT_RANGES = {"B": Range(min=1, opt=8, max=64), "T": Range(min=1, opt=64, max=512)}
 """What a dim may be when no profile is given: single requests up to a service's usual batch and sequence."""
@@ -82,7 +82,7 @@ def check_profiles(profiles: Iterable[Profile], contract: Contract) -> None:
 
 def shapes_from_profile(profile: Profile, spec: TensorSpec) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """One input's min, opt and max shape."""
-    ranges = [profile[dim] if isinstance(dim, str) else Range(min=dim, opt=dim, max=dim) for dim in spec.dims]
+    ranges = ranges_of(profile, spec)
     return tuple(r.min for r in ranges), tuple(r.opt for r in ranges), tuple(r.max for r in ranges)
 
 

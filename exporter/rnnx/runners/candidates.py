@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rnnx.truths.cases import Case
 from rnnx_runtime import BackendName, Session, State, load
+from rnnx_runtime.dim_expressions import symbols_of
 
 Array = NDArray[Any]
 
@@ -38,8 +39,9 @@ class SessionCandidate:
         self.device = self._session.device
         spec = self._session.spec
         self._states = tuple(pair.input for pair in spec.states)
-        told = {dim for own in spec.inputs if own.name not in self._states for dim in own.dims}
-        self._is_sized = all(isinstance(dim, int) or dim in told for own in spec.state_specs for dim in own.dims)
+        others = [own for own in spec.inputs if own.name not in self._states]
+        told = {symbol for own in others for dim in own.dims for symbol in symbols_of(dim)}
+        self._is_sized = all(told.issuperset(symbols_of(dim)) for own in spec.state_specs for dim in own.dims)
 
     def outputs(self, case: Case) -> dict[str, Array]:
         """The contract's outputs of one case; a state of zeros is left out, as a caller would."""

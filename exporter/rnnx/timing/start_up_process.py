@@ -50,12 +50,13 @@ def _opened_session(request: dict[str, Any]) -> Callable[[], object]:
     import numpy as np
 
     import rnnx_runtime
+    from rnnx_runtime.arrays.dim_sizes import shape_from_sizes
 
     session = rnnx_runtime.load(request["file"], request["row"], threads=request["threads"])
     spec = session.spec
 
     def shape(own: Any) -> tuple[int, ...]:
-        return tuple(request["sizes"][dim] if isinstance(dim, str) else dim for dim in own.dims)
+        return shape_from_sizes(own, request["sizes"])
 
     values = {}
     for own in spec.plain_inputs:

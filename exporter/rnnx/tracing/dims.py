@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from rnnx.errors import OptionError
+from rnnx.errors import OptionError, UntracedError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
-from rnnx_runtime.contract import Dim
+from rnnx_runtime.contract import Contract, Dim
+from rnnx_runtime.contract_json import unsolved_symbols
+from rnnx_runtime.dim_expressions import symbols_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +75,17 @@ def name_dims(
     """
     outputs = [size for value in output_values(program) for size in value.shape]
     names: dict[sympy.Symbol, str] = {}
+    derived: list[tuple[str, str, Size]] = []
     for name, dims in options.dims.items():
         for size, own in zip(inputs[name], dims, strict=True):
-            if own is not None and not options.static:
-                names[_named_symbol(name, own, size)] = own
+            if own is None or options.static:
+                continue
+            if expression_of(size).is_Integer:
+                raise _fixed_axis(name, own, size)
+            if isinstance(expression_of(size), sympy.Symbol):
+                names[expression_of(size)] = own
+            else:
+                derived.append((name, own, size))
     ordered = _symbols(inputs)
     for name, sizes in (("B", [own.batch for own in recurrences]), ("T", [own.time for own in recurrences])):
         candidates = [symbol for size in sizes if size is not None for symbol in _by_order(size, ordered)]
@@ -88,7 +97,9 @@ def name_dims(
     names |= dict.fromkeys(joined.values(), "B")
     rest = [symbol for symbol in (*ordered, *made) if symbol not in names]
     names |= {symbol: f"D{index}" for index, symbol in enumerate(rest, start=1)}
-    return DimNames(names=names, notes=(*_joined_notes(joined), *_range_notes(program, names)))
+    found = DimNames(names=names, notes=())
+    notes = [f"{own} of {name} is {found.dims([size])[0]}: the model wants it so" for name, own, size in derived]
+    return DimNames(names=names, notes=(*_joined_notes(joined), *_range_notes(program, names), *notes))
 
 
 def input_shapes(program: ExportedProgram, names: Sequence[str]) -> dict[str, tuple[Size, ...]]:
@@ -169,28 +180,56 @@ def axes_to_fix(
     """The free axes, by input and place, that no batch and no time can be, for the model wants one size there.
 
     A trace that takes a size of one for any size leaves an axis that must be one a range of 1 to 2 in place of a
-    number. And a state of several layers that `forward` takes apart (`h[0]`, `h[1]`) has as many as it takes.
+    number. And a state of several layers that `forward` takes apart (`h[0]`, `h[1]`) has as many as it takes. The
+    widths of what is joined in front of a weight (`12 - D1` and `D1`) are free in their sum alone.
     """
     sizes = [size for own in recurrences for size in (own.batch, own.time) if size is not None]
     moving = {symbol for size in sizes for symbol in expression_of(size).free_symbols}
+    shared = [_given_and_taken(size) for shape in inputs.values() for size in shape]
+    fixed = _bounded(program).union(*(symbols for symbols in shared if not symbols & moving))
     return {
         (name, axis)
         for name, shape in inputs.items()
         for axis, size in enumerate(shape)
-        if isinstance(expression_of(size), sympy.Symbol) and expression_of(size) not in moving
-        if name in states or expression_of(size) in _bounded(program)
+        if (symbols := expression_of(size).free_symbols) and not symbols & moving
+        if symbols & fixed or (name in states and isinstance(expression_of(size), sympy.Symbol))
     }
 
 
-def _named_symbol(name: str, own: str, size: Size) -> Any:
-    if not isinstance(expression_of(size), sympy.Symbol):
-        raise OptionError(
-            "dims",
-            got=f"{own!r} for an axis of {name}",
-            expected=f"None there: the model fixes it at {size}",
-            remedy=f"fix the axis ({size} in place of {own} in --input, None in dims), or let the model take any size",
-        )
-    return expression_of(size)
+def _given_and_taken(size: Size) -> set[Any]:
+    """The symbols of a size that is smaller the larger one of them is."""
+    expression = expression_of(size)
+    shrinks = any(term.free_symbols and term.could_extract_minus_sign() for term in sympy.Add.make_args(expression))
+    return set(expression.free_symbols) if shrinks else set()
+
+
+def refuse_unsolved_dims(contract: Contract) -> None:
+    """Refuse inputs whose sizes do not say every symbol, or not in a way that a session could solve.
+
+    Raises:
+        UntracedError: names the input.
+    """
+    unsolved = unsolved_symbols(contract)
+    for spec in contract.inputs:
+        odd = [
+            dim for dim in spec.dims if isinstance(dim, str) and (not symbols_of(dim) or {*symbols_of(dim)} & unsolved)
+        ]
+        if odd:
+            raise UntracedError(
+                f"input {spec.name!r} {spec.shape}",
+                got=f"a size of {odd[0]}, from which nobody can tell what it is made of",
+                expected="inputs whose sizes say every dim",
+                remedy="fix the axis by --input (a size in place of a symbol; None in dims)",
+            )
+
+
+def _fixed_axis(name: str, own: str, size: Size) -> OptionError:
+    return OptionError(
+        "dims",
+        got=f"{own!r} for an axis of {name}",
+        expected=f"None there: the model fixes it at {size}",
+        remedy=f"fix the axis ({size} in place of {own} in --input, None in dims), or let the model take any size",
+    )
 
 
 def _bounded(program: ExportedProgram) -> set[Any]:

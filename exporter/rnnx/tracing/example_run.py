@@ -19,12 +19,13 @@ from rnnx_runtime.errors import RnnxError
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleRun:
-    """The names of the model's results, the attributes it set to other tensors, and each recurrent layer's calls.
+    """The names and ranks of the results, the attributes that were set to other tensors, each recurrent layer's calls.
 
     `repeats` says that a second call gave the same results, with the same random numbers.
     """
 
     outputs: tuple[str, ...]
+    ranks: tuple[int, ...]
     assigned: tuple[str, ...]
     calls: dict[str, list[LayerCall]]
     repeats: bool
@@ -44,7 +45,13 @@ def run_example(
         result = named_outputs(_results(module, signature, tensors), output_names)
     assigned = tuple(changed_tensors(module, before))
     again = named_outputs(_results(module, signature, tensors), output_names)
-    return ExampleRun(outputs=tuple(result), assigned=assigned, calls=calls, repeats=_alike(result, again))
+    return ExampleRun(
+        outputs=tuple(result),
+        ranks=tuple(value.dim() for value in result.values()),
+        assigned=assigned,
+        calls=calls,
+        repeats=_alike(result, again),
+    )
 
 
 def _results(module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor]) -> Any:

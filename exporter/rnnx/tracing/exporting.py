@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.errors import OptionError
+from rnnx.errors import OptionError, UntracedError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
 from rnnx.graphs.export_checks import CheckedExport, checked_export
@@ -23,15 +24,26 @@ from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.constant_inputs import constant_notes, of_inputs_left, refuse_constant_states, with_constants
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
-from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
+from rnnx.tracing.dims import (
+    DimNames,
+    axes_to_fix,
+    free_axes,
+    input_shapes,
+    name_dims,
+    output_values,
+    refuse_unsolved_dims,
+)
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import run_example
+from rnnx.tracing.fewer_axes import Choice, Free, fixed_note, fixes_a_layer, step_note, with_fewer_axes
 from rnnx.tracing.fixed_axes import FixedAxes
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
+from rnnx.tracing.inner_axes import inner_notes
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.masked_rows import keep_masked_rows
+from rnnx.tracing.moving_axes import Axis, AxisTrials, axis_trials
 from rnnx.tracing.operator_rewriting import write_with_forms
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
@@ -48,13 +60,14 @@ from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx.truths.golden import golden_path
-from rnnx.truths.model_golden import model_golden_bytes
+from rnnx.truths.model_golden import ModelTruth, model_golden_bytes
 from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """The model in float32: its signature, its example's tensors by name, its results' names and its lifted states.
+    """The model in float32: its signature, its example's tensors by name, its results' names and ranks, and its lifted
+    states.
 
     `assigned` names the attributes that a call sets to other tensors, `repeats` says that a second call gives the same.
     """
@@ -63,6 +76,7 @@ class _Subject:
     signature: CallSignature
     tensors: Mapping[str, Tensor]
     outputs: tuple[str, ...]
+    ranks: Mapping[str, int]
     assigned: tuple[str, ...]
     repeats: bool
     lifted: tuple[LiftedState, ...]
@@ -108,32 +122,39 @@ def export_model(
         return _exported(module, example_inputs, target, options, opset)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Graph:
+    """The model traced and written: its contract so far, its truth, and its graph with placeholders for layers."""
+
+    trace: Trace
+    recurrences: Sequence[RecurrenceNode]
+    contract: Contract
+    names: DimNames
+    squeezed: tuple[str, ...]
+    proof: SizeProof
+    truth: ModelTruth
+    model: ir.Model
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether PyTorch takes no other sizes than the example's, though there are free dims: those are not right."""
+        return bool(self.contract.free_dims and self.truth.left_out) and len(self.truth.entries) == 1
+
+
 def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
     options = of_inputs_left(options)
     subject = _subject(module, example_inputs, options)
-    with preserved(subject.module), fixed_weights(subject.module):
-        trace, recurrences = _traced(subject, options)
-    contract, names = _contract(subject, trace, recurrences, options, opset)
-    squeezed = squeezed_notes(trace.program, names)
-    keep_free_axes(trace.program)
-    write_with_forms(trace.program)
-    keep_masked_rows(trace.program)
-    model = onnx_from_program(trace.program, opset)
-    name_values(model, contract.inputs, contract.outputs)
-    contract = replace(contract, recurrent=splice_recurrences(model, subject.module))
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
-    times = {own.layer: names.dims([own.time])[0] for own in recurrences if own.time is not None}
-    shapes = input_shapes(trace.program, list(subject.tensors))
-    proof = SizeProof(
-        eager=eager,
-        example=subject.tensors,
-        guarded=guarded_sizes(trace.program, trace.guards, names.names, shapes),
-        times=times,
-        drops_axes=bool(squeezed),
-        cut=PADDED_NOTE in trace.notes,
-    )
+    report, notes = _written(subject, eager, target, options, opset)
+    return replace(report, notes=(*subject.notes, *report.notes, *notes))
+
+
+def _finished(graph: _Graph, subject: _Subject, target: Path) -> ExportReport:
+    """The graph with its layers spliced in and its contract complete, checked and in its place."""
+    name_values(graph.model, graph.contract.inputs, graph.contract.outputs)
+    contract = replace(graph.contract, recurrent=splice_recurrences(graph.model, subject.module))
     with preserved(subject.module), staged(target) as stage:
-        contract, nodes, checked = _proved(proof, contract, model, stage / target.name)
+        contract, nodes, checked = _proved(graph, contract, stage / target.name)
         refused = engine_notes(stage / target.name, checked.findings)
     return ExportReport(
         path=target,
@@ -144,31 +165,27 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         checks=checked.checks,
         source=contract.source.file,
         notes=(
-            *subject.notes,
-            *trace.notes,
-            *names.notes,
-            *proof.guarded.notes(contract.ranges),
-            *squeezed,
+            *graph.trace.notes,
+            *graph.names.notes,
+            *graph.proof.guarded.notes(contract.ranges),
+            *graph.squeezed,
             *refused,
         ),
     )
 
 
-def _proved(
-    proof: SizeProof, contract: Contract, model: Any, written: Path
-) -> tuple[Contract, dict[str, int], CheckedExport]:
+def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract, dict[str, int], CheckedExport]:
     """Write the model with its golden file and run it at all sizes; the contract leaves out those of another way.
 
     Raises:
         FrozenDimError: the model goes another way at sizes that make no range.
         ExportError: a checker refused the graph, or it gives other values than the model.
     """
-    contract = with_ranges(contract, proof.guarded.known_ranges)
+    proof, truth = graph.proof, graph.truth
     while True:
-        truth = proof.truth(contract)
         narrower = proof.without_refused(contract, truth)
         if narrower != contract:
-            contract = narrower
+            contract, truth = narrower, proof.truth(narrower)
             continue
         complete = replace(
             contract,
@@ -178,12 +195,13 @@ def _proved(
         golden = model_golden_bytes(truth, contract.source.weights_sha256)
         complete = replace(complete, golden_sha256=hashlib.sha256(golden).hexdigest())
         golden_path(written).write_bytes(golden)
-        nodes = write_model(written, model, complete)
+        nodes = write_model(written, graph.model, complete)
         remedy = "write this part of the model in another way"
         try:
             return complete, nodes, checked_export(written, truth.entries, complete, remedy=remedy, cut=proof.cut)
         except ValuesDifferError as error:
             contract = proof.narrowed(contract, truth, error)
+            truth = proof.truth(contract)
 
 
 def _subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> _Subject:
@@ -212,6 +230,7 @@ def _subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> _S
         signature=signature,
         tensors=named | states,
         outputs=outputs,
+        ranks=dict(zip(outputs, run.ranks, strict=True)),
         assigned=run.assigned,
         repeats=run.repeats,
         lifted=lifted,
@@ -219,11 +238,62 @@ def _subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> _S
     )
 
 
-def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[RecurrenceNode]]:
+def _written(
+    subject: _Subject, eager: EagerModel, target: Path, options: ModelOptions, opset: int
+) -> tuple[ExportReport, tuple[str, ...]]:
+    """The model with every axis free that can be, or with fewer where it takes that; and notes on those."""
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
+    given = len(subject.signature.names)
 
-    def trace(tensors: Sequence[Tensor], free: tuple[tuple[bool, ...], ...]) -> Trace:
+    def attempt(free: Free) -> _Graph:
+        with preserved(subject.module), fixed_weights(subject.module):
+            trace, recurrences = _traced(subject, options, free)
+        contract, dims = _contract(subject, trace, recurrences, options, opset)
+        squeezed = squeezed_notes(trace.program, dims)
+        proof = SizeProof(
+            eager=eager,
+            example=subject.tensors,
+            guarded=guarded_sizes(trace.program, trace.guards, dims.names, input_shapes(trace.program, names)),
+            times={own.layer: dims.dims([own.time])[0] for own in recurrences if own.time is not None},
+            cut=PADDED_NOTE in trace.notes,
+        )
+        contract = with_ranges(contract, proof.guarded.known_ranges)
+        with preserved(subject.module):
+            truth = proof.truth(contract)
+        keep_free_axes(trace.program)
+        write_with_forms(trace.program)
+        keep_masked_rows(trace.program)
+        return _Graph(
+            trace=trace,
+            recurrences=recurrences,
+            contract=contract,
+            names=dims,
+            squeezed=squeezed,
+            proof=proof,
+            truth=truth,
+            model=onnx_from_program(trace.program, opset),
+        )
+
+    def trials() -> AxisTrials:
+        return axis_trials(subject.module, subject.signature, tensors[:given], free[:given])
+
+    def is_right(found: _Graph, fixed: frozenset[Axis]) -> bool:
+        sizes = [tensors[place].shape[axis] for place, axis in fixed]
+        return not found.is_doubtful and not fixes_a_layer(found.recurrences, sizes)
+
+    named = frozenset(place for place, name in enumerate(names) if name in options.dims)
+    choice = Choice(free=free, given=given, named=named)
+    found, report, fixed, taken = with_fewer_axes(
+        attempt, lambda graph: _finished(graph, subject, target), is_right, choice, trials, tensors, names
+    )
+    return report, (*fixed_note(taken, names, tensors), *step_note(found.recurrences, fixed, tensors))
+
+
+def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace, list[RecurrenceNode]]:
+    names, tensors = list(subject.tensors), list(subject.tensors.values())
+
+    def trace(tensors: Sequence[Tensor], free: Free) -> Trace:
         return trace_model(
             subject.module,
             subject.signature,
@@ -239,6 +309,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     if not subject.repeats:
         raise kept_state(type(subject.module).__name__, (*subject.assigned, "forward")[0])
     refuse_half_results(found)
+    _refuse_other_ranks(subject, found)
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
     fixed_axes = FixedAxes(eager=eager, tensors=subject.tensors, trace=found, free=free)
     larger = {} if options.static else fixed_axes.larger()
@@ -259,6 +330,8 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
         refuse_frozen_dims(found, names, recurrences, kinds)
+        own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
+        found = replace(found, notes=(*found.notes, *dict.fromkeys(inner_notes(own, recurrences, names))))
     refuse_no_recurrence(found, type(subject.module).__name__)
     if not options.static:
         notes = replace(fixed_axes.with_trace(found, tensors), free=free).refuse(found.calls)
@@ -273,9 +346,7 @@ def _axes_to_fix(found: Trace, names: Sequence[str]) -> set[tuple[str, int]]:
     return axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
 
 
-def _without(
-    free: tuple[tuple[bool, ...], ...], fixed: Collection[tuple[str, int]], names: Sequence[str]
-) -> tuple[tuple[bool, ...], ...]:
+def _without(free: Free, fixed: Collection[tuple[str, int]], names: Sequence[str]) -> Free:
     return tuple(
         tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
         for name, axes in zip(names, free, strict=True)
@@ -307,7 +378,21 @@ def _contract(
         source=Source(file=type(subject.module).__name__, module="", weights_sha256=weights_sha256(subject.module)),
         versions={**_package_versions(), "opset": str(opset)},
     )
+    refuse_unsolved_dims(contract)
     return contract, names
+
+
+def _refuse_other_ranks(subject: _Subject, trace: Trace) -> None:
+    """Refuse a trace that keeps an axis which the model drops in its example; raises UntracedError."""
+    for name, value in zip(trace.outputs, output_values(trace.program), strict=True):
+        rank = subject.ranks.get(name, value.dim())
+        if rank != value.dim():
+            raise UntracedError(
+                f"output {name}",
+                got=f"{rank} axes from PyTorch on the example: a squeeze drops those of size 1",
+                expected="an example with more than one of what the model squeezes, such as two rows and two steps",
+                remedy="give a larger example, or name the axis in the model: squeeze(dim)",
+            )
 
 
 def _joined(lifted: tuple[StatePair, ...], found: tuple[StatePair, ...]) -> tuple[StatePair, ...]:

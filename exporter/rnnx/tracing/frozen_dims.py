@@ -6,8 +6,9 @@ import torch
 
 from rnnx.errors import ExportError, FrozenDimError
 from rnnx.tracing.dims import expression_of
+from rnnx.tracing.inner_axes import is_own_axis
 from rnnx.tracing.opaque_layers import looped_cell
-from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
 from rnnx.tracing.size_remedies import remedy_for
 from rnnx.tracing.specializations import Specialization
 from rnnx.tracing.tracing import Trace
@@ -36,8 +37,13 @@ def refuse_frozen_dims(
             _refuse_loop(loop, own, names)
             _refuse_pieces(loop, own, trace.calls[own.layer], names)
         for role, size in (("batch", own.batch), ("time", own.time)):
-            if size is not None and expression_of(size).is_Integer:
-                _refuse_frozen(role, int(expression_of(size)), own, fixed, names)
+            if size is None or not expression_of(size).is_Integer:
+                continue
+            sure = [one for one in fixed if one.size == expression_of(size)]
+            if role == "time" and not any(one.is_loop for one in sure) and is_own_axis(own, recurrences, trace.program):
+                continue
+            moves = any(_is_free(getattr(other, role)) for other in recurrences)
+            _refuse_frozen(role, own, sure or ([] if moves else [one for one in fixed if one.size > 1]), names)
 
 
 def refuse_no_recurrence(trace: Trace, subject: str) -> None:
@@ -65,10 +71,11 @@ def _refuse_pieces(loop: Specialization, own: RecurrenceNode, calls: int, names:
             raise _frozen(role, loop, own, names)
 
 
-def _refuse_frozen(
-    role: str, size: int, own: RecurrenceNode, fixed: Sequence[Specialization], names: Sequence[str]
-) -> None:
-    suspects = [one for one in fixed if one.size == size] or [one for one in fixed if size > 1]
+def _is_free(size: Size | None) -> bool:
+    return size is not None and not expression_of(size).is_Integer
+
+
+def _refuse_frozen(role: str, own: RecurrenceNode, suspects: Sequence[Specialization], names: Sequence[str]) -> None:
     if not suspects:
         return
     raise _frozen(role, next((one for one in suspects if one.is_loop), suspects[0]), own, names)

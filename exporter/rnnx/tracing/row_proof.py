@@ -13,6 +13,7 @@ from rnnx.truths.cases import Array
 from rnnx.truths.model_cases import CaseSource, drawn_case, with_sorted_lengths
 from rnnx.truths.rows import FILLS, LOUD, has_rows, live, padded, put_rows, take_rows
 from rnnx_runtime.contract import Batching, Contract, PaddingKind, TensorSpec
+from rnnx_runtime.dim_expressions import is_expression, symbols_of
 
 BATCH = 3
 
@@ -43,6 +44,12 @@ def batching_of(eager: EagerModel, contract: Contract, example: Mapping[str, Any
     no_padding: PaddingKind = "unknown" if contract.lengths else "ignored"
     if "B" not in contract.free_dims:
         reason = "no axis is named B, on which rows could be changed"
+        return Batching(rows="unknown", padding=no_padding, reason=reason)
+    mixing = [
+        spec for spec in contract.inputs if any(is_expression(dim) and "B" in symbols_of(dim) for dim in spec.dims)
+    ]
+    if mixing:
+        reason = f"input {mixing[0].name!r} {mixing[0].shape} has no axis B to tell rows by"
         return Batching(rows="unknown", padding=no_padding, reason=reason)
     given = {spec.name: np.asarray(example[spec.name], spec.dtype) for spec in contract.inputs}
     own = CaseSource(contract=contract, example=given).sizes

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rnnx.errors import ExportError
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.guarded_sizes import GuardedSizes, with_ranges
@@ -20,21 +19,19 @@ from rnnx_runtime.contract import Contract, Dim
 class SizeProof:
     """What a whole model's values are held against: the model itself, its example, and the guards of its trace.
 
-    `times` are the dims of time of its layers by name; `drops_axes` says that a squeeze may drop an axis of size 1;
-    `cut` that PyTorch's results may be shorter in time than the graph's.
+    `times` are the dims of time of its layers by name; `cut` says that PyTorch's results may be shorter in time than
+    the graph's.
     """
 
     eager: EagerModel
     example: Mapping[str, Any]
     guarded: GuardedSizes
     times: Mapping[str, Dim]
-    drops_axes: bool
     cut: bool
 
     def truth(self, contract: Contract) -> ModelTruth:
         """The model's truth at the sizes that every model is tried at, and at those that its guards ask for."""
-        found = model_truth(self.eager, contract, self.example, self._drawn)
-        return _with_all_axes(found, contract) if self.drops_axes else found
+        return _with_all_axes(model_truth(self.eager, contract, self.example, self._drawn), contract)
 
     def without_refused(self, contract: Contract, truth: ModelTruth) -> Contract:
         """The contract without the sizes that PyTorch refuses, as far as they make a range."""
@@ -74,21 +71,10 @@ _REFUSED = "PyTorch raises"
 
 
 def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:
-    """The cases in which PyTorch gave every axis that the graph has: a `squeeze` drops one of size 1, as a note says.
-
-    Raises:
-        ExportError: it drops one of the example's.
-    """
+    """The cases in which PyTorch gave every axis that the graph has: a `squeeze` drops one of size 1, as noted."""
     found, left_out = list[CaseTruth](), list(truth.left_out)
     for own in truth.entries:
         dropped = [spec.name for spec in contract.outputs if own.truth[spec.name].ndim != len(spec.dims)]
-        if dropped and own.case.name == EXAMPLE:
-            raise ExportError(
-                f"output {dropped[0]}",
-                got=f"{own.truth[dropped[0]].ndim} axes from PyTorch on the example: a squeeze drops those of size 1",
-                expected="an example with more than one of what the model squeezes, such as two rows and two steps",
-                remedy="give a larger example, or name the axis in the model: squeeze(dim)",
-            )
         if dropped:
             left_out.append(f"{own.case.name}: PyTorch drops an axis of size 1 of output {dropped[0]}")
         else:

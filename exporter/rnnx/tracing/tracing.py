@@ -3,8 +3,9 @@
 import contextlib
 import io
 import logging
+import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -17,10 +18,10 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from rnnx.errors import ExportError
+from rnnx.errors import ExportError, UntracedError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.constant_inputs import constant_values
-from rnnx.tracing.dims import output_values
+from rnnx.tracing.dims import expression_of, output_values
 from rnnx.tracing.exact_sizes import exact_sizes
 from rnnx.tracing.float_dtypes import reading_floats
 from rnnx.tracing.layer_states import LiftedState
@@ -37,6 +38,10 @@ from rnnx.tracing.specializations import Specialization, recorded_specialization
 from rnnx_runtime.errors import RnnxError
 
 _LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")
+
+
+_SYMBOL = re.compile(r"\b[su]\d+\b")
+"""torch.export's name of a free size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +91,14 @@ def trace_model(
     Raises:
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
-    layers, names, means = OpaqueLayers(module, lifted), list[str](), MeansOfRandomNumbers()
+    layers, names, words = OpaqueLayers(module, lifted), list[str](), dict[str, str]()
+    means = MeansOfRandomNumbers()
     modes = [*constant_values(signature), *([means] if deterministic else [])]
     count = len(signature.names)
+    inputs = (*signature.names, *(pair.input for state in lifted for pair in state.pairs))
 
     def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        words.update(axis_words(inputs, values))
         layers.calls.clear()
         layers.given = _by_layer(lifted, values[count:])
         with contextlib.ExitStack() as stack:
@@ -119,7 +127,7 @@ def trace_model(
         except RnnxError:
             raise
         except Exception as error:
-            raise _refusal(module, error) from error
+            raise _refusal(module, error, words) from error
     _refuse_kept_state(module, program, assigned)
     refuse_random_numbers(program, type(module).__name__, deterministic=deterministic)
     return Trace(
@@ -171,7 +179,8 @@ def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequ
         with torch.no_grad(), fx_config.patch(backed_size_oblivious=any_size):  # type: ignore[attr-defined]
             return torch.export.export(model.eval(), (tuple(tensors),), dynamic_shapes=(shapes,), strict=False)
 
-    if not any(size == 1 for tensor in tensors for size in tensor.shape):
+    pairs = (pair for tensor, axes in zip(tensors, free, strict=True) for pair in zip(tensor.shape, axes, strict=True))
+    if (1, True) not in pairs:
         return export(any_size=False)
     try:
         return export(any_size=True)  # a size of one in the example is no promise that it stays one
@@ -189,7 +198,14 @@ def _by_layer(lifted: tuple[LiftedState, ...], values: Sequence[Tensor]) -> dict
     return found
 
 
-def _refusal(module: nn.Module, error: Exception) -> ExportError:
+def axis_words(names: Sequence[str], values: Sequence[Tensor]) -> Iterator[tuple[str, str]]:
+    """What torch.export calls each free axis in its messages, and how to say it."""
+    for name, value in zip(names, values, strict=True):
+        for axis, size in enumerate(value.shape):
+            yield str(expression_of(size)), f"<axis {axis} of {name}>"
+
+
+def _refusal(module: nn.Module, error: Exception, words: Mapping[str, str]) -> ExportError:
     line, subject = model_line_of(error), type(module).__name__
     if isinstance(error, GuardOnDataDependentSymNode) or "data-dependent" in str(error):
         return ExportError(
@@ -200,9 +216,9 @@ def _refusal(module: nn.Module, error: Exception) -> ExportError:
             "(no if, .item(), .tolist(), int() or bool() of it); fix an input that never changes with "
             "--constant NAME=VALUE",
         )
-    return ExportError(
+    return UntracedError(
         f"{subject}, {line}",
-        got=_first_line(error),
+        got=_SYMBOL.sub(lambda match: words.get(match[0], "<a free size>"), _first_line(error)),
         expected="a model that torch.export can trace",
         remedy="write this line with tensor operations alone, or leave it out of forward",
     )

@@ -11,7 +11,7 @@ import torch.onnx
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from rnnx.errors import BrokenExtraError, ExportError, OptionError
+from rnnx.errors import BrokenExtraError, OptionError, UntracedError
 from rnnx.extras import installed
 from rnnx.modules.source_lines import line_of_node
 from rnnx.tracing.elu_nodes import write_elus_as_selus
@@ -47,7 +47,7 @@ def onnx_from_program(program: ExportedProgram, opset: int) -> ir.Model:
     """The program's graph, optimised.
 
     Raises:
-        ExportError: torch.onnx has no ONNX form of an operator; names the model's line that calls it.
+        UntracedError: torch.onnx has no ONNX form of an operator; names the model's line that calls it.
         BrokenExtraError: the versions of torch, onnxscript and onnx do not fit together.
     """
     with quiet_torch(), kept_registry():
@@ -61,7 +61,7 @@ def onnx_from_program(program: ExportedProgram, opset: int) -> ir.Model:
     return model
 
 
-def _refusal(program: ExportedProgram, error: BaseException) -> ExportError | BrokenExtraError:
+def _refusal(program: ExportedProgram, error: BaseException) -> UntracedError | BrokenExtraError:
     chain = list(_chain(error))
     if any(map(_is_mismatch, chain)):
         return _mismatch(chain[-1])
@@ -69,7 +69,7 @@ def _refusal(program: ExportedProgram, error: BaseException) -> ExportError | Br
     nodes = [node for name in _names_in(error) for node in called if _is_named(node, name)]
     if not nodes:
         return _mismatch(chain[-1])
-    return ExportError(
+    return UntracedError(
         f"operator {nodes[0].target}, {line_of_node(nodes[0].meta)}",
         got=_first_line(chain[-1]),
         expected="operators that torch.onnx can write",

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from rnnx.truths.cases import Array, Case, Lengths, distinct_sizes, lengths_of, random_feeds, size_name
-from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
+from rnnx_runtime.arrays.dim_sizes import known_shape, shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.dim_expressions import is_expression, symbols_of
 
 SIZES = ((1, 1), (2, 2), (3, 1), (7, 3))
 """(T, B) of the cases besides those around the example's own size: few, for a golden file holds them all."""
@@ -73,13 +74,25 @@ def model_sizes(source: CaseSource) -> list[dict[str, int]]:
     pairs = [*SIZES, (time + 3, 2), (time, 1)]
     found = [_at(own, *pair, shift) for pair, shift in zip(pairs, (0, 1, 0, -1, 1, 0), strict=True)]
     found += [{dim: size if dim in ("T", "B") else 1 for dim, size in own.items()}] if own.keys() - {"T", "B"} else []
-    return [dict(pair) for pair in dict.fromkeys(tuple(in_range(source, sizes).items()) for sizes in found)]
+    fitting = (fitting_sizes(source, sizes) for sizes in found)
+    return [dict(pair) for pair in dict.fromkeys(tuple(sizes.items()) for sizes in fitting)]
 
 
 def in_range(source: CaseSource, sizes: Mapping[str, int]) -> dict[str, int]:
     """Sizes with those outside of the contract's ranges moved to the nearest inside."""
     ranges = source.contract.ranges
     return {dim: ranges[dim].nearest(size) if dim in ranges else size for dim, size in sizes.items()}
+
+
+def fitting_sizes(source: CaseSource, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The sizes nearest to these at which no input is empty, as a dim of `T - 4` would be; the example's are some."""
+    own, found = source.sizes, in_range(source, sizes)
+    while True:
+        symbols = [symbol for spec in source.contract.inputs for symbol in _symbols_of_empty(spec, found)]
+        moved = {dim: _nearer(found[dim], own[dim]) for dim in symbols}
+        if all(found[dim] == size for dim, size in moved.items()):
+            return found
+        found |= moved
 
 
 def drawn_cases(source: CaseSource, seed: int) -> Iterator[Case]:
@@ -105,9 +118,8 @@ def drawn_case(
     Floats have the deviation `scale`, and no sign where the example's have none; states are uniform in ±1; random
     lengths lie in 1..T, and one is T. A size outside of the contract's ranges becomes the nearest inside.
     """
-    sizes = in_range(source, sizes)
     chance = np.random.default_rng([*np.atleast_1d(seed), *sizes.values()])
-    feeds = {}
+    sizes, feeds = fitting_sizes(source, sizes), {}
     for spec in source.contract.inputs:
         shape = shape_from_sizes(spec, sizes)
         if spec.name in source.contract.lengths:
@@ -129,6 +141,16 @@ def sizes_name(sizes: Mapping[str, int]) -> str:
     ordered = sorted(sizes, key=lambda dim: (dim not in ("T", "B"), dim != "T", dim))
     texts = (f"{dim}{sizes[dim]}" if dim in ("T", "B") else f"{dim}={sizes[dim]}" for dim in ordered)
     return " ".join(texts) or "fixed sizes"
+
+
+def _symbols_of_empty(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[str, ...]:
+    shape = known_shape(spec, sizes)
+    pairs = zip(spec.dims, shape or (), strict=True)
+    return tuple(symbol for dim, size in pairs if size < 1 and is_expression(dim) for symbol in symbols_of(dim))
+
+
+def _nearer(size: int, goal: int) -> int:
+    return size + (goal > size) - (goal < size)
 
 
 def _at(own: Mapping[str, int], time: int, batch: int, shift: int) -> dict[str, int]:

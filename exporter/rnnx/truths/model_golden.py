@@ -17,7 +17,9 @@ from rnnx.truths.comparable import comparable, largest_apart
 from rnnx.truths.golden import cases_from_arrays, check_whole, damaged_golden, golden_arrays, golden_bytes
 from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_cases, with_sorted_lengths
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.dim_expressions import size_of
 
 _LEFT_OUT = "left_out"
 
@@ -170,7 +172,10 @@ def _fits(roles: Mapping[str, Mapping[str, Array]], contract: Contract) -> bool:
         roles[role].keys() != {spec.name for spec in specs} for role, specs in sides.items()
     ):
         return False
-    sizes: dict[str, int] = {}
+    values = [roles["in"][spec.name] for spec in contract.inputs]
+    if any(value.ndim != len(spec.dims) for value, spec in zip(values, contract.inputs, strict=True)):
+        return False
+    sizes = sizes_from_feeds(contract.inputs, roles["in"])
     return (
         all(_is_of(roles["in"][spec.name], spec, np.dtype(spec.dtype), sizes) for spec in contract.inputs)
         and all(_is_of(roles["out"][spec.name], spec, _truth_dtype(spec), None) for spec in contract.outputs)
@@ -178,13 +183,13 @@ def _fits(roles: Mapping[str, Mapping[str, Array]], contract: Contract) -> bool:
     )
 
 
-def _is_of(value: Array, spec: TensorSpec, dtype: np.dtype[Any], sizes: dict[str, int] | None) -> bool:
+def _is_of(value: Array, spec: TensorSpec, dtype: np.dtype[Any], sizes: Mapping[str, int] | None) -> bool:
     return (
         value.dtype == dtype
         and value.size > 0
         and value.ndim == len(spec.dims)
         and all(
-            size == dim if isinstance(dim, int) else sizes is None or sizes.setdefault(dim, size) == size
+            size == dim if isinstance(dim, int) else sizes is None or size_of(dim, sizes) == size
             for size, dim in zip(value.shape, spec.dims, strict=True)
         )
     )

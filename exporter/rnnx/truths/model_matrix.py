@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from rnnx.truths.case_matrix import Matrix
 from rnnx.truths.cases import Case
 from rnnx.truths.matrix_names import MatrixName
-from rnnx.truths.model_cases import CaseSource, drawn_case, drawn_cases, in_range, model_sizes
+from rnnx.truths.model_cases import CaseSource, drawn_case, drawn_cases, fitting_sizes, model_sizes
 
 _FULL = ((1, 3), (2, 1), (3, 2), (1, 64), (7, 64), (33, 2), (200, 1))
 
@@ -36,8 +36,8 @@ def _further(source: CaseSource, name: MatrixName, sizes: Sequence[Mapping[str, 
     """The cases that are not drawn for every model; a model of fixed sizes has none."""
     own = source.sizes
     pairs = [dict(zip("TB", pair, strict=True)) for pair in MATRICES[name].sizes]
-    wanted = [in_range(source, {dim: given.get(dim, size) for dim, size in own.items()}) for given in (*pairs, *sizes)]
+    wanted = [{dim: given.get(dim, size) for dim, size in own.items()} for given in (*pairs, *sizes)]
     seen = {tuple(found.items()) for found in model_sizes(source)}
-    for found in dict.fromkeys(tuple(own.items()) for own in wanted):
+    for found in dict.fromkeys(tuple(fitting_sizes(source, own).items()) for own in wanted):
         if found not in seen:
             yield drawn_case(source, dict(found), seed)

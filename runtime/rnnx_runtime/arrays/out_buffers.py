@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx_runtime.arrays.dim_sizes import symbol_sizes
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
 
@@ -69,8 +70,9 @@ class OutBuffers:
 
     def _shapes_from_inputs(self, *shapes: Shape) -> dict[str, Shape | None]:
         """The shape of each result; None where the contract does not say it."""
-        pairs = [pair for spec, shape in zip(self._inputs, shapes, strict=True) for pair in zip(spec.dims, shape)]  # noqa: B905 - one rank
-        sizes = {dim: size for dim, size in pairs if isinstance(dim, str)}
+        dims = [(spec.dims, shape) for spec, shape in zip(self._inputs, shapes, strict=True)]
+        known = {dim: size for own, shape in dims for dim, size in zip(own, shape, strict=True) if isinstance(dim, str)}
+        sizes = {**symbol_sizes(dims), **known}
         return {name: _shape(spec, sizes) for name, spec in self._specs.items()}
 
     def _check_inputs_kept(self, name: str, buffer: Array, feeds: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rnnx_runtime.arrays.array_views import checked_view
 from rnnx_runtime.contract import Contract, TensorSpec
+from rnnx_runtime.dim_expressions import is_expression, symbols_of
 
 Array = NDArray[Any]
 Index = tuple[int | slice | None, ...]
@@ -33,6 +34,9 @@ def why_no_next_step(contract: Contract) -> str:
         return f"{bare.steps} unrolled steps"
     if decoder and decoder.form != "step":
         return f"a decoder of {decoder.steps} steps in one graph"
+    for spec in contract.plain_inputs if decoder is None else ():
+        if any(is_expression(dim) and "T" in symbols_of(dim) for dim in spec.dims):
+            return f"an input {spec.name!r} {spec.shape}, of which a frame of the others has no part of its own"
     if time is not None:
         for spec in contract.plain_outputs:
             others = [dim for dim in spec.dims if isinstance(dim, str) and dim not in contract.free_dims]

@@ -13,7 +13,7 @@ from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda.devices import compute_capability, current_device, device_count, device_name
 from rnnx_runtime.errors import BackendError, BackendUnavailable, ContractError
 from rnnx_runtime.files.model_file import PlanFile
-from rnnx_runtime.files.sidecar import Profile
+from rnnx_runtime.files.sidecar import Profile, ranges_of
 
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _DTYPES = {"FLOAT": "float32", "INT32": "int32", "INT64": "int64", "BOOL": "bool", "HALF": "float16"}
@@ -225,9 +225,6 @@ def _check_profiles(engine: Any, model: PlanFile) -> None:
 def _profile_shapes(profile: Profile, contract: Contract) -> dict[str, list[tuple[object, ...]]]:
     """Each input's min, opt and max shape as its profile says."""
     return {
-        spec.name: [
-            tuple(getattr(profile[dim], bound) if isinstance(dim, str) else dim for dim in spec.dims)
-            for bound in ("min", "opt", "max")
-        ]
+        spec.name: [tuple(getattr(own, bound) for own in ranges_of(profile, spec)) for bound in ("min", "opt", "max")]
         for spec in contract.inputs
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
+from rnnx_runtime.arrays.dim_sizes import dims_from_feeds, shape_from_sizes
 from rnnx_runtime.backends.onnxruntime_failures import failures_named
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.cuda.memory import DeviceArray, DeviceMemory
@@ -37,7 +37,7 @@ class OnnxRuntimeCudaBackend:
         ONNX Runtime waits for the device before it returns, unless a run option says otherwise:
         https://github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_run_options_config_keys.h
         """
-        sizes = sizes_from_feeds(self._inputs, feeds)
+        sizes = dims_from_feeds(self._inputs, feeds)
         values = [self._room(spec, sizes, out or {}) for spec in self._outputs]
         with failures_named():
             binding = self._session.io_binding()

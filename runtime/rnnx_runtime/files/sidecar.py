@@ -4,6 +4,7 @@ It is sealed, as an .onnx is: a sidecar with one digit changed would describe th
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,8 +12,9 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
 
-from rnnx_runtime.contract import LARGEST_SIZE, Contract
+from rnnx_runtime.contract import LARGEST_SIZE, Contract, Dim, TensorSpec
 from rnnx_runtime.contract_json import contract_from_json, is_schema, is_size, json_from_contract
+from rnnx_runtime.dim_expressions import size_of, symbols_of
 from rnnx_runtime.errors import ContractError, FileDamagedError
 from rnnx_runtime.files.regular_file import read_regular
 from rnnx_runtime.files.seal import BLANK, SEAL_KEY, check_seal, is_sealed, sealed
@@ -54,6 +56,24 @@ class Sidecar:
     plan_sha256: str
     onnx_sha256: str
     contract: Contract
+
+
+def ranges_of(profile: Profile, spec: TensorSpec) -> list[Range]:
+    """The range of each of a tensor's dims under a profile; an expression's holds all that it comes to."""
+    return [_range_of(profile, dim) for dim in spec.dims]
+
+
+def _range_of(profile: Profile, dim: Dim) -> Range:
+    if isinstance(dim, int):
+        return Range(min=dim, opt=dim, max=dim)
+    if dim in profile:
+        return profile[dim]
+    symbols = symbols_of(dim)
+    ends = itertools.product(*((profile[symbol].min, profile[symbol].max) for symbol in symbols))
+    found = [size_of(dim, dict(zip(symbols, own, strict=True))) for own in ends]
+    best = size_of(dim, {symbol: profile[symbol].opt for symbol in symbols})
+    sizes = sorted(min(max(size, 1), LARGEST_SIZE) for size in (*found, best) if size is not None)
+    return Range(min=sizes[0], opt=min(max(best or 1, sizes[0]), sizes[-1]), max=sizes[-1])
 
 
 def sidecar_path(plan: Path) -> Path:

@@ -1,16 +1,22 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.rnnx.tracing.small_models import Forward, lengths_of, sequence
+from tests.whole_model import CONTRACT
 from torch import Tensor
 
-from rnnx.errors import OptionError
+import rnnx_runtime
+from rnnx.errors import OptionError, UntracedError
 from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.dims import free_axes
+from rnnx.tracing.dims import free_axes, refuse_unsolved_dims
 from rnnx.tracing.exporting import export_model
+from rnnx.truths.model_golden import read_model_golden
+from rnnx_runtime.contract import TensorSpec
 
 TENSORS = (torch.zeros(2, 3, 5), torch.zeros(2))
 
@@ -71,3 +77,78 @@ def test_the_model_says_how_far_a_dim_may_go(tmp_path: Path) -> None:
 
     report = _report(tmp_path, forward, (sequence(2, 4),), "x")
     assert report.notes == ("T is at most 50: the model takes another way above, which is not exported",)
+
+
+def _started(self: Any, x: Tensor, mask: Tensor) -> Tensor:
+    output: Tensor = self.lstm(torch.cat([x[:, :1] * 0, x], 1))[0]
+    return output * mask.unsqueeze(-1)
+
+
+def _upsampled(self: Any, x: Tensor, frames: Tensor) -> Tensor:
+    output: Tensor = self.lstm(x + frames.repeat_interleave(4, 1)[:, 4:])[0]
+    return output
+
+
+def _rows(self: Any, x: Tensor, h: Tensor) -> Any:
+    batch, time, nodes, width = x.shape
+    output, (h, _) = self.lstm(x.transpose(1, 2).reshape(batch * nodes, time, width), (h, h))
+    return output.view(batch, nodes, time, 8), h
+
+
+EXPRESSIONS = {
+    "one-more": (_started, lambda b, t: [(b, t, 5), (b, t + 1)], [("B", "T", 5), ("B", "T + 1")]),
+    "upsampled": (_upsampled, lambda b, t: [(b, 4 * t, 5), (b, t + 1, 5)], [("B", "4*T - 4", 5), ("B", "T", 5)]),
+    "rows": (_rows, lambda b, t: [(b, t, 3, 5), (1, 3 * b, 8)], [("B", "T", "D1", 5), (1, "B*D1", 8)]),
+}
+
+
+@pytest.mark.parametrize(("forward", "shapes", "dims"), EXPRESSIONS.values(), ids=EXPRESSIONS)
+def test_an_axis_of_an_input_may_be_an_expression_of_others(
+    forward: Any, shapes: Any, dims: Any, tmp_path: Path
+) -> None:
+    def inputs(batch: int, time: int) -> tuple[Tensor, ...]:
+        return tuple(torch.randn(shape, generator=torch.Generator().manual_seed(7)) for shape in shapes(batch, time))
+
+    module = Forward(forward).eval()
+    report = export_model(module, inputs(2, 9), tmp_path / "m.onnx", ModelOptions(input_names=("x", "y")))
+    assert [spec.dims for spec in report.contract.inputs] == dims
+    assert len(read_model_golden(report.golden, report.contract).entries) >= 5
+    session = rnnx_runtime.load(report.path)
+
+    def run(x: Any, y: Any) -> Any:
+        return session.run({"x": x}, {"y": y}) if report.contract.states else session.run({"x": x, "y": y})
+
+    for batch, time in ((1, 2), (3, 4)):
+        x, y = (value.numpy() for value in inputs(batch, time))
+        with torch.no_grad():
+            expected = module(*inputs(batch, time))
+        expected = expected[0] if isinstance(expected, tuple) else expected
+        found = next(iter(run(x, y)[0].values()))
+        assert np.allclose(found, expected.numpy(), atol=2e-6)
+    with pytest.raises(rnnx_runtime.InputError, match=r"expected"):
+        run(x, np.concatenate([y, y], 1))
+
+
+def test_widths_that_share_a_weight_are_those_of_the_example(tmp_path: Path) -> None:
+    def forward(self: Any, x: Tensor, y: Tensor) -> Tensor:
+        output: Tensor = self.lstm(torch.cat([x, y], -1))[0]
+        return output
+
+    report = _report(tmp_path, forward, (torch.randn(2, 4, 3), torch.randn(2, 4, 2)), "x", "y")
+    assert [spec.dims for spec in report.contract.inputs] == [("B", "T", 3), ("B", "T", 2)]
+
+
+def test_a_name_for_an_axis_that_follows_another_is_noted(tmp_path: Path) -> None:
+    inputs = (torch.randn(2, 9, 5), torch.randn(2, 10))
+    report = _report(tmp_path, _started, inputs, "x", "mask", dims={"x": ("B", "T", None), "mask": ("B", "U")})
+    assert [spec.dims for spec in report.contract.inputs] == [("B", "T", 5), ("B", "T + 1")]
+    assert report.notes == ("U of mask is T + 1: the model wants it so",)
+
+
+def test_an_input_whose_size_says_nothing_of_its_parts_is_refused() -> None:
+    sizes = [
+        TensorSpec(name="x", dtype="float32", dims=("B", 5)),
+        TensorSpec(name="y", dtype="float32", dims=("S//2",)),
+    ]
+    with pytest.raises(UntracedError, match=r"input 'y' \(S//2,\): got a size of S//2"):
+        refuse_unsolved_dims(replace(CONTRACT, inputs=tuple(sizes)))

@@ -7,7 +7,7 @@ from tests.rnnx.tracing.eager_truth import onnx_outputs
 from tests.rnnx.tracing.small_models import Forward, sequence
 
 import rnnx
-from rnnx.errors import ExportError
+from rnnx.errors import UntracedError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.exporting import export_model
 
@@ -47,8 +47,15 @@ def test_cases_in_which_an_axis_is_dropped_are_left_out_of_the_golden_file(tmp_p
     assert "T1 B1: PyTorch drops an axis of size 1 of output output" in report.truth
 
 
-def test_an_example_of_which_an_axis_is_dropped_is_refused(tmp_path: Path) -> None:
+def test_a_time_of_one_that_the_example_drops_stays_one_and_is_noted(tmp_path: Path) -> None:
     module = Forward(_squeezed_frame).eval()
-    with pytest.raises(ExportError, match=r"got 2 axes from PyTorch on the example.*give a larger example"):
-        export_model(module, (sequence(2, 1),), tmp_path / "m.onnx", ModelOptions(input_names=("x",)))
+    report = export_model(module, (sequence(2, 1),), tmp_path / "m.onnx", ModelOptions(input_names=("x",)))
+    assert [spec.dims for spec in (*report.contract.inputs, *report.contract.outputs)] == [("B", 1, 5), ("B", 8)]
+    assert [note.split(",")[0] for note in report.notes] == ["layer 'lstm' runs one step at each call"]
+
+
+def test_a_batch_of_one_that_the_example_drops_is_refused(tmp_path: Path) -> None:
+    module = Forward(lambda self, x: self.lstm(x)[0].squeeze(0)).eval()
+    with pytest.raises(UntracedError, match=r"got 2 axes from PyTorch on the example.*give a larger example"):
+        export_model(module, (sequence(1, 4),), tmp_path / "m.onnx", ModelOptions(input_names=("x",)))
     assert not list(tmp_path.iterdir())

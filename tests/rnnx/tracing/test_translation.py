@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnx.errors import BrokenExtraError, ExportError
+from rnnx.errors import BrokenExtraError, UntracedError
 from rnnx.tracing.translation import onnx_from_program
 
 VERSIONS = " with ".join(f"{package} {version(package)}" for package in ("torch", "onnxscript", "onnx-ir", "onnx"))
@@ -46,7 +46,7 @@ def test_a_missing_module_is_no_fault_of_the_operator_that_was_being_written(mon
 
 
 def test_an_operator_that_is_named_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = refusal(ExportError, monkeypatch, RuntimeError("no ONNX function for node %sin : [num_users=1]"))
+    error = refusal(UntracedError, monkeypatch, RuntimeError("no ONNX function for node %sin : [num_users=1]"))
     assert str(error).startswith("operator aten.sin.default, ")
     assert error.remedy == "write this line with other operators"
 

@@ -98,3 +98,12 @@ def test_cases_lie_inside_of_the_contracts_ranges() -> None:
     sizes = [sizes_from_feeds(source.contract.inputs, case.feeds) for case in drawn_cases(source, 0)]
     assert {own["T"] for own in sizes} == {5, 6, 7, 8}
     assert drawn_case(source, {"T": 1, "B": 2}, 0).name == "T5 B2"
+
+
+def test_sizes_at_which_an_input_would_be_empty_move_towards_the_examples() -> None:
+    wav = TensorSpec(name="wav", dtype="float32", dims=("B", "20*T - 80"))
+    contract = replace(CONTRACT, inputs=(*CONTRACT.inputs, wav))
+    source = CaseSource(contract=contract, example={**example_of(9), "wav": np.zeros((2, 100), np.float32)})
+    assert {sizes["T"] for sizes in model_sizes(source)} == {5, 7, 9, 12}
+    case = drawn_case(source, {"T": 1, "B": 3}, seed=0)
+    assert (case.name, case.feeds["wav"].shape, case.feeds["x"].shape) == ("T5 B3", (3, 20), (3, 5, WIDTH))

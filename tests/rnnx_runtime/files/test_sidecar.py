@@ -10,11 +10,13 @@ import pytest
 from tests.whole_model import CONTRACT
 
 from rnnx_runtime import Contract, ContractError, FileDamagedError
+from rnnx_runtime.contract import Dim, TensorSpec
 from rnnx_runtime.files.seal import BLANK, SEAL_KEY, sealed
 from rnnx_runtime.files.sidecar import (
     Range,
     Sidecar,
     check_plan,
+    ranges_of,
     read_sidecar,
     sidecar_path,
     text_from_sidecar,
@@ -220,3 +222,20 @@ def test_profiles_must_be_over_a_whole_models_own_dims(plan: Path, sidecar: Side
     sidecar_path(plan).write_text(text_from_sidecar(whole), encoding="utf-8")
     with pytest.raises(ContractError, match="profiles"):
         read_sidecar(plan)
+
+
+@pytest.mark.parametrize(
+    ("dim", "expected"),
+    [
+        (3, (3, 3, 3)),
+        ("T", (1, 5, 20)),
+        ("T + 1", (2, 6, 21)),
+        ("20*T - 80", (1, 20, 320)),
+        ("30 - T", (10, 25, 29)),
+        ("B*T", (2, 15, 80)),
+    ],
+)
+def test_a_profile_holds_every_size_of_an_expression(dim: Dim, expected: tuple[int, int, int]) -> None:
+    profile = {"T": Range(min=1, opt=5, max=20), "B": Range(min=2, opt=3, max=4)}
+    (found,) = ranges_of(profile, TensorSpec(name="x", dtype="float32", dims=(dim,)))
+    assert (found.min, found.opt, found.max) == expected
