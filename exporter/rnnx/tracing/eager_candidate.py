@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnx.tracing.eager import given_states
-from rnnx.tracing.layer_states import LiftedState
+from rnnx.tracing.eager import StatefulCall
+from rnnx.tracing.lifted_states import LiftedStates
 from rnnx.tracing.preparation import copied
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.truths.cases import Array, Case
@@ -28,7 +28,7 @@ class EagerCandidate:
         contract: Contract,
         *,
         results: tuple[str, ...],
-        lifted: tuple[LiftedState, ...],
+        lifted: LiftedStates,
         example: Mapping[str, Array],
         device: Literal["cpu", "cuda"],
     ) -> None:
@@ -73,9 +73,10 @@ class EagerCandidate:
         with (
             torch.inference_mode(),
             _full_float32(self._place),
-            given_states(self._module, self._lifted, own) as last,
         ):
-            result = self._signature.call(self._module, [own[name] for name in self._signature.names])
+            result, last = StatefulCall(self._module, self._lifted).run(
+                lambda: self._signature.call(self._module, [own[name] for name in self._signature.names]), own
+            )
             return {name: value.cpu() for name, value in (named_outputs(result, self._results) | last).items()}
 
     def _found_on_host(self, lengths: tuple[str, ...], example: Mapping[str, Array]) -> tuple[str, ...]:

@@ -23,10 +23,12 @@ from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.example_run import run_example
+from rnnx.tracing.example_run import ExampleRun, run_example
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
-from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
+from rnnx.tracing.layer_states import recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
+from rnnx.tracing.kept_states import refuse_kept_states
+from rnnx.tracing.lifted_states import LiftedStates, lifted_states, start_notes
 from rnnx.tracing.masked_rows import keep_masked_rows
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
@@ -36,7 +38,7 @@ from rnnx.tracing.signature import CallSignature, named_as, read_signature
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
 from rnnx.tracing.streaming_proof import streaming_of
-from rnnx.tracing.tracing import Trace, kept_state, refuse_half_results, trace_model
+from rnnx.tracing.tracing import Trace, refuse_half_results, trace_model
 from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
@@ -51,16 +53,15 @@ from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, Tensor
 class _Subject:
     """The model in float32: its signature, its example's tensors by name, its results' names and its lifted states.
 
-    `assigned` names the attributes that a call sets to other tensors, `repeats` says that a second call gives the same.
+    `run` is what a run of the example has shown.
     """
 
     module: nn.Module
     signature: CallSignature
     tensors: Mapping[str, Tensor]
     outputs: tuple[str, ...]
-    assigned: tuple[str, ...]
-    repeats: bool
-    lifted: tuple[LiftedState, ...]
+    run: ExampleRun
+    lifted: LiftedStates
     notes: tuple[str, ...]
 
 
@@ -124,6 +125,7 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
             streaming=streaming_of(eager, contract, subject.tensors, times),
             batching=batching_of(eager, contract, subject.tensors),
         )
+    starts = start_notes(subject.run, subject.lifted, {pair.input for pair in contract.states})
     golden = model_golden_bytes(truth, contract.source.weights_sha256)
     contract = replace(contract, golden_sha256=hashlib.sha256(golden).hexdigest())
     with staged(target) as stage:
@@ -141,7 +143,7 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         bytes=checked.bytes,
         checks=checked.checks,
         source=contract.source.file,
-        notes=(*subject.notes, *trace.notes, *names.notes, *squeezed, *refused),
+        notes=(*subject.notes, *starts, *trace.notes, *names.notes, *squeezed, *refused),
     )
 
 
@@ -151,22 +153,17 @@ def _subject(module: nn.Module, example_inputs: Any, options: ModelOptions) -> _
     with preserved(module):
         run = run_example(module, signature, tensors, options.output_names)
     outputs = tuple(f"{name}_out" if name in signature.names else name for name in run.outputs)
-    lifted = lifted_states(module, run.calls, {*signature.names, *outputs}) if options.stateful else ()
+    refuse_kept_states(type(module).__name__, run, stateful=options.stateful)
+    lifted = lifted_states(module, run, {*signature.names, *outputs}) if options.stateful else LiftedStates()
     _check_lengths(signature, options)
     module, notes = as_float32(module)
     named = dict(zip(signature.names, map(_exported_dtype, tensors), strict=True))
-    states = {
-        pair.input: torch.zeros(shape)
-        for state in lifted
-        for pair, shape in zip(state.pairs, state.shapes, strict=True)
-    }
     return _Subject(
         module=module,
         signature=signature,
-        tensors=named | states,
+        tensors=named | lifted.zeros(torch.zeros(())),
         outputs=outputs,
-        assigned=run.assigned,
-        repeats=run.repeats,
+        run=run,
         lifted=lifted,
         notes=notes,
     )
@@ -184,12 +181,9 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
             free,
             output_names=subject.outputs,
             lifted=subject.lifted,
-            assigned=subject.assigned,
         )
 
     found = trace(free)
-    if not subject.repeats:
-        raise kept_state(type(subject.module).__name__, (*subject.assigned, "forward")[0])
     refuse_half_results(found)
     recurrences = list(recurrence_nodes(found.program))
     states = state_inputs(found.program, names, recurrences)
@@ -214,7 +208,6 @@ def _contract(
 ) -> tuple[Contract, DimNames]:
     shapes = input_shapes(trace.program, list(subject.tensors))
     names = name_dims(trace.program, shapes, recurrences, options)
-    lifted = tuple(pair for state in subject.lifted for pair in state.pairs)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]
     contract = Contract(
@@ -226,7 +219,7 @@ def _contract(
             TensorSpec(name=name, dtype=_dtype_name(value), dims=names.dims(value.shape))
             for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
         ),
-        states=_joined(lifted, state_pairs(trace.program, list(shapes), trace.outputs, recurrences)),
+        states=_joined(subject.lifted.pairs, state_pairs(trace.program, list(shapes), trace.outputs, recurrences)),
         lengths=tuple(dict.fromkeys((*found, *options.lengths))),
         recurrent=(),
         streaming=Streaming(kind="no", reason="not proved yet"),

@@ -15,7 +15,7 @@ from rnnx.tracing.contract_call import call_of_contract
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.eager_candidate import EagerCandidate
 from rnnx.tracing.example_run import run_example
-from rnnx.tracing.layer_states import LiftedState, lifted_states
+from rnnx.tracing.lifted_states import LiftedStates, lifted_states
 from rnnx.tracing.preparation import as_float32, preserved, unwrapped
 from rnnx.tracing.signature import CallSignature
 from rnnx.tracing.weights_digest import weights_sha256
@@ -36,7 +36,7 @@ class LiveModel:
     module: nn.Module
     signature: CallSignature
     results: tuple[str, ...]
-    lifted: tuple[LiftedState, ...]
+    lifted: LiftedStates
     contract: Contract
     example: Mapping[str, Array]
 

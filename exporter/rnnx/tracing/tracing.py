@@ -18,7 +18,9 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.dims import output_values
-from rnnx.tracing.layer_states import LiftedState
+from rnnx.tracing.kept_states import kept_state
+from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
+from rnnx.tracing.lifted_states import LiftedStates, StateHandover
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
 from rnnx.tracing.precision_scopes import without_autocast
@@ -65,25 +67,27 @@ def trace_model(
     free: Sequence[Sequence[bool]],
     *,
     output_names: Sequence[str] | None,
-    lifted: tuple[LiftedState, ...],
-    assigned: Sequence[str] = (),
+    lifted: LiftedStates,
 ) -> Trace:
     """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
-
-    `assigned` names the attributes that a call of the model sets to other tensors.
 
     Raises:
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
-    layers, names = OpaqueLayers(module, lifted), list[str]()
+    layers, names = OpaqueLayers(module), list[str]()
+    states = [pair.input for pair in lifted.pairs]
     count = len(signature.names)
 
     def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
         layers.calls.clear()
-        layers.given = _by_layer(lifted, values[count:])
-        results = named_outputs(signature.call(module, values[:count]), output_names)
-        names[:] = [*results, *(pair.output for state in lifted for pair in state.pairs)]
-        return (*results.values(), *(value for state in lifted for value in layers.last[state.layer]))
+        given = dict(zip(states, values[count:], strict=True))
+        layers.states = StateHandover(lifted, lifted.given(given))
+        with placed_tensors(module, lifted.placed(given), lifted.holders):
+            results = named_outputs(signature.call(module, values[:count]), output_names)
+            last = layers.states.last(kept_tensors(module) if lifted.kept else {})
+        found = results | {pair.output: last[pair.output] for pair in lifted.pairs}
+        names[:] = found
+        return tuple(found.values())
 
     with (
         quiet_torch(),
@@ -100,7 +104,7 @@ def trace_model(
             raise
         except Exception as error:
             raise _refusal(module, error) from error
-    _refuse_kept_state(module, program, assigned)
+    _refuse_written_buffers(module, program)
     refuse_random_numbers(program, type(module).__name__)
     return Trace(
         program=program,
@@ -160,14 +164,6 @@ def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequ
         return export(any_size=False)  # but where an axis is broadcast it must
 
 
-def _by_layer(lifted: tuple[LiftedState, ...], values: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
-    found, place = {}, 0
-    for state in lifted:
-        found[state.layer] = tuple(values[place : place + len(state.pairs)])
-        place += len(state.pairs)
-    return found
-
-
 def _refusal(module: nn.Module, error: Exception) -> ExportError:
     line, subject = model_line_of(error), type(module).__name__
     if isinstance(error, GuardOnDataDependentSymNode) or "data-dependent" in str(error):
@@ -186,14 +182,13 @@ def _refusal(module: nn.Module, error: Exception) -> ExportError:
     )
 
 
-def _refuse_kept_state(module: nn.Module, program: ExportedProgram, assigned: Sequence[str]) -> None:
-    """Refuse a buffer that is written in place, and an attribute that is read and then assigned anew."""
+def _refuse_written_buffers(module: nn.Module, program: ExportedProgram) -> None:
+    """Refuse a buffer that is written in place."""
     signature = program.graph_signature
-    written = [signature.inputs_to_buffers.get(name, "") for name in _written_in_place(program)]
-    read = signature.inputs_to_lifted_tensor_constants.values()
-    kept = [*filter(None, written), *(name for name in read if name.removeprefix("model.") in assigned)]
-    if kept:
-        raise kept_state(type(module).__name__, kept[0].removeprefix("model."))
+    constants = signature.inputs_to_buffers | signature.inputs_to_lifted_tensor_constants
+    for name in _written_in_place(program):
+        if constants.get(name, "").startswith("model."):
+            raise kept_state(type(module).__name__, constants[name].removeprefix("model."))
 
 
 def _written_in_place(program: ExportedProgram) -> Iterator[str]:
@@ -202,17 +197,6 @@ def _written_in_place(program: ExportedProgram) -> Iterator[str]:
         for argument, value in zip(schema.arguments, node.args, strict=False) if schema is not None else ():
             if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Node):
                 yield value.name
-
-
-def kept_state(subject: str, name: str) -> ExportError:
-    """The refusal of a model that carries something from one call to the next in itself."""
-    return ExportError(
-        f"{subject}.{name}",
-        got="a tensor that forward changes and reads in the next call",
-        expected="state as a value",
-        remedy="take it as an argument of forward and return the new one, or leave it to stateful=True "
-        "where it is a recurrent layer's own",
-    )
 
 
 def _first_line(error: Exception) -> str:
