@@ -42,6 +42,13 @@ FILE = click.Path(path_type=Path)
     help="An input to try a factory's model with, such as tokens:int64:B,T:0..99; repeatable.",
 )
 @click.option("--stateful", is_flag=True, help="The model's recurrent states as inputs and outputs, for streaming.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="IN=OUT",
+    help="An input of the model and the output that the next call takes for it; repeatable.",
+)
 @click.option("--static", is_flag=True, help="Fix every dim of the model at the example's size.")
 @click.option("--output-names", metavar="NAME,NAME", help="Names of the model's outputs, in their order.")
 @click.option(

@@ -11,9 +11,9 @@ from rnnx.formulations.export_options import ExportOptions
 from rnnx.modules.model_options import ModelOptions
 
 _OF_LAYERS = ("module", "batch_first", "nonlinearity", "state_inputs", "lengths")
-_OF_FACTORIES = ("checkpoint", "inputs", "stateful", "static", "output_names")
+_OF_FACTORIES = ("checkpoint", "inputs", "stateful", "states", "static", "output_names")
 _OF_DECODERS = ("steps", "feed", "start_token", "end_token", "pad_token", "allow_large")
-_NOT_OF_DECODERS = ("stateful", "output_names")
+_NOT_OF_DECODERS = ("stateful", "states", "output_names")
 _OF_LAYERS_TOO = ("form", "steps", "opset")
 
 
@@ -58,11 +58,22 @@ def factory_options(ctx: click.Context) -> FactoryOptions:
         inputs=given["inputs"],
         model=ModelOptions(
             stateful=given["stateful"],
+            states=_state_names(given["states"]),
             output_names=tuple(name.strip() for name in names.split(",")) if names else None,
             **shared,
         ),
         decoder=decoder,
     )
+
+
+def _state_names(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [own.partition("=") for own in given]
+    for text, (name, _, output) in zip(given, pairs, strict=True):
+        if not name or not output or [own[0] for own in pairs].count(name) > 1:
+            raise OptionError(
+                "--state", got=repr(text), expected="IN=OUT, each input once", remedy="write --state h=h_next"
+            )
+    return {name.strip(): output.strip() for name, _, output in pairs}
 
 
 def _refuse(ctx: click.Context, names: tuple[str, ...], got: str, expected: str) -> None:

@@ -78,7 +78,8 @@ def name_dims(
             if own is not None and not options.static:
                 names[_named_symbol(name, own, size)] = own
     ordered = _symbols(inputs)
-    for name, sizes in (("B", [own.batch for own in recurrences]), ("T", [own.time for own in recurrences])):
+    batches = [own.batch for own in recurrences] or [shape[0] for shape in inputs.values() if shape]
+    for name, sizes in (("B", batches), ("T", [own.time for own in recurrences])):
         candidates = [symbol for size in sizes if size is not None for symbol in _by_order(size, ordered)]
         chosen = next((symbol for symbol in candidates if symbol not in names), None)
         if chosen is not None and name not in names.values():

@@ -25,7 +25,6 @@ from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.tracing.value_origins import ValueOrigins
 from rnnx_runtime.errors import RnnxError
 
-
 _EARLIER = "an earlier call"
 """The label of what a call computed from its inputs, in the next call."""
 

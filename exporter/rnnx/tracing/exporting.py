@@ -20,16 +20,18 @@ from rnnx.graphs.export_checks import checked_export
 from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.blended_states import blended_pairs
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import DimNames, axes_to_fix, free_axes, input_shapes, name_dims, output_values
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import ExampleRun, run_example
-from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
+from rnnx.tracing.frozen_dims import refuse_frozen_dims
+from rnnx.tracing.kept_states import refuse_kept_states
 from rnnx.tracing.layer_states import recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
-from rnnx.tracing.kept_states import refuse_kept_states
 from rnnx.tracing.lifted_states import LiftedStates, lifted_states, start_notes
 from rnnx.tracing.masked_rows import keep_masked_rows
+from rnnx.tracing.named_states import joined_states, named_states
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
@@ -46,7 +48,7 @@ from rnnx.truths.golden import golden_path
 from rnnx.truths.model_cases import EXAMPLE
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes, model_truth
 from rnnx.truths.truth import CaseTruth
-from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, TensorSpec
+from rnnx_runtime.contract import Contract, Source, Streaming, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +201,6 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
         refuse_frozen_dims(found, names, recurrences, kinds)
-    refuse_no_recurrence(found, type(subject.module).__name__)
     return found, recurrences
 
 
@@ -210,16 +211,21 @@ def _contract(
     names = name_dims(trace.program, shapes, recurrences, options)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]
+    inputs = tuple(
+        TensorSpec(name=name, dtype=_dtype_name(subject.tensors[name]), dims=names.dims(shape))
+        for name, shape in shapes.items()
+    )
+    outputs = tuple(
+        TensorSpec(name=name, dtype=_dtype_name(value), dims=names.dims(value.shape))
+        for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
+    )
+    named = named_states(options.states, inputs, outputs)
+    through_layers = state_pairs(trace.program, list(shapes), trace.outputs, recurrences)
+    guessed = () if named or recurrences else blended_pairs(trace.program, list(shapes), trace.outputs)
     contract = Contract(
-        inputs=tuple(
-            TensorSpec(name=name, dtype=_dtype_name(subject.tensors[name]), dims=names.dims(shape))
-            for name, shape in shapes.items()
-        ),
-        outputs=tuple(
-            TensorSpec(name=name, dtype=_dtype_name(value), dims=names.dims(value.shape))
-            for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
-        ),
-        states=_joined(subject.lifted.pairs, state_pairs(trace.program, list(shapes), trace.outputs, recurrences)),
+        inputs=inputs,
+        outputs=outputs,
+        states=joined_states(subject.lifted.pairs, named, through_layers, guessed),
         lengths=tuple(dict.fromkeys((*found, *options.lengths))),
         recurrent=(),
         streaming=Streaming(kind="no", reason="not proved yet"),
@@ -251,11 +257,6 @@ def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:
         else:
             found.append(own)
     return ModelTruth(entries=tuple(found), left_out=tuple(left_out))
-
-
-def _joined(lifted: tuple[StatePair, ...], found: tuple[StatePair, ...]) -> tuple[StatePair, ...]:
-    named = {pair.input for pair in lifted}
-    return (*lifted, *(pair for pair in found if pair.input not in named))
 
 
 def _check_lengths(signature: CallSignature, options: ModelOptions) -> None:

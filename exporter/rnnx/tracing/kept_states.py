@@ -1,4 +1,4 @@
-"""The refusal of a model that carries something from one call to the next in itself, where it does not become a state."""
+"""The refusal of a model that carries something from one call to the next in itself, and not as a state."""
 
 from rnnx.errors import ExportError
 from rnnx.tracing.example_run import ExampleRun

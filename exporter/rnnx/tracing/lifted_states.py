@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,9 +159,7 @@ def _layer_state(layer: Any, call: LayerCall, last: int, prefix: str) -> LayerSt
         call=call.index,
         last=last,
         is_offset=not call.starts_at_zero,
-        pairs=tuple(
-            StatePair(input=f"{prefix}{kind}0", output=f"{prefix}{kind}n") for kind in "hc"[: len(shapes)]
-        ),
+        pairs=tuple(StatePair(input=f"{prefix}{kind}0", output=f"{prefix}{kind}n") for kind in "hc"[: len(shapes)]),
         shapes=shapes,
     )
 

@@ -20,14 +20,14 @@ _OVERWRITES = frozenset(("zero_", "fill_"))
 """Operators in place that keep nothing of what was there."""
 
 
-class ValueOrigins(TorchDispatchMode):
+class ValueOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside the block, every tensor has the labels of the tensors that its values come from.
 
     Labels belong to the memory that a tensor views, so that a view and what is written through it have them too.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._labels: dict[int, frozenset[str]] = {}
         self._alive: list[Tensor] = []  # whose memory must not be given to another tensor meanwhile
 
