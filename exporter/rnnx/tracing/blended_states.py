@@ -30,6 +30,7 @@ def blended_pairs(program: ExportedProgram, names: list[str], outputs: tuple[str
     Beside such a state, such as `c`, the input at the same distance as the result is its partner, such as `h`.
     """
     nodes = {node.name: node for node in program.graph.nodes}
+    order = {node: place for place, node in enumerate(program.graph.nodes)}
     given = {name: nodes[own] for own, name in zip(program.graph_signature.user_inputs, names, strict=True)}
     results = {name: nodes[str(own)] for own, name in zip(program.graph_signature.user_outputs, outputs, strict=True)}
     computed = _reached(given.values())
@@ -43,8 +44,9 @@ def blended_pairs(program: ExportedProgram, names: list[str], outputs: tuple[str
             and result in blends[name]
             and not any(result in blends[other] and alike(given[other], result) for other in given if other != name)
         ]
-        if own and len({results[output] for output in own}) == 1:
-            found[name] = own[-1]
+        if own:  # the first, such as the next `c`, which `o * c.tanh()` is computed from; of equal ones the last
+            first = min(order[results[output]] for output in own)
+            found[name] = [output for output in own if order[results[output]] == first][-1]
     found |= dict(_partners(found, given, results))
     return tuple(StatePair(input=name, output=found[name]) for name in names if name in found)
 
