@@ -15,7 +15,16 @@ FILE = click.Path(path_type=Path)
 
 GROUPS = {
     "A layer or cell in a checkpoint": ("module", "batch_first", "nonlinearity", "lengths"),
-    "A model's factory": ("checkpoint", "inputs", "static", "output_names"),
+    "A model's factory": (
+        "checkpoint",
+        "state_dict",
+        "inputs",
+        "states",
+        "static",
+        "output_names",
+        "constants",
+        "deterministic",
+    ),
     "A layer or a model": ("stateful", "opset"),
     "Graph form, and decoders": (
         "form",
@@ -59,6 +68,13 @@ GROUPS = {
     "--stateful/--no-stateful",
     default=None,
     help="Recurrent states as inputs and outputs, or from zeros; default: as inputs of a layer, from zeros in a model.",
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="IN=OUT",
+    help="An input of the model and the output that the next call takes for it; repeatable.",
 )
 @click.option("--static", is_flag=True, help="Fix every dim of the model at the example's size.")
 @click.option(

@@ -15,13 +15,14 @@ _OF_FACTORIES = (
     "checkpoint",
     "state_dict",
     "inputs",
+    "states",
     "static",
     "output_names",
     "constants",
     "deterministic",
 )
 _OF_DECODERS = ("steps", "feed", "start_token", "end_token", "pad_token", "allow_large")
-_NOT_OF_DECODERS = ("stateful", "output_names", "constants", "deterministic")
+_NOT_OF_DECODERS = ("stateful", "states", "output_names", "constants", "deterministic")
 _OF_LAYERS_TOO = ("form", "steps", "opset")
 
 
@@ -68,6 +69,7 @@ def factory_options(ctx: click.Context) -> FactoryOptions:
         inputs=given["inputs"],
         model=ModelOptions(
             stateful=given["stateful"] is True,
+            states=_state_names(given["states"]),
             output_names=tuple(name.strip() for name in names.split(",")) if names else None,
             constants=_constants(given["constants"]),
             deterministic=given["deterministic"],
@@ -91,6 +93,16 @@ def _constants(texts: tuple[str, ...]) -> dict[str, str]:
             )
         found[name] = value
     return found
+
+
+def _state_names(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [own.partition("=") for own in given]
+    for text, (name, _, output) in zip(given, pairs, strict=True):
+        if not name or not output or [own[0] for own in pairs].count(name) > 1:
+            raise OptionError(
+                "--state", got=repr(text), expected="IN=OUT, each input once", remedy="write --state h=h_next"
+            )
+    return {name.strip(): output.strip() for name, _, output in pairs}
 
 
 def _refuse(ctx: click.Context, names: tuple[str, ...], got: str, expected: str) -> None:

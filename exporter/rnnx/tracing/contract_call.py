@@ -19,13 +19,15 @@ from rnnx_runtime.contract import Contract
 Call = tuple[CallSignature, dict[str, Tensor]]
 
 
-def call_of_contract(
+def calls_of_contract(
     module: nn.Module,
     own: tuple[Any, ...] | Mapping[str, Any] | None,
     contract: Contract,
     example: Mapping[str, Any],
-) -> Call:
-    """The signature under the contract's names, and the example's tensors that go into it; lifted states do not.
+) -> list[Call]:
+    """The signatures under the contract's names, and the example's tensors that go into each; lifted states do not.
+
+    The first has most of the contract's inputs as arguments: a state that forward may be given can be lifted as well.
 
     Args:
         module: what is called.
@@ -42,8 +44,9 @@ def call_of_contract(
         signature for signature in _signatures(module, own, tensors, states) if _fits(signature, tensors, states)
     ]
     if fitting:
-        signature = max(fitting, key=lambda found: len(found.names))  # a state that forward takes is not a lifted one
-        return signature, {name: tensors[name] for name in signature.names}
+        first_of_names = {signature.names: signature for signature in reversed(fitting)}
+        ordered = sorted(first_of_names.values(), key=lambda found: -len(found.names))
+        return [(signature, {name: tensors[name] for name in signature.names}) for signature in ordered]
     raise FactoryError(
         f"{type(module).__name__}.forward({', '.join(inspect.signature(module.forward).parameters)})",
         got="no way to call it with the inputs of the contract",

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from rnnx.tracing.blended_states import alike, blended_sources, operator_name
 from rnnx.tracing.opaque_layers import DOMAIN
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
 from rnnx_runtime.contract import StatePair
@@ -29,6 +30,19 @@ def lengths_inputs(program: ExportedProgram, names: Sequence[str], recurrences: 
     return _reached(program, names, [node for node in counts if not node.meta["val"].is_floating_point()])
 
 
+def _blended_before(node: Node, calls: dict[Node, RecurrenceNode]) -> Iterator[Node]:
+    """The placeholders like a result that reach it by a layer's call and are blended before it, after it, or both."""
+    sources = blended_sources(node)
+    for source in sources:
+        if operator_name(source) != "getitem" or source.all_input_nodes[0] not in calls:
+            continue
+        for state in _state_before(source, calls[source.all_input_nodes[0]]):
+            for origin in blended_sources(state):
+                is_kept = source is node or origin in sources  # `h + x` alone is a residual of the state, not the state
+                if origin.op == "placeholder" and alike(origin, node) and is_kept:
+                    yield origin
+
+
 def state_inputs(program: ExportedProgram, names: Sequence[str], recurrences: Sequence[RecurrenceNode]) -> list[str]:
     """The inputs that reach a recurrent layer as its h0 or c0."""
     return _reached(program, names, [node for own in recurrences for node in own.states])
@@ -46,9 +60,13 @@ def state_pairs(
     for node, output in by_output.items():
         for origin in _states_before(nodes[node], calls):
             name = by_input.get(origin.name)
-            if name is not None and name not in pairs and _alike(origin, nodes[node]):
+            if name is not None and name not in pairs and alike(origin, nodes[node]):
                 pairs[name] = output
                 break
+    for node, output in by_output.items():
+        origins = {by_input[own.name]: own for own in _blended_before(nodes[node], calls) if own.name in by_input}
+        if len(origins) == 1 and output not in pairs.values() and not origins.keys() & pairs.keys():
+            pairs[next(iter(origins))] = output
     return tuple(StatePair(input=name, output=output) for name, output in pairs.items())
 
 
@@ -76,7 +94,7 @@ def _states_before(node: Node, calls: dict[Node, RecurrenceNode]) -> Iterator[No
     waiting, seen = [node], set[Node]()
     while waiting:
         for source in _sources(waiting.pop(0)):
-            if source in seen or _name(source) != "getitem" or source.all_input_nodes[0] not in calls:
+            if source in seen or operator_name(source) != "getitem" or source.all_input_nodes[0] not in calls:
                 continue
             seen.add(source)
             before = _state_before(source, calls[source.all_input_nodes[0]])
@@ -92,7 +110,7 @@ def _sources(node: Node) -> Iterator[Node]:
         if own in seen:
             continue
         seen.add(own)
-        moves = _name(own) in _SHAPING and not (_name(own) == "getitem" and _is_call(own.args[0]))
+        moves = operator_name(own) in _SHAPING and not (operator_name(own) == "getitem" and _is_call(own.args[0]))
         if moves:
             waiting += own.all_input_nodes
         else:
@@ -109,12 +127,3 @@ def _state_before(getter: Node, call: RecurrenceNode) -> list[Node]:
     place: Any = getter.args[1]
     kind = place - (len(call.node.meta["val"]) - kinds)
     return [call.states[kind]] if kinds and kind >= 0 else []
-
-
-def _alike(first: Node, second: Node) -> bool:
-    one, other = first.meta["val"], second.meta["val"]
-    return bool(one.dtype == other.dtype and str(tuple(one.shape)) == str(tuple(other.shape)))
-
-
-def _name(node: Node) -> str:
-    return str(getattr(node.target, "__name__", node.target)).split(".")[0]

@@ -87,7 +87,8 @@ def name_dims(
             else:
                 derived.append((name, own, size))
     ordered = _symbols(inputs)
-    for name, sizes in (("B", [own.batch for own in recurrences]), ("T", [own.time for own in recurrences])):
+    batches = [own.batch for own in recurrences] or [shape[0] for shape in inputs.values() if shape]
+    for name, sizes in (("B", batches), ("T", [own.time for own in recurrences])):
         candidates = [symbol for size in sizes if size is not None for symbol in _by_order(size, ordered)]
         chosen = next((symbol for symbol in candidates if symbol not in names), None)
         if chosen is not None and name not in names.values():

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rnnx.tracing.float_dtypes import in_dtype, reading_floats
-from rnnx.tracing.layer_states import LiftedState, recurrent_layers
+from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
+from rnnx.tracing.layer_states import as_states, recurrent_layers
+from rnnx.tracing.lifted_states import LiftedStates, StateHandover
 from rnnx.tracing.precision_scopes import without_autocast
 from rnnx.tracing.random_numbers import MeansOfRandomNumbers
 from rnnx.tracing.scripted_code import python_functions
@@ -30,12 +32,12 @@ class EagerModel:
         signature: CallSignature,
         *,
         output_names: Sequence[str] | None = None,
-        lifted: tuple[LiftedState, ...] = (),
+        lifted: LiftedStates | None = None,
     ) -> None:
         self._modules = {torch.float32: module}
         self._signature = signature
         self._output_names = output_names
-        self._lifted = lifted
+        self._lifted = lifted or LiftedStates()
 
     def outputs(self, feeds: Mapping[str, Array], dtype: torch.dtype) -> dict[str, Array]:
         """Every output of the contract, states included; floats are of `dtype`, integers and booleans as they are.
@@ -52,11 +54,12 @@ class EagerModel:
             _default_dtype(dtype),
             reading_floats(module, dtype),
             MeansOfRandomNumbers(),
-            given_states(module, self._lifted, tensors) as last,
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
-            result = self._signature.call(module, [tensors[name] for name in self._signature.names])
+            result, last = StatefulCall(module, self._lifted).run(
+                lambda: self._signature.call(module, [tensors[name] for name in self._signature.names]), tensors
+            )
             found = named_outputs(result, self._output_names) | last
         return {name: np.array(value.detach().cpu().numpy()) for name, value in found.items()}
 
@@ -67,37 +70,42 @@ class EagerModel:
         return self._modules[dtype]
 
 
-@contextmanager
-def given_states(
-    module: nn.Module, lifted: tuple[LiftedState, ...], tensors: Mapping[str, Tensor]
-) -> Iterator[dict[str, Tensor]]:
-    """Give lifted layers their states from `tensors` inside the block, and collect their last ones by output name."""
-    layers, last, hooks = recurrent_layers(module), dict[str, Tensor](), []
-    for state in lifted:
-        given = tuple(tensors[pair.input] for pair in state.pairs)
-        layer = layers[state.layer]
-        hooks.append(layer.register_forward_pre_hook(_giver(given), with_kwargs=True))
-        hooks.append(layer.register_forward_hook(_taker(state, last)))
-    try:
-        yield last
-    finally:
-        for hook in hooks:
-            hook.remove()
+class StatefulCall:
+    """A call of a module whose lifted states are values: given before, and taken by output name afterwards."""
+
+    def __init__(self, module: nn.Module, lifted: LiftedStates) -> None:
+        self._module, self._lifted = module, lifted
+
+    def run(self, call: Callable[[], Any], tensors: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        """What `call` gives, and the states that it leaves; `tensors` has those that it begins with."""
+        handover = StateHandover(self._lifted, self._lifted.given(tensors))
+        hooks = []
+        for name in {own.layer for own in self._lifted.layers}:
+            layer = recurrent_layers(self._module)[name]
+            hooks.append(layer.register_forward_pre_hook(_giver(name, handover), with_kwargs=True))
+            hooks.append(layer.register_forward_hook(_taker(name, handover)))
+        try:
+            with placed_tensors(self._module, self._lifted.placed(tensors), self._lifted.holders):
+                result = call()
+                return result, handover.last(kept_tensors(self._module) if self._lifted.kept else {})
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
-def _giver(given: tuple[Tensor, ...]) -> Callable[..., Any]:
+def _giver(name: str, handover: StateHandover) -> Callable[..., Any]:
     def give(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        x = args[0] if args else kwargs["input"]
-        return (x, given if len(given) == 2 else given[0]), {}
+        values = dict(zip(("input", "hx"), args, strict=False)) | kwargs
+        state = handover.start(name, as_states(values.get("hx")))
+        hidden = state[0] if state is not None and len(state) == 1 else state
+        return (values["input"], hidden), {}
 
     return give
 
 
-def _taker(state: LiftedState, last: dict[str, Tensor]) -> Callable[..., None]:
+def _taker(name: str, handover: StateHandover) -> Callable[..., None]:
     def take(layer: nn.Module, _: tuple[Any, ...], result: Any) -> None:
-        hidden = result if isinstance(layer, nn.RNNCellBase) else result[1]
-        values = hidden if isinstance(hidden, tuple) else (hidden,)
-        last.update({pair.output: value for pair, value in zip(state.pairs, values, strict=True)})
+        handover.end(name, as_states(result if isinstance(layer, nn.RNNCellBase) else result[1]) or ())
 
     return take
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnx.tracing.eager import given_states
+from rnnx.tracing.eager import StatefulCall
 from rnnx.tracing.float_dtypes import copied, reading_floats
-from rnnx.tracing.layer_states import LiftedState
+from rnnx.tracing.lifted_states import LiftedStates
 from rnnx.tracing.random_numbers import MeansOfRandomNumbers
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.truths.cases import Array, Case
@@ -29,7 +29,7 @@ class EagerCandidate:
         contract: Contract,
         *,
         results: tuple[str, ...],
-        lifted: tuple[LiftedState, ...],
+        lifted: LiftedStates,
         example: Mapping[str, Array],
         device: Literal["cpu", "cuda"],
     ) -> None:
@@ -93,9 +93,10 @@ class EagerCandidate:
             _full_float32(self._place),
             reading_floats(self._module, torch.float32),
             self._means,
-            given_states(self._module, self._lifted, own) as last,
         ):
-            result = self._signature.call(self._module, [own[name] for name in self._signature.names])
+            result, last = StatefulCall(self._module, self._lifted).run(
+                lambda: self._signature.call(self._module, [own[name] for name in self._signature.names]), own
+            )
             found = {name: value.cpu() for name, value in (named_outputs(result, self._results) | last).items()}
         if not getattr(self._means, "replaced", None):
             self._means = contextlib.nullcontext()  # a model that draws none, which nothing should slow down

@@ -22,6 +22,7 @@ from rnnx.graphs.export_report import ExportReport
 from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
+from rnnx.tracing.blended_states import blended_pairs
 from rnnx.tracing.constant_inputs import constant_notes, of_inputs_left, refuse_constant_states, with_constants
 from rnnx.tracing.data_paths import lengths_inputs, state_inputs, state_pairs
 from rnnx.tracing.dims import (
@@ -34,16 +35,19 @@ from rnnx.tracing.dims import (
     refuse_unsolved_dims,
 )
 from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.example_run import run_example
+from rnnx.tracing.example_run import ExampleRun, run_example
 from rnnx.tracing.fewer_axes import Choice, Free, fixed_note, fixes_a_layer, step_note, with_fewer_axes
 from rnnx.tracing.fixed_axes import FixedAxes
-from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
+from rnnx.tracing.frozen_dims import refuse_frozen_dims
 from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.inner_axes import inner_notes
-from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
+from rnnx.tracing.kept_states import refuse_kept_states
+from rnnx.tracing.layer_states import recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
+from rnnx.tracing.lifted_states import LiftedStates, lifted_states, start_notes
 from rnnx.tracing.masked_rows import keep_masked_rows
 from rnnx.tracing.moving_axes import Axis, AxisTrials, axis_trials
+from rnnx.tracing.named_states import joined_states, named_states
 from rnnx.tracing.operator_rewriting import write_with_forms
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
@@ -55,13 +59,13 @@ from rnnx.tracing.size_proof import SizeProof
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
 from rnnx.tracing.streaming_proof import streaming_of
-from rnnx.tracing.tracing import Trace, kept_state, refuse_half_results, trace_model
+from rnnx.tracing.tracing import Trace, refuse_half_results, trace_model
 from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes
-from rnnx_runtime.contract import Contract, Source, StatePair, Streaming, TensorSpec
+from rnnx_runtime.contract import Contract, Source, Streaming, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ class _Subject:
     """The model in float32: its signature, its example's tensors by name, its results' names and ranks, and its lifted
     states.
 
-    `assigned` names the attributes that a call sets to other tensors, `repeats` says that a second call gives the same.
+    `run` is what a run of the example has shown.
     """
 
     module: nn.Module
@@ -77,9 +81,8 @@ class _Subject:
     tensors: Mapping[str, Tensor]
     outputs: tuple[str, ...]
     ranks: Mapping[str, int]
-    assigned: tuple[str, ...]
-    repeats: bool
-    lifted: tuple[LiftedState, ...]
+    run: ExampleRun
+    lifted: LiftedStates
     notes: tuple[str, ...]
 
 
@@ -165,6 +168,7 @@ def _finished(graph: _Graph, subject: _Subject, target: Path) -> ExportReport:
         checks=checked.checks,
         source=contract.source.file,
         notes=(
+            *start_notes(subject.run, subject.lifted, {pair.input for pair in contract.states}),
             *graph.trace.notes,
             *graph.names.notes,
             *graph.proof.guarded.notes(contract.ranges),
@@ -215,24 +219,19 @@ def _subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> _S
         run = run_example(module, signature, tensors, options.output_names)
         refuse_constant_states(module, given_signature, signature, tensors, options.constants)
     outputs = tuple(f"{name}_out" if name in signature.names else name for name in run.outputs)
-    lifted = lifted_states(module, run.calls, {*signature.names, *outputs}) if options.stateful else ()
+    refuse_kept_states(type(module).__name__, run, stateful=options.stateful)
+    lifted = lifted_states(module, run, {*signature.names, *outputs}) if options.stateful else LiftedStates()
     _check_lengths(signature, options)
     module, notes = as_float32(module)
     notes = (*notes, *constant_notes(options.constants))
     named = dict(zip(signature.names, map(_exported_dtype, tensors), strict=True))
-    states = {
-        pair.input: torch.zeros(shape)
-        for state in lifted
-        for pair, shape in zip(state.pairs, state.shapes, strict=True)
-    }
     return _Subject(
         module=module,
         signature=signature,
-        tensors=named | states,
+        tensors=named | lifted.zeros(torch.zeros(())),
         outputs=outputs,
         ranks=dict(zip(outputs, run.ranks, strict=True)),
-        assigned=run.assigned,
-        repeats=run.repeats,
+        run=run,
         lifted=lifted,
         notes=notes,
     )
@@ -301,13 +300,10 @@ def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace
             free,
             output_names=subject.outputs,
             lifted=subject.lifted,
-            assigned=subject.assigned,
             deterministic=options.deterministic,
         )
 
     found = trace(tensors, free)
-    if not subject.repeats:
-        raise kept_state(type(subject.module).__name__, (*subject.assigned, "forward")[0])
     refuse_half_results(found)
     _refuse_other_ranks(subject, found)
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
@@ -332,8 +328,6 @@ def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace
         refuse_frozen_dims(found, names, recurrences, kinds)
         own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
         found = replace(found, notes=(*found.notes, *dict.fromkeys(inner_notes(own, recurrences, names))))
-    refuse_no_recurrence(found, type(subject.module).__name__)
-    if not options.static:
         notes = replace(fixed_axes.with_trace(found, tensors), free=free).refuse(found.calls)
         told = (f"axis {axis} of {name} is fixed, so that the batch can be free" for name, axis in sorted(in_the_way))
         found = replace(found, notes=(*found.notes, *told, *notes))
@@ -358,19 +352,23 @@ def _contract(
 ) -> tuple[Contract, DimNames]:
     shapes = input_shapes(trace.program, list(subject.tensors))
     names = name_dims(trace.program, shapes, recurrences, options)
-    lifted = tuple(pair for state in subject.lifted for pair in state.pairs)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]
+    inputs = tuple(
+        TensorSpec(name=name, dtype=_dtype_name(subject.tensors[name]), dims=names.dims(shape))
+        for name, shape in shapes.items()
+    )
+    outputs = tuple(
+        TensorSpec(name=name, dtype=_dtype_name(value), dims=names.dims(value.shape))
+        for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
+    )
+    named = named_states(options.states, inputs, outputs)
+    through_layers = state_pairs(trace.program, list(shapes), trace.outputs, recurrences)
+    guessed = () if named or recurrences else blended_pairs(trace.program, list(shapes), trace.outputs)
     contract = Contract(
-        inputs=tuple(
-            TensorSpec(name=name, dtype=_dtype_name(subject.tensors[name]), dims=names.dims(shape))
-            for name, shape in shapes.items()
-        ),
-        outputs=tuple(
-            TensorSpec(name=name, dtype=_dtype_name(value), dims=names.dims(value.shape))
-            for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
-        ),
-        states=_joined(lifted, state_pairs(trace.program, list(shapes), trace.outputs, recurrences)),
+        inputs=inputs,
+        outputs=outputs,
+        states=joined_states(subject.lifted.pairs, named, through_layers, guessed),
         lengths=tuple(dict.fromkeys((*found, *options.lengths))),
         recurrent=(),
         streaming=Streaming(kind="no", reason="not proved yet"),
@@ -393,11 +391,6 @@ def _refuse_other_ranks(subject: _Subject, trace: Trace) -> None:
                 expected="an example with more than one of what the model squeezes, such as two rows and two steps",
                 remedy="give a larger example, or name the axis in the model: squeeze(dim)",
             )
-
-
-def _joined(lifted: tuple[StatePair, ...], found: tuple[StatePair, ...]) -> tuple[StatePair, ...]:
-    named = {pair.input for pair in lifted}
-    return (*lifted, *(pair for pair in found if pair.input not in named))
 
 
 def _check_lengths(signature: CallSignature, options: ModelOptions) -> None:

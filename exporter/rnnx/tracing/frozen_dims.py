@@ -32,6 +32,8 @@ def refuse_frozen_dims(
         raise looped_cell(cells[0], kinds[cells[0]], f"a loop over {_place(loops[0], names)} at {loops[0].line}")
     if loops and not recurrences:
         raise _written_out(loops[0], names)
+    if not recurrences:
+        _refuse_frozen_rows(fixed, names)
     for own in recurrences:
         for loop in loops:
             _refuse_loop(loop, own, names)
@@ -46,15 +48,16 @@ def refuse_frozen_dims(
             _refuse_frozen(role, own, sure or ([] if moves else [one for one in fixed if one.size > 1]), names)
 
 
-def refuse_no_recurrence(trace: Trace, subject: str) -> None:
-    """Refuse a model that calls no recurrent layer."""
-    if not trace.calls:
-        raise ExportError(
-            subject,
-            got="no call of a recurrent layer in forward",
-            expected="an nn.LSTM, nn.GRU or nn.RNN, or one of their cells",
-            remedy="export it with torch.onnx.export(..., dynamo=True)",
-        )
+def _refuse_frozen_rows(fixed: Sequence[Specialization], names: Sequence[str]) -> None:
+    """Refuse a first axis that a line of a model without recurrent layers fixes: nothing else tells its batch."""
+    for own in fixed:
+        if own.axis == 0 and own.size > 1:
+            raise FrozenDimError(
+                _place(own, names),
+                got=f"a model that fixes it at {own.size}, the example's size: {own.line}",
+                expected="a batch that is free",
+                remedy=f"{remedy_for(own.line)}, or export with static=True (--static) for this size alone",
+            )
 
 
 def _refuse_loop(loop: Specialization, own: RecurrenceNode, names: Sequence[str]) -> None:

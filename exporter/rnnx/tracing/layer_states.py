@@ -1,7 +1,7 @@
-"""Recurrent layers inside a model, and the states that start from zeros and can be lifted to inputs and outputs."""
+"""Recurrent layers inside a model, each of their calls, and what the initial state of a call was computed from."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,28 +9,32 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnx.errors import OptionError
-from rnnx_runtime.contract import StatePair
+from rnnx.tracing.value_origins import ValueOrigins, tensors_in
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCall:
-    """One call of a recurrent layer: whether it was given a state, and the batch it ran on (None for unbatched)."""
+    """One call of a recurrent layer in a run: its number among the layer's calls, and how its state starts.
 
-    has_state: bool
-    batch: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiftedState:
-    """The states of one layer as inputs and outputs of the model: `h`, and `c` for LSTM, with the layer's shapes.
-
-    `shapes` are `(L·D, B, P)` and `(L·D, B, H)` for a layer, `(B, H)` for a cell, at the example's batch.
+    `batch` is the batch it ran on, None for unbatched. `origins` are the labels of the values that the initial state
+    comes from: none where the model makes it. `starts_at_zero` says that it is zeros, or left out.
     """
 
     layer: str
-    pairs: tuple[StatePair, ...]
-    shapes: tuple[tuple[int, ...], ...]
+    index: int
+    batch: int | None
+    origins: frozenset[str]
+    starts_at_zero: bool
+
+    @property
+    def label(self) -> str:
+        """What the values have among their origins that come from this call."""
+        return call_label(self.layer, self.index)
+
+
+def call_label(layer: str, index: int) -> str:
+    """The label of what a layer's call gives."""
+    return f"call {index} of {layer}"
 
 
 def recurrent_layers(module: nn.Module) -> dict[str, nn.Module]:
@@ -39,23 +43,34 @@ def recurrent_layers(module: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def recorded_calls(module: nn.Module) -> Iterator[dict[str, list[LayerCall]]]:
-    """The calls of each recurrent layer inside the block."""
-    calls: dict[str, list[LayerCall]] = {}
+def recorded_calls(module: nn.Module, origins: ValueOrigins) -> Iterator[list[LayerCall]]:
+    """The calls of the recurrent layers inside the block, in order; what they give has their label."""
+    calls: list[LayerCall] = []
+    counts: Counter[str] = Counter()
 
     def recorder(name: str) -> Any:
         def record(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             values = dict(zip(("input", "hx"), args, strict=False)) | kwargs
-            calls.setdefault(name, []).append(
-                LayerCall(has_state=values.get("hx") is not None, batch=_batch(layer, values["input"]))
+            state = list(tensors_in(values.get("hx")))
+            calls.append(
+                LayerCall(
+                    layer=name,
+                    index=counts[name],
+                    batch=_batch(layer, values["input"]),
+                    origins=origins.of(state),
+                    starts_at_zero=not any(bool(own.count_nonzero()) for own in state),
+                )
             )
+            counts[name] += 1
 
         return record
 
-    hooks = [
-        layer.register_forward_pre_hook(recorder(name), with_kwargs=True)
-        for name, layer in recurrent_layers(module).items()
-    ]
+    def labeller(name: str) -> Any:
+        return lambda _, __, result: origins.label(tensors_in(result), call_label(name, counts[name] - 1))
+
+    layers = recurrent_layers(module).items()
+    hooks = [layer.register_forward_pre_hook(recorder(name), with_kwargs=True) for name, layer in layers]
+    hooks += [layer.register_forward_hook(labeller(name)) for name, layer in layers]
     try:
         yield calls
     finally:
@@ -63,54 +78,32 @@ def recorded_calls(module: nn.Module) -> Iterator[dict[str, list[LayerCall]]]:
             hook.remove()
 
 
-def lifted_states(module: nn.Module, calls: Mapping[str, list[LayerCall]], taken: set[str]) -> tuple[LiftedState, ...]:
-    """The states to lift: of every layer that is called once and without one; names avoid those `taken`.
-
-    Raises:
-        OptionError: a layer is called several times without a state, so that one state cannot serve it, or no layer
-            starts from zeros.
-    """
-    layers = recurrent_layers(module)
-    fresh = {name: own for name, own in calls.items() if any(not call.has_state for call in own)}
-    for name, own in fresh.items():
-        if len(own) > 1:
-            raise OptionError(
-                "stateful",
-                got=f"layer {name!r}, which forward calls {len(own)} times",
-                expected="one call of each layer that starts from zeros",
-                remedy="hand the states over in forward yourself: take them as arguments and return the new ones",
-            )
-    if not fresh:
-        raise OptionError(
-            "stateful",
-            got="no layer that starts from zeros",
-            expected="a layer that is called without a state",
-            remedy="leave stateful out: this model takes its states as inputs already",
-        )
-    alone = len(fresh) == 1 and taken.isdisjoint(("h0", "c0", "hn", "cn"))
-    return tuple(
-        _lifted(name, layers[name], own[0].batch, "" if alone else _prefix(name)) for name, own in fresh.items()
-    )
+def as_states(hidden: Any) -> tuple[Tensor, ...] | None:
+    """`h`, or `h` and `c`, as a layer takes and gives them, as a tuple."""
+    if isinstance(hidden, list):
+        return tuple(hidden)
+    return hidden if hidden is None or isinstance(hidden, tuple) else (hidden,)
 
 
-def _prefix(name: str) -> str:
-    """A layer's name as the beginning of an input's: `encoder_`, and `layer_0_` for a number of nn.Sequential."""
-    plain = re.sub(r"\W", "_", name)
-    return f"{plain}_" if plain.isidentifier() else f"layer_{plain}_"
-
-
-def _lifted(name: str, layer: Any, batch: int | None, prefix: str) -> LiftedState:
+def state_shapes(layer: Any, batch: int | None) -> tuple[tuple[int, ...], ...]:
+    """The shapes of `h`, and `c` for LSTM: `(L·D, B, P)` and `(L·D, B, H)` of a layer, `(B, H)` of a cell."""
     lead: tuple[int, ...] = () if batch is None else (batch,)
     widths = [getattr(layer, "proj_size", 0) or layer.hidden_size, layer.hidden_size]
     if isinstance(layer, nn.RNNBase):
         lead = (layer.num_layers * (2 if layer.bidirectional else 1), *lead)
-    kinds = "hc" if isinstance(layer, nn.LSTM | nn.LSTMCell) else "h"
-    pairs = tuple(StatePair(input=f"{prefix}{kind}0", output=f"{prefix}{kind}n") for kind in kinds)
-    return LiftedState(
-        layer=name,
-        pairs=pairs,
-        shapes=tuple((*lead, width) for width in widths[: len(kinds)]),
-    )
+    return tuple((*lead, width) for width in widths[: 2 if isinstance(layer, nn.LSTM | nn.LSTMCell) else 1])
+
+
+def following_calls(calls: Sequence[LayerCall]) -> Mapping[LayerCall, LayerCall]:
+    """For each call that begins a state, the last call of the layer that hands it on."""
+    chains: dict[str, LayerCall] = {}
+    last: dict[LayerCall, LayerCall] = {}
+    for call in calls:
+        before = [own for label, own in chains.items() if label in call.origins and own.layer == call.layer]
+        first = before[-1] if before else call
+        chains[call.label] = first
+        last[first] = call
+    return last
 
 
 def _batch(layer: nn.Module, x: Tensor | PackedSequence) -> int | None:

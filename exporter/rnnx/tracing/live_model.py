@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rnnx.errors import CheckpointError, ExportError, FactoryError, OptionError
 from rnnx.modules.given_module import GivenModule, read_given_module
 from rnnx.modules.model_code import model_code
-from rnnx.tracing.contract_call import call_of_contract, example_of_contract
+from rnnx.tracing.contract_call import calls_of_contract, example_of_contract
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.eager_candidate import EagerCandidate
 from rnnx.tracing.example_run import run_example
-from rnnx.tracing.layer_states import LiftedState, lifted_states
+from rnnx.tracing.lifted_states import LiftedStates, lifted_states
 from rnnx.tracing.preparation import as_float32, preserved, unwrapped
 from rnnx.tracing.signature import CallSignature
 from rnnx.tracing.weights_digest import weights_sha256
@@ -39,7 +39,7 @@ class LiveModel:
     module: nn.Module
     signature: CallSignature
     results: tuple[str, ...]
-    lifted: tuple[LiftedState, ...]
+    lifted: LiftedStates
     contract: Contract
     example: Mapping[str, Array]
 
@@ -110,16 +110,33 @@ def has_weights_of(module: nn.Module, contract: Contract) -> bool:
 
 
 def _called(given: GivenModule, module: nn.Module, contract: Contract, example: Mapping[str, Array]) -> LiveModel:
-    signature, tensors = call_of_contract(module, given.example_inputs, contract, example)
+    """The module called as the contract says, in the first way in which it gives the contract's outputs and states."""
+    problem: FactoryError | None = None
+    for signature, tensors in calls_of_contract(module, given.example_inputs, contract, example):
+        try:
+            return _called_so(given, module, contract, example, signature, tensors)
+        except FactoryError as error:
+            problem = problem or error
+    raise problem or AssertionError("a contract without a way to call it is refused before")
+
+
+def _called_so(
+    given: GivenModule,
+    module: nn.Module,
+    contract: Contract,
+    example: Mapping[str, Array],
+    signature: CallSignature,
+    tensors: Mapping[str, Tensor],
+) -> LiveModel:
     pairs = [pair for pair in contract.states if pair.input not in tensors]
     last = {pair.output for pair in pairs}
     results = tuple(spec.name for spec in contract.outputs if spec.name not in last)
     try:
         run = run_example(module, signature, list(tensors.values()), results)
-        lifted = lifted_states(module, run.calls, {*signature.names, *results}) if pairs else ()
+        lifted = lifted_states(module, run, {*signature.names, *results}) if pairs else LiftedStates()
     except (ExportError, OptionError) as error:
         raise _other_model(given, f"{error.subject}: {error.got}") from error
-    found = [pair.input for state in lifted for pair in state.pairs]
+    found = [pair.input for pair in lifted.pairs]
     if {*found} != {pair.input for pair in pairs}:
         raise _other_model(given, f"states {', '.join(found)} for {', '.join(pair.input for pair in pairs)}")
     title = f"module {given.source}" + (f" with {given.checkpoint.name}" if given.checkpoint else "")

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnx.errors import ExportError
-from rnnx.tracing.layer_states import LiftedState, recurrent_layers
+from rnnx.tracing.layer_states import as_states, recurrent_layers
+from rnnx.tracing.lifted_states import StateHandover
 from rnnx.tracing.packing import PackedRows, check_equal, rows_of
 
 DOMAIN, OPERATOR = "rnnx", "Recurrence"
@@ -24,30 +25,29 @@ _CLASSES = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 
 
 class OpaqueLayers:
-    """The calls of a module's layers in a trace. `given` and `last` are the lifted states of layers by name."""
+    """The calls of a module's layers in a trace. `states` gives and takes those that are lifted, in a run of it."""
 
-    def __init__(self, module: nn.Module, lifted: tuple[LiftedState, ...] = ()) -> None:
-        self._names = {id(layer): name for name, layer in recurrent_layers(module).items()}
-        self._lifted = {state.layer for state in lifted}
+    def __init__(self, module: nn.Module) -> None:
+        # torch.export hands out proxies of a module that is in several places, which share its attributes.
+        self._names = {id(vars(layer)): name for name, layer in recurrent_layers(module).items()}
         self.calls: Counter[str] = Counter()
-        self.given: Mapping[str, tuple[Tensor, ...]] = {}
-        self.last: dict[str, tuple[Tensor, ...]] = {}
+        self.states: StateHandover | None = None
 
     def call(self, layer: Any, x: Any, hx: Any) -> Any:
         """What `layer(x, hx)` gives, as one node."""
         name = self._counted(layer)
-        state = hx if hx is None or isinstance(hx, tuple) else (hx,)
-        if name in self._lifted and state is None:
-            state = self.given[name]
-        sequence, state = (_cell_results if isinstance(layer, nn.RNNCellBase) else _layer_results)(
-            name, layer, x, state
-        )
-        self.last[name] = state
+        state = as_states(hx)
+        if self.states is not None:
+            state = self.states.start(name, state)
+        results = _cell_results if isinstance(layer, nn.RNNCellBase) else _layer_results
+        sequence, state = results(name, layer, x, state)
+        if self.states is not None:
+            self.states.end(name, state)
         hidden = state if len(state) == 2 else state[0]
         return hidden if sequence is None else (sequence, hidden)
 
     def _counted(self, layer: nn.Module) -> str:
-        name = self._names.get(id(layer))
+        name = self._names.get(id(vars(layer)))
         if name is None:
             raise ExportError(
                 f"a {type(layer).__name__}",

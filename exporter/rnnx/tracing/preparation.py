@@ -84,20 +84,11 @@ def fixed_weights(module: nn.Module) -> Iterator[None]:
         yield
 
 
-def changed_tensors(module: nn.Module, before: dict[str, Any]) -> list[str]:
-    """The names of plain tensor attributes that are others than before."""
-    return [name for name, value in plain_tensors(module).items() if before.get(name) is not value]
-
-
-def plain_tensors(module: nn.Module) -> dict[str, Any]:
-    """Attributes that are tensors or tuples or lists with some, and neither parameters nor buffers, by name."""
-    return {
-        f"{name}.{key}".lstrip("."): value
-        for name, own in module.named_modules()
-        for key, value in vars(own).items()
-        if isinstance(value, Tensor)
-        or (isinstance(value, tuple | list) and any(isinstance(inner, Tensor) for inner in value))
-    }
+def _tensors_in(attributes: dict[str, Any]) -> Iterator[Tensor]:
+    for value in attributes.values():
+        for inner in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(inner, Tensor):
+                yield inner
 
 
 def _copied(value: Any) -> Any:

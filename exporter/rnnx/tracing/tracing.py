@@ -24,7 +24,9 @@ from rnnx.tracing.constant_inputs import constant_values
 from rnnx.tracing.dims import expression_of, output_values
 from rnnx.tracing.exact_sizes import exact_sizes
 from rnnx.tracing.float_dtypes import reading_floats
-from rnnx.tracing.layer_states import LiftedState
+from rnnx.tracing.kept_states import kept_state
+from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
+from rnnx.tracing.lifted_states import LiftedStates, StateHandover
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
 from rnnx.tracing.pooling import traced_pooling
@@ -79,34 +81,37 @@ def trace_model(
     free: Sequence[Sequence[bool]],
     *,
     output_names: Sequence[str] | None,
-    lifted: tuple[LiftedState, ...],
-    assigned: Sequence[str] = (),
+    lifted: LiftedStates,
     deterministic: bool = False,
 ) -> Trace:
     """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
 
-    `assigned` names the attributes that a call of the model sets to other tensors. `deterministic` takes random
-    numbers at their mean.
+    `deterministic` takes random numbers at their mean.
 
     Raises:
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
-    layers, names, words = OpaqueLayers(module, lifted), list[str](), dict[str, str]()
+    layers, names, words = OpaqueLayers(module), list[str](), dict[str, str]()
     means = MeansOfRandomNumbers()
     modes = [*constant_values(signature), *([means] if deterministic else [])]
+    states = [pair.input for pair in lifted.pairs]
     count = len(signature.names)
-    inputs = (*signature.names, *(pair.input for state in lifted for pair in state.pairs))
+    inputs = (*signature.names, *states)
 
     def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
         words.update(axis_words(inputs, values))
         layers.calls.clear()
-        layers.given = _by_layer(lifted, values[count:])
+        given = dict(zip(states, values[count:], strict=True))
+        layers.states = StateHandover(lifted, lifted.given(given))
         with contextlib.ExitStack() as stack:
             for mode in (reading_floats(module, torch.float32), *modes):
                 stack.enter_context(mode)
+            stack.enter_context(placed_tensors(module, lifted.placed(given), lifted.holders))
             results = named_outputs(signature.call(module, values[:count]), output_names)
-        names[:] = [*results, *(pair.output for state in lifted for pair in state.pairs)]
-        return (*results.values(), *(value for state in lifted for value in layers.last[state.layer]))
+            last = layers.states.last(kept_tensors(module) if lifted.kept else {})
+        found = results | {pair.output: last[pair.output] for pair in lifted.pairs}
+        names[:] = found
+        return tuple(found.values())
 
     with (
         quiet_torch(),
@@ -128,7 +133,7 @@ def trace_model(
             raise
         except Exception as error:
             raise _refusal(module, error, words) from error
-    _refuse_kept_state(module, program, assigned)
+    _refuse_written_buffers(module, program)
     refuse_random_numbers(program, type(module).__name__, deterministic=deterministic)
     return Trace(
         program=program,
@@ -190,14 +195,6 @@ def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequ
         return export(any_size=False)  # but where an axis is broadcast it must
 
 
-def _by_layer(lifted: tuple[LiftedState, ...], values: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
-    found, place = {}, 0
-    for state in lifted:
-        found[state.layer] = tuple(values[place : place + len(state.pairs)])
-        place += len(state.pairs)
-    return found
-
-
 def axis_words(names: Sequence[str], values: Sequence[Tensor]) -> Iterator[tuple[str, str]]:
     """What torch.export calls each free axis in its messages, and how to say it."""
     for name, value in zip(names, values, strict=True):
@@ -224,14 +221,13 @@ def _refusal(module: nn.Module, error: Exception, words: Mapping[str, str]) -> E
     )
 
 
-def _refuse_kept_state(module: nn.Module, program: ExportedProgram, assigned: Sequence[str]) -> None:
-    """Refuse a buffer that is written in place, and an attribute that is read and then assigned anew."""
+def _refuse_written_buffers(module: nn.Module, program: ExportedProgram) -> None:
+    """Refuse a buffer that is written in place."""
     signature = program.graph_signature
-    written = [signature.inputs_to_buffers.get(name, "") for name in _written_in_place(program)]
-    read = signature.inputs_to_lifted_tensor_constants.values()
-    kept = [*filter(None, written), *(name for name in read if name.removeprefix("model.") in assigned)]
-    if kept:
-        raise kept_state(type(module).__name__, kept[0].removeprefix("model."))
+    constants = signature.inputs_to_buffers | signature.inputs_to_lifted_tensor_constants
+    for name in _written_in_place(program):
+        if constants.get(name, "").startswith("model."):
+            raise kept_state(type(module).__name__, constants[name].removeprefix("model."))
 
 
 def _written_in_place(program: ExportedProgram) -> Iterator[str]:
@@ -240,17 +236,6 @@ def _written_in_place(program: ExportedProgram) -> Iterator[str]:
         for argument, value in zip(schema.arguments, node.args, strict=False) if schema is not None else ():
             if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Node):
                 yield value.name
-
-
-def kept_state(subject: str, name: str) -> ExportError:
-    """The refusal of a model that carries something from one call to the next in itself."""
-    return ExportError(
-        f"{subject}.{name}",
-        got="a tensor that forward changes and reads in the next call",
-        expected="state as a value",
-        remedy="take it as an argument of forward and return the new one, or leave it to stateful=True "
-        "where it is a recurrent layer's own",
-    )
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rnnx.errors import ExportError, OptionError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.constant_inputs import of_inputs_left, with_constants
-from rnnx.tracing.contract_call import call_of_contract
+from rnnx.tracing.contract_call import calls_of_contract
 from rnnx.tracing.exporting import export_model
 from rnnx.tracing.signature import read_signature
 
@@ -90,5 +90,5 @@ def test_verify_calls_the_module_with_its_own_example_for_what_the_contract_lack
     module, options = Policy().eval(), ModelOptions(constants={"starts": 0, "flag": True})
     contract = export_model(module, example(), tmp_path / "m.onnx", options).contract
     feeds = {spec.name: value.numpy() for spec, value in zip(contract.inputs, example(), strict=False)}
-    signature, tensors = call_of_contract(module, example(flag=True), contract, feeds)
+    signature, tensors = calls_of_contract(module, example(flag=True), contract, feeds)[0]
     assert torch.equal(signature.call(module, [*tensors.values()])[0], module(*example(flag=True))[0])

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 from tests.rnnx.tracing.small_models import Forward, sequence
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnx.errors import ExportError, FrozenDimError
 from rnnx.modules.model_options import ModelOptions
@@ -98,11 +98,6 @@ def test_a_long_loop_around_a_cell_is_refused_before_it_is_traced(static: bool, 
     options = ModelOptions(static=static, input_names=("x",))
     with pytest.raises(ExportError, match="more than 64 calls"):
         export_model(Forward(_cell_over_indices).eval(), (sequence(2, 100),), tmp_path / "long.onnx", options)
-
-
-def test_a_model_without_a_recurrent_layer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="no call of a recurrent layer"):
-        export_model(nn.Linear(5, 8).eval(), (sequence(2, 3),), tmp_path / "none.onnx")
 
 
 def test_one_step_of_a_decoder_is_no_frozen_time(tmp_path: Path) -> None:

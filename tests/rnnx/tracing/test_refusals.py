@@ -184,12 +184,6 @@ def test_inputs_without_names_need_some(tmp_path: Path) -> None:
         export_model(module, (sequence(2, 3), sequence(2, 3)), tmp_path / "unnamed.onnx")
 
 
-def test_a_layer_called_twice_has_no_state_to_lift(tmp_path: Path) -> None:
-    module = Forward(lambda self, x: self.lstm(x)[0] + self.lstm(-x)[0]).eval()
-    with pytest.raises(OptionError, match="stateful: got layer 'lstm', which forward calls 2 times"):
-        export_model(module, (sequence(2, 3),), tmp_path / "t.onnx", ModelOptions(stateful=True, input_names=("x",)))
-
-
 def test_lengths_of_another_integer_type_are_taken_as_int64(tmp_path: Path) -> None:
     report = export_model(
         Tagger().eval(), (tagger_inputs(3, 4)[0].int(), lengths_of(3, 4).int()), tmp_path / "int.onnx"

@@ -1,0 +1,87 @@
+"""Which values a tensor was computed from, followed through every operator that a model runs."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# fmt: off
+_OF_SHAPES = frozenset((
+    "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided", "zeros_like", "ones_like", "full_like",
+    "empty_like", "rand_like", "randn_like", "randint_like",
+))
+# fmt: on
+"""Operators that take a tensor's shape and dtype and none of its values."""
+
+_OVERWRITES = frozenset(("zero_", "fill_"))
+"""Operators in place that keep nothing of what was there."""
+
+
+class ValueOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside the block, every tensor has the labels of the tensors that its values come from.
+
+    Labels belong to the memory that a tensor views, so that a view and what is written through it have them too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._labels: dict[int, frozenset[str]] = {}
+        self._alive: list[Tensor] = []  # whose memory must not be given to another tensor meanwhile
+
+    def label(self, tensors: Iterable[Tensor], *labels: str) -> None:
+        """Give these tensors further labels."""
+        for tensor in tensors:
+            self._add(tensor, frozenset(labels))
+
+    def relabel(self, tensor: Tensor, *labels: str) -> None:
+        """Give a tensor these labels in place of those that it has."""
+        self._labels[_memory(tensor)] = frozenset(labels)
+        self._alive.append(tensor)
+
+    def replace_all(self, label: str) -> None:
+        """Let this be the one label of everything that has any."""
+        self._labels = dict.fromkeys((own for own, labels in self._labels.items() if labels), frozenset((label,)))
+
+    def of(self, value: Any) -> frozenset[str]:
+        """The labels of every tensor in a nested value."""
+        found = (self._labels.get(_memory(own), frozenset()) for own in tensors_in(value))
+        return frozenset[str]().union(*found)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = str(func._schema.name).split("::")[-1]
+        if name in _OVERWRITES and args[0].untyped_storage().nbytes() == args[0].nbytes:
+            self.relabel(args[0], *self.of(args[1:]))
+        elif name not in _OF_SHAPES:
+            labels = self.of((args, kwargs))
+            for tensor in (*_written(func, args, kwargs or {}), *tensors_in(result)):
+                self._add(tensor, labels)
+        return result
+
+    def _add(self, tensor: Tensor, labels: frozenset[str]) -> None:
+        memory = _memory(tensor)
+        own = self._labels.get(memory, frozenset())
+        if not labels <= own:
+            self._labels[memory] = own | labels
+            self._alive.append(tensor)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists, dicts and packed sequences."""
+    return (leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+def _memory(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else id(tensor)
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
+    """The arguments that an operator writes into."""
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            yield from tensors_in(args[place] if place < len(args) else kwargs.get(argument.name))
