@@ -27,6 +27,9 @@ from rnnx.tracing.example_run import run_example
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
+from rnnx.tracing.loops.markers import loop_sizes
+from rnnx.tracing.loops.rolling import Unrolling, rolled_trace
+from rnnx.tracing.loops.scans import write_scans
 from rnnx.tracing.masked_rows import keep_masked_rows
 from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
@@ -114,6 +117,7 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
     model = onnx_from_program(trace.program, opset)
     name_values(model, contract.inputs, contract.outputs)
     contract = replace(contract, recurrent=splice_recurrences(model, subject.module))
+    write_scans(model)
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
     with preserved(subject.module):
         truth = model_truth(eager, contract, subject.tensors)
@@ -176,7 +180,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
 
-    def trace(free: tuple[tuple[bool, ...], ...]) -> Trace:
+    def trace(free: Sequence[Sequence[bool]], tensors: Sequence[Tensor] = tensors) -> Trace:
         return trace_model(
             subject.module,
             subject.signature,
@@ -195,12 +199,16 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     states = state_inputs(found.program, names, recurrences)
     fixed = axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
     if fixed:
-        found = trace(
-            tuple(
-                tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
-                for name, axes in zip(names, free, strict=True)
-            )
+        free = tuple(
+            tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
+            for name, axes in zip(names, free, strict=True)
         )
+        found = trace(free)
+    rolled = None if options.static else rolled_trace(
+        Unrolling(module=subject.module, trace=lambda own, axes: trace(axes, own), tensors=tensors), found, free
+    )
+    if isinstance(rolled, Trace):
+        return rolled, list(recurrence_nodes(rolled.program))
     recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
@@ -213,7 +221,7 @@ def _contract(
     subject: _Subject, trace: Trace, recurrences: Sequence[RecurrenceNode], options: ModelOptions, opset: int
 ) -> tuple[Contract, DimNames]:
     shapes = input_shapes(trace.program, list(subject.tensors))
-    names = name_dims(trace.program, shapes, recurrences, options)
+    names = name_dims(trace.program, shapes, [*loop_sizes(trace.program), *recurrences], options)
     lifted = tuple(pair for state in subject.lifted for pair in state.pairs)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]

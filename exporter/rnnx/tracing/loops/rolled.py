@@ -1,0 +1,104 @@
+"""What a rolled program is made of: instructions that run once, and loops with a step, its states and its sequences."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rnnx.tracing.loops.affine import Affine
+from rnnx.tracing.loops.values import Instruction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Once:
+    """The result of an instruction that runs once, by its number."""
+
+    number: int
+    part: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """The result of an instruction of the step, by its place in the step."""
+
+    place: int
+    part: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A value that the step takes over from the step before, by its number among the loop's states."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Element:
+    """What a loop's step gives at one index: the loop's number, the value's place in the step, and the index."""
+
+    loop: int
+    place: int
+    part: int | None
+    index: Affine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """What a loop's step gives at several indices one after another: from `first` on, `count` of them, up or down."""
+
+    loop: int
+    place: int
+    part: int | None
+    first: Affine
+    count: Affine
+    downwards: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Varying:
+    """A constant tensor that is another at each step: `base + by_step * step`."""
+
+    base: Any
+    by_step: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """An instruction whose values hold at every length: `leaves` are numbered values, lines and plain ones."""
+
+    instruction: Instruction
+    leaves: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """A state of a loop: its first value, and the step's value (or the other state) that becomes the next."""
+
+    first: Any
+    after: Inner | State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """A loop: its step, its states, and how many steps it has fewer than its length."""
+
+    step: tuple[Template, ...]
+    states: tuple[Carried, ...]
+    fewer: int
+
+    @property
+    def last_states(self) -> Mapping[tuple[int, int | None], int]:
+        """The number of the state that a value of the step becomes, by the value's place and part."""
+        return {
+            (own.after.place, own.after.part): number
+            for number, own in reversed(list(enumerate(self.states)))
+            if isinstance(own.after, Inner)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rolled:
+    """A program at every length: its parts in order, each an instruction that runs once or a loop, and its results."""
+
+    parts: tuple[Template | Loop, ...]
+    results: tuple[Any, ...]
+    length: Affine
