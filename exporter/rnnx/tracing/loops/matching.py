@@ -5,11 +5,11 @@ from typing import Any
 
 from torch.utils import _pytree as pytree
 
-from rnnx.tracing.loops.references import Coordinates, NoPattern, Value, is_tensor
+from rnnx.tracing.loops.references import Coordinates, NoPattern, Value, is_tensor, unified_slices
 from rnnx.tracing.loops.repeats import Repeat
 from rnnx.tracing.loops.rolled import Carried, Inner, Loop, State, Template
 from rnnx.tracing.loops.unrolled import Unrolled
-from rnnx.tracing.loops.values import Filled, Instruction, Ref
+from rnnx.tracing.loops.values import Filled, Instruction, Ref, Slice
 
 
 def gathers(instruction: Instruction) -> bool:
@@ -77,10 +77,16 @@ class _Matcher:
                 raise NoPattern("a step that changes the shape of what it computes")
 
     def _leaf(self, own: Sequence[tuple[int, int, Instruction]], leaves: Sequence[Any]) -> Any:
-        values = [
-            Value(trace=trace, step=step, length=self._programs[trace].length, leaf=leaf)
-            for (trace, step, _), leaf in zip(own, leaves, strict=True)
-        ]
+        return self._unified(
+            [
+                Value(trace=trace, step=step, length=self._programs[trace].length, leaf=leaf)
+                for (trace, step, _), leaf in zip(own, leaves, strict=True)
+            ]
+        )
+
+    def _unified(self, values: Sequence[Value]) -> Any:
+        if all(isinstance(own.leaf, Slice) for own in values):
+            return unified_slices(values, self._unified)
         last = values[-1]
         inside = self._inside(last)
         if inside is None:
@@ -88,32 +94,40 @@ class _Matcher:
                 raise NoPattern("a value that comes from elsewhere at each step")
             return self._coordinates.unified(values)
         back = last.step - inside[0]
-        expected = (inside[1], last.leaf.part)
         for value in values:
             found = self._inside(value)
-            is_first = value.step < back
-            if is_first != (found is None) or (
-                found is not None and ((found[1], value.leaf.part) != expected or value.step - found[0] != back)
-            ):
+            if (value.step < back) != (found is None) or (found is not None and value.step - found[0] != back):
                 raise NoPattern("a value that comes from elsewhere at each step")
-        result = Inner(place=expected[0], part=expected[1])
+        result = self._result([own for own in values if own.step >= back])
         return result if back == 0 else self._state(values, result, back)
+
+    def _result(self, values: Sequence[Value]) -> Inner | Slice:
+        """What of a step all these are, whichever step it is."""
+        if isinstance(values[0].leaf, Slice):
+            return unified_slices(values, self._result)
+        kinds = {(found[1], own.leaf.part) for own in values if (found := self._inside(own)) is not None}
+        if len(kinds) != 1:
+            raise NoPattern("a value that comes from elsewhere at each step")
+        place, part = kinds.pop()
+        return Inner(place=place, part=part)
 
     def _inside(self, value: Value) -> tuple[int, int] | None:
         """The step and place of a value of this very loop."""
-        start, count = self._repeat.starts[value.trace], self._repeat.counts[value.trace]
-        if not isinstance(value.leaf, Ref) or not start <= value.leaf.place < start + count * self._repeat.size:
+        start, count, leaf = self._repeat.starts[value.trace], self._repeat.counts[value.trace], value.leaf
+        while isinstance(leaf, Slice):
+            leaf = leaf.source
+        if not isinstance(leaf, Ref) or not start <= leaf.place < start + count * self._repeat.size:
             return None
-        return divmod(value.leaf.place - start, self._repeat.size)
+        return divmod(leaf.place - start, self._repeat.size)
 
-    def _state(self, values: Sequence[Value], result: Inner, back: int) -> State:
+    def _state(self, values: Sequence[Value], result: Inner | Slice, back: int) -> State:
         """The state that holds what the step gave `back` steps ago."""
         firsts = [
             self._coordinates.unified([value for value in values if value.step == step]) for step in range(back)
         ]
         before: State | None = None
         for distance in range(1, back + 1):
-            first = self._fitting(firsts[back - distance], result)
+            first = _tensor(firsts[back - distance])
             before = self._numbered(Carried(first=first, after=before or result))
         assert before is not None
         return before
@@ -125,10 +139,11 @@ class _Matcher:
         self._states.append(state)
         return State(number=len(self._states) - 1)
 
-    def _fitting(self, first: Any, result: Inner) -> Any:
-        if not is_tensor(first) and isinstance(first, int | float):
-            raise NoPattern("a state that is a number at first")
-        return first
+
+def _tensor(first: Any) -> Any:
+    if not is_tensor(first) and isinstance(first, int | float):
+        raise NoPattern("a state that is a number at first")
+    return first
 
 
 def _is_equal(one: Any, other: Any) -> bool:

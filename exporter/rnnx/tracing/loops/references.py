@@ -1,6 +1,6 @@
 """What a value is at every step and length, from what it is in three traces."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from rnnx.tracing.loops.affine import Affine, Sample, fitted
 from rnnx.tracing.loops.repeats import Repeat
 from rnnx.tracing.loops.rolled import Element, Once, Span, Varying
 from rnnx.tracing.loops.unrolled import Unrolled
-from rnnx.tracing.loops.values import TENSOR_VALUES, Constant, Filled, Ref, Size
+from rnnx.tracing.loops.values import TENSOR_VALUES, Constant, Filled, Ref, Size, Slice
 
 
 class NoPattern(Exception):
@@ -72,6 +72,8 @@ class Coordinates:
             NoPattern: there is none.
         """
         first = values[0].leaf
+        if isinstance(first, Slice):
+            return unified_slices(values, self.unified)
         if isinstance(first, Ref):
             return self._unified_refs(values)
         if isinstance(first, Constant):
@@ -162,6 +164,32 @@ class Coordinates:
         if index is None:
             raise NoPattern("results of a loop in no order")
         return Element(loop=first.loop, place=first.place, part=part, index=index)
+
+
+def unified_slices(values: Sequence[Value], unified: Callable[[Sequence[Value]], Any]) -> Slice:
+    """The rule of slices; `unified` finds their sources'.
+
+    Raises:
+        NoPattern: there is none.
+    """
+    first = values[0].leaf
+    if not all(isinstance(own.leaf, Slice) and _kind(own.leaf) == _kind(first) for own in values):
+        raise NoPattern("now a slice and now a whole tensor")
+    start = as_line(_unified_numbers([replace(own, leaf=own.leaf.start) for own in values]))
+    length = as_line(_unified_numbers([replace(own, leaf=own.leaf.length) for own in values]))
+    if length.by_step:
+        raise NoPattern("a slice that is longer at each step")
+    source = unified([replace(own, leaf=own.leaf.source) for own in values])
+    return Slice(source=source, axis=first.axis, start=start, length=length, keeps=first.keeps)
+
+
+def as_line(number: Any) -> Affine:
+    """A number as a line."""
+    return number if isinstance(number, Affine) else Affine(base=number)
+
+
+def _kind(leaf: Slice) -> tuple[int, bool]:
+    return leaf.axis, leaf.keeps
 
 
 def _unified_numbers(values: Sequence[Value]) -> Any:

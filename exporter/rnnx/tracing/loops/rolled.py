@@ -1,11 +1,11 @@
 """What a rolled program is made of: instructions that run once, and loops with a step, its states and its sequences."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rnnx.tracing.loops.affine import Affine
-from rnnx.tracing.loops.values import Instruction
+from rnnx.tracing.loops.values import Instruction, Slice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Span:
     downwards: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Varying:
     """A constant tensor that is another at each step: `base + by_step * step`."""
 
@@ -71,10 +71,10 @@ class Template:
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """A state of a loop: its first value, and the step's value (or the other state) that becomes the next."""
+    """A state of a loop: its first value, and the step's value (or a slice of it, or another state) that becomes the next."""
 
     first: Any
-    after: Inner | State
+    after: Inner | State | Slice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +102,10 @@ class Rolled:
     parts: tuple[Template | Loop, ...]
     results: tuple[Any, ...]
     length: Affine
+
+
+def leaves_in(value: Any) -> Iterator[Any]:
+    """A value and those that it is made of: the members of a list, the source of a slice."""
+    yield value
+    for own in value if isinstance(value, tuple) else (value.source,) if isinstance(value, Slice) else ():
+        yield from leaves_in(own)

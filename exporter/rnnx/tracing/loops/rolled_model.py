@@ -1,6 +1,6 @@
 """A rolled program as a module that can be traced again, each loop's step run once between two marks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -13,9 +13,9 @@ from torch.utils._sympy.reference import PythonReferenceAnalysis
 from rnnx.tracing.loops.affine import Affine
 from rnnx.tracing.loops.folding import Unfoldable
 from rnnx.tracing.loops.matching import gathers
-from rnnx.tracing.loops.rolled import Element, Loop, Once, Rolled, Span, Template
-from rnnx.tracing.loops.running import RunningLoop, lines_kept
-from rnnx.tracing.loops.values import Constant, Filled, Input, Weight, size_symbol
+from rnnx.tracing.loops.rolled import Element, Loop, Once, Rolled, Span, Template, leaves_in
+from rnnx.tracing.loops.running import RunningLoop, lines_kept, narrowed
+from rnnx.tracing.loops.values import Constant, Filled, Input, Slice, Weight, size_symbol
 
 
 class RolledModel(nn.Module):
@@ -88,7 +88,17 @@ class Call:
             return leaf.tensor
         if isinstance(leaf, Filled):
             return torch.full([self.number(own) for own in leaf.sizes], self.value(leaf.value), dtype=leaf.dtype)
+        if isinstance(leaf, Slice):
+            return self.sliced(leaf, self.value)
         return self.number(leaf) if isinstance(leaf, Affine) else leaf
+
+    def sliced(self, leaf: Slice, value: Callable[[Any], Any]) -> Tensor:
+        """A slice at a place that is the same at all steps; `value` reads its source."""
+        source: Tensor = value(leaf.source)
+        start = self.number(leaf.start)
+        if not leaf.keeps:
+            return source.select(leaf.axis, start)
+        return narrowed(source, leaf.axis, start, self.number(leaf.length))
 
     def number(self, line: Affine) -> Any:
         """A number that holds for all steps."""
@@ -162,11 +172,11 @@ def is_last(loop: Loop, leaf: Element) -> bool:
     return leaf.index == last and (leaf.place, leaf.part) in loop.last_states
 
 
-def _leaves(rolled: Rolled) -> list[Any]:
-    found = list(rolled.results)
+def _leaves(rolled: Rolled) -> Iterator[Any]:
+    for own in rolled.results:
+        yield from leaves_in(own)
     for part in rolled.parts:
-        steps = part.step if isinstance(part, Loop) else (part,)
-        found += [own.first for own in part.states] if isinstance(part, Loop) else []
-        for template in steps:
-            found += [own for leaf in template.leaves for own in (leaf if isinstance(leaf, tuple) else (leaf,))]
-    return found
+        for template in part.step if isinstance(part, Loop) else (part,):
+            yield from leaves_in(template.leaves)
+        for state in part.states if isinstance(part, Loop) else ():
+            yield from leaves_in(state.first)

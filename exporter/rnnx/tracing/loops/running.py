@@ -13,8 +13,8 @@ from rnnx.modules.source_lines import line_of_node
 from rnnx.tracing.loops.affine import Affine
 from rnnx.tracing.loops.folding import Unfoldable
 from rnnx.tracing.loops.markers import Sequenced, begin, end
-from rnnx.tracing.loops.rolled import Element, Inner, Loop, State, Template, Varying
-from rnnx.tracing.loops.values import Filled, Instruction
+from rnnx.tracing.loops.rolled import Element, Inner, Loop, State, Template, Varying, leaves_in
+from rnnx.tracing.loops.values import Filled, Slice
 from rnnx.tracing.packing import check_equal
 
 if TYPE_CHECKING:
@@ -44,15 +44,19 @@ class RunningLoop:
         """Trace the ends and the step between them."""
         steps = self._call.length - self._loop.fewer + self._ahead
         for template in self._loop.step:
-            self._add_sequences(template)
-        self._add_sequence("step", Sequenced(tensor=self._indices(), axis=0, backwards=False))
+            for leaf in leaves_in(template.leaves):
+                self._add_sequence_of(leaf, template)
+        for state in self._loop.states:
+            for leaf in leaves_in(state.after):
+                self._add_sequence_of(leaf, self._loop.step[0])
+        self._sequences["step"] = Sequenced(tensor=self._indices(), axis=0, backwards=False)
         firsts = self._firsts()
         found = begin(self._number, firsts, list(self._sequences.values()))
         self._states = found[: len(firsts)]
         self._slices = dict(zip(self._sequences, found[len(firsts) :], strict=True))
         for template in self._loop.step:
             with lines_kept(template.instruction.meta):
-                self._step.append(self._computed(template))
+                self._step.append(self._call.run(template, self._value))
         after = [self._after(own.after, state) for own, state in zip(self._loop.states, self._states, strict=True)]
         results = [self._inner(place, part) for place, part in self._wanted]
         found = end(self._number, after, results, steps)
@@ -75,7 +79,7 @@ class RunningLoop:
         """What the steps from the first on gave, time first."""
         whole = self._results[place, part]
         low = first - count + 1 if downwards else first
-        piece = _narrowed(whole, 0, low, count)
+        piece = narrowed(whole, 0, low, count)
         return piece.flip(0) if downwards else piece
 
     def _indices(self) -> Tensor:
@@ -91,13 +95,15 @@ class RunningLoop:
             found.append(self._call.value(first))
         return found
 
-    def _shape_after(self, after: Inner | State) -> Any:
+    def _shape_after(self, after: Inner | State | Slice) -> Any:
         if isinstance(after, State):
             return self._shape_after(self._loop.states[after.number].after)
+        if isinstance(after, Slice):
+            return ()
         return self._loop.step[after.place].instruction.shape_of(after.part)
 
-    def _after(self, after: Inner | State, before: Tensor) -> Tensor:
-        found = self._states[after.number] if isinstance(after, State) else self._inner(after.place, after.part)
+    def _after(self, after: Inner | State | Slice, before: Tensor) -> Tensor:
+        found: Tensor = self._value(after)
         if found.dim() != before.dim() or found.dtype != before.dtype:
             raise Unfoldable(reason="a step that changes the shape or the dtype of its state", line=self._line())
         for size, own in zip(found.shape, before.shape, strict=True):
@@ -112,15 +118,6 @@ class RunningLoop:
     def _line(self) -> str:
         return line_of_node(self._loop.step[0].instruction.meta)
 
-    def _computed(self, template: Template) -> Any:
-        key = _sequence_key(template)
-        if key is None:
-            return self._call.run(template, self._value)
-        if key in self._slices:
-            found = self._slices[key]
-            return found if _is_select(template.instruction) else found.unsqueeze(template.leaves[1])
-        return self._window(template)
-
     def _value(self, leaf: Any) -> Any:
         if isinstance(leaf, Inner):
             return self._inner(leaf.place, leaf.part)
@@ -128,6 +125,8 @@ class RunningLoop:
             return self._states[leaf.number]
         if isinstance(leaf, Element) and leaf.index.by_step:
             return self._slices[leaf]
+        if isinstance(leaf, Slice):
+            return self._slice(leaf)
         if isinstance(leaf, Affine) and leaf.by_step:
             return self._number_at_step(leaf)
         if isinstance(leaf, Varying):
@@ -143,42 +142,43 @@ class RunningLoop:
         found = self._slices["step"] * line.by_step + own
         return found if not isinstance(line.by_step, float) else found.to(torch.float32)
 
-    def _add_sequences(self, template: Template) -> None:
-        key = _sequence_key(template)
-        if key is not None and abs(key[2].by_step) == 1:
-            source, axis, start = key
-            self._add_sequence(key, self._sliced(self._call.value(source), axis, start))
-        for leaf in (own for each in template.leaves for own in (each if isinstance(each, tuple) else (each,))):
-            if isinstance(leaf, Element) and leaf.index.by_step:
-                if abs(leaf.index.by_step) != 1:
-                    raise Unfoldable(reason="results of a loop in no order", line=line_of_node(template.instruction.meta))
-                whole = self._call.collected(leaf)
-                self._add_sequence(leaf, self._sliced(whole, 0, leaf.index))
-
-    def _add_sequence(self, key: Any, own: Sequenced) -> None:
-        self._sequences.setdefault(key, own)
+    def _add_sequence_of(self, leaf: Any, template: Template) -> None:
+        """Add what a step reads at its own index of a sequence."""
+        if isinstance(leaf, Element) and leaf.index.by_step:
+            if abs(leaf.index.by_step) != 1:
+                raise Unfoldable(reason="results of a loop in no order", line=line_of_node(template.instruction.meta))
+            self._sequences[leaf] = self._sliced(self._call.collected(leaf), 0, leaf.index)
+        elif isinstance(leaf, Slice) and _is_step_of_sequence(leaf):
+            self._sequences[leaf] = self._sliced(self._call.value(leaf.source), leaf.axis, leaf.start)
 
     def _sliced(self, source: Tensor, axis: int, start: Affine) -> Sequenced:
         """The part of a sequence that the steps go over."""
         backwards = start.by_step < 0
         count = self._call.length - self._loop.fewer
         first = self._call.number(Affine(base=start.base, by_length=start.by_length))
+        if type(first) is int and first < 0:
+            first += source.shape[axis]
         low = first - count + 1 if backwards else first
-        piece = _narrowed(source, axis, low, count)
+        if self._ahead and _has_one_ahead(start):
+            return Sequenced(
+                tensor=narrowed(source, axis, low if backwards else low - 1, count + 1), axis=axis, backwards=backwards
+            )
+        piece = narrowed(source, axis, low, count)
         if self._ahead:
             extra = source.narrow(axis, 0, 1)
             piece = torch.cat([piece, extra] if backwards else [extra, piece], axis)
         return Sequenced(tensor=piece, axis=axis, backwards=backwards)
 
-    def _window(self, template: Template) -> Tensor:
-        """A slice of several elements, or one that moves by more than one a step."""
-        source, axis, start = template.leaves[:3]
-        tensor = self._call.value(source)
-        first = self._number_at_step(start).clamp_min(0)
-        if _is_select(template.instruction):
-            return tensor.index_select(axis, first.reshape(1)).squeeze(axis)
-        length = _length(template)
-        return tensor.index_select(axis, first + torch.arange(length))
+    def _slice(self, leaf: Slice) -> Tensor:
+        if leaf in self._slices:
+            found = self._slices[leaf]
+            return found.unsqueeze(leaf.axis) if leaf.keeps else found
+        if not leaf.start.by_step:
+            return self._call.sliced(leaf, self._value)
+        source: Tensor = self._value(leaf.source)
+        first = self._number_at_step(leaf.start).clamp_min(0)  # the step in front of the first reads anything
+        found = source.index_select(leaf.axis, first + torch.arange(self._call.number(leaf.length)))
+        return found if leaf.keeps else found.squeeze(leaf.axis)
 
 
 def _broadcast(size: Affine, after: Any) -> Affine:
@@ -186,36 +186,24 @@ def _broadcast(size: Affine, after: Any) -> Affine:
     return Affine(base=after) if size == Affine(base=1) else size
 
 
-def _sequence_key(template: Template) -> tuple[Any, int, Affine] | None:
-    """Source, axis and start of a slice that moves with the step over something that stays."""
-    name = str(template.instruction.target)
-    if name not in ("aten.select.int", "aten.slice.Tensor") or len(template.leaves) < 3:
-        return None
-    source, axis, start = template.leaves[:3]
-    if not isinstance(start, Affine) or not start.by_step or isinstance(source, Inner | State | Varying):
-        return None
-    if isinstance(source, Element) and source.index.by_step:
-        return None
-    if not _is_select(template.instruction) and _length(template) is None:
-        return None
-    if not _is_select(template.instruction) and _length(template) != 1:
-        return source, axis, Affine(base=0, by_step=2)  # no sequence of single elements
-    return source, axis, start
+def _has_one_ahead(start: Affine) -> bool:
+    """Whether a sequence has an element before the first that is read, on the side from which the steps come."""
+    if not isinstance(start.base, int):
+        return False
+    return (start.base <= -2 and start.by_length == 1) if start.by_step < 0 else (start.base > 0 and not start.by_length)
 
 
-def _length(template: Template) -> int | None:
-    start, last = template.leaves[2:4]
-    if not isinstance(last, Affine) or last.by_step != start.by_step or last.by_length != start.by_length:
-        return None
-    length = last.base - start.base
-    return length if isinstance(length, int) else None
+def _is_step_of_sequence(leaf: Slice) -> bool:
+    """Whether a slice is one element of something that stays, and the next or the previous one at the next step."""
+    inner = list(leaves_in(leaf.source))
+    moves = any(isinstance(own, Inner | State | Varying) for own in inner) or any(
+        (isinstance(own, Element) and own.index.by_step) or (isinstance(own, Slice) and own.start.by_step)
+        for own in inner
+    )
+    return not moves and abs(leaf.start.by_step) == 1 and leaf.length == Affine(base=1)
 
 
-def _is_select(instruction: Instruction) -> bool:
-    return str(instruction.target) == "aten.select.int"
-
-
-def _narrowed(source: Tensor, axis: int, first: Any, count: Any) -> Tensor:
+def narrowed(source: Tensor, axis: int, first: Any, count: Any) -> Tensor:
     """A part of a sequence; the whole of one that is as long as the part."""
     size = source.shape[axis]
     if type(first) is int and first == 0 and _may_be_equal(size, count):

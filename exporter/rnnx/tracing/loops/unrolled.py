@@ -2,7 +2,7 @@
 
 import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,17 +21,19 @@ from rnnx.tracing.loops.values import (
     Instruction,
     Ref,
     Size,
+    Slice,
     Weight,
     size_symbol,
 )
 
-_ATEN = torch.ops.aten
 _SAME = frozenset(("alias", "detach", "detach_", "lift_fresh_copy", "lift_fresh"))
 _FILLED = {
     "zeros": 0, "ones": 1, "full": None, "new_zeros": 0, "new_ones": 1, "new_full": None, "zeros_like": 0,
     "ones_like": 1, "full_like": None, "scalar_tensor": None,
 }  # fmt: skip
 """Operators that make a tensor of one number, and the number where the operator's name says it."""
+
+_SPLITS = frozenset(("split", "split_with_sizes", "chunk", "tensor_split"))
 
 _END = sys.maxsize
 
@@ -61,12 +63,11 @@ def unrolled(program: ExportedProgram, length: int) -> Unrolled:
 
 
 class _Reader:
-    """Goes over a program's nodes once. `values` holds what a node reads as; slices are written anew at each use."""
+    """Goes over a program's nodes once. `values` holds what a node reads as."""
 
     def __init__(self, program: ExportedProgram) -> None:
         self._program = program
         self._values: dict[Node, Any] = {}
-        self._slices: dict[Node, Callable[[], Instruction]] = {}
         self._symbols: dict[sympy.Symbol, sympy.Symbol] = {}
         self._instructions: list[Instruction] = []
 
@@ -115,8 +116,10 @@ class _Reader:
             self._values[node] = self._filled(node, name)
         elif node.target is operator.getitem:
             self._read_part(node)
-        elif (start := self._slice_of(node)) is not None:
-            self._slices[node] = start
+        elif name == "unbind" or (name in _SPLITS and _is_in_steps(value, node)):
+            return  # its parts are slices of what it splits
+        elif (found := self._slice_of(node)) is not None:
+            self._values[node] = found
         else:
             self._values[node] = Ref(place=self._append(node, node.target, node.args, dict(node.kwargs)))
 
@@ -125,41 +128,33 @@ class _Reader:
         index: Any = node.args[1]
         name, parts = _name(whole), whole.meta["val"]
         if name == "unbind":
-            axis = _dim(whole, 1, whole.args[0])
-            self._slices[node] = lambda: self._instruction(node, _ATEN.select.int, (whole.args[0], axis, index), {})
-        elif name in ("split", "split_with_sizes", "chunk", "tensor_split") and _is_in_steps(parts, whole):
-            axis = _dim(whole, 2, whole.args[0])
-            self._slices[node] = lambda: self._instruction(
-                node, _ATEN.slice.Tensor, (whole.args[0], axis, index, index + 1), {}
-            )
+            self._values[node] = self._slice(whole.args[0], _dim(whole, 1, whole.args[0]), index, 1, keeps=False)
+        elif name in _SPLITS and _is_in_steps(parts, whole):
+            self._values[node] = self._slice(whole.args[0], _dim(whole, 2, whole.args[0]), index, 1, keeps=True)
         else:
             self._values[node] = replace(self._value(whole), part=index)
 
-    def _slice_of(self, node: Node) -> Callable[[], Instruction] | None:
-        """How a slice is written, None for what is none: of one element at a number, from the axis's beginning."""
+    def _slice_of(self, node: Node) -> Slice | None:
+        """The slice that a node is; None for none, and for one whose ends are no numbers."""
         source: Any = node.args[0] if node.args else None
         name = _name(node)
-        if name == "unbind" or (name in ("split", "split_with_sizes", "chunk", "tensor_split") and _is_in_steps(
-            node.meta["val"], node
-        )):
-            return lambda: self._instruction(node, node.target, node.args, dict(node.kwargs))
         if name == "select":
             axis, start = _dim(node, 1, source), node.args[2]
             if type(start) is int:
-                index = _from_start(start, source, axis)
-                return lambda: self._instruction(node, _ATEN.select.int, (source, axis, index), {})
+                return self._slice(source, axis, _from_start(start, source, axis), 1, keeps=False)
         elif name in ("slice", "narrow"):
             axis = _dim(node, 1, source)
             first, last = _bounds(node, source, axis)
             if type(first) is int and type(last) is int:
-                return lambda: self._instruction(node, _ATEN.slice.Tensor, (source, axis, first, last), {})
+                return self._slice(source, axis, first, last - first, keeps=True)
         elif name in ("index", "index_select"):
             place = self._constant_index(node)
             if place is not None:
-                axis, index = place
-                index = _from_start(index, source, axis)
-                return lambda: self._instruction(node, _ATEN.slice.Tensor, (source, axis, index, index + 1), {})
+                return self._slice(source, place[0], _from_start(place[1], source, place[0]), 1, keeps=True)
         return None
+
+    def _slice(self, source: Node, axis: int, start: int, length: int, *, keeps: bool) -> Slice:
+        return Slice(source=self._value(source), axis=axis, start=start, length=length, keeps=keeps)
 
     def _constant_index(self, node: Node) -> tuple[int, int] | None:
         """The axis and index of `x[[3]]`."""
@@ -215,9 +210,6 @@ class _Reader:
             return self._size(leaf)
         if not isinstance(leaf, Node):
             return leaf
-        if leaf in self._slices:
-            self._instructions.append(self._slices[leaf]())
-            return Ref(place=len(self._instructions) - 1)
         if leaf in self._values:
             return self._values[leaf]
         value = leaf.meta.get("val")

@@ -1,4 +1,4 @@
-"""What an instruction of an unrolled program may read: other instructions, weights, inputs, constants, filled tensors."""
+"""What an instruction of an unrolled program may read: other instructions, weights, inputs, constants, slices of these."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +53,18 @@ class Size:
     expression: sympy.Expr
 
 
-TensorValue = Ref | Weight | Input | Constant | Filled
-TENSOR_VALUES = (Ref, Weight, Input, Constant, Filled)
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Elements of another value along an axis: `length` from `start` on, or one whose axis is dropped (not `keeps`)."""
+
+    source: Any
+    axis: int
+    start: Any
+    length: Any
+    keeps: bool
+
+
+TENSOR_VALUES = (Ref, Weight, Input, Constant, Filled, Slice)
 
 
 def size_symbol(place: int, axis: int) -> sympy.Symbol:
