@@ -67,10 +67,12 @@ def trace_model(
     output_names: Sequence[str] | None,
     lifted: tuple[LiftedState, ...],
     assigned: Sequence[str] = (),
+    any_size: bool = False,
 ) -> Trace:
     """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
 
-    `assigned` names the attributes that a call of the model sets to other tensors.
+    `assigned` names the attributes that a call of the model sets to other tensors. With `any_size` a free axis may be
+    of size one too; else that follows from the example, which has such an axis or has none.
 
     Raises:
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
@@ -95,7 +97,7 @@ def trace_model(
         recorded_specializations() as fixed,
     ):
         try:
-            program = _exported(TracedModel(module, run_model), tensors, free)
+            program = _exported(TracedModel(module, run_model), tensors, free, any_size=any_size)
         except RnnxError:
             raise
         except Exception as error:
@@ -143,14 +145,16 @@ def quiet_torch() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> ExportedProgram:
+def _exported(
+    model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]], *, any_size: bool
+) -> ExportedProgram:
     shapes = tuple(tuple(Dim.AUTO if own else Dim.STATIC for own in axes) for axes in free)
 
     def export(*, any_size: bool) -> ExportedProgram:
         with torch.no_grad(), fx_config.patch(backed_size_oblivious=any_size):  # type: ignore[attr-defined]
             return torch.export.export(model.eval(), (tuple(tensors),), dynamic_shapes=(shapes,), strict=False)
 
-    if not any(size == 1 for tensor in tensors for size in tensor.shape):
+    if not any_size and not any(size == 1 for tensor in tensors for size in tensor.shape):
         return export(any_size=False)
     try:
         return export(any_size=True)  # a size of one in the example is no promise that it stays one

@@ -10,6 +10,7 @@ from rnnx.tracing.loops.repeats import Repeat
 from rnnx.tracing.loops.rolled import Carried, Inner, Loop, State, Template
 from rnnx.tracing.loops.unrolled import Unrolled
 from rnnx.tracing.loops.values import Filled, Instruction, Ref, Slice
+from rnnx.tracing.loops.writing import with_writes
 
 
 def gathers(instruction: Instruction) -> bool:
@@ -45,7 +46,7 @@ class _Matcher:
         if len(fewer) != 1:
             raise NoPattern("a loop of another length than the axis")
         step = tuple(self._template(place) for place in range(self._repeat.size))
-        return Loop(step=step, states=tuple(self._states), fewer=fewer.pop())
+        return with_writes(Loop(step=step, states=tuple(self._states), fewer=fewer.pop()))
 
     def _template(self, place: int) -> Template:
         own = [(trace, step, self._instruction(trace, step, place)) for trace, step in self._steps()]

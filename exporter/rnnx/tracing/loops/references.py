@@ -112,6 +112,9 @@ class Coordinates:
 
     def _turn(self, trace: int, before: Any, leaf: Any) -> int:
         """1 or -1 where a value is the next or the previous step's of the one before it, else 0."""
+        if _cuts(before) != _cuts(leaf):
+            return 0
+        before, leaf = _cut(before), _cut(leaf)
         if not isinstance(before, Ref) or not isinstance(leaf, Ref) or before.part != leaf.part:
             return 0
         one, other = self.of(trace, before.place), self.of(trace, leaf.place)
@@ -128,19 +131,22 @@ class Coordinates:
 
         if all(len(own) == 1 for own in parts):
             return self.unified(values([own[0] for own in parts]))
-        first, last = self.unified(values([own[0] for own in parts])), self.unified(values([own[-1] for own in parts]))
+        first = self.unified(values([_cut(own[0]) for own in parts]))
+        last = self.unified(values([_cut(own[-1]) for own in parts]))
         count = fitted([Sample(step=0, length=n, value=len(own)) for own, n in zip(parts, lengths, strict=True)])
         if not isinstance(first, Element) or not isinstance(last, Element) or count is None:
             raise NoPattern("a list that grows in another way than by one tensor a step")
-        two = [own for own in parts if len(own) > 1][0]
-        trace = next(number for number, own in enumerate(parts) if own is two)
+        trace = next(number for number, own in enumerate(parts) if len(own) > 1)
+        if any(_cuts(own[0]) != _cuts(parts[0][0]) for own in parts):
+            raise NoPattern("slices that differ with the length")
         return Span(
             loop=first.loop,
             place=first.place,
             part=first.part,
             first=first.index,
             count=count,
-            downwards=self._turn(trace, two[0], two[1]) < 0,
+            downwards=self._turn(trace, *parts[trace][:2]) < 0,
+            cuts=_cuts(parts[0][0]),
         )
 
     def _unified_refs(self, values: Sequence[Value]) -> Once | Element:
@@ -181,6 +187,18 @@ def unified_slices(values: Sequence[Value], unified: Callable[[Sequence[Value]],
         raise NoPattern("a slice that is longer at each step")
     source = unified([replace(own, leaf=own.leaf.source) for own in values])
     return Slice(source=source, axis=first.axis, start=start, length=length, keeps=first.keeps)
+
+
+def _cut(leaf: Any) -> Any:
+    """What slices are taken of."""
+    while isinstance(leaf, Slice):
+        leaf = leaf.source
+    return leaf
+
+
+def _cuts(leaf: Any) -> tuple[Slice, ...]:
+    """The slices that are taken of a value, the first one first, without what they are taken of."""
+    return (*_cuts(leaf.source), replace(leaf, source=None)) if isinstance(leaf, Slice) else ()
 
 
 def as_line(number: Any) -> Affine:
@@ -235,7 +253,8 @@ def _unified_filled(values: Sequence[Value]) -> Filled:
     sizes = tuple(
         _line([replace(own, leaf=own.leaf.sizes[axis]) for own in values]) for axis in range(len(first.sizes))
     )
-    return Filled(sizes=sizes, value=_unified_numbers_or_same(values), dtype=first.dtype)
+    left_out = all(own.leaf.left_out for own in values)
+    return Filled(sizes=sizes, value=_unified_numbers_or_same(values), dtype=first.dtype, left_out=left_out)
 
 
 def _unified_numbers_or_same(values: Sequence[Value]) -> Any:

@@ -1,7 +1,7 @@
 """What a rolled program is made of: instructions that run once, and loops with a step, its states and its sequences."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rnnx.tracing.loops.affine import Affine
@@ -43,7 +43,10 @@ class Element:
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """What a loop's step gives at several indices one after another: from `first` on, `count` of them, up or down."""
+    """What a loop's step gives at several indices one after another: from `first` on, `count` of them, up or down.
+
+    `cuts` are the slices that are taken of each.
+    """
 
     loop: int
     place: int
@@ -51,6 +54,7 @@ class Span:
     first: Affine
     count: Affine
     downwards: bool
+    cuts: tuple[Slice, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,12 +82,27 @@ class Carried:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """A tensor that the steps fill, each one place of an axis, with `source`: the instruction at `place` gives it."""
+
+    place: int
+    source: Any
+    axis: int
+    keeps: bool
+    backwards: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A loop: its step, its states, and how many steps it has fewer than its length."""
+    """A loop: its step, its states, how many steps it has fewer than its length, and the tensors that it fills.
+
+    An instruction of the step that writes into one has what it writes as its only leaf.
+    """
 
     step: tuple[Template, ...]
     states: tuple[Carried, ...]
     fewer: int
+    written: Mapping[int, Written] = field(default_factory=dict)
 
     @property
     def last_states(self) -> Mapping[tuple[int, int | None], int]:

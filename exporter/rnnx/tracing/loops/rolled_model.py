@@ -14,7 +14,7 @@ from rnnx.tracing.loops.affine import Affine
 from rnnx.tracing.loops.folding import Unfoldable
 from rnnx.tracing.loops.matching import gathers
 from rnnx.tracing.loops.rolled import Element, Loop, Once, Rolled, Span, Template, leaves_in
-from rnnx.tracing.loops.running import RunningLoop, lines_kept, narrowed
+from rnnx.tracing.loops.running import RunningLoop, joined, lines_kept, narrowed
 from rnnx.tracing.loops.values import Constant, Filled, Input, Slice, Weight, size_symbol
 
 
@@ -86,6 +86,8 @@ class Call:
             return self._tensors[leaf.place]
         if isinstance(leaf, Constant):
             return leaf.tensor
+        if isinstance(leaf, Filled) and leaf.left_out:
+            return None
         if isinstance(leaf, Filled):
             return torch.full([self.number(own) for own in leaf.sizes], self.value(leaf.value), dtype=leaf.dtype)
         if isinstance(leaf, Slice):
@@ -114,16 +116,20 @@ class Call:
 
     def elements(self, span: Span) -> Tensor:
         """What a loop gives at several indices, time first."""
-        return self._loops[span.loop].elements(
+        found = self._loops[span.loop].elements(
             span.place, span.part, self.number(span.first), self.number(span.count), downwards=span.downwards
         )
+        for cut in span.cuts:
+            axis = cut.axis + 1
+            found = found.narrow(axis, cut.start, cut.length) if cut.keeps else found.select(axis, cut.start)
+        return found
 
     def _gathered(self, instruction: Any, spans: Sequence[Any], axis: int, value: Callable[[Any], Any]) -> Tensor:
         is_stack = "stack" in str(instruction.target)
         pieces = []
         for own in spans:
             if isinstance(own, Span):
-                pieces.append(_joined(self.elements(own), axis, is_stack=is_stack))
+                pieces.append(joined(self.elements(own), axis, keeps=not is_stack))
             else:
                 found = value(own)
                 pieces.append(found.unsqueeze(axis) if is_stack else found)
@@ -140,14 +146,6 @@ class Call:
         }
         found = sympy_interp(PythonReferenceAnalysis, sizes, expression)
         return int(found) if isinstance(found, sympy.Integer) else found
-
-
-def _joined(elements: Tensor, axis: int, *, is_stack: bool) -> Tensor:
-    """Elements of a loop, time first, as `stack` or `cat` along an axis puts them."""
-    if is_stack:
-        return elements.movedim(0, axis)
-    axis %= elements.dim() - 1
-    return elements.movedim(0, axis).flatten(axis, axis + 1)
 
 
 def _attribute(module: nn.Module, name: str) -> Any:

@@ -101,7 +101,7 @@ def _traced_again(
         leaves=(None,) * count,
         structure=pytree.tree_flatten((tuple([0] * count), {}))[1],
     )
-    trace = trace_model(flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=())
+    trace = trace_model(flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=(), any_size=True)
     if any(not isinstance(own.steps, torch.SymInt) for own in loop_nodes(trace.program)):
         raise UnreadableProgram("a loop of fixed length")
     return replace(trace, calls=unrolled_trace.calls, notes=(*unrolled_trace.notes, *trace.notes))

@@ -13,7 +13,7 @@ from rnnx.modules.source_lines import line_of_node
 from rnnx.tracing.loops.affine import Affine
 from rnnx.tracing.loops.folding import Unfoldable
 from rnnx.tracing.loops.markers import Sequenced, begin, end
-from rnnx.tracing.loops.rolled import Element, Inner, Loop, State, Template, Varying, leaves_in
+from rnnx.tracing.loops.rolled import Element, Inner, Loop, State, Template, Varying, Written, leaves_in
 from rnnx.tracing.loops.values import Filled, Slice
 from rnnx.tracing.packing import check_equal
 
@@ -54,9 +54,11 @@ class RunningLoop:
         found = begin(self._number, firsts, list(self._sequences.values()))
         self._states = found[: len(firsts)]
         self._slices = dict(zip(self._sequences, found[len(firsts) :], strict=True))
-        for template in self._loop.step:
+        for place, template in enumerate(self._loop.step):
             with lines_kept(template.instruction.meta):
-                self._step.append(self._call.run(template, self._value))
+                is_write = place in self._loop.written
+                found = self._value(template.leaves[0]) if is_write else self._call.run(template, self._value)
+                self._step.append(found)
         after = [self._after(own.after, state) for own, state in zip(self._loop.states, self._states, strict=True)]
         results = [self._inner(place, part) for place, part in self._wanted]
         found = end(self._number, after, results, steps)
@@ -68,8 +70,17 @@ class RunningLoop:
         last = Affine(base=-1 - self._loop.fewer, by_length=1)
         if index == last and (place, part) in self._loop.last_states:
             return self._last[self._loop.last_states[place, part]]
+        if place in self._loop.written:
+            return self._filled(self._loop.written[place], index == last)
         where = -1 if index == last else self._call.number(index)
         return self._results[place, part].select(0, where)
+
+    def _filled(self, written: Written, is_last: bool) -> Tensor:
+        """The tensor that the steps have filled."""
+        if not is_last:
+            raise Unfoldable(reason="a tensor that is read before all steps have written into it", line=self._line())
+        whole = self._results[written.place, None]
+        return joined(whole.flip(0) if written.backwards else whole, written.axis, keeps=written.keeps)
 
     def collected(self, place: int, part: int | None) -> Tensor:
         """What all steps gave, time first."""
@@ -88,7 +99,7 @@ class RunningLoop:
     def _firsts(self) -> list[Tensor]:
         found = []
         for state in self._loop.states:
-            first = state.first
+            first = replace(state.first, left_out=False) if isinstance(state.first, Filled) else state.first
             result = self._shape_after(state.after)
             if isinstance(first, Filled) and len(first.sizes) == len(result):
                 first = replace(first, sizes=tuple(map(_broadcast, first.sizes, result)))
@@ -179,6 +190,14 @@ class RunningLoop:
         first = self._number_at_step(leaf.start).clamp_min(0)  # the step in front of the first reads anything
         found = source.index_select(leaf.axis, first + torch.arange(self._call.number(leaf.length)))
         return found if leaf.keeps else found.squeeze(leaf.axis)
+
+
+def joined(elements: Tensor, axis: int, *, keeps: bool) -> Tensor:
+    """Elements of a loop, time first, side by side along an axis: a new one, or one that they have (`keeps`)."""
+    if not keeps:
+        return elements.movedim(0, axis)
+    axis %= elements.dim() - 1
+    return elements.movedim(0, axis).flatten(axis, axis + 1)
 
 
 def _broadcast(size: Affine, after: Any) -> Affine:

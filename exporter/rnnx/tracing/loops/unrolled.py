@@ -25,11 +25,12 @@ from rnnx.tracing.loops.values import (
     Weight,
     size_symbol,
 )
+from rnnx.tracing.opaque_layers import DOMAIN
 
 _SAME = frozenset(("alias", "detach", "detach_", "lift_fresh_copy", "lift_fresh"))
 _FILLED = {
     "zeros": 0, "ones": 1, "full": None, "new_zeros": 0, "new_ones": 1, "new_full": None, "zeros_like": 0,
-    "ones_like": 1, "full_like": None, "scalar_tensor": None,
+    "ones_like": 1, "full_like": None, "scalar_tensor": None, "empty": 0, "new_empty": 0, "empty_like": 0,
 }  # fmt: skip
 """Operators that make a tensor of one number, and the number where the operator's name says it."""
 
@@ -120,8 +121,12 @@ class _Reader:
             return  # its parts are slices of what it splits
         elif (found := self._slice_of(node)) is not None:
             self._values[node] = found
+        elif name == "copy" and _is_alike(node.args[0], node.args[1]):
+            self._values[node] = self._value(node.args[1])
+        elif name == "slice_scatter" and _is_whole((*node.args[3:], None, None, None)[:3]):
+            self._values[node] = self._value(node.args[1])
         else:
-            self._values[node] = Ref(place=self._append(node, node.target, node.args, dict(node.kwargs)))
+            self._values[node] = Ref(place=self._append(node))
 
     def _read_part(self, node: Node) -> None:
         whole: Any = node.args[0]
@@ -174,8 +179,7 @@ class _Reader:
     def _is_whole_slice(self, node: Node) -> bool:
         if _name(node) != "slice":
             return False
-        first, last, step = (*node.args[2:], *(None, None, None))[:3]
-        return first in (None, 0) and (last is None or last == _END) and step in (None, 1)
+        return _is_whole((*node.args[2:], None, None, None)[:3])
 
     def _filled(self, node: Node, name: str) -> Filled:
         value: Tensor = node.meta["val"]
@@ -186,21 +190,30 @@ class _Reader:
             number = self._value(number) if isinstance(number, Node) else number
         return Filled(sizes=self._shape(value), value=number, dtype=value.dtype)
 
-    def _append(self, node: Node, target: Any, args: Any, kwargs: dict[str, Any]) -> int:
-        self._instructions.append(self._instruction(node, target, args, kwargs))
+    def _append(self, node: Node) -> int:
+        leaves, structure = pytree.tree_flatten((tuple(node.args), dict(node.kwargs)))
+        found = tuple(map(self._value, leaves))
+        if node.kwargs.get("domain") == DOMAIN:
+            found = self._with_states(node, found)
+        self._instructions.append(self._instruction(node, found, structure))
         return len(self._instructions) - 1
 
-    def _instruction(self, node: Node, target: Any, args: Any, kwargs: dict[str, Any]) -> Instruction:
-        leaves, structure = pytree.tree_flatten((tuple(args), kwargs))
-        found = tuple(self._value(leaf) for leaf in leaves)
+    def _with_states(self, node: Node, leaves: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same with zeros for a recurrent layer's states where it is given none."""
+        inputs: Any = node.args[0]
+        states = node.meta["val"][1:] if inputs[1] is None else ()
+        zeros = (Filled(sizes=self._shape(own), value=0, dtype=own.dtype, left_out=True) for own in states)
+        return (leaves[0], *zeros, *leaves[1 + len(states) :])
+
+    def _instruction(self, node: Node, leaves: tuple[Any, ...], structure: Any) -> Instruction:
         value = node.meta["val"]
         tensors = [own for own in pytree.tree_leaves(value) if isinstance(own, Tensor)]
         return Instruction(
-            target=target,
-            leaves=found,
+            target=node.target,
+            leaves=leaves,
             structure=structure,
             shapes=tuple(map(self._shape, tensors)),
-            token=_token(target, found, structure, tensors),
+            token=_token(node.target, leaves, structure, tensors),
             meta=node.meta,
         )
 
@@ -243,6 +256,17 @@ def _name(node: Node) -> str:
 def _is_mutating(node: Node) -> bool:
     schema = getattr(node.target, "_schema", None)
     return node.op == "call_function" and schema is not None and schema.is_mutable and _name(node) != "detach_"
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    """Whether two tensors have one shape and dtype, so that a copy of one into the other is the one."""
+    first, second = one.meta["val"], other.meta["val"]
+    return bool(first.dtype == second.dtype and str(tuple(first.shape)) == str(tuple(second.shape)))
+
+
+def _is_whole(bounds: Any) -> bool:
+    first, last, step = bounds
+    return first in (None, 0) and (last is None or last == _END) and step in (None, 1)
 
 
 def _dim(node: Node, place: int, source: Any) -> int:

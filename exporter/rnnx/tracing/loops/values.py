@@ -39,11 +39,15 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """A tensor of one number, such as a state of zeros; sizes are expressions of the inputs' sizes."""
+    """A tensor of one number, such as a state of zeros; sizes are expressions of the inputs' sizes.
 
-    sizes: tuple[sympy.Expr, ...]
+    A recurrent layer's own zeros, which it has where it is given no state, are `left_out`.
+    """
+
+    sizes: tuple[Any, ...]
     value: Any
     dtype: torch.dtype
+    left_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
