@@ -27,8 +27,8 @@ from rnnx.tracing.example_run import run_example
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
-from rnnx.tracing.loops.markers import loop_sizes
-from rnnx.tracing.loops.rolling import Unrolling, rolled_trace
+from rnnx.tracing.loops.markers import loop_nodes
+from rnnx.tracing.loops.rolling import Unrolling, first_trace, rolled_trace, told_why
 from rnnx.tracing.loops.scans import write_scans
 from rnnx.tracing.masked_rows import keep_masked_rows
 from rnnx.tracing.packing import PADDED_NOTE
@@ -180,7 +180,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
 
-    def trace(free: Sequence[Sequence[bool]], tensors: Sequence[Tensor] = tensors) -> Trace:
+    def trace(free: Sequence[Sequence[bool]], tensors: Sequence[Tensor], longest: int | None = None) -> Trace:
         return trace_model(
             subject.module,
             subject.signature,
@@ -189,9 +189,10 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
             output_names=subject.outputs,
             lifted=subject.lifted,
             assigned=subject.assigned,
+            longest=longest,
         )
 
-    found = trace(free)
+    found, example = first_trace(lambda own, longest: trace(free, own, longest), tensors, rolls=not options.static)
     if not subject.repeats:
         raise kept_state(type(subject.module).__name__, (*subject.assigned, "forward")[0])
     refuse_half_results(found)
@@ -203,16 +204,17 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
             tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
             for name, axes in zip(names, free, strict=True)
         )
-        found = trace(free)
-    rolled = None if options.static else rolled_trace(
-        Unrolling(module=subject.module, trace=lambda own, axes: trace(axes, own), tensors=tensors), found, free
-    )
+        found = trace(free, example)
+    unrolling = Unrolling(module=subject.module, trace=lambda own, axes: trace(axes, own), tensors=example)
+    rolled = None if options.static else rolled_trace(unrolling, found, free)
     if isinstance(rolled, Trace):
         return rolled, list(recurrence_nodes(rolled.program))
+    found = found if example is tensors else trace(free, tensors)
     recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
-        refuse_frozen_dims(found, names, recurrences, kinds)
+        with told_why(rolled):
+            refuse_frozen_dims(found, names, recurrences, kinds)
     refuse_no_recurrence(found, type(subject.module).__name__)
     return found, recurrences
 
@@ -221,7 +223,8 @@ def _contract(
     subject: _Subject, trace: Trace, recurrences: Sequence[RecurrenceNode], options: ModelOptions, opset: int
 ) -> tuple[Contract, DimNames]:
     shapes = input_shapes(trace.program, list(subject.tensors))
-    names = name_dims(trace.program, shapes, [*loop_sizes(trace.program), *recurrences], options)
+    loops = list(loop_nodes(trace.program))
+    names = name_dims(trace.program, shapes, [*loops, *recurrences], options)
     lifted = tuple(pair for state in subject.lifted for pair in state.pairs)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]
@@ -234,7 +237,7 @@ def _contract(
             TensorSpec(name=name, dtype=_dtype_name(value), dims=names.dims(value.shape))
             for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
         ),
-        states=_joined(lifted, state_pairs(trace.program, list(shapes), trace.outputs, recurrences)),
+        states=_joined(lifted, state_pairs(trace.program, list(shapes), trace.outputs, [*recurrences, *loops])),
         lengths=tuple(dict.fromkeys((*found, *options.lengths))),
         recurrent=(),
         streaming=Streaming(kind="no", reason="not proved yet"),

@@ -68,13 +68,15 @@ def trace_model(
     lifted: tuple[LiftedState, ...],
     assigned: Sequence[str] = (),
     any_size: bool = False,
+    longest: int | None = None,
 ) -> Trace:
     """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
 
     `assigned` names the attributes that a call of the model sets to other tensors. With `any_size` a free axis may be
-    of size one too; else that follows from the example, which has such an axis or has none.
+    of size one too; else that follows from the example, which has such an axis or has none. No loop may be longer than `longest`.
 
     Raises:
+        LongLoop: a loop in Python is longer than `longest`.
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
     layers, names = OpaqueLayers(module, lifted), list[str]()
@@ -94,7 +96,7 @@ def trace_model(
         traced_packing() as packing,
         sized_tensors(module),
         without_autocast() as left_out,
-        recorded_specializations() as fixed,
+        recorded_specializations(longest) as fixed,
     ):
         try:
             program = _exported(TracedModel(module, run_model), tensors, free, any_size=any_size)

@@ -47,66 +47,45 @@ def begin(loop: int, states: Sequence[Tensor], sequences: Sequence[Sequenced]) -
 
 
 def end(loop: int, states: Sequence[Tensor], results: Sequence[Tensor], steps: Any) -> list[Tensor]:
-    """The last states, and the results of all steps with time first."""
-    tensors = [*states, *results]
+    """The results of all steps with time first, and then the last states, as a recurrent layer gives them."""
+    tensors = [*results, *states]
     return list(
         torch.onnx.ops.symbolic_multi_out(
             f"{DOMAIN}::{END}",
             tensors,
             {"loop": loop, "states": len(states)},
             dtypes=[own.dtype for own in tensors],
-            shapes=[*(list(own.shape) for own in states), *([steps, *own.shape] for own in results)],
+            shapes=[*([steps, *own.shape] for own in results), *(list(own.shape) for own in states)],
             version=1,
         )
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopNodes:
-    """A loop of a traced program: the nodes of its ends, its first states, and how many steps it has."""
+class LoopNode(RecurrenceNode):
+    """A loop of a traced program, as a recurrent layer's call: `node` is its end, `begin` its beginning."""
 
     begin: Node
-    end: Node
-    steps: Any
 
     @property
-    def batch(self) -> Any:
-        """The first size of the first state that no weight fixes; None where there is none."""
-        sizes = [size for own in self.first_states for size in own.meta["val"].shape]
-        return next((size for size in sizes if isinstance(size, torch.SymInt)), None)
-
-    @property
-    def first_states(self) -> tuple[Node, ...]:
+    def states(self) -> tuple[Node, ...]:
         """The nodes of the states that the first step reads."""
         tensors: Any = self.begin.args[0]
-        return tuple(tensors[: self._states])
-
-    @property
-    def last_states(self) -> tuple[Node | None, ...]:
-        """The nodes that read the last step's states, None where nothing does."""
-        by_place = {own.args[1]: own for own in self.end.users}
-        return tuple(by_place.get(place) for place in range(self._states))
-
-    @property
-    def _states(self) -> int:
-        return int(_attribute(self.end, "states"))
+        return tuple(tensors[: _attribute(self.begin, "states")])
 
 
-def loop_nodes(program: ExportedProgram) -> Iterator[LoopNodes]:
-    """The loops of a program, in order."""
+def loop_nodes(program: ExportedProgram) -> Iterator[LoopNode]:
+    """The loops of a program, in order; a loop's batch is the first free size of its states."""
     marks = [node for node in program.graph.nodes if node.op == "call_function" and node.kwargs.get("domain") == DOMAIN]
     begins = {_attribute(node, "loop"): node for node in marks if BEGIN in node.args}
     for node in marks:
         if END in node.args:
-            first = begins[_attribute(node, "loop")]
-            tensors: Any = first.args[0]
-            axis = _attribute(first, "axes")[-1]
-            yield LoopNodes(begin=first, end=node, steps=tensors[-1].meta["val"].shape[axis])
-
-
-def loop_sizes(program: ExportedProgram) -> list[RecurrenceNode]:
-    """The batch and the time of each loop, as those of a layer's call."""
-    return [RecurrenceNode(layer="", batch=own.batch, time=own.steps, node=own.end) for own in loop_nodes(program)]
+            begin = begins[_attribute(node, "loop")]
+            tensors: Any = begin.args[0]
+            states = tensors[: _attribute(begin, "states")]
+            sizes = [size for own in states for size in own.meta["val"].shape if isinstance(size, torch.SymInt)]
+            time = tensors[-1].meta["val"].shape[_attribute(begin, "axes")[-1]]
+            yield LoopNode(layer="", batch=sizes[0] if sizes else None, time=time, node=node, begin=begin)
 
 
 def _attribute(node: Node, name: str) -> Any:

@@ -123,9 +123,7 @@ class _Matcher:
 
     def _state(self, values: Sequence[Value], result: Inner | Slice, back: int) -> State:
         """The state that holds what the step gave `back` steps ago."""
-        firsts = [
-            self._coordinates.unified([value for value in values if value.step == step]) for step in range(back)
-        ]
+        firsts = [self._coordinates.unified([value for value in values if value.step == step]) for step in range(back)]
         before: State | None = None
         for distance in range(1, back + 1):
             first = _tensor(firsts[back - distance])

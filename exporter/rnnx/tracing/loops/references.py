@@ -244,9 +244,7 @@ def _unified_constants(values: Sequence[Value]) -> Constant | Varying:
 def _unified_filled(values: Sequence[Value]) -> Filled:
     first: Filled = values[0].leaf
     if any(
-        not isinstance(own.leaf, Filled)
-        or own.leaf.dtype != first.dtype
-        or len(own.leaf.sizes) != len(first.sizes)
+        not isinstance(own.leaf, Filled) or own.leaf.dtype != first.dtype or len(own.leaf.sizes) != len(first.sizes)
         for own in values
     ):
         raise NoPattern("now a filled tensor and now another")
@@ -283,5 +281,3 @@ def _is_number(leaf: Any) -> bool:
 def is_tensor(leaf: Any) -> bool:
     """Whether a leaf is a tensor and no number or name."""
     return isinstance(leaf, TENSOR_VALUES)
-
-

@@ -1,6 +1,7 @@
 """The door to rolled loops: a model whose loops in Python fix an axis becomes one that takes any length."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +16,15 @@ from rnnx.tracing.loops.rolled import Loop, Rolled
 from rnnx.tracing.loops.rolled_model import RolledModel
 from rnnx.tracing.loops.unrolled import UnreadableProgram, unrolled
 from rnnx.tracing.signature import CallSignature
+from rnnx.tracing.specializations import LongLoop
 from rnnx.tracing.tracing import Trace, trace_model
+from rnnx_runtime.errors import RnnxError
 
 LENGTHS = (4, 5, 6)
 """The lengths of the three traces: above 1, which torch.export takes for a broadcast, and enough for two equal steps."""
+
+LONGEST = 7
+"""The longest loop that is traced step by step before it is rolled; no length of the three, for sizes tell axes apart."""
 
 Axes = frozenset[tuple[int, int]]
 
@@ -30,6 +36,34 @@ class Unrolling:
     module: nn.Module
     trace: Callable[[Sequence[Tensor], Sequence[Sequence[bool]]], Trace]
     tensors: Sequence[Tensor]
+
+
+def first_trace(
+    trace: Callable[[Sequence[Tensor], int | None], Trace], tensors: Sequence[Tensor], *, rolls: bool
+) -> tuple[Trace, Sequence[Tensor]]:
+    """The trace of a model in which nothing is rolled, and the example that it was made with.
+
+    A long loop is not copied as often as it runs: the example is cut to `LONGEST` along it. `trace` takes tensors and
+    how long a loop may be; without `rolls` every loop is copied.
+    """
+    try:
+        return trace(tensors, LONGEST if rolls else None), tensors
+    except LongLoop as error:
+        for axes in _axes_of_size(tensors, error):
+            short = [_resized(own, place, axes, LONGEST) for place, own in enumerate(tensors)]
+            try:
+                return trace(short, LONGEST), short
+            except RnnxError:
+                continue
+    return trace(tensors, None), tensors
+
+
+def _axes_of_size(tensors: Sequence[Tensor], loop: LongLoop) -> Iterator[Axes]:
+    """All axes that are as long as a loop's, and the loop's alone."""
+    yield frozenset(
+        (place, axis) for place, own in enumerate(tensors) for axis, size in enumerate(own.shape) if size == loop.size
+    )
+    yield frozenset(((loop.input, loop.axis),))
 
 
 def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]]) -> Trace | Unfoldable | None:
@@ -101,8 +135,10 @@ def _traced_again(
         leaves=(None,) * count,
         structure=pytree.tree_flatten((tuple([0] * count), {}))[1],
     )
-    trace = trace_model(flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=(), any_size=True)
-    if any(not isinstance(own.steps, torch.SymInt) for own in loop_nodes(trace.program)):
+    trace = trace_model(
+        flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=(), any_size=True
+    )
+    if any(not isinstance(own.time, torch.SymInt) for own in loop_nodes(trace.program)):
         raise UnreadableProgram("a loop of fixed length")
     return replace(trace, calls=unrolled_trace.calls, notes=(*unrolled_trace.notes, *trace.notes))
 
@@ -122,3 +158,15 @@ def _resized(tensor: Tensor, place: int, axes: Axes, length: int) -> Tensor:
         indices: Any = torch.arange(length) % max(1, tensor.shape[axis])
         tensor = tensor.index_select(axis, indices)
     return tensor
+
+
+@contextmanager
+def told_why(reason: Trace | Unfoldable | None) -> Iterator[None]:
+    """Add to a refusal of a loop inside the block why the loop cannot be rolled."""
+    try:
+        yield
+    except ExportError as error:
+        if not isinstance(reason, Unfoldable):
+            raise
+        got = f"{error.got}; it does not roll up, because of {reason}"
+        raise type(error)(error.subject, got=got, expected=error.expected, remedy=error.remedy) from None

@@ -62,8 +62,8 @@ class RunningLoop:
         after = [self._after(own.after, state) for own, state in zip(self._loop.states, self._states, strict=True)]
         results = [self._inner(place, part) for place, part in self._wanted]
         found = end(self._number, after, results, steps)
-        self._last = found[: len(after)]
-        self._results = dict(zip(self._wanted, (own[self._ahead :] for own in found[len(after) :]), strict=True))
+        self._results = {key: own[self._ahead :] for key, own in zip(self._wanted, found, strict=False)}
+        self._last = found[len(results) :]
 
     def element(self, place: int, part: int | None, index: Affine) -> Tensor:
         """What the step at an index gave."""
@@ -209,7 +209,9 @@ def _has_one_ahead(start: Affine) -> bool:
     """Whether a sequence has an element before the first that is read, on the side from which the steps come."""
     if not isinstance(start.base, int):
         return False
-    return (start.base <= -2 and start.by_length == 1) if start.by_step < 0 else (start.base > 0 and not start.by_length)
+    return (
+        (start.base <= -2 and start.by_length == 1) if start.by_step < 0 else (start.base > 0 and not start.by_length)
+    )
 
 
 def _is_step_of_sequence(leaf: Slice) -> bool:
@@ -247,5 +249,3 @@ def lines_kept(meta: Mapping[str, Any]) -> Iterator[None]:
     finally:
         fx_traceback.current_meta.clear()
         fx_traceback.current_meta.update(before)
-
-

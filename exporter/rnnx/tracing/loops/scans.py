@@ -4,12 +4,15 @@ https://onnx.ai/onnx/operators/onnx__Scan.html
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from rnnx.errors import ExportError
 from rnnx.tracing.loops.markers import BEGIN, DOMAIN, END
+
+_T = TypeVar("_T")
 
 
 def write_scans(model: ir.Model) -> None:
@@ -51,12 +54,18 @@ def _write_scan(graph: ir.Graph, first: ir.Node, last: ir.Node, name: str) -> No
         num_outputs=len(last.outputs),
         name=name,
     )
-    for place, (old, new) in enumerate(zip(last.outputs, scan.outputs, strict=True)):
+    for place, (old, new) in enumerate(zip(_states_first(last.outputs, states), scan.outputs, strict=True)):
         new.name = old.name if old.is_graph_output() else f"{name}/{'last' if place < states else 'all'}_{place}"
         new.type, new.shape = old.type, old.shape
         ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     graph.insert_before(last, scan)
     graph.remove([last, first], safe=True)
+
+
+def _states_first(values: Sequence[_T], states: int) -> list[_T]:
+    """The values of a loop's end in the order of a Scan, which has its states first."""
+    split = len(values) - states
+    return [*values[split:], *values[:split]]
 
 
 def _step(graph: ir.Graph, first: ir.Node, last: ir.Node) -> list[ir.Node]:
@@ -98,7 +107,7 @@ def _body(graph: ir.Graph, given: Sequence[ir.Value], last: ir.Node, step: list[
     graph.remove(step)
     made = {id(value) for node in step for value in node.outputs}
     outputs, copies = list[ir.Value](), list[ir.Node]()
-    for place, value in enumerate(last.inputs):
+    for place, value in enumerate(_states_first(last.inputs, last.attributes["states"].as_int())):
         assert value is not None
         if id(value) not in made or any(value is own for own in outputs):
             copy = ir.node("Identity", [value], name=f"{name}/copy_{place}")

@@ -309,7 +309,12 @@ def _token(target: Any, leaves: Sequence[Any], structure: Any, tensors: Sequence
     kinds = tuple(map(_kind, leaves))
     is_list = _gathers(target)
     results = tuple((own.dim(), own.dtype) for own in tensors)
-    return (str(target), tuple(dict.fromkeys(kinds)) if is_list else kinds, None if is_list else str(structure), results)
+    return (
+        str(target),
+        tuple(dict.fromkeys(kinds)) if is_list else kinds,
+        None if is_list else str(structure),
+        results,
+    )
 
 
 def _gathers(target: Any) -> bool:
