@@ -27,7 +27,7 @@ from rnnx.tracing.example_run import run_example
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
-from rnnx.tracing.loops.markers import loop_nodes
+from rnnx.tracing.loops.markers import loop_nodes, outside_of_loops
 from rnnx.tracing.loops.rolling import Unrolling, first_trace, rolled_trace, told_why
 from rnnx.tracing.loops.scans import write_scans
 from rnnx.tracing.masked_rows import keep_masked_rows
@@ -208,7 +208,9 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     unrolling = Unrolling(module=subject.module, trace=lambda own, axes: trace(axes, own), tensors=example)
     rolled = None if options.static else rolled_trace(unrolling, found, free)
     if isinstance(rolled, Trace):
-        return rolled, list(recurrence_nodes(rolled.program))
+        recurrences = outside_of_loops(rolled.program)
+        refuse_frozen_dims(rolled, names, recurrences, {})
+        return rolled, recurrences
     found = found if example is tensors else trace(free, tensors)
     recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}

@@ -48,8 +48,8 @@ class Specialization:
         return any(frame.name in _WEIGHT_CHECKS or _LAYER.search(frame.filename) for frame in inner)
 
 
-class LongLoop(RnnxError):
-    """A loop in Python that is longer than a trace wants to copy its step: the input and axis it goes over, its size."""
+class LongLoopError(RnnxError):
+    """A loop in Python of more steps than a trace is to copy: the input and axis it goes over, and its size."""
 
     def __init__(self, loop: Specialization) -> None:
         super().__init__(
@@ -66,7 +66,7 @@ def recorded_specializations(longest: int | None = None) -> Iterator[list[Specia
     """The axes that are fixed inside the block, in order; a loop that is longer than `longest` ends it.
 
     Raises:
-        LongLoop: such a loop begins.
+        LongLoopError: such a loop begins.
 
     Non-strict torch.export keeps no user stack, so the method that fixes a symbol is watched here.
     """
@@ -89,7 +89,7 @@ def recorded_specializations(longest: int | None = None) -> Iterator[list[Specia
 def _refuse_long_loop(found: list[Specialization], longest: int | None) -> None:
     last = found[-1] if found else None
     if longest is not None and last is not None and last.is_loop and not last.is_weights and last.size > longest:
-        raise LongLoop(last)
+        raise LongLoopError(last)
 
 
 def _specializations(shapes: ShapeEnv, symbol: Any, size: int) -> Iterator[Specialization]:

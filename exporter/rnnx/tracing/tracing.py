@@ -73,10 +73,11 @@ def trace_model(
     """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
 
     `assigned` names the attributes that a call of the model sets to other tensors. With `any_size` a free axis may be
-    of size one too; else that follows from the example, which has such an axis or has none. No loop may be longer than `longest`.
+    of size one too; else that follows from the example, which has such an axis or has none. No loop may be longer than
+    `longest`.
 
     Raises:
-        LongLoop: a loop in Python is longer than `longest`.
+        LongLoopError: a loop in Python is longer than `longest`.
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
     layers, names = OpaqueLayers(module, lifted), list[str]()

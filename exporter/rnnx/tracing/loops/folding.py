@@ -6,14 +6,14 @@ from typing import Any
 from rnnx.modules.source_lines import line_of_node
 from rnnx.tracing.loops.affine import Affine
 from rnnx.tracing.loops.matching import gathers, list_and_axis, loop_of
-from rnnx.tracing.loops.references import Coordinates, NoPattern, Value
+from rnnx.tracing.loops.references import Coordinates, PatternError, Value
 from rnnx.tracing.loops.repeats import Repeat, is_same, repeats_at
 from rnnx.tracing.loops.rolled import Loop, Rolled, Template
 from rnnx.tracing.loops.unrolled import Unrolled
 from rnnx.tracing.loops.values import Instruction
 
 
-class Unfoldable(Exception):
+class FoldingError(Exception):
     """Traces that are no program of any length: why, and the model's line."""
 
     def __init__(self, *, reason: str, line: str) -> None:
@@ -25,7 +25,7 @@ def folded(programs: Sequence[Unrolled]) -> Rolled:
     """The program of any length.
 
     Raises:
-        Unfoldable: there is none.
+        FoldingError: there is none.
     """
     return _Folder(programs).fold()
 
@@ -53,12 +53,12 @@ class _Folder:
             raise self._unfoldable(self._reason or "steps that differ from one another")
         try:
             results = tuple(map(self._leaf, zip(*(own.results for own in self._programs), strict=True)))
-        except NoPattern as error:
+        except PatternError as error:
             raise self._unfoldable(str(error)) from error
         return Rolled(parts=tuple(self._parts), results=results, length=Affine(base=0, by_length=1))
 
     def _loop_here(self) -> tuple[Repeat, Loop] | None:
-        """The loop that begins at this place or, where the instructions before a loop look like its last, a little later."""
+        """The loop that begins here or, where the instructions before it look like its last ones, a little later."""
         for repeat in repeats_at(self._lists, self._places):
             found = [own for own in map(self._matched, self._turned(repeat)) if own is not None]
             if found:
@@ -69,7 +69,7 @@ class _Folder:
         """The repeat from its first instruction on, from a later one without one piece fewer, or a piece later."""
         found = [repeat]
         for shift in range(1, repeat.size):
-            starts = [start + shift for start in repeat.starts]
+            starts = tuple(start + shift for start in repeat.starts)
             later = next((own for own in repeats_at(self._lists, starts) if own.size == repeat.size), None)
             if later is None or later.counts != repeat.counts:
                 break
@@ -86,7 +86,7 @@ class _Folder:
             coordinates = self._coordinates.ahead(self._once, ahead)
         try:
             return repeat, loop_of(self._programs, coordinates, repeat)
-        except NoPattern as error:
+        except PatternError as error:
             self._reason = self._reason or str(error)
             return None
 
@@ -103,7 +103,7 @@ class _Folder:
         own = [program[place] for program, place in zip(self._lists, self._places, strict=True)]
         try:
             self._parts.append(self._template(own))
-        except NoPattern as error:
+        except PatternError as error:
             raise self._unfoldable(self._reason or str(error)) from error
         self._coordinates.add_once(self._once)
         self._once += 1
@@ -115,7 +115,7 @@ class _Folder:
             spans = self._coordinates.spans([each for each, _ in lists], [program.length for program in self._programs])
             return Template(instruction=own[0], leaves=(spans, lists[0][1]))
         if len({(len(instruction.leaves), str(instruction.structure)) for instruction in own}) != 1:
-            raise NoPattern("a list that grows with the loop")
+            raise PatternError("a list that grows with the loop")
         columns = zip(*(instruction.leaves for instruction in own), strict=True)
         return Template(instruction=own[0], leaves=tuple(map(self._leaf, columns)))
 
@@ -127,7 +127,7 @@ class _Folder:
             ]
         )
 
-    def _unfoldable(self, reason: str) -> Unfoldable:
+    def _unfoldable(self, reason: str) -> FoldingError:
         place = min(self._places[0], len(self._lists[0]) - 1)
         line = line_of_node(self._lists[0][place].meta) if self._lists[0] else "forward"
-        return Unfoldable(reason=reason, line=line)
+        return FoldingError(reason=reason, line=line)

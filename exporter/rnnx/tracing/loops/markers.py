@@ -1,7 +1,7 @@
 """The two ends of a loop in a traced program: nodes between which its step is written once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.loops.values import Instruction
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
 
 DOMAIN = "rnnx.loops"
 BEGIN, END = "LoopBegin", "LoopEnd"
@@ -74,6 +75,11 @@ class LoopNode(RecurrenceNode):
         return tuple(tensors[: _attribute(self.begin, "states")])
 
 
+def is_begin(instruction: Instruction) -> bool:
+    """Whether an instruction is the beginning of a loop that is rolled already."""
+    return BEGIN in instruction.leaves
+
+
 def loop_nodes(program: ExportedProgram) -> Iterator[LoopNode]:
     """The loops of a program, in order; a loop's batch is the first free size of its states."""
     marks = [node for node in program.graph.nodes if node.op == "call_function" and node.kwargs.get("domain") == DOMAIN]
@@ -86,6 +92,24 @@ def loop_nodes(program: ExportedProgram) -> Iterator[LoopNode]:
             sizes = [size for own in states for size in own.meta["val"].shape if isinstance(size, torch.SymInt)]
             time = tensors[-1].meta["val"].shape[_attribute(begin, "axes")[-1]]
             yield LoopNode(layer="", batch=sizes[0] if sizes else None, time=time, node=node, begin=begin)
+
+
+def outside_of_loops(program: ExportedProgram) -> list[RecurrenceNode]:
+    """The calls of recurrent layers; one inside of a loop has no time of its own, for it takes a step of a sequence."""
+    inside = set[Node]()
+    for loop in loop_nodes(program):
+        inside |= _after(loop.begin) - _after(loop.node)
+    return [replace(own, time=None) if own.node in inside else own for own in recurrence_nodes(program)]
+
+
+def _after(node: Node) -> set[Node]:
+    """All nodes that read what a node gives."""
+    found, waiting = set[Node](), [node]
+    while waiting:
+        users = [own for own in waiting.pop().users if own not in found]
+        found.update(users)
+        waiting += users
+    return found
 
 
 def _attribute(node: Node, name: str) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils import _pytree as pytree
 
-from rnnx.tracing.loops.references import Coordinates, NoPattern, Value, is_tensor, unified_slices
+from rnnx.tracing.loops.references import Coordinates, PatternError, Value, is_tensor, unified_slices
 from rnnx.tracing.loops.repeats import Repeat
 from rnnx.tracing.loops.rolled import Carried, Inner, Loop, State, Template
 from rnnx.tracing.loops.unrolled import Unrolled
@@ -29,7 +29,7 @@ def loop_of(programs: Sequence[Unrolled], coordinates: Coordinates, repeat: Repe
     """The loop that a repeat is.
 
     Raises:
-        NoPattern: its pieces are no steps of one loop; says why.
+        PatternError: its pieces are no steps of one loop; says why.
     """
     return _Matcher(programs, coordinates, repeat).loop()
 
@@ -44,7 +44,7 @@ class _Matcher:
     def loop(self) -> Loop:
         fewer = {own.length - count for own, count in zip(self._programs, self._repeat.counts, strict=True)}
         if len(fewer) != 1:
-            raise NoPattern("a loop of another length than the axis")
+            raise PatternError("a loop of another length than the axis")
         step = tuple(self._template(place) for place in range(self._repeat.size))
         return with_writes(Loop(step=step, states=tuple(self._states), fewer=fewer.pop()))
 
@@ -55,11 +55,11 @@ class _Matcher:
         if gathers(first):
             lists = [list_and_axis(instruction) for _, _, instruction in own]
             if len({(len(tensors), axis) for tensors, axis in lists}) != 1:
-                raise NoPattern("a list that is longer at each step")
+                raise PatternError("a list that is longer at each step")
             columns = zip(*(tensors for tensors, _ in lists), strict=True)
             return Template(instruction=first, leaves=(tuple(self._leaf(own, each) for each in columns), lists[0][1]))
         if len({(len(instruction.leaves), str(instruction.structure)) for _, _, instruction in own}) != 1:
-            raise NoPattern("arguments of another number at each step")
+            raise PatternError("arguments of another number at each step")
         columns = zip(*(instruction.leaves for _, _, instruction in own), strict=True)
         return Template(instruction=first, leaves=tuple(self._leaf(own, each) for each in columns))
 
@@ -75,7 +75,7 @@ class _Matcher:
         for trace in range(len(self._programs)):
             shapes = [instruction.shapes for number, step, instruction in own if number == trace and step > 0]
             if any(shape != shapes[0] for shape in shapes):
-                raise NoPattern("a step that changes the shape of what it computes")
+                raise PatternError("a step that changes the shape of what it computes")
 
     def _leaf(self, own: Sequence[tuple[int, int, Instruction]], leaves: Sequence[Any]) -> Any:
         return self._unified(
@@ -92,13 +92,13 @@ class _Matcher:
         inside = self._inside(last)
         if inside is None:
             if any(self._inside(value) is not None for value in values):
-                raise NoPattern("a value that comes from elsewhere at each step")
+                raise PatternError("a value that comes from elsewhere at each step")
             return self._coordinates.unified(values)
         back = last.step - inside[0]
         for value in values:
             found = self._inside(value)
             if (value.step < back) != (found is None) or (found is not None and value.step - found[0] != back):
-                raise NoPattern("a value that comes from elsewhere at each step")
+                raise PatternError("a value that comes from elsewhere at each step")
         result = self._result([own for own in values if own.step >= back])
         return result if back == 0 else self._state(values, result, back)
 
@@ -108,7 +108,7 @@ class _Matcher:
             return unified_slices(values, self._result)
         kinds = {(found[1], own.leaf.part) for own in values if (found := self._inside(own)) is not None}
         if len(kinds) != 1:
-            raise NoPattern("a value that comes from elsewhere at each step")
+            raise PatternError("a value that comes from elsewhere at each step")
         place, part = kinds.pop()
         return Inner(place=place, part=part)
 
@@ -141,7 +141,7 @@ class _Matcher:
 
 def _tensor(first: Any) -> Any:
     if not is_tensor(first) and isinstance(first, int | float):
-        raise NoPattern("a state that is a number at first")
+        raise PatternError("a state that is a number at first")
     return first
 
 

@@ -13,7 +13,7 @@ from rnnx.tracing.loops.unrolled import Unrolled
 from rnnx.tracing.loops.values import TENSOR_VALUES, Constant, Filled, Ref, Size, Slice
 
 
-class NoPattern(Exception):
+class PatternError(Exception):
     """A value that follows no rule over steps and lengths; the text says what it is."""
 
 
@@ -69,7 +69,7 @@ class Coordinates:
         """The rule of a value that comes from outside of the loop that is looked at.
 
         Raises:
-            NoPattern: there is none.
+            PatternError: there is none.
         """
         first = values[0].leaf
         if isinstance(first, Slice):
@@ -83,18 +83,18 @@ class Coordinates:
         if _is_number(first):
             return _unified_numbers(values)
         if any(own.leaf != first for own in values):
-            raise NoPattern("another value at each step")
+            raise PatternError("another value at each step")
         return first
 
     def spans(self, lists: Sequence[Sequence[Any]], lengths: Sequence[int]) -> tuple[Any, ...]:
         """The parts of a list of tensors, those that a loop's steps give in a row as one each.
 
         Raises:
-            NoPattern: the lists of the traces do not have the same parts.
+            PatternError: the lists of the traces do not have the same parts.
         """
         parts = [self._parts(trace, own) for trace, own in enumerate(lists)]
         if len({len(own) for own in parts}) != 1:
-            raise NoPattern("a list that grows in another way than by one tensor a step")
+            raise PatternError("a list that grows in another way than by one tensor a step")
         return tuple(self._span(own, lengths) for own in zip(*parts, strict=True))
 
     def _parts(self, trace: int, leaves: Sequence[Any]) -> list[list[Any]]:
@@ -135,10 +135,10 @@ class Coordinates:
         last = self.unified(values([_cut(own[-1]) for own in parts]))
         count = fitted([Sample(step=0, length=n, value=len(own)) for own, n in zip(parts, lengths, strict=True)])
         if not isinstance(first, Element) or not isinstance(last, Element) or count is None:
-            raise NoPattern("a list that grows in another way than by one tensor a step")
+            raise PatternError("a list that grows in another way than by one tensor a step")
         trace = next(number for number, own in enumerate(parts) if len(own) > 1)
         if any(_cuts(own[0]) != _cuts(parts[0][0]) for own in parts):
-            raise NoPattern("slices that differ with the length")
+            raise PatternError("slices that differ with the length")
         return Span(
             loop=first.loop,
             place=first.place,
@@ -151,12 +151,12 @@ class Coordinates:
 
     def _unified_refs(self, values: Sequence[Value]) -> Once | Element:
         if not all(isinstance(own.leaf, Ref) for own in values):
-            raise NoPattern("now a tensor and now a number")
+            raise PatternError("now a tensor and now a number")
         found = [self.of(own.trace, own.leaf.place) for own in values]
         parts = {own.leaf.part for own in values}
         kinds = {None if own is None else (own.number, own.loop, own.place if own.loop >= 0 else 0) for own in found}
         if len(kinds) != 1 or len(parts) != 1 or None in kinds:
-            raise NoPattern("a value that comes from elsewhere at each step")
+            raise PatternError("a value that comes from elsewhere at each step")
         first, part = found[0], parts.pop()
         assert first is not None
         if first.loop < 0:
@@ -168,7 +168,7 @@ class Coordinates:
         ]
         index = fitted(samples)
         if index is None:
-            raise NoPattern("results of a loop in no order")
+            raise PatternError("results of a loop in no order")
         return Element(loop=first.loop, place=first.place, part=part, index=index)
 
 
@@ -176,15 +176,15 @@ def unified_slices(values: Sequence[Value], unified: Callable[[Sequence[Value]],
     """The rule of slices; `unified` finds their sources'.
 
     Raises:
-        NoPattern: there is none.
+        PatternError: there is none.
     """
     first = values[0].leaf
     if not all(isinstance(own.leaf, Slice) and _kind(own.leaf) == _kind(first) for own in values):
-        raise NoPattern("now a slice and now a whole tensor")
+        raise PatternError("now a slice and now a whole tensor")
     start = as_line(_unified_numbers([replace(own, leaf=own.leaf.start) for own in values]))
     length = as_line(_unified_numbers([replace(own, leaf=own.leaf.length) for own in values]))
     if length.by_step:
-        raise NoPattern("a slice that is longer at each step")
+        raise PatternError("a slice that is longer at each step")
     source = unified([replace(own, leaf=own.leaf.source) for own in values])
     return Slice(source=source, axis=first.axis, start=start, length=length, keeps=first.keeps)
 
@@ -215,29 +215,29 @@ def _unified_numbers(values: Sequence[Value]) -> Any:
     if all(own.leaf == first and type(own.leaf) is type(first) for own in values):
         return first if not isinstance(first, Size) else Affine(base=first.expression)
     if not all(_is_number(own.leaf) for own in values):
-        raise NoPattern("now a number and now a tensor")
+        raise PatternError("now a number and now a tensor")
     line = fitted([Sample(step=own.step, length=own.length, value=own.leaf) for own in values])
     if line is None:
-        raise NoPattern("a number that grows in no straight line with the step")
+        raise PatternError("a number that grows in no straight line with the step")
     return line
 
 
 def _unified_constants(values: Sequence[Value]) -> Constant | Varying:
     if not all(isinstance(own.leaf, Constant) for own in values):
-        raise NoPattern("now a constant and now a tensor")
+        raise PatternError("now a constant and now a tensor")
     first: torch.Tensor = values[0].leaf.tensor
     if any(own.leaf.tensor.shape != first.shape or own.leaf.tensor.dtype != first.dtype for own in values):
-        raise NoPattern("a constant of another size at each step")
+        raise PatternError("a constant of another size at each step")
     if all(torch.equal(own.leaf.tensor, first) for own in values):
         found: Constant = values[0].leaf
         return found
     later = next((own for own in values if own.step == values[0].step + 1 and own.trace == values[0].trace), None)
     if later is None or first.dtype == torch.bool:
-        raise NoPattern("a constant that differs between lengths")
+        raise PatternError("a constant that differs between lengths")
     by_step = later.leaf.tensor - first
     base = first - values[0].step * by_step
     if not all(torch.allclose(own.leaf.tensor, base + own.step * by_step, rtol=0, atol=1e-9) for own in values):
-        raise NoPattern("a constant that grows in no straight line with the step")
+        raise PatternError("a constant that grows in no straight line with the step")
     return Varying(base=base, by_step=by_step)
 
 
@@ -247,7 +247,7 @@ def _unified_filled(values: Sequence[Value]) -> Filled:
         not isinstance(own.leaf, Filled) or own.leaf.dtype != first.dtype or len(own.leaf.sizes) != len(first.sizes)
         for own in values
     ):
-        raise NoPattern("now a filled tensor and now another")
+        raise PatternError("now a filled tensor and now another")
     sizes = tuple(
         _line([replace(own, leaf=own.leaf.sizes[axis]) for own in values]) for axis in range(len(first.sizes))
     )
@@ -259,7 +259,7 @@ def _unified_numbers_or_same(values: Sequence[Value]) -> Any:
     own = [replace(value, leaf=value.leaf.value) for value in values]
     if isinstance(own[0].leaf, bool):
         if any(value.leaf is not own[0].leaf for value in own):
-            raise NoPattern("another value at each step")
+            raise PatternError("another value at each step")
         return own[0].leaf
     return _unified_numbers(own)
 
@@ -270,7 +270,7 @@ def _line(values: Sequence[Value]) -> Affine:
         return Affine(base=first)
     line = fitted([Sample(step=own.step, length=own.length, value=own.leaf) for own in values])
     if line is None or line.by_step:
-        raise NoPattern("a size that is another at each step")
+        raise PatternError("a size that is another at each step")
     return line
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rnnx.tracing.loops.values import Instruction
 
@@ -32,7 +33,7 @@ def repeats_at(programs: Sequence[Program], starts: Sequence[int]) -> Iterator[R
         if first[start].token != first[start + size].token:
             continue
         counts = tuple(_count(own, place, size) for own, place in zip(programs, starts, strict=True))
-        grown = {later - earlier for earlier, later in zip(counts, counts[1:], strict=False)}
+        grown = {later - earlier for earlier, later in pairwise(counts)}
         if counts[0] < 2 or len(grown) != 1:
             continue
         more = grown.pop()

@@ -75,7 +75,7 @@ class Template:
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """A state of a loop: its first value, and the step's value (or a slice of it, or another state) that becomes the next."""
+    """A state of a loop: its first value, and what becomes the next (of the step, a slice of it, or another state)."""
 
     first: Any
     after: Inner | State | Slice

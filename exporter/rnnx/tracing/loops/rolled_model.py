@@ -11,7 +11,8 @@ from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from rnnx.tracing.loops.affine import Affine
-from rnnx.tracing.loops.folding import Unfoldable
+from rnnx.tracing.loops.folding import FoldingError
+from rnnx.tracing.loops.markers import is_begin
 from rnnx.tracing.loops.matching import gathers
 from rnnx.tracing.loops.rolled import Element, Loop, Once, Rolled, Span, Template, leaves_in
 from rnnx.tracing.loops.running import RunningLoop, joined, lines_kept, narrowed
@@ -45,6 +46,7 @@ class Call:
         self._module, self._rolled, self._tensors, self.length = module, rolled, tensors, length
         self._once: list[Any] = []
         self._loops: list[RunningLoop] = []
+        self._rolled_before = sum(isinstance(own, Template) and is_begin(own.instruction) for own in rolled.parts)
 
     def results(self) -> list[Tensor]:
         """Run all parts."""
@@ -52,7 +54,7 @@ class Call:
         for part in self._rolled.parts:
             if isinstance(part, Loop):
                 number = len(self._loops)
-                loop = RunningLoop(self, number, part, wanted.get(number, {}))
+                loop = RunningLoop(self, self._rolled_before + number, part, wanted.get(number, {}))
                 self._loops.append(loop)
                 loop.run()
             else:
@@ -105,7 +107,7 @@ class Call:
     def number(self, line: Affine) -> Any:
         """A number that holds for all steps."""
         if line.by_step:
-            raise Unfoldable(reason="a size that is another at each step", line="forward")
+            raise FoldingError(reason="a size that is another at each step", line="forward")
         if not line.by_length:
             return self._evaluated(line.base)
         return self._evaluated(line.base) + self._evaluated(line.by_length) * self.length

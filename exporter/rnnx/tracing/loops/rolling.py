@@ -10,32 +10,37 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from rnnx.errors import ExportError
-from rnnx.tracing.loops.folding import Unfoldable, folded
+from rnnx.tracing.loops.folding import FoldingError, folded
 from rnnx.tracing.loops.markers import loop_nodes
 from rnnx.tracing.loops.rolled import Loop, Rolled
 from rnnx.tracing.loops.rolled_model import RolledModel
-from rnnx.tracing.loops.unrolled import UnreadableProgram, unrolled
+from rnnx.tracing.loops.unrolled import ReadingError, unrolled
 from rnnx.tracing.signature import CallSignature
-from rnnx.tracing.specializations import LongLoop
+from rnnx.tracing.specializations import LongLoopError
 from rnnx.tracing.tracing import Trace, trace_model
 from rnnx_runtime.errors import RnnxError
 
 LENGTHS = (4, 5, 6)
-"""The lengths of the three traces: above 1, which torch.export takes for a broadcast, and enough for two equal steps."""
+"""The lengths of the three traces: enough for two equal steps, and not 1, which torch.export takes for a broadcast."""
 
 LONGEST = 7
-"""The longest loop that is traced step by step before it is rolled; no length of the three, for sizes tell axes apart."""
+"""The longest loop that is traced step by step before it is rolled: none of the three lengths, so that axes differ."""
 
 Axes = frozenset[tuple[int, int]]
 
 
+class _NoLoopError(Exception):
+    """Axes that no loop goes over, whatever the model's line looks like."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unrolling:
-    """How a model is traced: `trace` takes tensors and which of their axes are free."""
+    """How a model is traced: `trace` takes tensors and which of their axes are free; `rolled` ones have no loop."""
 
     module: nn.Module
     trace: Callable[[Sequence[Tensor], Sequence[Sequence[bool]]], Trace]
     tensors: Sequence[Tensor]
+    rolled: Axes = frozenset()
 
 
 def first_trace(
@@ -48,7 +53,7 @@ def first_trace(
     """
     try:
         return trace(tensors, LONGEST if rolls else None), tensors
-    except LongLoop as error:
+    except LongLoopError as error:
         for axes in _axes_of_size(tensors, error):
             short = [_resized(own, place, axes, LONGEST) for place, own in enumerate(tensors)]
             try:
@@ -58,7 +63,7 @@ def first_trace(
     return trace(tensors, None), tensors
 
 
-def _axes_of_size(tensors: Sequence[Tensor], loop: LongLoop) -> Iterator[Axes]:
+def _axes_of_size(tensors: Sequence[Tensor], loop: LongLoopError) -> Iterator[Axes]:
     """All axes that are as long as a loop's, and the loop's alone."""
     yield frozenset(
         (place, axis) for place, own in enumerate(tensors) for axis, size in enumerate(own.shape) if size == loop.size
@@ -66,31 +71,62 @@ def _axes_of_size(tensors: Sequence[Tensor], loop: LongLoop) -> Iterator[Axes]:
     yield frozenset(((loop.input, loop.axis),))
 
 
-def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]]) -> Trace | Unfoldable | None:
+def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]]) -> Trace | FoldingError | None:
     """The trace with every loop over time rolled; why there is none, or None where the model has no such loop.
 
     `found` is the trace in which loops fixed axes, and `free` says which axes were free in it.
     """
-    reason: Unfoldable | None = None
-    for axes in _candidates(model.tensors, found):
+    latest: Trace | None = None
+    for candidates in _candidates(model.tensors, found):
+        trace, axes, reason = _first_rolled(model, found, free, candidates)
+        if trace is None and reason is not None:
+            return reason
+        if trace is not None:
+            latest, model = trace, _with_rolled(model, found, axes)
+    if latest is None:
+        return None
+    others = (own for own in found.specializations if not own.is_loop and (own.input, own.axis) not in model.rolled)
+    return replace(latest, specializations=tuple(others))
+
+
+def _first_rolled(
+    model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], candidates: Sequence[Axes]
+) -> tuple[Trace | None, Axes, FoldingError | None]:
+    """The trace with the loops over the first axes that can be rolled; else why those of the first cannot."""
+    reason: FoldingError | None = None
+    for axes in candidates:
         try:
-            return _rolled(model, free, found, axes)
-        except Unfoldable as error:
-            reason = reason or error
-        except (ExportError, UnreadableProgram, RuntimeError, ValueError, TypeError, IndexError):
+            return _rolled(model, free, found, axes), axes, None
+        except _NoLoopError:
             continue
-    return reason
+        except FoldingError as error:
+            reason = reason or error
+        except (ExportError, ReadingError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = reason or FoldingError(reason=str(error).split("\n")[0][:200], line="its step")
+    return None, frozenset(), reason
 
 
-def _candidates(tensors: Sequence[Tensor], found: Trace) -> Iterator[Axes]:
-    """The axes that a loop may go over: those that loops fix, with all that the trace fixed at the same size, then alone."""
+def _with_rolled(model: Unrolling, found: Trace, axes: Axes) -> Unrolling:
+    """The same with the loops over these axes rolled in each trace, so that those over others can be."""
+
+    def trace(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> Trace:
+        return _rolled(replace(model, tensors=tensors), free, found, axes)
+
+    return replace(model, trace=trace, rolled=model.rolled | axes)
+
+
+def _candidates(tensors: Sequence[Tensor], found: Trace) -> Iterator[list[Axes]]:
+    """The axes that a loop may go over, for each size of a loop.
+
+    First those that loops fix with all that the trace fixed at the same size, and then alone.
+    """
     fixed = [own for own in found.specializations if own.input < len(tensors)]
     weights = {(own.input, own.axis) for own in fixed if own.is_weights}
     for size in dict.fromkeys(own.size for own in fixed if own.is_loop):
         loops = frozenset((own.input, own.axis) for own in fixed if own.is_loop and own.size == size) - weights
         together = frozenset((own.input, own.axis) for own in fixed if own.size == size) - weights
         if loops:
-            yield from dict.fromkeys((together | _bounded(found, size), together, loops))
+            yield list(dict.fromkeys((together | _bounded(found, size), together, loops)))
 
 
 def _bounded(found: Trace, size: int) -> Axes:
@@ -107,17 +143,21 @@ def _bounded(found: Trace, size: int) -> Axes:
 
 
 def _rolled(model: Unrolling, free: Sequence[Sequence[bool]], found: Trace, axes: Axes) -> Trace:
-    still = _still_free(found, free, axes)
-    programs = []
-    for length in LENGTHS:
-        trace = model.trace([_resized(own, place, axes, length) for place, own in enumerate(model.tensors)], still)
-        programs.append(unrolled(trace.program, length))
-    rolled = folded(programs)
+    still = _still_free(model, found, free, axes)
+    traces = [_trace_of_length(model, still, axes, length) for length in LENGTHS]
+    rolled = folded([unrolled(own.program, length) for own, length in zip(traces, LENGTHS, strict=True)])
     if not any(isinstance(part, Loop) for part in rolled.parts):
-        raise UnreadableProgram("no loop")
+        raise _NoLoopError
     if any(isinstance(part, Loop) and part.fewer > 1 for part in rolled.parts):
-        raise Unfoldable(reason="a first and a last step that differ from the others", line="forward")
-    return _traced_again(model, rolled, trace, axes, still)
+        raise FoldingError(reason="a first and a last step that differ from the others", line="forward")
+    return _traced_again(model, rolled, traces[-1], axes, still)
+
+
+def _trace_of_length(model: Unrolling, free: Sequence[Sequence[bool]], axes: Axes, length: int) -> Trace:
+    try:
+        return model.trace([_resized(own, place, axes, length) for place, own in enumerate(model.tensors)], free)
+    except ExportError as error:
+        raise _NoLoopError from error  # the weights want the example's size
 
 
 def _traced_again(
@@ -139,13 +179,13 @@ def _traced_again(
         flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=(), any_size=True
     )
     if any(not isinstance(own.time, torch.SymInt) for own in loop_nodes(trace.program)):
-        raise UnreadableProgram("a loop of fixed length")
+        raise ReadingError("a loop of fixed length")
     return replace(trace, calls=unrolled_trace.calls, notes=(*unrolled_trace.notes, *trace.notes))
 
 
-def _still_free(found: Trace, free: Sequence[Sequence[bool]], axes: Axes) -> list[tuple[bool, ...]]:
+def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], axes: Axes) -> list[tuple[bool, ...]]:
     """The axes that were free and that nothing fixed, without those that the loops go over."""
-    fixed = {(own.input, own.axis) for own in found.specializations}
+    fixed = {(own.input, own.axis) for own in found.specializations} - model.rolled
     return [
         tuple(own and (place, axis) not in fixed and (place, axis) not in axes for axis, own in enumerate(each))
         for place, each in enumerate(free)
@@ -161,12 +201,12 @@ def _resized(tensor: Tensor, place: int, axes: Axes, length: int) -> Tensor:
 
 
 @contextmanager
-def told_why(reason: Trace | Unfoldable | None) -> Iterator[None]:
+def told_why(reason: Trace | FoldingError | None) -> Iterator[None]:
     """Add to a refusal of a loop inside the block why the loop cannot be rolled."""
     try:
         yield
     except ExportError as error:
-        if not isinstance(reason, Unfoldable):
+        if not isinstance(reason, FoldingError):
             raise
         got = f"{error.got}; it does not roll up, because of {reason}"
         raise type(error)(error.subject, got=got, expected=error.expected, remedy=error.remedy) from None

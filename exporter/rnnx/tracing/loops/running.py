@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnx.modules.source_lines import line_of_node
 from rnnx.tracing.loops.affine import Affine
-from rnnx.tracing.loops.folding import Unfoldable
+from rnnx.tracing.loops.folding import FoldingError
 from rnnx.tracing.loops.markers import Sequenced, begin, end
 from rnnx.tracing.loops.rolled import Element, Inner, Loop, State, Template, Varying, Written, leaves_in
 from rnnx.tracing.loops.values import Filled, Slice
@@ -78,7 +78,7 @@ class RunningLoop:
     def _filled(self, written: Written, is_last: bool) -> Tensor:
         """The tensor that the steps have filled."""
         if not is_last:
-            raise Unfoldable(reason="a tensor that is read before all steps have written into it", line=self._line())
+            raise FoldingError(reason="a tensor that is read before all steps have written into it", line=self._line())
         whole = self._results[written.place, None]
         return joined(whole.flip(0) if written.backwards else whole, written.axis, keeps=written.keeps)
 
@@ -116,7 +116,7 @@ class RunningLoop:
     def _after(self, after: Inner | State | Slice, before: Tensor) -> Tensor:
         found: Tensor = self._value(after)
         if found.dim() != before.dim() or found.dtype != before.dtype:
-            raise Unfoldable(reason="a step that changes the shape or the dtype of its state", line=self._line())
+            raise FoldingError(reason="a step that changes the shape or the dtype of its state", line=self._line())
         for size, own in zip(found.shape, before.shape, strict=True):
             check_equal(size, own)
         return torch.where(self._slices["step"] < 0, before, found) if self._ahead else found
@@ -150,14 +150,14 @@ class RunningLoop:
 
     def _number_at_step(self, line: Affine) -> Tensor:
         own = self._call.number(Affine(base=line.base, by_length=line.by_length))
-        found = self._slices["step"] * line.by_step + own
+        found: Tensor = self._slices["step"] * line.by_step + own
         return found if not isinstance(line.by_step, float) else found.to(torch.float32)
 
     def _add_sequence_of(self, leaf: Any, template: Template) -> None:
         """Add what a step reads at its own index of a sequence."""
         if isinstance(leaf, Element) and leaf.index.by_step:
             if abs(leaf.index.by_step) != 1:
-                raise Unfoldable(reason="results of a loop in no order", line=line_of_node(template.instruction.meta))
+                raise FoldingError(reason="results of a loop in no order", line=line_of_node(template.instruction.meta))
             self._sequences[leaf] = self._sliced(self._call.collected(leaf), 0, leaf.index)
         elif isinstance(leaf, Slice) and _is_step_of_sequence(leaf):
             self._sequences[leaf] = self._sliced(self._call.value(leaf.source), leaf.axis, leaf.start)

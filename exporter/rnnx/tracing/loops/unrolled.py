@@ -1,4 +1,4 @@
-"""A traced program as a list of instructions in the order of execution, in a form in which equal steps are equal lists."""
+"""A traced program as a list of instructions in the order of execution, in which equal steps are equal pieces."""
 
 import operator
 import sys
@@ -39,7 +39,7 @@ _SPLITS = frozenset(("split", "split_with_sizes", "chunk", "tensor_split"))
 _END = sys.maxsize
 
 
-class UnreadableProgram(Exception):
+class ReadingError(Exception):
     """A program with something in it that no list of instructions has, such as a branch or a size made of values."""
 
 
@@ -56,7 +56,7 @@ def unrolled(program: ExportedProgram, length: int) -> Unrolled:
     """Read a program that was traced with loops of this length.
 
     Raises:
-        UnreadableProgram: a branch or loop of the graph, or a size that no input's size gives.
+        ReadingError: a branch or loop of the graph, or a size that no input's size gives.
     """
     if any(_is_mutating(node) for node in program.graph.nodes):
         program = program.run_decompositions({})
@@ -79,7 +79,7 @@ class _Reader:
             if node.op == "call_function":
                 self._read_call(node)
             elif node.op == "get_attr":
-                raise UnreadableProgram("a branch or loop of the graph")
+                raise ReadingError("a branch or loop of the graph")
         results = next(node for node in self._program.graph.nodes if node.op == "output").args[0]
         found = tuple(self._value(own) for own in results)
         return Unrolled(instructions=tuple(self._instructions), results=found, length=length)
@@ -121,9 +121,7 @@ class _Reader:
             return  # its parts are slices of what it splits
         elif (found := self._slice_of(node)) is not None:
             self._values[node] = found
-        elif name == "copy" and _is_alike(node.args[0], node.args[1]):
-            self._values[node] = self._value(node.args[1])
-        elif name == "slice_scatter" and _is_whole((*node.args[3:], None, None, None)[:3]):
+        elif _overwrites(node):
             self._values[node] = self._value(node.args[1])
         else:
             self._values[node] = Ref(place=self._append(node))
@@ -230,7 +228,7 @@ class _Reader:
             return self._size(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return value
-        raise UnreadableProgram(f"a value that is no tensor, {leaf.name}")
+        raise ReadingError(f"a value that is no tensor, {leaf.name}")
 
     def _shape(self, value: Tensor) -> tuple[sympy.Expr, ...]:
         return tuple(self._expression(size) for size in value.shape)
@@ -245,7 +243,7 @@ class _Reader:
         expression = size.node.expr
         unknown = expression.free_symbols - self._symbols.keys()
         if unknown:
-            raise UnreadableProgram(f"a size that no input has, {expression}")
+            raise ReadingError(f"a size that no input has, {expression}")
         return expression.xreplace(self._symbols)
 
 
@@ -264,6 +262,13 @@ def _is_alike(one: Any, other: Any) -> bool:
     return bool(first.dtype == second.dtype and str(tuple(first.shape)) == str(tuple(second.shape)))
 
 
+def _overwrites(node: Node) -> bool:
+    """Whether a node puts a tensor in the place of a whole other one."""
+    if _name(node) == "copy":
+        return _is_alike(node.args[0], node.args[1])
+    return _name(node) == "slice_scatter" and _is_whole((*node.args[3:], None, None, None)[:3])
+
+
 def _is_whole(bounds: Any) -> bool:
     first, last, step = bounds
     return first in (None, 0) and (last is None or last == _END) and step in (None, 1)
@@ -271,7 +276,7 @@ def _is_whole(bounds: Any) -> bool:
 
 def _dim(node: Node, place: int, source: Any) -> int:
     dim: Any = node.args[place] if len(node.args) > place else node.kwargs.get("dim", 0)
-    return dim % max(1, source.meta["val"].dim())
+    return int(dim % max(1, source.meta["val"].dim()))
 
 
 def _from_start(index: int, source: Any, axis: int) -> Any:

@@ -1,4 +1,4 @@
-"""What an instruction of an unrolled program may read: other instructions, weights, inputs, constants, slices of these."""
+"""What an instruction of an unrolled program reads: other instructions, weights, inputs, constants, slices of these."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -80,8 +80,8 @@ def size_symbol(place: int, axis: int) -> sympy.Symbol:
 class Instruction:
     """One operator of an unrolled program: what it reads, the shape of what it gives, and its node's `meta`.
 
-    `shapes` are those of the result, or of each of its parts. `leaves` are the values of the nested arguments and keywords in order, and `structure` nests them. `token` is equal
-    for two instructions that do the same to other values.
+    `shapes` are those of the result, or of each of its parts. `leaves` are the values of the nested arguments and
+    keywords in order, and `structure` nests them. `token` is equal for two that do the same to other values.
     """
 
     target: Any
