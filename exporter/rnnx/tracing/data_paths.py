@@ -9,6 +9,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from rnnx.tracing.blended_states import alike, blended_sources, operator_name
+from rnnx.tracing.loops.markers import DOMAIN as LOOPS
 from rnnx.tracing.opaque_layers import DOMAIN
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
 from rnnx_runtime.contract import StatePair
@@ -118,7 +119,7 @@ def _sources(node: Node) -> Iterator[Node]:
 
 
 def _is_call(node: Any) -> bool:
-    return isinstance(node, Node) and node.kwargs.get("domain") == DOMAIN
+    return isinstance(node, Node) and node.kwargs.get("domain") in (DOMAIN, LOOPS)
 
 
 def _state_before(getter: Node, call: RecurrenceNode) -> list[Node]:

@@ -45,6 +45,9 @@ from rnnx.tracing.kept_states import refuse_kept_states
 from rnnx.tracing.layer_states import recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.lifted_states import LiftedStates, lifted_states, start_notes
+from rnnx.tracing.loops.markers import loop_nodes, outside_of_loops
+from rnnx.tracing.loops.rolling import Unrolling, first_trace, rolled_trace, told_why
+from rnnx.tracing.loops.scans import write_scans
 from rnnx.tracing.masked_rows import keep_masked_rows
 from rnnx.tracing.moving_axes import Axis, AxisTrials, axis_trials
 from rnnx.tracing.named_states import joined_states, named_states
@@ -156,6 +159,7 @@ def _finished(graph: _Graph, subject: _Subject, target: Path) -> ExportReport:
     """The graph with its layers spliced in and its contract complete, checked and in its place."""
     name_values(graph.model, graph.contract.inputs, graph.contract.outputs)
     contract = replace(graph.contract, recurrent=splice_recurrences(graph.model, subject.module))
+    write_scans(graph.model)
     with preserved(subject.module), staged(target) as stage:
         contract, nodes, checked = _proved(graph, contract, stage / target.name)
         refused = engine_notes(stage / target.name, checked.findings)
@@ -290,9 +294,9 @@ def _written(
 
 
 def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace, list[RecurrenceNode]]:
-    names, tensors = list(subject.tensors), list(subject.tensors.values())
+    names, whole = list(subject.tensors), list(subject.tensors.values())
 
-    def trace(tensors: Sequence[Tensor], free: Free) -> Trace:
+    def trace(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]], longest: int | None = None) -> Trace:
         return trace_model(
             subject.module,
             subject.signature,
@@ -301,14 +305,16 @@ def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace
             output_names=subject.outputs,
             lifted=subject.lifted,
             deterministic=options.deterministic,
+            longest=longest,
         )
 
-    found = trace(tensors, free)
+    found, tensors = first_trace(lambda own, longest: trace(own, free, longest), whole, rolls=not options.static)
+    is_cut = tensors is not whole
     refuse_half_results(found)
     _refuse_other_ranks(subject, found)
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
     fixed_axes = FixedAxes(eager=eager, tensors=subject.tensors, trace=found, free=free)
-    larger = {} if options.static else fixed_axes.larger()
+    larger = {} if options.static or is_cut else fixed_axes.larger()
     if any(larger[name].shape != tensor.shape for name, tensor in subject.tensors.items() if larger):
         tensors = list(larger.values())
         found = trace(tensors, free)
@@ -322,10 +328,17 @@ def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace
         fixed_axes.with_trace(found, tensors).refuse_tied(fixed)
         free = _without(free, fixed, names)
         found = trace(tensors, free)
-    recurrences = list(recurrence_nodes(found.program))
+    unrolling = Unrolling(module=subject.module, trace=trace, tensors=tensors)
+    rolled = None if options.static else rolled_trace(unrolling, found, free)
+    if isinstance(rolled, Trace):
+        found, recurrences = rolled, outside_of_loops(rolled.program)
+    else:
+        found = trace(whole, free) if is_cut else found
+        recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
-        refuse_frozen_dims(found, names, recurrences, kinds)
+        with told_why(rolled):
+            refuse_frozen_dims(found, names, recurrences, {} if isinstance(rolled, Trace) else kinds)
         own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
         found = replace(found, notes=(*found.notes, *dict.fromkeys(inner_notes(own, recurrences, names))))
         notes = replace(fixed_axes.with_trace(found, tensors), free=free).refuse(found.calls)
@@ -351,7 +364,8 @@ def _contract(
     subject: _Subject, trace: Trace, recurrences: Sequence[RecurrenceNode], options: ModelOptions, opset: int
 ) -> tuple[Contract, DimNames]:
     shapes = input_shapes(trace.program, list(subject.tensors))
-    names = name_dims(trace.program, shapes, recurrences, options)
+    loops = list(loop_nodes(trace.program))
+    names = name_dims(trace.program, shapes, [*loops, *recurrences], options)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]
     inputs = tuple(
@@ -363,8 +377,8 @@ def _contract(
         for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
     )
     named = named_states(options.states, inputs, outputs)
-    through_layers = state_pairs(trace.program, list(shapes), trace.outputs, recurrences)
-    guessed = () if named or recurrences else blended_pairs(trace.program, list(shapes), trace.outputs)
+    through_layers = state_pairs(trace.program, list(shapes), trace.outputs, [*recurrences, *loops])
+    guessed = () if named or recurrences or loops else blended_pairs(trace.program, list(shapes), trace.outputs)
     contract = Contract(
         inputs=inputs,
         outputs=outputs,

@@ -27,7 +27,7 @@ def refuse_frozen_dims(
     """
     fixed = [own for own in trace.specializations if own.input < len(names) and not own.is_weights]
     loops = [own for own in fixed if own.is_loop]
-    cells = [name for name, count in trace.calls.items() if count > 1 and kinds[name].endswith("Cell")]
+    cells = [name for name, count in trace.calls.items() if count > 1 and kinds.get(name, "").endswith("Cell")]
     if loops and cells:
         raise looped_cell(cells[0], kinds[cells[0]], f"a loop over {_place(loops[0], names)} at {loops[0].line}")
     if loops and not recurrences:

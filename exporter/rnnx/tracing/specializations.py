@@ -10,6 +10,7 @@ from typing import Any
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from rnnx.modules.source_lines import below_trace, last_own_frame, model_line
+from rnnx_runtime.errors import RnnxError
 
 _SOURCE = re.compile(r"\[(\d+)\]\.size\(\)\[(\d+)\]$")
 
@@ -48,9 +49,25 @@ class Specialization:
         return any(frame.name in _WEIGHT_CHECKS or _LAYER.search(frame.filename) for frame in inner)
 
 
+class LongLoopError(RnnxError):
+    """A loop in Python of more steps than a trace is to copy: the input and axis it goes over, and its size."""
+
+    def __init__(self, loop: Specialization) -> None:
+        super().__init__(
+            f"input {loop.input} axis {loop.axis}",
+            got=f"a loop of {loop.size} steps: {loop.line}",
+            expected="a shorter one",
+            remedy="cut the example",
+        )
+        self.input, self.axis, self.size = loop.input, loop.axis, loop.size
+
+
 @contextmanager
-def recorded_specializations() -> Iterator[list[Specialization]]:
-    """The axes that are fixed inside the block, in order.
+def recorded_specializations(longest: int | None = None) -> Iterator[list[Specialization]]:
+    """The axes that are fixed inside the block, in order; a loop that is longer than `longest` ends it.
+
+    Raises:
+        LongLoopError: such a loop begins.
 
     Non-strict torch.export keeps no user stack, so the method that fixes a symbol is watched here.
     """
@@ -60,6 +77,7 @@ def recorded_specializations() -> Iterator[list[Specialization]]:
     def watch(self: ShapeEnv, symbol: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(target, "is_Integer", False) and symbol not in self.replacements:
             found.extend(_specializations(self, symbol, int(target)))
+            _refuse_long_loop(found, longest)
         return original(self, symbol, target, *args, **kwargs)
 
     ShapeEnv._set_replacement = watch  # type: ignore[method-assign, assignment]
@@ -67,6 +85,12 @@ def recorded_specializations() -> Iterator[list[Specialization]]:
         yield found
     finally:
         ShapeEnv._set_replacement = original  # type: ignore[method-assign]
+
+
+def _refuse_long_loop(found: list[Specialization], longest: int | None) -> None:
+    last = found[-1] if found else None
+    if longest is not None and last is not None and last.is_loop and not last.is_weights and last.size > longest:
+        raise LongLoopError(last)
 
 
 def _specializations(shapes: ShapeEnv, symbol: Any, size: int) -> Iterator[Specialization]:

@@ -83,12 +83,16 @@ def trace_model(
     output_names: Sequence[str] | None,
     lifted: LiftedStates,
     deterministic: bool = False,
+    any_size: bool = False,
+    longest: int | None = None,
 ) -> Trace:
     """Trace `module` for the example's `tensors` and then the lifted states; `free` says which axes may vary.
 
-    `deterministic` takes random numbers at their mean.
+    `deterministic` takes random numbers at their mean. With `any_size` a free axis may be of size one too; else that
+    follows from the example, which has such an axis or has none. No loop may be longer than `longest`.
 
     Raises:
+        LongLoopError: a loop in Python is longer than `longest`.
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
     layers, names, words = OpaqueLayers(module), list[str](), dict[str, str]()
@@ -124,11 +128,11 @@ def trace_model(
         without_autocast() as left_out,
         python_functions(),
         mock.patch.object(Distribution, "_validate_args", False),  # which compares the values of a distribution
-        recorded_specializations() as fixed,
+        recorded_specializations(longest) as fixed,
         recorded_guards() as guards,
     ):
         try:
-            program = _exported(TracedModel(module, run_model), tensors, free)
+            program = _exported(TracedModel(module, run_model), tensors, free, any_size=any_size)
         except RnnxError:
             raise
         except Exception as error:
@@ -177,7 +181,9 @@ def quiet_torch() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> ExportedProgram:
+def _exported(
+    model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]], *, any_size: bool
+) -> ExportedProgram:
     shapes = tuple(tuple(Dim.AUTO if own else Dim.STATIC for own in axes) for axes in free)
 
     def export(*, any_size: bool) -> ExportedProgram:
@@ -185,7 +191,7 @@ def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequ
             return torch.export.export(model.eval(), (tuple(tensors),), dynamic_shapes=(shapes,), strict=False)
 
     pairs = (pair for tensor, axes in zip(tensors, free, strict=True) for pair in zip(tensor.shape, axes, strict=True))
-    if (1, True) not in pairs:
+    if not any_size and (1, True) not in pairs:
         return export(any_size=False)
     try:
         return export(any_size=True)  # a size of one in the example is no promise that it stays one

@@ -1,0 +1,130 @@
+"""What a rolled program is made of: instructions that run once, and loops with a step, its states and its sequences."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rnnx.tracing.loops.affine import Affine
+from rnnx.tracing.loops.values import Instruction, Slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Once:
+    """The result of an instruction that runs once, by its number."""
+
+    number: int
+    part: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """The result of an instruction of the step, by its place in the step."""
+
+    place: int
+    part: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A value that the step takes over from the step before, by its number among the loop's states."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Element:
+    """What a loop's step gives at one index: the loop's number, the value's place in the step, and the index."""
+
+    loop: int
+    place: int
+    part: int | None
+    index: Affine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """What a loop's step gives at several indices one after another: from `first` on, `count` of them, up or down.
+
+    `cuts` are the slices that are taken of each.
+    """
+
+    loop: int
+    place: int
+    part: int | None
+    first: Affine
+    count: Affine
+    downwards: bool
+    cuts: tuple[Slice, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Varying:
+    """A constant tensor that is another at each step: `base + by_step * step`."""
+
+    base: Any
+    by_step: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """An instruction whose values hold at every length: `leaves` are numbered values, lines and plain ones."""
+
+    instruction: Instruction
+    leaves: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """A state of a loop: its first value, and what becomes the next (of the step, a slice of it, or another state)."""
+
+    first: Any
+    after: Inner | State | Slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A tensor that the steps fill, each one place of an axis, with `source`: the instruction at `place` gives it."""
+
+    place: int
+    source: Any
+    axis: int
+    keeps: bool
+    backwards: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """A loop: its step, its states, how many steps it has fewer than its length, and the tensors that it fills.
+
+    An instruction of the step that writes into one has what it writes as its only leaf.
+    """
+
+    step: tuple[Template, ...]
+    states: tuple[Carried, ...]
+    fewer: int
+    written: Mapping[int, Written] = field(default_factory=dict)
+
+    @property
+    def last_states(self) -> Mapping[tuple[int, int | None], int]:
+        """The number of the state that a value of the step becomes, by the value's place and part."""
+        return {
+            (own.after.place, own.after.part): number
+            for number, own in reversed(list(enumerate(self.states)))
+            if isinstance(own.after, Inner)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rolled:
+    """A program at every length: its parts in order, each an instruction that runs once or a loop, and its results."""
+
+    parts: tuple[Template | Loop, ...]
+    results: tuple[Any, ...]
+    length: Affine
+
+
+def leaves_in(value: Any) -> Iterator[Any]:
+    """A value and those that it is made of: the members of a list, the source of a slice."""
+    yield value
+    for own in value if isinstance(value, tuple) else (value.source,) if isinstance(value, Slice) else ():
+        yield from leaves_in(own)

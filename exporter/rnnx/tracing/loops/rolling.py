@@ -1,0 +1,213 @@
+"""The door to rolled loops: a model whose loops in Python fix an axis becomes one that takes any length."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from rnnx.errors import ExportError
+from rnnx.tracing.lifted_states import LiftedStates
+from rnnx.tracing.loops.folding import FoldingError, folded
+from rnnx.tracing.loops.markers import loop_nodes
+from rnnx.tracing.loops.rolled import Loop, Rolled
+from rnnx.tracing.loops.rolled_model import RolledModel
+from rnnx.tracing.loops.unrolled import ReadingError, unrolled
+from rnnx.tracing.signature import CallSignature
+from rnnx.tracing.specializations import LongLoopError
+from rnnx.tracing.tracing import Trace, trace_model
+from rnnx_runtime.errors import RnnxError
+
+LENGTHS = (4, 5, 6)
+"""The lengths of the three traces: enough for two equal steps, and not 1, which torch.export takes for a broadcast."""
+
+LONGEST = 7
+"""The longest loop that is traced step by step before it is rolled: none of the three lengths, so that axes differ."""
+
+Axes = frozenset[tuple[int, int]]
+
+
+class _NoLoopError(Exception):
+    """Axes that no loop goes over, whatever the model's line looks like."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unrolling:
+    """How a model is traced: `trace` takes tensors and which of their axes are free; `rolled` ones have no loop."""
+
+    module: nn.Module
+    trace: Callable[[Sequence[Tensor], Sequence[Sequence[bool]]], Trace]
+    tensors: Sequence[Tensor]
+    rolled: Axes = frozenset()
+
+
+def first_trace(
+    trace: Callable[[Sequence[Tensor], int | None], Trace], tensors: Sequence[Tensor], *, rolls: bool
+) -> tuple[Trace, Sequence[Tensor]]:
+    """The trace of a model in which nothing is rolled, and the example that it was made with.
+
+    A long loop is not copied as often as it runs: the example is cut to `LONGEST` along it. `trace` takes tensors and
+    how long a loop may be; without `rolls` every loop is copied.
+    """
+    try:
+        return trace(tensors, LONGEST if rolls else None), tensors
+    except LongLoopError as error:
+        for axes in _axes_of_size(tensors, error):
+            short = [_resized(own, place, axes, LONGEST) for place, own in enumerate(tensors)]
+            try:
+                return trace(short, LONGEST), short
+            except RnnxError:
+                continue
+    return trace(tensors, None), tensors
+
+
+def _axes_of_size(tensors: Sequence[Tensor], loop: LongLoopError) -> Iterator[Axes]:
+    """All axes that are as long as a loop's, and the loop's alone."""
+    yield frozenset(
+        (place, axis) for place, own in enumerate(tensors) for axis, size in enumerate(own.shape) if size == loop.size
+    )
+    yield frozenset(((loop.input, loop.axis),))
+
+
+def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]]) -> Trace | FoldingError | None:
+    """The trace with every loop over time rolled; why there is none, or None where the model has no such loop.
+
+    `found` is the trace in which loops fixed axes, and `free` says which axes were free in it.
+    """
+    latest: Trace | None = None
+    for candidates in _candidates(model.tensors, found):
+        trace, axes, reason = _first_rolled(model, found, free, candidates)
+        if trace is None and reason is not None:
+            return reason
+        if trace is not None:
+            latest, model = trace, _with_rolled(model, found, axes)
+    if latest is None:
+        return None
+    others = (own for own in found.specializations if not own.is_loop and (own.input, own.axis) not in model.rolled)
+    return replace(latest, specializations=tuple(others))
+
+
+def _first_rolled(
+    model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], candidates: Sequence[Axes]
+) -> tuple[Trace | None, Axes, FoldingError | None]:
+    """The trace with the loops over the first axes that can be rolled; else why those of the first cannot."""
+    reason: FoldingError | None = None
+    for axes in candidates:
+        try:
+            return _rolled(model, free, found, axes), axes, None
+        except _NoLoopError:
+            continue
+        except FoldingError as error:
+            reason = reason or error
+        except (ExportError, ReadingError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = reason or FoldingError(reason=str(error).split("\n")[0][:200], line="its step")
+    return None, frozenset(), reason
+
+
+def _with_rolled(model: Unrolling, found: Trace, axes: Axes) -> Unrolling:
+    """The same with the loops over these axes rolled in each trace, so that those over others can be."""
+
+    def trace(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> Trace:
+        return _rolled(replace(model, tensors=tensors), free, found, axes)
+
+    return replace(model, trace=trace, rolled=model.rolled | axes)
+
+
+def _candidates(tensors: Sequence[Tensor], found: Trace) -> Iterator[list[Axes]]:
+    """The axes that a loop may go over, for each size of a loop.
+
+    First those that loops fix with all that the trace fixed at the same size, and then alone.
+    """
+    fixed = [own for own in found.specializations if own.input < len(tensors)]
+    weights = {(own.input, own.axis) for own in fixed if own.is_weights}
+    for size in dict.fromkeys(own.size for own in fixed if own.is_loop):
+        loops = frozenset((own.input, own.axis) for own in fixed if own.is_loop and own.size == size) - weights
+        together = frozenset((own.input, own.axis) for own in fixed if own.size == size) - weights
+        if loops:
+            yield list(dict.fromkeys((together | _bounded(found, size), together, loops)))
+
+
+def _bounded(found: Trace, size: int) -> Axes:
+    """The free axes of this size that must not be shorter: a loop reads as many of their elements."""
+    program = found.program
+    lower = {symbol: bounds.lower for symbol, bounds in program.range_constraints.items()}
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    return frozenset(
+        (place, axis)
+        for place, name in enumerate(program.graph_signature.user_inputs)
+        for axis, own in enumerate(nodes[name].meta["val"].shape)
+        if isinstance(own, torch.SymInt) and own.node.hint == size and lower.get(own.node.expr, 0) >= size > 2
+    )
+
+
+def _rolled(model: Unrolling, free: Sequence[Sequence[bool]], found: Trace, axes: Axes) -> Trace:
+    still = _still_free(model, found, free, axes)
+    traces = [_trace_of_length(model, still, axes, length) for length in LENGTHS]
+    rolled = folded([unrolled(own.program, length) for own, length in zip(traces, LENGTHS, strict=True)])
+    if not any(isinstance(part, Loop) for part in rolled.parts):
+        raise _NoLoopError
+    if any(isinstance(part, Loop) and part.fewer > 1 for part in rolled.parts):
+        raise FoldingError(reason="a first and a last step that differ from the others", line="forward")
+    return _traced_again(model, rolled, traces[-1], axes, still)
+
+
+def _trace_of_length(model: Unrolling, free: Sequence[Sequence[bool]], axes: Axes, length: int) -> Trace:
+    try:
+        return model.trace([_resized(own, place, axes, length) for place, own in enumerate(model.tensors)], free)
+    except ExportError as error:
+        raise _NoLoopError from error  # the weights want the example's size
+
+
+def _traced_again(
+    model: Unrolling, rolled: Rolled, unrolled_trace: Trace, axes: Axes, still: Sequence[Sequence[bool]]
+) -> Trace:
+    tensors = [_resized(own, place, axes, LENGTHS[-1]) for place, own in enumerate(model.tensors)]
+    open_axes = [
+        tuple(own or (place, axis) in axes for axis, own in enumerate(each)) for place, each in enumerate(still)
+    ]
+    flat = RolledModel(model.module, rolled, min(axes), unrolled_trace.outputs).eval()
+    count = len(tensors)
+    signature = CallSignature(
+        names=tuple(f"input_{place}" for place in range(count)),
+        places=tuple(range(count)),
+        leaves=(None,) * count,
+        structure=pytree.tree_flatten((tuple([0] * count), {}))[1],
+    )
+    trace = trace_model(
+        flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=LiftedStates(), any_size=True
+    )
+    if any(not isinstance(own.time, torch.SymInt) for own in loop_nodes(trace.program)):
+        raise ReadingError("a loop of fixed length")
+    return replace(trace, calls=unrolled_trace.calls, notes=(*unrolled_trace.notes, *trace.notes))
+
+
+def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], axes: Axes) -> list[tuple[bool, ...]]:
+    """The axes that were free and that nothing fixed, without those that the loops go over."""
+    fixed = {(own.input, own.axis) for own in found.specializations} - model.rolled
+    return [
+        tuple(own and (place, axis) not in fixed and (place, axis) not in axes for axis, own in enumerate(each))
+        for place, each in enumerate(free)
+    ]
+
+
+def _resized(tensor: Tensor, place: int, axes: Axes, length: int) -> Tensor:
+    """A tensor of another length along its axes over which loops go."""
+    for axis in (axis for own, axis in axes if own == place):
+        indices: Any = torch.arange(length) % max(1, tensor.shape[axis])
+        tensor = tensor.index_select(axis, indices)
+    return tensor
+
+
+@contextmanager
+def told_why(reason: Trace | FoldingError | None) -> Iterator[None]:
+    """Add to a refusal of a loop inside the block why the loop cannot be rolled."""
+    try:
+        yield
+    except ExportError as error:
+        if not isinstance(reason, FoldingError):
+            raise
+        got = f"{error.got}; it does not roll up, because of {reason}"
+        raise type(error)(error.subject, got=got, expected=error.expected, remedy=error.remedy) from None
