@@ -51,9 +51,7 @@ def allowed(
     float32_error: Mapping[str, float],
 ) -> dict[str, float]:
     """The limit of each output's error over `time` steps; without a float32 error the floor alone."""
-    return limits_of_values(
-        values, feeds, probe.contract, probe.precision, time=time, float32_error=float32_error
-    )
+    return limits_of_values(values, feeds, probe.contract, probe.precision, time=time, float32_error=float32_error)
 
 
 def allowed_apart(probe: Probe, start: CheckCase, values: Mapping[str, Array]) -> dict[str, float]:
