@@ -1,10 +1,10 @@
-# The same words here and in CI: install, demo, fix, check, test, floors, bench; core-flow runs on newer Pythons,
+# The same words here and in CI: install, demo, fix, check, quick, test, floors, bench; core-flow runs on newer Pythons,
 # and train rebuilds the models' weights.
 PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := exporter runtime tests benchmarks examples models
 
-.PHONY: install demo fix check test floors core-flow bench train evaluate
+.PHONY: install demo fix check quick test floors core-flow bench train evaluate
 
 install: .venv/.installed
 
@@ -30,6 +30,10 @@ check: install
 # Two processes, a file of tests in one of them: files share their models.
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# A round for each change: nothing that is slow, downloads, or runs the README.
+quick: install
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 floors:
 	$(PYTHON) -m tests.floors.run --json benchmarks/results/floors.json

@@ -19,6 +19,27 @@ from tests.mutants.score import pytest_terminal_summary as pytest_terminal_summa
 
 ROOT = Path(__file__).parents[1]
 
+SLOW = (
+    "benchmarks",
+    "examples",
+    "models",
+    "rnnx/cli",
+    "rnnx/decoders",
+    "rnnx/linting/test_forged_models.py",
+    "rnnx/reports/test_html_in_browser.py",
+    "rnnx/reports/test_json_report.py",
+    "rnnx/timing",
+    "rnnx/tracing",
+    "rnnx/verifying",
+    "rnnx_runtime/pool/test_equals_one_by_one.py",
+    "rnnx_runtime/pool/test_lifetimes.py",
+    "rnnx_runtime/test_gpu_wheel.py",
+    "test_every_model.py",
+    "test_seed_calls.py",
+    "test_wheel.py",
+)
+"""Rooms and files whose tests take minutes together: most trace whole models, or start processes that import torch."""
+
 KNOWN_GOOD = "onnxruntime-gpu==1.31.1"
 """The wheel these tests were written against, for a checkout whose constraints.txt names none."""
 
@@ -44,6 +65,14 @@ DeviceAttribute = IntEnum(
 
 torch.set_num_threads(1)
 """The models here are small: more threads only wait for each other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands in a slow room or file, for `make quick` to leave it out."""
+    places = [ROOT / "tests" / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker("slow")
 
 
 class FakeCudart:

@@ -1,6 +1,8 @@
-"""torch.onnx's table of operators, built once in a process: for each export it parses some 500 functions anew."""
+"""torch.onnx's tables of operators, built less often than it does: for each export it parses some 500 functions anew,
+and lists all composite operators some 50 times."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -29,4 +31,21 @@ def kept_registry() -> Iterator[None]:
         return registry
 
     with mock.patch.object(ONNXRegistry, "from_torchlib", staticmethod(kept)):
+        yield
+
+
+@contextlib.contextmanager
+def composites_listed_once() -> Iterator[None]:
+    """Inside the block, which adds no operators, torch looks its composite operators up once, not per namespace.
+
+    The function is no public name of torch: without it each of its calls looks them all up.
+    """
+    try:
+        from torch._export import utils
+
+        look_up = utils._materialize_cpp_cia_ops
+    except (ImportError, AttributeError):
+        yield
+        return
+    with mock.patch.object(utils, "_materialize_cpp_cia_ops", functools.cache(look_up)):
         yield

@@ -15,7 +15,7 @@ from rnnx.errors import BrokenExtraError, OptionError, UntracedError
 from rnnx.extras import installed
 from rnnx.modules.source_lines import line_of_node
 from rnnx.tracing.elu_nodes import write_elus_as_selus
-from rnnx.tracing.operator_registry import kept_registry
+from rnnx.tracing.operator_registry import composites_listed_once, kept_registry
 from rnnx.tracing.split_sequences import replace_sequences
 from rnnx.tracing.tracing import quiet_torch
 
@@ -50,7 +50,7 @@ def onnx_from_program(program: ExportedProgram, opset: int) -> ir.Model:
         UntracedError: torch.onnx has no ONNX form of an operator; names the model's line that calls it.
         BrokenExtraError: the versions of torch, onnxscript and onnx do not fit together.
     """
-    with quiet_torch(), kept_registry():
+    with quiet_torch(), kept_registry(), composites_listed_once():
         try:
             written: Any = torch.onnx.export(program, dynamo=True, verbose=False, optimize=True, opset_version=opset)
         except Exception as error:

@@ -1,9 +1,12 @@
-"""torch.onnx's table of operators is built once for an opset, and left as it was for others."""
+"""torch.onnx's table of operators is built once for an opset, and left as it was for others; composites likewise."""
+
+from unittest import mock
 
 import torch
+from torch._export import utils
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from rnnx.tracing.operator_registry import kept_registry
+from rnnx.tracing.operator_registry import composites_listed_once, kept_registry
 
 
 def test_second_export_takes_the_table_of_the_first() -> None:
@@ -22,3 +25,19 @@ def test_other_callers_of_torch_onnx_get_a_table_of_their_own() -> None:
         kept = ONNXRegistry.from_torchlib(opset_version=18)
 
     assert ONNXRegistry.from_torchlib(opset_version=18) is not kept
+
+
+def test_composite_operators_are_looked_up_once_in_a_block_and_anew_in_the_next() -> None:
+    with mock.patch.object(utils, "_materialize_cpp_cia_ops") as look_up:
+        for _ in range(2):
+            with composites_listed_once():
+                utils._collect_all_valid_cia_ops_for_namespace(torch.ops.prim)
+                utils._collect_all_valid_cia_ops_for_namespace(torch.ops.prim)
+
+    assert look_up.call_count == 2
+
+
+def test_the_composite_operators_are_the_same() -> None:
+    expected = utils._collect_all_valid_cia_ops()
+    with composites_listed_once():
+        assert utils._collect_all_valid_cia_ops() == expected
