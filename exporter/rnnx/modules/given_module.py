@@ -46,7 +46,7 @@ def read_given_module(model: "str | nn.Module", checkpoint: Path | None) -> Give
 def _live(module: "nn.Module", checkpoint: Path | None) -> GivenModule:
     if checkpoint is not None:
         raise OptionError(
-            "--checkpoint",
+            "checkpoint",
             got="it beside a live module",
             expected="it beside the name of a factory",
             remedy="load it into the module yourself, which is left as it is here",
