@@ -217,7 +217,7 @@ def _unnamed(suspect: Suspect) -> Diagnosis:
         summary, remedy = f"the backend refuses the case: {suspect.failing[0].failure}", "see the backend's message"
     elif suspect.stack is None:
         summary = f"{location.text if location else 'the row'} differs; a golden file alone does not say why"
-        remedy = "give the checkpoint with --checkpoint: its weights let the cause be named"
+        remedy = "give the checkpoint: its weights let the cause be named"
     else:
         summary = f"{location.text if location else 'the row'} differs, and no known cause explains it"
         remedy = "rnnx doctor looks at the graph; compare the named part with the checkpoint"

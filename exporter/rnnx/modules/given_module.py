@@ -62,7 +62,7 @@ def _load(module: "nn.Module", path: Path, is_meant: "Callable[[nn.Module], bool
 def _live(module: "nn.Module", checkpoint: Path | None) -> GivenModule:
     if checkpoint is not None:
         raise OptionError(
-            "--checkpoint",
+            "checkpoint",
             got="it beside a live module",
             expected="it beside the name of a factory",
             remedy="load it into the module yourself, which is left as it is here",

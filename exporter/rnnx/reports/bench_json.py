@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.errors import ReportError
-from rnnx.reports.outputs import opened_outputs
 from rnnx.reports.plain_data import LARGEST_REPORT, MalformedError, PlainForm, plain_from_value, value_from_plain
 from rnnx.timing.figures import BenchReport, Estimate
 from rnnx_runtime.files.regular_file import read_regular
@@ -53,14 +52,8 @@ def bench_from_json(data: object, subject: str) -> BenchReport:
     return report
 
 
-def write_bench(report: BenchReport, path: Path) -> None:
-    """Write the report as JSON, whole or not at all; raises `OutputError` as `opened_outputs`."""
-    with opened_outputs({"json": path}) as outputs:
-        outputs["json"].write(text_from_bench(report))
-
-
 def read_bench(path: Path) -> BenchReport:
-    """Read what `write_bench` wrote.
+    """Read what `text_from_bench` gave.
 
     Raises:
         ReportError: missing, damaged, of another kind or schema.

@@ -55,9 +55,9 @@ def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Su
     if not is_sealed(data):
         raise ContractError(
             str(model),
-            got="no rnnx contract in it, and no --checkpoint",
+            got="no rnnx contract in it, and no checkpoint",
             expected="a model that rnnx export wrote, whole, or another exporter's with its weights",
-            remedy="give the weights with --checkpoint; a truncated copy of a model of rnnx also looks like this",
+            remedy="give the weights as the checkpoint; a truncated copy of a model of rnnx also looks like this",
         )
     file = checked_onnx(model, data)
     is_whole = file.contract.bare is None
@@ -77,7 +77,7 @@ def read_model_bytes(path: Path) -> bytes:
     """
     if path.suffix != ".onnx":
         raise OptionError(
-            "model", got=path.name, expected="an .onnx", remedy="give the .onnx, and its plan with --engine"
+            "model", got=path.name, expected="an .onnx", remedy="give the .onnx, and its plan as the engine"
         )
     try:
         return read_regular(path, LARGEST_ONNX)
@@ -90,7 +90,7 @@ def read_model_bytes(path: Path) -> bytes:
 def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path: Path) -> Subject:
     if sources.engine is not None:
         raise OptionError(
-            "--engine",
+            "engine",
             got=f"one for {path.name}, which rnnx did not make",
             expected="no engine",
             remedy="the row tensorrt-network says what TensorRT understands of the file",
@@ -103,7 +103,7 @@ def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path:
 
 
 def _refuse_foreign_options(sources: Sources, *, sealed: bool) -> None:
-    given = {"--module": sources.module, "--map": sources.names, "--batch-first": sources.batch_first}
+    given = {"module": sources.module, "names (--map)": sources.names, "batch_first": sources.batch_first}
     for option, value in given.items():
         if value and sealed:
             raise OptionError(
@@ -115,15 +115,15 @@ def _refuse_foreign_options(sources: Sources, *, sealed: bool) -> None:
         if value:
             raise OptionError(
                 option,
-                got="no --checkpoint",
+                got="no checkpoint",
                 expected="the weights that the model was exported from",
-                remedy="give them with --checkpoint",
+                remedy="give them as the checkpoint",
             )
 
 
 def _engine_of(model: OnnxFile, path: Path) -> PlanFile:
     if path.suffix != ".plan":
-        raise OptionError("--engine", got=path.name, expected="a .plan", remedy="build one with rnnx build-engine")
+        raise OptionError("engine", got=path.name, expected="a .plan", remedy="build one with rnnx build-engine")
     engine = read_plan(path)
     _check_engine(engine, model)
     return engine

@@ -119,7 +119,7 @@ class Subject:
                 f"backend {row}",
                 got="no engine" if self.engine is None else f"an engine of {self.engine.sidecar.flavor}",
                 expected=f"a .plan that {row} built from this model",
-                remedy="give it with --engine; rnnx build-engine builds it",
+                remedy="give it as the engine; rnnx build-engine builds it",
             )
         return self.engine
 
@@ -129,14 +129,14 @@ class Subject:
                 f"backend {row}",
                 got="a whole model, whose module is not in its file",
                 expected="the module beside it",
-                remedy="name its factory with --model; the golden file holds what PyTorch gave at the export",
+                remedy="give its factory as the model; the golden file holds what PyTorch gave at the export",
             )
         if self.weights is None:
             raise BackendUnavailable(
                 f"backend {row}",
                 got="no checkpoint",
                 expected="the weights this model was exported from",
-                remedy="give them with --checkpoint",
+                remedy="give them as the checkpoint",
             )
         from rnnx.truths.torch_reference import TorchReference
 

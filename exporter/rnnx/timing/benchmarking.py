@@ -212,7 +212,7 @@ def _nothing_runs(rows: Sequence[StartUpRow]) -> BackendUnavailable:
         "bench",
         got="; ".join(row.problem for row in rows),
         expected="a backend that runs here",
-        remedy="name another with --backend, or install one",
+        remedy="name another backend, or install one",
     )
 
 

@@ -64,7 +64,7 @@ def why_no_stream(contract: Contract) -> str:
     if bare.form == "encoder" and bare.directions == 2:
         return "a bidirectional encoder cannot stream: its backward half starts at the last time step"
     if bare.form == "unrolled" and bare.steps != 1:
-        return f"{bare.steps} unrolled steps cannot stream: export the decoder with --form step"
+        return f"{bare.steps} unrolled steps cannot stream: export the decoder in form step"
     if not bare.state_inputs:
         return "a model without state inputs cannot stream: nothing carries from step to step"
     return ""

@@ -157,7 +157,7 @@ def _check_weights(given: GivenModule, module: nn.Module, contract: Contract) ->
         return
     kind: type[RnnxError] = FactoryError
     subject = f"model {given.source}"
-    remedy = "give the trained weights, with --checkpoint for a factory, or export again"
+    remedy = "give the trained weights, as the checkpoint of a factory, or export again"
     if given.checkpoint is not None:
         kind, subject = CheckpointError, f"checkpoint {given.checkpoint.name} in {given.source}"
         remedy = "give the checkpoint this model was exported from, or export again"

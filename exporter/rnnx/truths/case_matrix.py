@@ -43,7 +43,7 @@ def matrix_cases(contract: Recurrence, name: MatrixName, sizes: Sequence[tuple[i
         OptionError: there is no matrix of that name.
     """
     if name not in MATRICES:
-        raise OptionError("--matrix", got=repr(name), expected=" | ".join(MATRIX_NAMES), remedy="choose one of these")
+        raise OptionError("matrix", got=repr(name), expected=" | ".join(MATRIX_NAMES), remedy="choose one of these")
     return list(_cases(contract, MATRICES[name], sizes))
 
 

@@ -211,5 +211,5 @@ def _nothing_covered(subject: Subject, name: str, count: int) -> BackendUnavaila
         expected="at least one",
         remedy="build the engine with a profile that holds the example's sizes"
         if subject.is_whole
-        else "with --checkpoint each profile's own shapes are cases too",
+        else "with the checkpoint each profile's own shapes are cases too",
     )

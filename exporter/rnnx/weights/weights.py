@@ -65,10 +65,10 @@ def choose_module(checkpoint: Checkpoint, prefix: str | None) -> RecurrentModule
         return chosen[0]
     listing = ", ".join(f"{m.shown_prefix} ({m.type_name})" for m in modules)
     raise OptionError(
-        f"--module for {checkpoint.name}",
+        f"module for {checkpoint.name}",
         got="none" if prefix is None else repr(prefix),
         expected=f"one of {listing}",
-        remedy="choose one with --module PREFIX; rnnx inspect lists them",
+        remedy="name one as the module; rnnx inspect lists them",
     )
 
 

@@ -14,7 +14,7 @@ from torch import nn
 import rnnx
 from rnnx.cli import group, main
 from rnnx.errors import OptionError
-from rnnx.reports.bench_json import read_bench, write_bench
+from rnnx.reports.bench_json import read_bench, text_from_bench
 from rnnx.timing import benchmarking
 from rnnx.timing.benchmarking import BenchOptions, bench
 from rnnx.timing.figures import BenchReport, Estimate, LatencyRow, StartUpRow
@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("rnnx.timing.throughput.LARGEST", {"B": 4, "T": 4})
         patch.setattr("rnnx.timing.start_up.PROCESSES", 1)
         options = BenchOptions(checkpoint=folder / "weights.safetensors", seconds=0.05, stream_steps=100)
-        write_bench(bench(folder / "weights.onnx", options), folder / "old.json")
+        (folder / "old.json").write_text(text_from_bench(bench(folder / "weights.onnx", options)))
     return folder / "weights.onnx"
 
 

@@ -74,7 +74,7 @@ def test_without_weights_it_is_located_and_the_checkpoint_asked_for() -> None:
     found = _diagnosed(made, made.compute(Fault(arithmetic={(1, 0): RESET})), weights=False)
     assert found.cause is None
     assert found.location == Location(output="hn", case="T1 B1", layer=1, time_step=0)
-    assert "--checkpoint" in found.remedy
+    assert "give the checkpoint" in found.remedy
 
 
 def test_without_weights_rows_of_the_truth_are_still_recognised() -> None:

@@ -267,7 +267,7 @@ def test_what_is_no_checkpoint_is_refused(
         pytest.param(
             nn.ModuleDict({"a": nn.LSTM(2, 3), "b": nn.GRU(2, 3)}).state_dict(),
             OptionError,
-            "--module for model.pt: got none, expected one of a (nn.LSTM), b (nn.GRU); choose one with --module",
+            "module for model.pt: got none, expected one of a (nn.LSTM), b (nn.GRU); name one as the module",
             id="several",
         ),
     ],
@@ -326,7 +326,7 @@ def test_a_checkpoint_that_cannot_be_exported_is_refused(
         pytest.param(lstm(), {"opset": 16}, "--opset: got 16, expected 17 to 23; leave it out for 17", id="opset-16"),
         pytest.param(lstm(), {"opset": 99}, "--opset: got 99, expected 17 to 23; leave it out for 17", id="opset-99"),
         pytest.param(
-            lstm(), {"module": "rnn"}, "--module for LSTM: got 'rnn', expected one of (root) (nn.LSTM)", id="module"
+            lstm(), {"module": "rnn"}, "module for LSTM: got 'rnn', expected one of (root) (nn.LSTM)", id="module"
         ),
     ],
 )

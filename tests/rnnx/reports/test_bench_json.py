@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from rnnx.errors import OutputError, ReportError
-from rnnx.reports.bench_json import bench_from_json, json_from_bench, read_bench, write_bench
+from rnnx.errors import ReportError
+from rnnx.reports.bench_json import bench_from_json, json_from_bench, read_bench, text_from_bench
 from rnnx.timing.figures import BenchReport
 
 Report = Callable[..., BenchReport]
@@ -14,9 +14,8 @@ Report = Callable[..., BenchReport]
 
 def test_a_report_comes_back_as_it_was(report: Report, tmp_path: Path) -> None:
     for before in (report(), report(ratio=None, device_p50_ms=0.5), report(jitter=(), throughput=())):
-        write_bench(before, tmp_path / "report.json")
+        (tmp_path / "report.json").write_text(text_from_bench(before))
         assert read_bench(tmp_path / "report.json") == before
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
 def test_the_json_says_what_it_is(report: Report) -> None:
@@ -92,9 +91,3 @@ def test_a_file_that_cannot_be_read_is_one_clear_error(tmp_path: Path, content: 
         path.write_bytes(content)
     with pytest.raises(ReportError, match=rf"report .*old\.json: {got}"):
         read_bench(path)
-
-
-def test_an_unwritable_place_leaves_nothing(report: Report, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="no such folder"):
-        write_bench(report(), tmp_path / "nowhere" / "report.json")
-    assert list(tmp_path.iterdir()) == []

@@ -73,7 +73,7 @@ def refusal(path: Path, contract: Contract) -> str:
 def test_a_missing_golden_file_is_refused(tmp_path: Path, model: Model) -> None:
     assert refusal(tmp_path / "model.golden.npz", model[1]) == (
         f"{tmp_path / 'model.golden.npz'}: got no such file, expected the golden file that rnnx export wrote beside "
-        "the model; copy it along with the model, or verify against the weights with --checkpoint"
+        "the model; copy it along with the model, or verify against the weights, as the checkpoint"
     )
 
 

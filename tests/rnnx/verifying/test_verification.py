@@ -113,7 +113,7 @@ def test_pytorch_rows_need_the_checkpoint(lstm: tuple[Path, Path]) -> None:
     report = verify(lstm[0], VerifyOptions(latency=False))
     for backend in ("pytorch-cpu", "pytorch-cuda"):
         assert _row(report, backend).status == "skip"
-        assert "give them with --checkpoint" in _row(report, backend).reason
+        assert "give them as the checkpoint" in _row(report, backend).reason
     assert "golden file model.golden.npz" in report.truth
 
 
@@ -183,7 +183,7 @@ def test_a_layer_among_others_is_found_by_its_prefix(tmp_path: Path) -> None:
 def test_a_missing_golden_file_points_to_the_checkpoint(lstm: tuple[Path, Path], tmp_path: Path) -> None:
     alone = tmp_path / "model.onnx"
     alone.write_bytes(lstm[0].read_bytes())
-    with pytest.raises(GoldenError, match="verify against the weights with --checkpoint"):
+    with pytest.raises(GoldenError, match="verify against the weights, as the checkpoint"):
         verify(alone)
 
 
@@ -218,7 +218,7 @@ def test_options_that_do_not_fit_are_refused(lstm: tuple[Path, Path], options: d
 
 
 def test_a_plan_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--engine"):
+    with pytest.raises(OptionError, match="as the engine"):
         verify(tmp_path / "model.plan")
 
 
@@ -396,7 +396,7 @@ def test_a_tensorrt_row_without_its_engine_asks_for_it(faked: tuple[Path, Path, 
     found = _row(verify(model, VerifyOptions(engine=engine, backends=(row,), latency=False)), row)
     assert found.status == "skip"
     assert reason in found.reason
-    assert "--engine" in found.reason
+    assert "as the engine" in found.reason
 
 
 def test_latency_is_measured_at_the_shape_asked_for(lstm: tuple[Path, Path]) -> None:

@@ -91,8 +91,8 @@ def test_no_single_choice_lists_all(prefix: str | None, got: str) -> None:
     with pytest.raises(OptionError) as caught:
         choose_module(checkpoint_of(SEVERAL), prefix)
     assert str(caught.value) == (
-        f"--module for model.pt: got {got}, expected one of encoder.rnn (nn.LSTM), decoder.rnn (nn.GRU), "
-        "cell (nn.GRUCell); choose one with --module PREFIX; rnnx inspect lists them"
+        f"module for model.pt: got {got}, expected one of encoder.rnn (nn.LSTM), decoder.rnn (nn.GRU), "
+        "cell (nn.GRUCell); name one as the module; rnnx inspect lists them"
     )
 
 
