@@ -82,7 +82,7 @@ def operator_name(node: Node) -> str:
 def _partners(
     found: Mapping[str, str], given: Mapping[str, Node], results: Mapping[str, Node]
 ) -> Iterator[tuple[str, str]]:
-    """The state beside one that is known, `(h, c)` of an LSTM: of the same shape, and as far from it as its result."""
+    """The state beside one that is known, `(h, c)` of an LSTM: named as one, of its shape, and as far as its result."""
     names, outputs = list(given), list(results)
     for name, output in found.items():
         for step in (-1, 1):
@@ -91,7 +91,7 @@ def _partners(
                 continue
             own, result = names[place], outputs[other]
             shapes_fit = alike(given[own], given[name]) and alike(results[result], given[name])
-            is_free = own not in found and result not in found.values()
+            is_free = own not in found and result not in found.values() and bool(_STATE_NAME.search(own))
             if is_free and shapes_fit and results[result] in _reached([given[own]]):
                 yield own, result
                 return

@@ -7,12 +7,12 @@ _AS_ARGUMENT = "take it as an argument of forward and return the new one"
 
 
 def refuse_kept_states(subject: str, run: ExampleRun, *, stateful: bool) -> None:
-    """Refuse what a model keeps: anything without `stateful`; with it, what is more than tensors that start from zeros.
+    """Refuse what a model keeps: anything without `stateful`, with it what is more than tensors that start from zeros.
 
     Raises:
         ExportError: names the attribute or buffer.
     """
-    name = next((place.name for place in run.kept), "forward")
+    name = next((place.holder for place in run.kept), "forward")
     if run.carries:
         raise ExportError(
             f"{subject}.{name}",

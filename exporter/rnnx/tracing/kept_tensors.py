@@ -29,7 +29,12 @@ class TensorPlace:
     @property
     def name(self) -> str:
         """The place as Python writes it, such as `memory.hidden[0]`."""
-        return f"{self.module}.{self.attribute}".lstrip(".") + "".join(f"[{key!r}]" for key in self.keys)
+        return self.holder + "".join(f"[{key!r}]" for key in self.keys)
+
+    @property
+    def holder(self) -> str:
+        """The attribute or buffer alone, such as `memory.hidden`."""
+        return f"{self.module}.{self.attribute}".lstrip(".")
 
 
 def kept_tensors(module: nn.Module) -> dict[TensorPlace, Tensor]:

@@ -16,6 +16,9 @@ _OF_SHAPES = frozenset((
 # fmt: on
 """Operators that take a tensor's shape and dtype and none of its values."""
 
+_RENORMS = frozenset(("embedding_renorm_",))
+"""Operators that scale rows of a weight, each the same way whichever input names it."""
+
 _OVERWRITES = frozenset(("zero_", "fill_"))
 """Operators in place that keep nothing of what was there."""
 
@@ -57,7 +60,7 @@ class ValueOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = str(func._schema.name).split("::")[-1]
         if name in _OVERWRITES and args[0].untyped_storage().nbytes() == args[0].nbytes:
             self.relabel(args[0], *self.of(args[1:]))
-        elif name not in _OF_SHAPES:
+        elif name not in _OF_SHAPES | _RENORMS:
             labels = self.of((args, kwargs))
             for tensor in (*_written(func, args, kwargs or {}), *tensors_in(result)):
                 self._add(tensor, labels)

@@ -151,10 +151,24 @@ def test_a_lifted_state_that_the_module_has_not_is_refused(tmp_path: Path) -> No
     exported = _exported(module, (sequence(2, 4),), tmp_path, stateful=True)
 
     def forward(x: Tensor) -> Any:
-        return Streamed.forward(module, x, (torch.zeros(1, len(x), 8), torch.zeros(1, len(x), 8)))
+        return Streamed.forward(module, x, (x.sum() + torch.zeros(1, len(x), 8), torch.zeros(1, len(x), 8)))
 
     module.forward = forward  # type: ignore[method-assign, assignment]
-    assert "no layer that starts from zeros" in _refusal(module, exported).got
+    assert "layer 'lstm', which starts from values of x" in _refusal(module, exported).got
+
+
+def test_a_state_that_forward_may_be_given_is_lifted_where_the_export_lifted_it(tmp_path: Path) -> None:
+    class Optional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = nn.GRU(5, 8, batch_first=True)
+
+        def forward(self, x: Tensor, h: Tensor | None = None) -> Any:
+            return self.gru(x, h)
+
+    module = Optional().eval()
+    exported = _exported(module, (sequence(2, 4),), tmp_path, stateful=True)
+    assert [pair.output for pair in _opened(module, exported).lifted.pairs] == ["hn"]
 
 
 @pytest.mark.parametrize(
