@@ -146,7 +146,8 @@ def shifted_right(values: Tensor, places: int) -> Tensor:
 
 def shifted_left(values: Tensor, places: int) -> Tensor:
     """Whole numbers shifted to the left."""
-    return values * 2**places
+    factor: int = 2**places
+    return values * factor
 
 
 def hamming_window(size: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, **options: Any) -> Tensor:
