@@ -43,6 +43,8 @@ CASES: dict[str, tuple[Any, Callable[[], Arguments]]] = {
     "amax": (ATEN.amax.default, lambda: ((values(2, 3),), {})),
     "amin-keepdim": (ATEN.amin.default, lambda: ((values(2, 3), [], True), {})),
     "rrelu": (ATEN.rrelu.default, lambda: ((values(2, 3), 0.1, 0.3), {})),
+    "pooled-height": (ATEN.adaptive_avg_pool2d.default, lambda: ((values(2, 3, 4, 5), [4, 1]), {})),
+    "pooled-time": (ATEN.adaptive_avg_pool1d.default, lambda: ((values(2, 3, 4), [1]), {})),
     "sort": (ATEN.sort.stable, lambda: ((ties(3, 9),), {"stable": True, "dim": 1})),
     "sort-descending": (ATEN.sort.stable, lambda: ((values(3, 9),), {"stable": True, "dim": 0, "descending": True})),
     "argsort": (ATEN.argsort.stable, lambda: ((values(3, 9),), {"stable": True, "dim": 1})),
@@ -103,6 +105,7 @@ def test_a_form_gives_what_the_operator_gives(case: str) -> None:
 def test_what_torch_onnx_writes_itself_is_left_as_it_is() -> None:
     heads = (values(2, 1, 3, 4),) * 3
     assert not FORMS[ATEN.scaled_dot_product_attention.default][1](*heads)
+    assert not FORMS[ATEN.adaptive_avg_pool2d.default][1](values(2, 3, 4, 5), [2, 1])
     assert not FORMS[ATEN.amax.default][1](values(2, 3), [1])
     assert not FORMS[ATEN.rrelu.default][1](values(2), 0.1, 0.3, True)
 
