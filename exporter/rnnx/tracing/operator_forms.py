@@ -146,7 +146,8 @@ def shifted_right(values: Tensor, places: int) -> Tensor:
 
 def shifted_left(values: Tensor, places: int) -> Tensor:
     """Whole numbers shifted to the left."""
-    return values * 2**places
+    factor: int = 2**places
+    return values * factor
 
 
 def hamming_window(size: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, **options: Any) -> Tensor:
@@ -155,6 +156,12 @@ def hamming_window(size: int, periodic: bool = True, alpha: float = 0.54, beta: 
     turns = torch.arange(size, **options) * (2 * math.pi / max(size if periodic else size - 1, 1))
     window: Tensor = alpha - beta * turns.cos()
     return window
+
+
+def adaptive_avg_pool(values: Tensor, sizes: Any) -> Tensor:
+    """The mean over each axis that becomes 1; torch.onnx takes a kernel of the example's size."""
+    axes = [axis - len(sizes) for axis, size in enumerate(sizes) if isinstance(size, int) and size == 1]
+    return values.mean(axes, keepdim=True)
 
 
 def istft(
@@ -187,6 +194,13 @@ def istft(
     else:
         signal = signal[:, start : size - start]
     return signal if spectrum.dim() == 3 else signal.squeeze(0)
+
+
+def _becomes_means(values: Tensor, sizes: Any) -> bool:
+    """Whether every axis that is pooled becomes 1, at least one does, and others keep their size."""
+    ones = [isinstance(size, int) and size == 1 for size in sizes]
+    kept = [str(size) == str(own) for size, own in zip(sizes, values.shape[-len(sizes) :], strict=True)]
+    return any(ones) and all(one or same for one, same in zip(ones, kept, strict=True))
 
 
 def _always(*_: Any, **__: Any) -> bool:
@@ -227,6 +241,9 @@ FORMS: dict[Any, tuple[Form, Need]] = {
     _ATEN.amax.default: (amax, lambda _, dim=(), *__: not dim),
     _ATEN.amin.default: (amin, lambda _, dim=(), *__: not dim),
     _ATEN.rrelu.default: (rrelu, lambda _, low=0.0, high=0.0, training=False, *__: not training),
+    _ATEN.adaptive_avg_pool1d.default: (adaptive_avg_pool, _becomes_means),
+    _ATEN.adaptive_avg_pool2d.default: (adaptive_avg_pool, _becomes_means),
+    _ATEN.adaptive_avg_pool3d.default: (adaptive_avg_pool, _becomes_means),
     _ATEN.istft.default: (istft, lambda *args, **_: args[7:8] != (False,) and args[9:] != (True,)),
     **{operator: (form, _always) for operator, form in _ALWAYS.items()},
 }

@@ -202,3 +202,25 @@ def test_the_folder_a_command_runs_in_is_importable_and_an_error_is_exit_code_2(
         "expected a factory that returns a model; "
         "mend this line; python -c 'import own_model; own_model.make()' shows the whole traceback\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "got"),
+    [
+        (("--constant", "start"), "'start'"),
+        (("--constant", "start=1", "--constant", "start=2"), "start twice"),
+        (("--state-dict", "ema"), "ema without a checkpoint"),
+        (("--form", "step", "--deterministic"), "it for --form step"),
+    ],
+    ids=["no-value", "twice", "no-checkpoint", "decoder"],
+)
+def test_options_of_models_that_do_not_fit_are_refused(arguments: tuple[str, ...], got: str, tmp_path: Path) -> None:
+    error = refusal("factories.taggers:make_tagger", *INPUTS, *arguments, "-o", tmp_path / "model.onnx")
+    assert isinstance(error, OptionError)
+    assert error.got == got
+
+
+def test_a_constant_that_is_no_input_of_the_model_is_refused(tmp_path: Path) -> None:
+    error = refusal("factories.taggers:make_tagger", *INPUTS, "--constant", "start=1", "-o", tmp_path / "model.onnx")
+    assert error.subject == "--constant start"
+    assert error.expected == "one of tokens, lengths"

@@ -29,7 +29,8 @@ class Scaled(nn.Module):
         name = {torch.float32: "FloatTensor", torch.float64: "DoubleTensor"}.get(self.dtype, "BFloat16Tensor")
         state = torch.zeros(1, x.size(0), 8, dtype=self.dtype).type(getattr(torch, name))
         y: Tensor = self.gru(x.type(f"torch.{name}"), state)[0]
-        return y * self.gains["gain"] + getattr(torch, name)([1.0])
+        result: Tensor = y * self.gains["gain"] + getattr(torch, name)([1.0])
+        return result
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def _doubled(x: Tensor) -> Tensor:
 def test_a_copy_shares_scripted_functions_and_takes_computed_weights_as_values() -> None:
     module = nn.Linear(2, 2)
     act: Any = torch.jit.script(_doubled)
-    module.act, module.computed = act, module.weight * 2  # type: ignore[assignment]
+    module.act, module.computed = act, module.weight * 2
     copy: Any = copied(module)
     assert copy.act is act
     assert copy.computed.is_leaf

@@ -21,9 +21,13 @@ def ties(*shape: int) -> Tensor:
 
 
 def spectrum(*, center: bool, normalized: bool = False) -> Tensor:
-    options = {"return_complex": True, "center": center, "normalized": normalized}
+    options: dict[str, Any] = {"return_complex": True, "center": center, "normalized": normalized}
     found: Tensor = torch.stft(values(2, 40), 8, 2, window=torch.hann_window(8) + 0.1, **options)
     return found
+
+
+def distances(p: float) -> Arguments:
+    return (values(2, 3, 4), values(2, 5, 4) + 1, p), {}
 
 
 CASES: dict[str, tuple[Any, Callable[[], Arguments]]] = {
@@ -39,6 +43,8 @@ CASES: dict[str, tuple[Any, Callable[[], Arguments]]] = {
     "amax": (ATEN.amax.default, lambda: ((values(2, 3),), {})),
     "amin-keepdim": (ATEN.amin.default, lambda: ((values(2, 3), [], True), {})),
     "rrelu": (ATEN.rrelu.default, lambda: ((values(2, 3), 0.1, 0.3), {})),
+    "pooled-height": (ATEN.adaptive_avg_pool2d.default, lambda: ((values(2, 3, 4, 5), [4, 1]), {})),
+    "pooled-time": (ATEN.adaptive_avg_pool1d.default, lambda: ((values(2, 3, 4), [1]), {})),
     "sort": (ATEN.sort.stable, lambda: ((ties(3, 9),), {"stable": True, "dim": 1})),
     "sort-descending": (ATEN.sort.stable, lambda: ((values(3, 9),), {"stable": True, "dim": 0, "descending": True})),
     "argsort": (ATEN.argsort.stable, lambda: ((values(3, 9),), {"stable": True, "dim": 1})),
@@ -53,10 +59,11 @@ CASES: dict[str, tuple[Any, Callable[[], Arguments]]] = {
     "copysign": (ATEN.copysign.Tensor, lambda: ((values(4), torch.tensor([0.0, -0.0, 2.0, -2.0])), {})),
     "fmax": (ATEN.fmax.default, lambda: ((torch.tensor([1.0, torch.nan, 2.0]), torch.tensor([torch.nan, 3, 1])), {})),
     "fmin": (ATEN.fmin.default, lambda: ((torch.tensor([1.0, torch.nan, 2.0]), torch.tensor([torch.nan, 3, 1])), {})),
-    **{
-        f"cdist-{p}": (ATEN.cdist.default, lambda p=p: ((values(2, 3, 4), values(2, 5, 4) + 1, p), {}))
-        for p in (0.0, 1.0, 2.0, 3.0, torch.inf)
-    },
+    "cdist": (ATEN.cdist.default, lambda: distances(2.0)),
+    "cdist-0": (ATEN.cdist.default, lambda: distances(0.0)),
+    "cdist-1": (ATEN.cdist.default, lambda: distances(1.0)),
+    "cdist-3": (ATEN.cdist.default, lambda: distances(3.0)),
+    "cdist-inf": (ATEN.cdist.default, lambda: distances(torch.inf)),
     "searchsorted": (ATEN.searchsorted.Tensor, lambda: ((ties(9).sort()[0], ties(2, 3)), {})),
     "searchsorted-right": (
         ATEN.searchsorted.Tensor,
@@ -98,6 +105,7 @@ def test_a_form_gives_what_the_operator_gives(case: str) -> None:
 def test_what_torch_onnx_writes_itself_is_left_as_it_is() -> None:
     heads = (values(2, 1, 3, 4),) * 3
     assert not FORMS[ATEN.scaled_dot_product_attention.default][1](*heads)
+    assert not FORMS[ATEN.adaptive_avg_pool2d.default][1](values(2, 3, 4, 5), [2, 1])
     assert not FORMS[ATEN.amax.default][1](values(2, 3), [1])
     assert not FORMS[ATEN.rrelu.default][1](values(2), 0.1, 0.3, True)
 

@@ -114,7 +114,8 @@ def test_state_kept_in_the_model_is_refused_and_put_back(buffer: bool, tmp_path:
 def _traced() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trace: nn.Module = torch.jit.trace(nn.LSTM(5, 8).eval(), sequence(2, 3))
+        traced: Any = torch.jit.trace
+        trace: nn.Module = traced(nn.LSTM(5, 8).eval(), sequence(2, 3))
     return trace
 
 
