@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.errors import OptionError, UntracedError
+from rnnx.errors import FrozenDimError, OptionError, UntracedError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
 from rnnx.graphs.export_checks import checked_export
@@ -33,7 +33,16 @@ from rnnx.tracing.dims import (
 )
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import run_example
-from rnnx.tracing.fewer_axes import Choice, Free, fixed_note, fixes_a_layer, step_note, with_fewer_axes
+from rnnx.tracing.fewer_axes import (
+    Choice,
+    Free,
+    fixed_note,
+    fixes_a_layer,
+    input_lines,
+    step_note,
+    traced_roles,
+    with_fewer_axes,
+)
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.inner_axes import inner_notes
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
@@ -276,7 +285,15 @@ def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace
     recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
-        refuse_frozen_dims(found, names, recurrences, kinds)
+        try:
+            refuse_frozen_dims(found, names, recurrences, kinds)
+        except FrozenDimError as error:
+            if options.dims or subject.lifted:
+                raise
+            shapes = list(input_shapes(found.program, names).values())
+            lines = input_lines(names, tensors, traced_roles(shapes, recurrences))
+            remedy = f"{error.remedy}; where the size is the model's own, such as its bands, fix that axis: {lines}"
+            raise FrozenDimError(error.subject, got=error.got, expected=error.expected, remedy=remedy) from None
         own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
         found = replace(found, notes=(*found.notes, *dict.fromkeys(inner_notes(own, recurrences, names))))
     refuse_no_recurrence(found, type(subject.module).__name__)
