@@ -1,9 +1,10 @@
 """From any model with recurrent layers in it to a checked .onnx with its contract and golden file."""
 
+import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.errors import OptionError, UntracedError
+from rnnx.errors import FrozenDimError, OptionError, UntracedError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
 from rnnx.graphs.export_checks import CheckedExport, checked_export
@@ -36,7 +37,16 @@ from rnnx.tracing.dims import (
 )
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import ExampleRun, run_example
-from rnnx.tracing.fewer_axes import Choice, Free, fixed_note, fixes_a_layer, step_note, with_fewer_axes
+from rnnx.tracing.fewer_axes import (
+    Choice,
+    Free,
+    fixed_note,
+    fixes_a_layer,
+    input_lines,
+    step_note,
+    traced_roles,
+    with_fewer_axes,
+)
 from rnnx.tracing.fixed_axes import FixedAxes
 from rnnx.tracing.frozen_dims import refuse_frozen_dims
 from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
@@ -337,7 +347,9 @@ def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace
         recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
     if not options.static:
-        with told_why(rolled):
+        roles = traced_roles(list(input_shapes(found.program, names).values()), recurrences)
+        lines = "" if options.dims or subject.lifted.pairs else input_lines(names, tensors, roles)
+        with _told_how_to_fix(lines), told_why(rolled):
             refuse_frozen_dims(found, names, recurrences, {} if isinstance(rolled, Trace) else kinds)
         own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
         found = replace(found, notes=(*found.notes, *dict.fromkeys(inner_notes(own, recurrences, names))))
@@ -345,6 +357,18 @@ def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace
         told = (f"axis {axis} of {name} is fixed, so that the batch can be free" for name, axis in sorted(in_the_way))
         found = replace(found, notes=(*found.notes, *told, *notes))
     return found, recurrences
+
+
+@contextlib.contextmanager
+def _told_how_to_fix(lines: str) -> Iterator[None]:
+    """Add to a refusal of a fixed axis inside the block the options that fix it on purpose."""
+    try:
+        yield
+    except FrozenDimError as error:
+        if not lines:
+            raise
+        remedy = f"{error.remedy}; where the size is the model's own, such as its bands, fix that axis: {lines}"
+        raise FrozenDimError(error.subject, got=error.got, expected=error.expected, remedy=remedy) from None
 
 
 def _axes_to_fix(found: Trace, names: Sequence[str]) -> set[tuple[str, int]]:

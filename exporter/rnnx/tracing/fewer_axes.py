@@ -10,7 +10,7 @@ from torch import Tensor
 from rnnx.errors import BrokenExtraError, ExportError, UntracedError
 from rnnx.tracing.dims import expression_of
 from rnnx.tracing.moving_axes import Axis, AxisTrials
-from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
 
 Free = tuple[tuple[bool, ...], ...]
 """For each axis of each input whether it may vary."""
@@ -125,7 +125,32 @@ def step_note(calls: Sequence[RecurrenceNode], fixed: Iterable[Axis], tensors: S
 def input_lines(names: Sequence[str], tensors: Sequence[Tensor], moving: Mapping[Axis, str]) -> str:
     """The `--input` options that name the axes that may vary and fix the others, to copy."""
     roles = moving or {(place, axis): role for place in range(len(names)) for axis, role in enumerate("BT")}
-    return " ".join(_input_line(name, tensors[place], place, roles) for place, name in enumerate(names))
+    sizes = {
+        axis: (role, tensors[axis[0]].shape[axis[1]])
+        for axis, role in sorted(roles.items())
+        if _is_there(axis, tensors)
+    }
+    symbols: dict[tuple[str, int], str] = {}
+    for role, size in sizes.values():  # one name is one size
+        other = f"D{len(symbols)}" if role in symbols.values() else role
+        symbols.setdefault((role, size), other)
+    named = {axis: symbols[own] for axis, own in sizes.items()}
+    return " ".join(_input_line(name, tensors[place], place, named) for place, name in enumerate(names))
+
+
+def _is_there(axis: Axis, tensors: Sequence[Tensor]) -> bool:
+    return axis[1] < tensors[axis[0]].dim()
+
+
+def traced_roles(shapes: Iterable[Sequence[Size]], calls: Sequence[RecurrenceNode]) -> dict[Axis, str]:
+    """The axes that a trace left free and that reach a layer's batch or time, by what they are."""
+    found: dict[Axis, str] = {}
+    for role, sizes in (("T", [own.time for own in calls]), ("B", [own.batch for own in calls])):
+        symbols = {symbol for size in sizes if size is not None for symbol in expression_of(size).free_symbols}
+        for place, shape in enumerate(shapes):
+            own = {(place, axis): role for axis, size in enumerate(shape) if expression_of(size) in symbols}
+            found = own | found
+    return found
 
 
 def _input_line(name: str, tensor: Tensor, place: int, roles: Mapping[Axis, str]) -> str:
