@@ -192,7 +192,9 @@ class SizeRange:
         return least if self.max is None else min(self.max, least)
 
     def __str__(self) -> str:
-        return f"at least {self.min}" if self.max is None else f"{self.min} to {self.max}"
+        if self.max is None:
+            return f"at least {self.min}"
+        return f"{self.min} to {self.max}" if self.min > 1 else f"at most {self.max}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from rnnx_runtime.dim_expressions import symbols_of
 
 @dataclass(frozen=True, kw_only=True)
 class DimNames:
-    """The contract's name of each symbol of a trace, and notes on how far a dim may go."""
+    """The contract's name of each symbol of a trace, and notes on what was taken for the batch."""
 
     names: Mapping[sympy.Symbol, str]
     notes: tuple[str, ...]
@@ -100,7 +100,7 @@ def name_dims(
     names |= {symbol: f"D{index}" for index, symbol in enumerate(rest, start=1)}
     found = DimNames(names=names, notes=())
     notes = [f"{own} of {name} is {found.dims([size])[0]}: the model wants it so" for name, own, size in derived]
-    return DimNames(names=names, notes=(*_joined_notes(joined), *_range_notes(program, names), *notes))
+    return DimNames(names=names, notes=(*_joined_notes(joined), *notes))
 
 
 def input_shapes(program: ExportedProgram, names: Sequence[str]) -> dict[str, tuple[Size, ...]]:
@@ -235,16 +235,3 @@ def _fixed_axis(name: str, own: str, size: Size) -> OptionError:
 
 def _bounded(program: ExportedProgram) -> set[Any]:
     return {symbol for symbol, bounds in program.range_constraints.items() if bounds.upper <= 2}
-
-
-def _range_notes(program: ExportedProgram, names: Mapping[sympy.Symbol, str]) -> tuple[str, ...]:
-    """What the model itself says about a dim's range, such as by a branch on it; small lower ends say nothing."""
-    notes = []
-    for symbol, bounds in program.range_constraints.items():
-        if symbol in names and 2 < bounds.upper < 2**31:
-            notes.append(
-                f"{names[symbol]} is at most {bounds.upper}: the model takes another way above, which is not exported"
-            )
-        if symbol in names and bounds.lower > 2:
-            notes.append(f"{names[symbol]} is at least {bounds.lower}: the model fails or takes another way below")
-    return tuple(notes)

@@ -16,7 +16,7 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "adaptive-avg": nn.AdaptiveAvgPool1d(4),
     "adaptive-avg-one": nn.AdaptiveAvgPool1d(1),
     "adaptive-max": nn.AdaptiveMaxPool1d(3),
-    "adaptive-places": lambda x: functional.adaptive_max_pool1d_with_indices(x, 3)[1],
+    "adaptive-places": lambda x: functional.adaptive_max_pool1d_with_indices(x, (3,))[1],
     "adaptive-2d": nn.AdaptiveAvgPool2d((2, 3)),
     "adaptive-2d-kept": nn.AdaptiveAvgPool2d((None, 1)),
 }

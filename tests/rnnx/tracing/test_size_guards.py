@@ -21,7 +21,7 @@ def _found(forward: Any) -> tuple[list[SizeGuard], Any]:
             self.own.__exit__(*reason)
             found.extend(self.guards)
 
-    program = traced(forward, torch.randn(3, 6), Recorded())  # type: ignore[arg-type]
+    program = traced(forward, torch.randn(3, 6), Recorded())
     return found, next(iter(program.graph.nodes)).meta["val"].shape[1].node.expr
 
 
