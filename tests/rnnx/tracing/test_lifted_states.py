@@ -58,6 +58,16 @@ def _kept_in_a_tuple(self: Any, x: Tensor) -> Tensor:
     return first + second  # type: ignore[no-any-return]
 
 
+def _written_alone(self: Any, x: Tensor) -> Tensor:
+    self.kept, _ = self.gru(x)
+    return self.kept  # type: ignore[no-any-return]
+
+
+def _written_before_it_is_read(self: Any, x: Tensor) -> Tensor:
+    self.kept = torch.zeros(1, x.size(0), 8)
+    return self.gru(x, self.kept)[0]  # type: ignore[no-any-return]
+
+
 def _handed_on(self: Any, x: Tensor) -> Tensor:
     first, h = self.gru(x[:, :1])
     second, _ = self.gru(x[:, 1:], h)
@@ -143,8 +153,8 @@ def test_a_state_is_kept_however_long_the_example_is() -> None:
 @pytest.mark.parametrize(
     "forward",
     [
-        lambda self, x: setattr(self, "kept", self.gru(x)[0]) or self.kept,
-        lambda self, x: self.gru(x, setattr(self, "kept", torch.zeros(1, x.size(0), 8)) or self.kept)[0],
+        _written_alone,
+        _written_before_it_is_read,
     ],
     ids=["written-alone", "written-before-it-is-read"],
 )
