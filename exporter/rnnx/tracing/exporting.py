@@ -28,7 +28,6 @@ from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.masked_rows import keep_masked_rows
-from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
 from rnnx.tracing.row_proof import batching_of
@@ -130,8 +129,8 @@ def _exported(module: nn.Module, example_inputs: Any, target: Path, options: Mod
         (stage / golden_path(target).name).write_bytes(golden)
         nodes = write_model(stage / target.name, model, contract)
         written = stage / target.name
-        remedy, cut = "write this part of the model in another way", PADDED_NOTE in trace.notes
-        checked = checked_export(written, truth.entries, contract, remedy=remedy, cut=cut)
+        remedy = "write this part of the model in another way"
+        checked = checked_export(written, truth.entries, contract, remedy=remedy)
         refused = engine_notes(written, checked.findings)
     return ExportReport(
         path=target,

@@ -18,6 +18,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.dims import output_values
+from rnnx.tracing.host_values import host_values
 from rnnx.tracing.layer_states import LiftedState
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
@@ -85,30 +86,44 @@ def trace_model(
         names[:] = [*results, *(pair.output for state in lifted for pair in state.pairs)]
         return (*results.values(), *(value for state in lifted for value in layers.last[state.layer]))
 
-    with (
-        quiet_torch(),
-        contextlib.redirect_stderr(io.StringIO()),  # where torch.export prints the graph of a failed trace
-        opaque(layers),
-        traced_packing() as packing,
-        sized_tensors(module),
-        without_autocast() as left_out,
-        recorded_specializations() as fixed,
-    ):
+    def trace(*, cut: bool) -> Trace:
+        with (
+            quiet_torch(),
+            contextlib.redirect_stderr(io.StringIO()),  # where torch.export prints the graph of a failed trace
+            opaque(layers),
+            traced_packing(cut=cut) as packing,
+            sized_tensors(module),
+            host_values(module),
+            without_autocast() as left_out,
+            recorded_specializations() as fixed,
+        ):
+            try:
+                program = _exported(TracedModel(module, run_model), tensors, free)
+            except RnnxError:
+                raise
+            except Exception as error:
+                if cut and packing.cuts and _depends_on_values(error):
+                    raise _BranchOnLongest from error
+                raise _refusal(module, error) from error
+        return Trace(
+            program=program,
+            outputs=tuple(names),
+            calls=dict(layers.calls),
+            specializations=tuple(fixed),
+            notes=tuple(dict.fromkeys((*packing.notes, *left_out))),
+        )
+
+    try:
+        found = trace(cut=True)
+    except _BranchOnLongest as stopped:
+        # `if out.size(1) < T:` pads a result back: one that keeps its time needs none. The export's values decide.
         try:
-            program = _exported(TracedModel(module, run_model), tensors, free)
-        except RnnxError:
-            raise
-        except Exception as error:
-            raise _refusal(module, error) from error
-    _refuse_kept_state(module, program, assigned)
-    refuse_random_numbers(program, type(module).__name__)
-    return Trace(
-        program=program,
-        outputs=tuple(names),
-        calls=dict(layers.calls),
-        specializations=tuple(fixed),
-        notes=tuple(dict.fromkeys((*packing.notes, *left_out))),
-    )
+            found = trace(cut=False)
+        except ExportError:
+            raise _refusal(module, stopped.__cause__ or stopped) from stopped.__cause__
+    _refuse_kept_state(module, found.program, assigned)
+    refuse_random_numbers(found.program, type(module).__name__)
+    return found
 
 
 def refuse_half_results(trace: Trace) -> None:
@@ -160,6 +175,14 @@ def _exported(model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequ
         return export(any_size=False)  # but where an axis is broadcast it must
 
 
+class _BranchOnLongest(Exception):  # noqa: N818 - another trace, not a fault
+    """Control flow that depends on where a packed sequence was cut, as its `__cause__` says."""
+
+
+def _depends_on_values(error: BaseException) -> bool:
+    return isinstance(error, GuardOnDataDependentSymNode) or "data-dependent" in str(error)
+
+
 def _by_layer(lifted: tuple[LiftedState, ...], values: Sequence[Tensor]) -> dict[str, tuple[Tensor, ...]]:
     found, place = {}, 0
     for state in lifted:
@@ -168,9 +191,9 @@ def _by_layer(lifted: tuple[LiftedState, ...], values: Sequence[Tensor]) -> dict
     return found
 
 
-def _refusal(module: nn.Module, error: Exception) -> ExportError:
+def _refusal(module: nn.Module, error: BaseException) -> ExportError:
     line, subject = model_line_of(error), type(module).__name__
-    if isinstance(error, GuardOnDataDependentSymNode) or "data-dependent" in str(error):
+    if _depends_on_values(error):
         return ExportError(
             f"{subject}, {line}",
             got="control flow or a size that depends on the values of a tensor",
@@ -215,6 +238,6 @@ def kept_state(subject: str, name: str) -> ExportError:
     )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text: Any = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:300]
