@@ -29,7 +29,6 @@ def checked_export(
     *,
     remedy: str,
     any_backend: bool = False,
-    cut: bool = False,
 ) -> CheckedExport:
     """Check the model at `path`, which lies in a folder of its own.
 
@@ -39,14 +38,13 @@ def checked_export(
         contract: the model's.
         remedy: what to do about an error of the doctor's rules.
         any_backend: an error on one backend alone is refused, too.
-        cut: as `check_values` has it.
 
     Raises:
         ExportError: a checker or ONNX Runtime refused the graph, a backend computes it wrongly, or its values differ.
     """
     valid = _check_onnx(path)
     findings = checked_findings(path, remedy=remedy, any_backend=any_backend)
-    checks = (valid, findings_text(findings), check_values(path, truth, contract, cut=cut))
+    checks = (valid, findings_text(findings), check_values(path, truth, contract))
     size = sum(file.stat().st_size for file in path.parent.iterdir() if file.name != golden_path(path).name)
     return CheckedExport(checks=checks, findings=findings, bytes=size)
 

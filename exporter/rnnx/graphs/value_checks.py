@@ -1,14 +1,13 @@
 """The last check of every export: the written file, run as a service would, gives the golden truth at all its sizes."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rnnx.errors import ExportError
 from rnnx.extras import require
 from rnnx.parity.parity import CaseParity, failures
-from rnnx.runners.candidates import Candidate, SessionCandidate
-from rnnx.truths.cases import Array, Case
+from rnnx.runners.candidates import SessionCandidate
 from rnnx.truths.model_cases import EXAMPLE
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.backends.names import BackendName
@@ -25,11 +24,10 @@ class ValuesDifferError(ExportError):
     passed: frozenset[str] = frozenset()
 
 
-def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract, *, cut: bool = False) -> str:
+def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract) -> str:
     """Run the written model on every case of its golden file in ONNX Runtime; returns what was done.
 
-    Each output of each case is held to the limit that `rnnx verify` has for it. With `cut` PyTorch's results may be
-    shorter in time, and only their part is compared.
+    Each output of each case is held to the limit that `rnnx verify` has for it.
 
     Raises:
         ExportError: ONNX Runtime refused the model.
@@ -37,8 +35,7 @@ def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract, *, 
     """
     try:
         with contextlib.closing(SessionCandidate(_BACKEND, path, 1)) as session:
-            own: Candidate = _Cut(session, truth) if cut else session
-            failed = failures(own, truth, contract)
+            failed = failures(session, truth, contract)
     except BackendUnavailable as error:
         return f"values: skipped, {error.got}; {error.remedy}"
     except BackendError as error:
@@ -47,28 +44,6 @@ def check_values(path: Path, truth: Sequence[CaseTruth], contract: Contract, *, 
         raise _differs(failed, [entry.case.name for entry in truth])
     installed = require("onnxruntime", extra="cpu", purpose="checking the export").__version__
     return f"values: equal to the truth in {len(truth)} cases in ONNX Runtime {installed}"
-
-
-class _Cut:
-    """A candidate whose results end in time where the truth's do: PyTorch cuts at the longest length."""
-
-    def __init__(self, candidate: Candidate, truth: Sequence[CaseTruth]) -> None:
-        self.name, self.device = candidate.name, candidate.device
-        self._candidate = candidate
-        self._shapes = {entry.case.name: {name: value.shape for name, value in entry.truth.items()} for entry in truth}
-
-    def outputs(self, case: Case) -> dict[str, Array]:
-        """The contract's outputs of one case, each cut to its truth's shape."""
-        shapes = self._shapes[case.name]
-        return {name: value[tuple(map(slice, shapes[name]))] for name, value in self._candidate.outputs(case).items()}
-
-    def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
-        """A call as the candidate's own."""
-        return self._candidate.prepare(feeds)
-
-    def close(self) -> None:
-        """Close the candidate."""
-        self._candidate.close()
 
 
 def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ValuesDifferError:

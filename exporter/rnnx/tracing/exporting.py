@@ -62,7 +62,6 @@ from rnnx.tracing.masked_rows import keep_masked_rows
 from rnnx.tracing.moving_axes import Axis, AxisTrials, axis_trials
 from rnnx.tracing.named_states import joined_states, named_states
 from rnnx.tracing.operator_rewriting import write_with_forms
-from rnnx.tracing.packing import PADDED_NOTE
 from rnnx.tracing.preparation import as_float32, fixed_weights, isolated, preserved, unwrapped
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
 from rnnx.tracing.row_proof import batching_of
@@ -216,7 +215,7 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
         nodes = write_model(written, graph.model, complete)
         remedy = "write this part of the model in another way"
         try:
-            return complete, nodes, checked_export(written, truth.entries, complete, remedy=remedy, cut=proof.cut)
+            return complete, nodes, checked_export(written, truth.entries, complete, remedy=remedy)
         except ValuesDifferError as error:
             contract = proof.narrowed(contract, truth, error)
             truth = proof.truth(contract)
@@ -269,7 +268,6 @@ def _written(
             example=subject.tensors,
             guarded=guarded_sizes(trace.program, trace.guards, dims.names, input_shapes(trace.program, names)),
             times={own.layer: dims.dims([own.time])[0] for own in recurrences if own.time is not None},
-            cut=PADDED_NOTE in trace.notes,
         )
         contract = with_ranges(contract, proof.guarded.known_ranges)
         with preserved(subject.module):

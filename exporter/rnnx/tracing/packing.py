@@ -18,9 +18,11 @@ from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnx.errors import ExportError
+from rnnx.tracing.host_values import as_tensor
 
-PADDED_NOTE = (
-    "pad_packed_sequence without total_length gives the time of its input, where PyTorch cuts at the longest length"
+CUT_NOTE = (
+    "pad_packed_sequence without total_length cuts at the longest length, as in PyTorch: TensorRT builds no engine of a "
+    "size that values decide; give total_length=x.size(1) to keep the time of the input"
 )
 
 
@@ -76,19 +78,25 @@ def rows_of(sequence: PackedSequence) -> PackedRows:
 
 
 class Packing:
-    """The functions of `torch.nn.utils.rnn` for the time of a trace; `notes` says where a result differs."""
+    """The functions of `torch.nn.utils.rnn` for the time of a trace; `notes` says what a result depends on.
 
-    def __init__(self) -> None:
+    With `cut` False a padded result keeps the time of its input, also where PyTorch cuts it at the longest length.
+    """
+
+    def __init__(self, *, cut: bool = True) -> None:
         self.notes: list[str] = []
+        self.cuts = 0
+        """How often a result was cut, or would have been."""
+        self._cut = cut
+        self._counts: list[tuple[Tensor, Tensor]] = []
+        self._longest: list[tuple[Tensor, Any]] = []
 
     def pack_padded_sequence(
         self, padded: Tensor, lengths: Tensor | Sequence[int], batch_first: bool = False, enforce_sorted: bool = True
     ) -> PackedSequence:
         """The padded tensor and its lengths. `enforce_sorted` is a promise here, which nothing depends on."""
-        counts = lengths if isinstance(lengths, Tensor) else torch.tensor(lengths)
         batch = padded.shape[0 if batch_first else 1]
-        check_equal(counts.shape[0], batch)
-        rows = PackedRows(padded, counts.to(torch.int32), batch_first=batch_first, zero_past_end=False)
+        rows = PackedRows(padded, self._as_counts(lengths, batch), batch_first=batch_first, zero_past_end=False)
         if enforce_sorted:
             return rows.packed()
         order = torch.arange(batch)
@@ -101,16 +109,41 @@ class Packing:
         padding_value: float = 0.0,
         total_length: Any = None,
     ) -> tuple[Tensor, Tensor]:
-        """The padded tensor with `padding_value` past each end, as long as its input or `total_length`."""
+        """The padded tensor with `padding_value` past each end, as long as its longest row or `total_length`."""
         rows = rows_of(sequence)
         padded = rows.padded if rows.batch_first == batch_first else rows.padded.transpose(0, 1)
         if not (rows.zero_past_end and padding_value == 0):
             padded = _filled(padded, rows.lengths, padding_value, batch_first=batch_first)
-        if total_length is None or isinstance(total_length, Tensor):
-            self.notes.append(PADDED_NOTE)
+        axis = 1 if batch_first else 0
+        if total_length is None:
+            padded = self._cut_at_longest(padded, rows.lengths, axis)
         else:
-            padded = _as_long_as(padded, total_length, padding_value, axis=1 if batch_first else 0)
+            length = total_length.item() if isinstance(total_length, Tensor) else total_length
+            padded = _as_long_as(padded, length, padding_value, axis=axis)
         return padded, rows.lengths.to(torch.int64)
+
+    def _as_counts(self, lengths: Any, batch: Any) -> Tensor:
+        """The lengths of a call as `(B,)` int32; the same tensor again gives the same one."""
+        counts = as_tensor(lengths)
+        for given, found in self._counts:
+            if given is counts:
+                return found
+        check_equal(counts.shape[0], batch)
+        self._counts.append((counts, counts.to(torch.int32)))
+        return self._counts[-1][1]
+
+    def _cut_at_longest(self, padded: Tensor, lengths: Tensor, axis: int) -> Tensor:
+        self.cuts += 1
+        if not self._cut:
+            return padded
+        self.notes.append(CUT_NOTE)
+        longest = next((found for given, found in self._longest if given is lengths), None)
+        if longest is None:
+            longest = lengths.max().item()
+            self._longest.append((lengths, longest))
+        check(longest >= 1)
+        check(longest <= padded.shape[axis])
+        return padded.narrow(axis, 0, longest)
 
     def pack_sequence(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse a list of tensors of different lengths."""
@@ -126,12 +159,12 @@ class Packing:
 
 
 @contextmanager
-def traced_packing() -> Iterator[Packing]:
+def traced_packing(*, cut: bool = True) -> Iterator[Packing]:
     """Put a `Packing` in place of PyTorch's functions inside the block, for this thread.
 
     Their code is exchanged, not their names: `from torch.nn.utils.rnn import pack_padded_sequence` holds the function.
     """
-    packing = Packing()
+    packing = Packing(cut=cut)
     codes = {name: getattr(rnn, name).__code__ for name in _STAND_INS}
     originals = {name: types.FunctionType(code, vars(rnn), name, _defaults(name)) for name, code in codes.items()}
     owner = threading.get_ident()
@@ -186,7 +219,12 @@ _STAND_INS: dict[str, Any] = {
 
 def check_equal(size: Any, other: Any) -> None:
     """Tell the trace that two sizes are one."""
-    torch._check(size == other)  # type: ignore[no-untyped-call]
+    check(size == other)
+
+
+def check(condition: Any) -> None:
+    """Tell the trace that something about sizes holds."""
+    torch._check(condition)  # type: ignore[no-untyped-call]
 
 
 def _defaults(name: str) -> Any:

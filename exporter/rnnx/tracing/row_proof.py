@@ -116,11 +116,12 @@ def _coupled(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) ->
 
 def _as_long(spec: TensorSpec, value: Array, other: Array) -> tuple[Array, Array]:
     """Both as long as the shorter in time: PyTorch cuts its results at the longest length of a batch."""
-    if spec.dims.count("T") != 1 or value.shape == other.shape:
+    pairs = enumerate(zip(value.shape, other.shape, strict=True))
+    axes = [axis for axis, (size, own) in pairs if size != own]
+    if len(axes) != 1 or spec.dims[axes[0]] == "B":
         return value, other
-    axis = spec.dims.index("T")
-    time = range(min(value.shape[axis], other.shape[axis]))
-    return value.take(time, axis), other.take(time, axis)
+    time = range(min(value.shape[axes[0]], other.shape[axes[0]]))
+    return value.take(time, axes[0]), other.take(time, axes[0])
 
 
 def _other_mates(source: CaseSource, sizes: Mapping[str, int], feeds: Mapping[str, Array]) -> Iterator[_Trial]:

@@ -19,15 +19,13 @@ from rnnx_runtime.contract import Contract, Dim
 class SizeProof:
     """What a whole model's values are held against: the model itself, its example, and the guards of its trace.
 
-    `times` are the dims of time of its layers by name; `cut` says that PyTorch's results may be shorter in time than
-    the graph's.
+    `times` are the dims of time of its layers by name.
     """
 
     eager: EagerModel
     example: Mapping[str, Any]
     guarded: GuardedSizes
     times: Mapping[str, Dim]
-    cut: bool
 
     def truth(self, contract: Contract) -> ModelTruth:
         """The model's truth at the sizes that every model is tried at, and at those that its guards ask for."""

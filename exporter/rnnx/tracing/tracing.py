@@ -24,6 +24,7 @@ from rnnx.tracing.constant_inputs import constant_values
 from rnnx.tracing.dims import expression_of, output_values
 from rnnx.tracing.exact_sizes import exact_sizes
 from rnnx.tracing.float_dtypes import reading_floats
+from rnnx.tracing.host_values import host_values
 from rnnx.tracing.kept_states import kept_state
 from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
 from rnnx.tracing.lifted_states import LiftedStates, StateHandover
@@ -117,36 +118,50 @@ def trace_model(
         names[:] = found
         return tuple(found.values())
 
-    with (
-        quiet_torch(),
-        contextlib.redirect_stderr(io.StringIO()),  # where torch.export prints the graph of a failed trace
-        opaque(layers),
-        traced_packing() as packing,
-        sized_tensors(module),
-        exact_sizes(),
-        traced_pooling(),
-        without_autocast() as left_out,
-        python_functions(),
-        mock.patch.object(Distribution, "_validate_args", False),  # which compares the values of a distribution
-        recorded_specializations(longest) as fixed,
-        recorded_guards() as guards,
-    ):
+    def trace(*, cut: bool) -> Trace:
+        with (
+            quiet_torch(),
+            contextlib.redirect_stderr(io.StringIO()),  # where torch.export prints the graph of a failed trace
+            opaque(layers),
+            traced_packing(cut=cut) as packing,
+            sized_tensors(module),
+            host_values(module),
+            exact_sizes(),
+            traced_pooling(),
+            without_autocast() as left_out,
+            python_functions(),
+            mock.patch.object(Distribution, "_validate_args", False),  # which compares the values of a distribution
+            recorded_specializations(longest) as fixed,
+            recorded_guards() as guards,
+        ):
+            try:
+                program = _exported(TracedModel(module, run_model), tensors, free, any_size=any_size)
+            except RnnxError:
+                raise
+            except Exception as error:
+                if cut and packing.cuts and _depends_on_values(error):
+                    raise _BranchOnLongest from error
+                raise _refusal(module, error, words) from error
+        return Trace(
+            program=program,
+            outputs=tuple(names),
+            calls=dict(layers.calls),
+            specializations=tuple(fixed),
+            guards=tuple(guards),
+            notes=tuple(dict.fromkeys((*packing.notes, *left_out, *means.notes))),
+        )
+
+    try:
+        found = trace(cut=True)
+    except _BranchOnLongest as stopped:
+        # `if out.size(1) < T:` pads a result back: one that keeps its time needs none. The export's values decide.
         try:
-            program = _exported(TracedModel(module, run_model), tensors, free, any_size=any_size)
-        except RnnxError:
-            raise
-        except Exception as error:
-            raise _refusal(module, error, words) from error
-    _refuse_written_buffers(module, program)
-    refuse_random_numbers(program, type(module).__name__, deterministic=deterministic)
-    return Trace(
-        program=program,
-        outputs=tuple(names),
-        calls=dict(layers.calls),
-        specializations=tuple(fixed),
-        guards=tuple(guards),
-        notes=tuple(dict.fromkeys((*packing.notes, *left_out, *means.notes))),
-    )
+            found = trace(cut=False)
+        except ExportError:
+            raise _refusal(module, stopped.__cause__ or stopped, words) from stopped.__cause__
+    _refuse_written_buffers(module, found.program)
+    refuse_random_numbers(found.program, type(module).__name__, deterministic=deterministic)
+    return found
 
 
 def refuse_half_results(trace: Trace) -> None:
@@ -208,9 +223,17 @@ def axis_words(names: Sequence[str], values: Sequence[Tensor]) -> Iterator[tuple
             yield str(expression_of(size)), f"<axis {axis} of {name}>"
 
 
-def _refusal(module: nn.Module, error: Exception, words: Mapping[str, str]) -> ExportError:
+class _BranchOnLongest(Exception):  # noqa: N818 - another trace, not a fault
+    """Control flow that depends on where a packed sequence was cut, as its `__cause__` says."""
+
+
+def _depends_on_values(error: BaseException) -> bool:
+    return isinstance(error, GuardOnDataDependentSymNode) or "data-dependent" in str(error)
+
+
+def _refusal(module: nn.Module, error: BaseException, words: Mapping[str, str]) -> ExportError:
     line, subject = model_line_of(error), type(module).__name__
-    if isinstance(error, GuardOnDataDependentSymNode) or "data-dependent" in str(error):
+    if _depends_on_values(error):
         return ExportError(
             f"{subject}, {line}",
             got="control flow or a size that depends on the values of a tensor",
@@ -244,6 +267,6 @@ def _written_in_place(program: ExportedProgram) -> Iterator[str]:
                 yield value.name
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text: Any = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:300]

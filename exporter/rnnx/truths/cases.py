@@ -11,7 +11,7 @@ from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Recurrence
 
 Array = NDArray[Any]
-Lengths = Literal["random", "equal", "increasing"]
+Lengths = Literal["random", "equal", "increasing", "short"]
 
 GOLDEN_MATRIX = ((1, 1), (2, 2), (7, 3))
 """(T, B) of a golden file's cases: few, for they are computed in NumPy at every export."""
@@ -78,7 +78,7 @@ def random_feeds(
     """Inputs for one (T, B): `x` normal with deviation `scale`, states uniform in ±1, lengths as said.
 
     Random lengths lie from 1 to T with one row at T; equal ones are all T, one less where T allows; increasing ones
-    rise by row to T, strictly where T allows.
+    rise by row to T, strictly where T allows; short ones lie from 1 to T - 2, so that every row has padding.
     """
     chance = np.random.default_rng([*np.atleast_1d(seed), time, batch])
     sizes = {"T": time, "B": batch}
@@ -95,11 +95,12 @@ def random_feeds(
 
 
 def lengths_of(chance: np.random.Generator, time: int, batch: int, kind: Lengths) -> Array:
-    """A length for each row: random ones lie from 1 to T, one of them T, because PyTorch cuts its result there."""
+    """A length for each row: random ones lie from 1 to T, one of them T; short ones all lie below T, where T allows."""
     if kind == "equal":
         return np.full(batch, max(1, time - 1), np.int32)
     if kind == "increasing":
         return np.maximum(1, np.arange(time - batch + 1, time + 1, dtype=np.int32))
-    found = chance.integers(1, time, batch, dtype=np.int32, endpoint=True)
-    found[chance.integers(batch)] = time
+    longest = max(1, time - 2) if kind == "short" else time
+    found = chance.integers(1, longest, batch, dtype=np.int32, endpoint=True)
+    found[chance.integers(batch)] = longest
     return found

@@ -16,6 +16,8 @@ SIZES = ((1, 1), (2, 2), (3, 1), (7, 3))
 
 _ZERO_STATE_SIZES = (5, 3)
 
+_SHORT_SIZES = (6, 3)
+
 EXAMPLE = "example"
 """The name of the case that is the example itself."""
 
@@ -96,9 +98,12 @@ def fitting_sizes(source: CaseSource, sizes: Mapping[str, int]) -> dict[str, int
 
 
 def drawn_cases(source: CaseSource, seed: int) -> Iterator[Case]:
-    """A case for each of the sizes with non-zero states, and one of zero states where the model has any."""
+    """A case for each of the sizes with non-zero states; one of short lengths and one of zero states, where there are any."""
     for sizes in model_sizes(source):
         yield drawn_case(source, sizes, seed)
+    if source.contract.lengths:  # PyTorch cuts a packed sequence's result at its longest row
+        case = drawn_case(source, _at(source.sizes, *_SHORT_SIZES, 0), seed, lengths="short")
+        yield Case(name=f"{case.name} short lengths", feeds=case.feeds)
     if source.states:
         case = drawn_case(source, _at(source.sizes, *_ZERO_STATE_SIZES, 0), seed)
         zeros = {name: np.zeros_like(case.feeds[name]) for name in source.states}

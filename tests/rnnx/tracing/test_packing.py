@@ -3,19 +3,19 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.rnnx.tracing.small_models import lengths_of, sequence
+from tests.rnnx.tracing.small_models import sequence
 from torch.nn.utils import rnn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnx.errors import ExportError
-from rnnx.tracing.packing import PADDED_NOTE, rows_of, traced_packing
+from rnnx.tracing.packing import CUT_NOTE, rows_of, traced_packing
 
 
 @pytest.mark.parametrize("batch_first", [False, True], ids=["time-first", "batch-first"])
 @pytest.mark.parametrize("turned", [False, True], ids=["same-layout", "other-layout"])
 @pytest.mark.parametrize("total", [None, 7, 9], ids=["no-length", "own-length", "longer"])
 def test_padding_again_gives_what_pytorch_gives(batch_first: bool, turned: bool, total: int | None) -> None:
-    x, lengths = sequence(4, 7), lengths_of(4, 7)
+    x, lengths = sequence(4, 7), torch.tensor([2, 5, 1, 3])
     x = x if batch_first else x.transpose(0, 1)
 
     def call() -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,7 +26,7 @@ def test_padding_again_gives_what_pytorch_gives(batch_first: bool, turned: bool,
     with traced_packing() as packing:
         found = call()
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
-    assert packing.notes == ([PADDED_NOTE] if total is None else [])
+    assert packing.notes == ([CUT_NOTE] if total is None else [])
 
 
 def test_rows_that_were_replaced_stand_in_the_padded_tensor() -> None:
