@@ -27,7 +27,7 @@ from rnnx.tracing.example_run import run_example
 from rnnx.tracing.frozen_dims import refuse_frozen_dims, refuse_no_recurrence
 from rnnx.tracing.layer_states import LiftedState, lifted_states, recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
-from rnnx.tracing.loops.markers import loop_nodes, outside_of_loops
+from rnnx.tracing.loops.markers import loop_nodes, recurrences_beside_loops
 from rnnx.tracing.loops.rolling import Unrolling, first_trace, rolled_trace, told_why
 from rnnx.tracing.loops.scans import write_scans
 from rnnx.tracing.masked_rows import keep_masked_rows
@@ -208,7 +208,7 @@ def _traced(subject: _Subject, options: ModelOptions) -> tuple[Trace, list[Recur
     unrolling = Unrolling(module=subject.module, trace=lambda own, axes: trace(axes, own), tensors=example)
     rolled = None if options.static else rolled_trace(unrolling, found, free)
     if isinstance(rolled, Trace):
-        recurrences = outside_of_loops(rolled.program)
+        recurrences = recurrences_beside_loops(rolled.program)
         refuse_frozen_dims(rolled, names, recurrences, {})
         return rolled, recurrences
     found = found if example is tensors else trace(free, tensors)
@@ -226,7 +226,7 @@ def _contract(
 ) -> tuple[Contract, DimNames]:
     shapes = input_shapes(trace.program, list(subject.tensors))
     loops = list(loop_nodes(trace.program))
-    names = name_dims(trace.program, shapes, [*loops, *recurrences], options)
+    names = name_dims(trace.program, shapes, [*recurrences, *loops], options)
     lifted = tuple(pair for state in subject.lifted for pair in state.pairs)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]
