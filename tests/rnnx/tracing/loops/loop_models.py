@@ -49,7 +49,7 @@ class TwoDirections(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         state, h = None, x.new_zeros(x.size(0), 8)
-        one, other = [], []
+        one, other = list[Tensor](), list[Tensor]()
         for t in range(x.size(1)):
             state = self.forwards(x[:, t], state)
             one.append(state[0])
@@ -86,7 +86,7 @@ class LayerFrameByFrame(nn.Module):
 
     def forward(self, x: Tensor, done: Tensor) -> Tensor:
         state, outputs = (x.new_zeros(2, x.size(0), 8), x.new_zeros(2, x.size(0), 8)), []
-        for frame, end in zip(x.split(1, 1), done.unbind(1), strict=True):
+        for frame, end in zip(torch.split(x, 1, 1), done.unbind(1), strict=True):
             kept = (end < 0).float().view(1, -1, 1)
             output, state = self.lstm(frame, (state[0] * kept, state[1] * kept))
             outputs.append(self.head(output))

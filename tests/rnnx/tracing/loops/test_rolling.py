@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def test_a_loop_that_is_no_scan_is_refused_with_its_line(
     assert not list(tmp_path.iterdir())
 
 
-def _inputs(dims: dict[str, Sequence[Any]], batch: int, time: int) -> dict[str, Tensor]:
+def _inputs(dims: Mapping[str, Sequence[Any]], batch: int, time: int) -> dict[str, Tensor]:
     sizes = {"B": batch, "T": time}
     chance = torch.Generator().manual_seed(100 * batch + time)
     return {name: torch.randn([sizes.get(own, own) for own in shape], generator=chance) for name, shape in dims.items()}
