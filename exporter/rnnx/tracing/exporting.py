@@ -55,7 +55,7 @@ from rnnx.tracing.kept_states import refuse_kept_states
 from rnnx.tracing.layer_states import recurrent_layers
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.lifted_states import LiftedStates, lifted_states, start_notes
-from rnnx.tracing.loops.markers import loop_nodes, outside_of_loops
+from rnnx.tracing.loops.markers import loop_nodes, recurrences_beside_loops
 from rnnx.tracing.loops.rolling import Unrolling, first_trace, rolled_trace, told_why
 from rnnx.tracing.loops.scans import write_scans
 from rnnx.tracing.masked_rows import keep_masked_rows
@@ -339,7 +339,7 @@ def _traced(subject: _Subject, options: ModelOptions, free: Free) -> tuple[Trace
     unrolling = Unrolling(module=subject.module, trace=trace, tensors=tensors)
     rolled = None if options.static else rolled_trace(unrolling, found, free)
     if isinstance(rolled, Trace):
-        found, recurrences = rolled, outside_of_loops(rolled.program)
+        found, recurrences = rolled, recurrences_beside_loops(rolled.program)
     else:
         found = trace(whole, free) if is_cut else found
         recurrences = list(recurrence_nodes(found.program))
@@ -387,7 +387,7 @@ def _contract(
 ) -> tuple[Contract, DimNames]:
     shapes = input_shapes(trace.program, list(subject.tensors))
     loops = list(loop_nodes(trace.program))
-    names = name_dims(trace.program, shapes, [*loops, *recurrences], options)
+    names = name_dims(trace.program, shapes, [*recurrences, *loops], options)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]
     inputs = tuple(

@@ -94,12 +94,13 @@ def loop_nodes(program: ExportedProgram) -> Iterator[LoopNode]:
             yield LoopNode(layer="", batch=sizes[0] if sizes else None, time=time, node=node, begin=begin)
 
 
-def outside_of_loops(program: ExportedProgram) -> list[RecurrenceNode]:
-    """The calls of recurrent layers; one inside of a loop has no time of its own, for it takes a step of a sequence."""
+def recurrences_beside_loops(program: ExportedProgram) -> list[RecurrenceNode]:
+    """The calls of recurrent layers; inside of a loop that takes step by step they have no time of their own."""
     inside = set[Node]()
     for loop in loop_nodes(program):
         inside |= _after(loop.begin) - _after(loop.node)
-    return [replace(own, time=None) if own.node in inside else own for own in recurrence_nodes(program)]
+    found = list(recurrence_nodes(program))
+    return [replace(own, time=None) if own.node in inside and own.time == 1 else own for own in found]
 
 
 def _after(node: Node) -> set[Node]:

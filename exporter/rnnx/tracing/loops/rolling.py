@@ -18,7 +18,7 @@ from rnnx.tracing.loops.rolled_model import RolledModel
 from rnnx.tracing.loops.unrolled import ReadingError, unrolled
 from rnnx.tracing.signature import CallSignature
 from rnnx.tracing.specializations import LongLoopError
-from rnnx.tracing.tracing import Trace, trace_model
+from rnnx.tracing.tracing import Trace, quiet_torch, trace_model
 from rnnx_runtime.errors import RnnxError
 
 LENGTHS = (4, 5, 6)
@@ -146,7 +146,9 @@ def _bounded(found: Trace, size: int) -> Axes:
 def _rolled(model: Unrolling, free: Sequence[Sequence[bool]], found: Trace, axes: Axes) -> Trace:
     still = _still_free(model, found, free, axes)
     traces = [_trace_of_length(model, still, axes, length) for length in LENGTHS]
-    rolled = folded([unrolled(own.program, length) for own, length in zip(traces, LENGTHS, strict=True)])
+    with quiet_torch():
+        programs = [unrolled(own.program, length) for own, length in zip(traces, LENGTHS, strict=True)]
+    rolled = folded(programs)
     if not any(isinstance(part, Loop) for part in rolled.parts):
         raise _NoLoopError
     if any(isinstance(part, Loop) and part.fewer > 1 for part in rolled.parts):

@@ -1,9 +1,9 @@
 """A loop of a rolled program while it is traced: its ends, its step, and what is read of it afterwards."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 import torch.fx.traceback as fx_traceback
@@ -17,10 +17,28 @@ from rnnx.tracing.loops.rolled import Element, Inner, Loop, State, Template, Var
 from rnnx.tracing.loops.values import Filled, Slice
 from rnnx.tracing.packing import check_equal
 
-if TYPE_CHECKING:
-    from rnnx.tracing.loops.rolled_model import Call
-
 _Read = tuple[int, int | None]
+
+
+class Call(Protocol):
+    """What a loop needs of the call that it is in: the loops' length, and the values outside of its step."""
+
+    length: Any
+
+    def run(self, template: Template, value: Callable[[Any], Any]) -> Any:
+        """The result of an instruction."""
+
+    def value(self, leaf: Any) -> Any:
+        """What a value is."""
+
+    def sliced(self, leaf: Slice, value: Callable[[Any], Any]) -> Tensor:
+        """A slice that is the same at all steps."""
+
+    def number(self, line: Affine) -> Any:
+        """A number that holds for all steps."""
+
+    def collected(self, leaf: Element) -> Tensor:
+        """What all steps of a loop gave."""
 
 
 class RunningLoop:
@@ -30,7 +48,7 @@ class RunningLoop:
     states over unchanged and whose results nothing reads: a Scan must not be empty.
     """
 
-    def __init__(self, call: "Call", number: int, loop: Loop, wanted: Mapping[_Read, None]) -> None:
+    def __init__(self, call: Call, number: int, loop: Loop, wanted: Mapping[_Read, None]) -> None:
         self._call, self._number, self._loop, self._wanted = call, number, loop, tuple(wanted)
         self._ahead = 1 if loop.fewer else 0
         self._sequences: dict[Any, Sequenced] = {}
