@@ -80,10 +80,10 @@ def model_sizes(source: CaseSource) -> list[dict[str, int]]:
 
 def fitting_sizes(source: CaseSource, sizes: Mapping[str, int]) -> dict[str, int]:
     """The sizes nearest to these at which no input is empty, as a dim of `T - 4` would be; the example's are some."""
-    own, found = source.sizes, dict(sizes)
+    found = dict(sizes)
     while True:
         symbols = [symbol for spec in source.contract.inputs for symbol in _symbols_of_empty(spec, found)]
-        moved = {dim: _nearer(found[dim], own[dim]) for dim in symbols}
+        moved = {dim: _nearer(found[dim], source.sizes[dim]) for dim in symbols}
         if all(found[dim] == size for dim, size in moved.items()):
             return found
         found |= moved
