@@ -88,17 +88,17 @@ def in_range(source: CaseSource, sizes: Mapping[str, int]) -> dict[str, int]:
 
 def fitting_sizes(source: CaseSource, sizes: Mapping[str, int]) -> dict[str, int]:
     """The sizes nearest to these at which no input is empty, as a dim of `T - 4` would be; the example's are some."""
-    own, found = source.sizes, in_range(source, sizes)
+    found = in_range(source, sizes)
     while True:
         symbols = [symbol for spec in source.contract.inputs for symbol in _symbols_of_empty(spec, found)]
-        moved = {dim: _nearer(found[dim], own[dim]) for dim in symbols}
+        moved = {dim: _nearer(found[dim], source.sizes[dim]) for dim in symbols}
         if all(found[dim] == size for dim, size in moved.items()):
             return found
         found |= moved
 
 
 def drawn_cases(source: CaseSource, seed: int) -> Iterator[Case]:
-    """A case for each of the sizes with non-zero states; one of short lengths and one of zero states, where there are any."""
+    """A case for each size with non-zero states; one of short lengths and one of zero states, where there are any."""
     for sizes in model_sizes(source):
         yield drawn_case(source, sizes, seed)
     if source.contract.lengths:  # PyTorch cuts a packed sequence's result at its longest row
