@@ -54,7 +54,7 @@ def host_values(module: nn.Module) -> Iterator[None]:
     For this thread; other tensors, and other threads, have Python's and PyTorch's own.
     """
     owner = threading.get_ident()
-    own_numpy, own_list = Tensor.numpy, Tensor.tolist
+    own_numpy, own_list = Tensor.numpy, FakeTensor.tolist
 
     def is_traced(value: Any) -> bool:
         return isinstance(value, FakeTensor) and threading.get_ident() == owner
@@ -78,10 +78,11 @@ def host_values(module: nn.Module) -> Iterator[None]:
     changed = [own for own in files if "max" not in own]
     for own in changed:
         own["max"] = largest
-    Tensor.numpy, Tensor.tolist = numpy, tolist  # type: ignore[method-assign]
+    Tensor.numpy, FakeTensor.tolist = numpy, tolist  # type: ignore[method-assign]
     try:
         yield
     finally:
-        del Tensor.numpy, Tensor.tolist
+        del Tensor.numpy
+        FakeTensor.tolist = own_list  # type: ignore[method-assign]
         for own in changed:
             del own["max"]

@@ -21,8 +21,8 @@ from rnnx.errors import ExportError
 from rnnx.tracing.host_values import as_tensor
 
 CUT_NOTE = (
-    "pad_packed_sequence without total_length cuts at the longest length, as in PyTorch: TensorRT builds no engine of "
-    "a size that values decide; give total_length=x.size(1) to keep the time of the input"
+    "pad_packed_sequence without total_length cuts at the longest length, as in PyTorch; an engine may not take a size "
+    "that values decide: give total_length=x.size(1) to keep the time of the input"
 )
 
 

@@ -98,7 +98,7 @@ def fitting_sizes(source: CaseSource, sizes: Mapping[str, int]) -> dict[str, int
 
 
 def drawn_cases(source: CaseSource, seed: int) -> Iterator[Case]:
-    """A case for each size with non-zero states; one of short lengths and one of zero states, where there are any."""
+    """A case for each of the sizes with non-zero states, one of short lengths and one of zero states."""
     for sizes in model_sizes(source):
         yield drawn_case(source, sizes, seed)
     if source.contract.lengths:  # PyTorch cuts a packed sequence's result at its longest row

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime  # type: ignore[import-untyped]
 import pytest
 import torch
 from tests.rnnx.tracing.small_models import (
@@ -201,6 +202,9 @@ def test_padding_without_a_total_length_is_noted(tmp_path: Path) -> None:
         Forward(forward).eval(), (sequence(2, 6), torch.tensor([2, 4])), tmp_path / "cut.onnx", options
     )
     assert any("total_length" in note for note in report.notes)
+    session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
+    feeds = {"x": sequence(3, 7).numpy(), "lengths": np.array([2, 4, 1])}
+    assert session.run(None, feeds)[0].shape[1] == 4
 
 
 def test_the_same_module_gives_the_same_bytes_without_paths_or_words(tmp_path: Path) -> None:
