@@ -54,7 +54,8 @@ def host_values(module: nn.Module) -> Iterator[None]:
     For this thread; other tensors, and other threads, have Python's and PyTorch's own.
     """
     owner = threading.get_ident()
-    own_numpy, own_list = Tensor.numpy, FakeTensor.tolist
+    own_numpy: Any = Tensor.numpy
+    own_list: Any = FakeTensor.tolist
 
     def is_traced(value: Any) -> bool:
         return isinstance(value, FakeTensor) and threading.get_ident() == owner
@@ -78,7 +79,8 @@ def host_values(module: nn.Module) -> Iterator[None]:
     changed = [own for own in files if "max" not in own]
     for own in changed:
         own["max"] = largest
-    Tensor.numpy, FakeTensor.tolist = numpy, tolist  # type: ignore[method-assign]
+    Tensor.numpy = numpy  # type: ignore[method-assign, assignment]
+    FakeTensor.tolist = tolist  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -118,7 +118,7 @@ class Packing:
         if total_length is None:
             padded = self._cut_at_longest(padded, rows.lengths, axis)
         else:
-            length = total_length.item() if isinstance(total_length, Tensor) else total_length
+            length: Any = total_length.item() if isinstance(total_length, Tensor) else total_length
             padded = _as_long_as(padded, length, padding_value, axis=axis)
         return padded, rows.lengths.to(torch.int64)
 
@@ -137,7 +137,7 @@ class Packing:
         if not self._cut:
             return padded
         self.notes.append(CUT_NOTE)
-        longest = next((found for given, found in self._longest if given is lengths), None)
+        longest: Any = next((found for given, found in self._longest if given is lengths), None)
         if longest is None:
             longest = lengths.max().item()
             self._longest.append((lengths, longest))
