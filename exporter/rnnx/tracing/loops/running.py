@@ -17,7 +17,6 @@ from rnnx.tracing.loops.rolled import Element, Inner, Loop, State, Template, Var
 from rnnx.tracing.loops.values import Filled, Slice
 from rnnx.tracing.packing import check_equal
 
-
 _Read = tuple[int, int | None]
 
 
