@@ -183,7 +183,7 @@ def test_threads_are_as_before_afterwards(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "options", "kind", "said"),
     [
-        pytest.param("tagger.onnx", {"model": TAGGER}, FactoryError, "--checkpoint", id="untrained"),
+        pytest.param("tagger.onnx", {"model": TAGGER}, FactoryError, "as the checkpoint", id="untrained"),
         pytest.param("tagger.onnx", {"model": "factories.taggers:raises"}, FactoryError, "hidden is -1", id="raises"),
         pytest.param("tagger.onnx", {"model": "no_module:f"}, FactoryError, "no_module", id="no-module"),
         pytest.param("tagger.onnx", {"model": nn.GRU(5, 8)}, ExportError, "training mode", id="training"),
