@@ -26,7 +26,17 @@ def test_every_block_runs_in_order(tmp_path: Path) -> None:
         assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
 
 
-OF_MODELS = ("--checkpoint", "--input", "--stateful", "--static", "--output-names")
+OF_MODELS = (
+    "--checkpoint",
+    "--state-dict",
+    "--input",
+    "--stateful",
+    "--state",
+    "--static",
+    "--output-names",
+    "--constant",
+    "--deterministic",
+)
 OF_DECODERS = ("--form", "--steps", "--feed", "--start-token", "--end-token", "--pad-token", "--allow-large")
 
 

@@ -11,7 +11,7 @@ from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.sameness import alike, raised
 from rnnx.truths.cases import Array
 from rnnx.truths.model_cases import CaseSource, drawn_case, with_sorted_lengths
-from rnnx.truths.rows import FILLS, LOUD, has_rows, live, padded, put_rows, take_rows
+from rnnx.truths.rows import FILLS, LOUD, cut_in_time, has_rows, is_told, live, padded, put_rows, take_rows
 from rnnx_runtime.contract import Batching, Contract, PaddingKind, TensorSpec
 from rnnx_runtime.dim_expressions import is_expression, symbols_of
 
@@ -145,6 +145,8 @@ def _padding(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) ->
     lengths = contract.lengths[0]
     feeds = with_sorted_lengths(drawn_case(source, sizes, seed=0), contract).feeds
     whole = eager.outputs(feeds, torch.float64)
+    if not any(is_told(cut_in_time(spec, whole[spec.name].shape, feeds[lengths])) for spec in contract.outputs):
+        return "unknown", "no output's axes tell which of its values lie before a row's end"
     is_changed = False
     for word, fill in FILLS.items():
         filled = padded(contract, feeds, fill)

@@ -4,6 +4,7 @@ A tensor without that axis is the same for all rows, and is left as it is.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -74,10 +75,19 @@ def padded(contract: Contract, feeds: Mapping[str, Array], fill: float) -> dict[
 
 def live(spec: TensorSpec, value: Array, lengths: Array) -> Array:
     """An output with zeros past each row's length; nothing of one whose time is an expression, for it is not told."""
+    spec = cut_in_time(spec, value.shape, lengths)
     past = _is_padding(spec, value.shape, lengths) if len(value.shape) == len(spec.dims) else None
     if past is not None:
         return np.where(past, np.zeros((), value.dtype), value)
     return value if is_told(spec) else np.zeros_like(value)
+
+
+def cut_in_time(spec: TensorSpec, shape: Sequence[int], lengths: Array) -> TensorSpec:
+    """The tensor with its axis named T that is as long as the longest row, as a padded result is cut in PyTorch."""
+    others = [axis for axis, dim in enumerate(spec.dims) if isinstance(dim, str) and dim not in ("B", "T")]
+    if "T" in spec.dims or len(others) != 1 or len(shape) != len(spec.dims) or shape[others[0]] != lengths.max():
+        return spec
+    return replace(spec, dims=tuple("T" if axis == others[0] else dim for axis, dim in enumerate(spec.dims)))
 
 
 def is_told(spec: TensorSpec) -> bool:
