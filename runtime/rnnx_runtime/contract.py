@@ -204,7 +204,8 @@ class Contract:
     A dim is a size, a symbol, or an expression of symbols, such as `"T + 1"` or `"(T - 3)//2 + 1"`; equal symbols are
     equal sizes, and the inputs' dims say all of theirs. `B` is the batch, `T` the time of the sequence, further ones
     are named by the exporter. `ranges` says of a free dim which sizes it may have, where not all: outside of them the
-    model goes another way, which was not exported. `lengths` names the inputs that hold sequence lengths, in 1..T,
+    model goes another way, which was not exported. `table_sizes` says of inputs that look rows up in a table, such as
+    tokens, how many it has: their values lie in 0..N-1. `lengths` names the inputs that hold sequence lengths, in 1..T,
     which are T where left out. States that are left out are zeros. `recurrent` are the layers inside; `decoder` is set
     for an autoregressive decoder alone. `golden_sha256` pins the golden file that was exported with the model.
     """
@@ -222,6 +223,7 @@ class Contract:
     versions: Mapping[str, str] = field(default_factory=dict)
     golden_sha256: str = ""
     ranges: Mapping[str, SizeRange] = field(default_factory=dict)
+    table_sizes: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def bare(self) -> Recurrence | None:

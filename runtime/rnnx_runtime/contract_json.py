@@ -41,9 +41,9 @@ MOST_AXES = 8
 
 
 def json_from_contract(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON data, keys in a fixed order; `ranges` stand in it where there are any."""
+    """The contract as plain JSON data, keys in a fixed order; `ranges` and `table_sizes` where there are any."""
     data = {"schema": SCHEMA, **{name: _plain(value) for name, value in asdict(contract).items()}}
-    return data if contract.ranges else {name: value for name, value in data.items() if name != "ranges"}
+    return {name: value for name, value in data.items() if value or name not in ("ranges", "table_sizes")}
 
 
 def _plain(value: Any) -> Any:
@@ -269,6 +269,11 @@ def _has_ranges(contract: Contract) -> bool:
     )
 
 
+def _has_table_sizes(contract: Contract) -> bool:
+    dtypes = {spec.name: spec.dtype for spec in contract.inputs}
+    return all(dtypes.get(name) in ("int32", "int64") and is_size(rows) for name, rows in contract.table_sizes.items())
+
+
 _CHECKS: dict[str, Callable[[Contract], bool]] = {
     "inputs": _has_inputs,
     "outputs": _has_outputs,
@@ -283,6 +288,7 @@ _CHECKS: dict[str, Callable[[Contract], bool]] = {
     "versions": _has_versions,
     "golden_sha256": lambda contract: isinstance(contract.golden_sha256, str),
     "ranges": _has_ranges,
+    "table_sizes": _has_table_sizes,
 }
 """Each part of a contract and whether it holds."""
 

@@ -51,6 +51,7 @@ class Feeding:
         self._states = contract.state_specs
         self._state_names = tuple(pair.input for pair in contract.following)
         self._state_slots = tuple((spec.name, np.dtype(spec.dtype)) for spec in self._states)
+        self._tables = tuple((name, rows) for name, rows in contract.table_sizes.items() if name in self._specs)
         self._lengths = tuple(self._specs[name] for name in contract.lengths)
         rows = {dim for spec in self._lengths for dim in spec.dims}
         dims = (dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str))
@@ -80,6 +81,8 @@ class Feeding:
                 feeds = {name: value}
         if known is None:
             feeds, known, lengths = self._named(inputs, lengths)
+        for name, rows in self._tables:
+            check_lookups(name, feeds.get(name), rows)
         if state is None:
             feeds.update(self._zeros_for(known))
         elif type(state) is State and state._names is self._state_names and known.is_sized:  # no property: slow
@@ -326,6 +329,19 @@ class Feeding:
     def _unfit_names(what: str, got: str, known: Sequence[TensorSpec], remedy: str) -> InputError:
         names = ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in known)
         return InputError(what, got=got, expected=names or f"no {what}", remedy=remedy)
+
+
+def check_lookups(name: str, value: Any, rows: int) -> None:
+    """Refuse a value that no row of a table has: ONNX takes one below 0 from the table's end; raises InputError."""
+    if type(value) is not np.ndarray or not value.size or (value.min() >= 0 and value.max() < rows):
+        return
+    wrong = value[(value < 0) | (value >= rows)].flat[0]
+    raise InputError(
+        f"input {name!r}",
+        got=f"{wrong} in it",
+        expected=f"0 to {rows - 1}, the rows of the table that it is looked up in",
+        remedy="map words that the model does not know, and padding, to rows that it has",
+    )
 
 
 def _sizes(specs: Sequence[TensorSpec], values: Mapping[str, Any]) -> dict[str, int]:

@@ -34,7 +34,9 @@ def write_decoder(
     """
     check_decoder_path(path)
     _refuse_shared_names(graph)
-    contract = replace(contract, inputs=graph.inputs, outputs=graph.outputs, states=graph.states)
+    own = {spec.name for spec in graph.inputs}
+    tables = {name: rows for name, rows in contract.table_sizes.items() if name in own}
+    contract = replace(contract, inputs=graph.inputs, outputs=graph.outputs, states=graph.states, table_sizes=tables)
     named = {spec.name: tensors[spec.name] for spec in graph.inputs}
     truth = model_truth(eager, contract, named)
     golden = model_golden_bytes(truth, contract.source.weights_sha256)

@@ -73,7 +73,7 @@ def state_pairs(
 
 def _reached(program: ExportedProgram, names: Sequence[str], nodes: Sequence[Node]) -> list[str]:
     by_node = dict(zip(program.graph_signature.user_inputs, names, strict=True))
-    found = {origin.name for node in nodes for origin in _sources(node) if origin.op == "placeholder"}
+    found = {origin.name for node in nodes for origin in sources_of(node) if origin.op == "placeholder"}
     return [name for node, name in by_node.items() if node in found]
 
 
@@ -94,16 +94,16 @@ def _states_before(node: Node, calls: dict[Node, RecurrenceNode]) -> Iterator[No
     """The placeholders that a result's state had before one or more calls of layers, one after another."""
     waiting, seen = [node], set[Node]()
     while waiting:
-        for source in _sources(waiting.pop(0)):
+        for source in sources_of(waiting.pop(0)):
             if source in seen or operator_name(source) != "getitem" or source.all_input_nodes[0] not in calls:
                 continue
             seen.add(source)
             before = _state_before(source, calls[source.all_input_nodes[0]])
             waiting += before
-            yield from (origin for state in before for origin in _sources(state) if origin.op == "placeholder")
+            yield from (origin for state in before for origin in sources_of(state) if origin.op == "placeholder")
 
 
-def _sources(node: Node) -> Iterator[Node]:
+def sources_of(node: Node) -> Iterator[Node]:
     """Where the parts of a value come from: the first nodes on the way back that do more than move values."""
     seen, waiting = set[Node](), [node]
     while waiting:

@@ -71,6 +71,7 @@ from rnnx.tracing.size_proof import SizeProof
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
 from rnnx.tracing.streaming_proof import streaming_of
+from rnnx.tracing.table_lookups import table_sizes
 from rnnx.tracing.tracing import Trace, refuse_half_results, trace_model
 from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
@@ -407,6 +408,7 @@ def _contract(
         states=joined_states(subject.lifted.pairs, named, through_layers, guessed),
         lengths=tuple(dict.fromkeys((*found, *options.lengths))),
         recurrent=(),
+        table_sizes=table_sizes(trace.program, list(shapes)),
         streaming=Streaming(kind="no", reason="not proved yet"),
         precision=PRECISION,
         source=Source(file=type(subject.module).__name__, module="", weights_sha256=weights_sha256(subject.module)),

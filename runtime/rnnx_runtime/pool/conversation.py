@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
+from rnnx_runtime.feeding import check_lookups
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.lease import Lease
@@ -76,6 +77,8 @@ class Conversation:
         self._frame = None if lone is None else lone.frame_dims
         self._dtype = None if lone is None else np.dtype(lone.spec.dtype)
         self._rejects = pool.options.nan == "reject"
+        self._tables = tuple(pool.spec.table_sizes.items())
+        self._is_plain = not self._tables
 
     @property
     def name(self) -> str:
@@ -91,7 +94,7 @@ class Conversation:
         inbox = self._inbox
         if inbox.pushes >= inbox.limit:
             self._pool.refuse_push()
-        if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame:
+        if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame and self._is_plain:
             if self._rejects:
                 self._refuse_not_finite(x, None)
             return (x.copy(),), 0, False
@@ -103,6 +106,8 @@ class Conversation:
             for name, value in values.items():
                 if value.dtype.kind == "f":
                     self._refuse_not_finite(value, name)
+        for name, rows in self._tables:
+            check_lookups(name, values.get(name), rows)
         by_name = isinstance(x, Mapping) or self._layout.lone_output is None
         count = self._layout.count(values) if is_chunk else 0
         return tuple([value.copy() for value in values.values()]), count, by_name
