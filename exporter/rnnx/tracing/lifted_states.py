@@ -179,7 +179,7 @@ def _prefix(name: str) -> str:
 def _nothing_to_lift(run: ExampleRun) -> OptionError:
     derived = [call for call in run.calls if call.origins]
     got = "a model without a recurrent layer that keeps no state"
-    remedy = "leave stateful out"
+    remedy = "leave stateful out; take what a loop in Python carries as an argument of forward, and return it"
     if derived:
         got = f"layer {derived[0].layer!r}, which starts from values of {_sources(derived[0])}"
         remedy = "leave stateful out: a state that is an argument of forward is an input of the file already"
