@@ -45,7 +45,9 @@ def refuse_frozen_dims(
             if role == "time" and not any(one.is_loop for one in sure) and is_own_axis(own, recurrences, trace.program):
                 continue
             moves = any(_is_free(getattr(other, role)) for other in recurrences)
-            _refuse_frozen(role, own, sure or ([] if moves else [one for one in fixed if one.size > 1]), names)
+            is_step = role == "time" and expression_of(size) == 1  # of a decoder, which is the model's own
+            others = [] if moves or is_step else [one for one in fixed if one.size > 1]
+            _refuse_frozen(role, own, sure or others, names)
 
 
 def _refuse_frozen_rows(fixed: Sequence[Specialization], names: Sequence[str]) -> None:

@@ -71,3 +71,24 @@ def test_a_layer_over_the_models_own_axis_is_exported_and_noted(forward: Any, fi
 def test_a_loop_over_a_second_layers_time_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FrozenDimError, match=r"'future' axis 1, the time of layer 'own'.*for step in range"):
         export_model(Layers(_looped).eval(), _inputs(2, 9, future=True), tmp_path / "m.onnx", ModelOptions())
+
+
+class AttentiveStep(nn.Module):
+    """One step of a decoder that looks at a memory: only the memory's time is anybody's sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.att, self.rnn = nn.Linear(6, 6), nn.GRU(6, 6, 2)
+
+    def forward(self, x: Tensor, state: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        weights = torch.einsum("bd,btd->bt", self.att(state[-1]), memory).softmax(-1)
+        context = torch.einsum("bt,btd->bd", weights, memory)
+        output, state = self.rnn((x + context).unsqueeze(0), state)
+        return output[0], state
+
+
+def test_one_step_of_a_decoder_is_no_frozen_time(tmp_path: Path) -> None:
+    inputs = torch.randn(2, 6), torch.randn(2, 2, 6), torch.randn(2, 9, 6)
+    contract = export_model(AttentiveStep().eval(), inputs, tmp_path / "m.onnx").contract
+    assert contract.inputs[2].dims[0] == "B"
+    assert isinstance(contract.inputs[2].dims[1], str)
