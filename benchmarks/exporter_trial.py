@@ -90,7 +90,7 @@ def _tried(shape: ModelShape, export: Export, path: Path) -> dict[str, Any]:
     try:
         first = _seconds(export, path)
     except Exception as error:
-        return {"verdict": "refused", "detail": _reason(error), "export_s": round(time.perf_counter() - start, 2)}
+        return {"verdict": "refused", "detail": reason_of(error), "export_s": round(time.perf_counter() - start, 2)}
     again = statistics.median(_seconds(export, path) for _ in range(2))
     fresh = shape.make(WIDTH)  # the exported one may hold tensors of its trace
     faults = [fault for sizes in SIZES for fault in _faults(shape, fresh, path, *sizes)]
@@ -117,7 +117,7 @@ def _faults(shape: ModelShape, module: nn.Module, path: Path, batch: int, length
     try:
         found = session_of(path).run(None, feeds_of(path, shape, batch, length))
     except Exception as error:
-        yield f"fails at {case}: {_reason(error)}"
+        yield f"fails at {case}: {reason_of(error)}"
         return
     for ours, true, theirs in zip(found, truth, single, strict=True):
         if ours.shape != true.shape:
@@ -128,7 +128,7 @@ def _faults(shape: ModelShape, module: nn.Module, path: Path, batch: int, length
             return
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The first line of the innermost cause, which says more than "failed to export"."""
     while error.__cause__ is not None:
         error = error.__cause__
