@@ -117,6 +117,17 @@ def _scan(node: NodeProto, body: ExaminedScope) -> Finding:
 
 
 def _projects(body: Scope) -> bool:
-    """Whether an LSTM's h goes through a product within its own step."""
+    """Whether an LSTM's h goes through a product within its own step, and becomes the next step's state so."""
     states = [name for cell in written_cells(body) if cell.operator == "LSTM" for name in cell.node.output]
-    return any(is_onnx(node, "MatMul", "Gemm") for name in states for node in body.readers.get(name, ()))
+    products = [node for name in states for node in body.readers.get(name, ()) if is_onnx(node, "MatMul", "Gemm")]
+    return any(_is_carried(node.output[0], body) for node in products)
+
+
+def _is_carried(name: str, body: Scope) -> bool:
+    """Whether a value, or what only renames it, is one of the first results of a Scan's body: its next states."""
+    if body.graph is None or body.holder is None:
+        return False
+    scanned = next(own.i for own in body.holder.attribute if own.name == "num_scan_inputs")
+    carried = {value.name for value in body.graph.output[: len(body.holder.input) - scanned]}
+    names = {name, *(node.output[0] for node in body.readers.get(name, ()) if is_onnx(node, "Identity"))}
+    return bool(names & carried)
