@@ -20,18 +20,19 @@ others = st.tuples(st.sampled_from(["encoder", "step"]), st.none())
 @st.composite
 def contracts(draw: st.DrawFn) -> Contract:
     form, steps = draw(st.one_of(unrolled, others))
+    cell, hidden, is_encoder = draw(st.sampled_from(["lstm", "gru"])), draw(sizes), form == "encoder"
     return contract_of(
         form=form,
-        cell=draw(st.sampled_from(["lstm", "gru"])),
+        cell=cell,
         input_size=draw(sizes),
-        hidden_size=draw(sizes),
-        projection_size=draw(sizes),
-        layers=draw(sizes),
-        directions=draw(st.sampled_from([1, 2])),
+        hidden_size=hidden,
+        projection_size=draw(sizes) if cell == "lstm" else hidden,
+        layers=draw(sizes) if is_encoder else 1,
+        directions=draw(st.sampled_from([1, 2])) if is_encoder else 1,
         steps=steps,
         batch_first=draw(st.booleans()),
         state_inputs=draw(st.booleans()),
-        lengths=draw(st.booleans()),
+        lengths=is_encoder and draw(st.booleans()),
         precision=draw(texts),
         formulation=draw(texts),
         source=Source(file=draw(texts), module=draw(texts), weights_sha256=draw(texts)),

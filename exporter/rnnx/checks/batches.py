@@ -4,7 +4,7 @@
 adding in another order; both are then within the limit of the same truth, so that they differ by at most twice it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclu
 from rnnx.checks.probe import OF_THE_MODULE, Probe, is_module
 from rnnx.parity.results import CheckName, CheckResult
 from rnnx.truths.cases import Array, Case
-from rnnx.truths.rows import join_rows, put_rows, take_rows
+from rnnx.truths.rows import equally_long, put_rows, take_rows
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 
 
@@ -60,14 +60,14 @@ def _reordered(probe: Probe, start: CheckCase) -> Iterator[Difference]:
     batch = _batch(probe, start)
     for word, order in (("reversed", range(batch)[::-1]), ("shuffled", np.random.default_rng(0).permutation(batch))):
         case = _rows_of(probe, start, list(order), word)
-        yield from differences(case.name, _run(probe, case), take_rows(probe.rowed, expected, list(order)), limits)
+        yield from _apart(probe, case.name, _run(probe, case), take_rows(probe.rowed, expected, list(order)), limits)
 
 
 def _alone(probe: Probe, start: CheckCase) -> Iterator[Difference]:
     expected, limits = _expected(probe, start)
     for row in range(_batch(probe, start)):
         case = _rows_of(probe, start, [row], f"row {row} alone")
-        yield from differences(case.name, _run(probe, case), take_rows(probe.rowed, expected, [row]), limits)
+        yield from _apart(probe, case.name, _run(probe, case), take_rows(probe.rowed, expected, [row]), limits)
 
 
 def _beside_others(probe: Probe, start: CheckCase) -> Iterator[Difference]:
@@ -75,7 +75,7 @@ def _beside_others(probe: Probe, start: CheckCase) -> Iterator[Difference]:
     kept = list(range(0, _batch(probe, start), 2))
     same = take_rows(probe.rowed, expected, kept)
     for case in _with_other_mates(probe, start, list(range(1, _batch(probe, start), 2))):
-        yield from differences(case.name, _run(probe, case, kept), same, limits)
+        yield from _apart(probe, case.name, _run(probe, case, kept), same, limits)
 
 
 def _splits(probe: Probe, cases: Sequence[CheckCase]) -> Iterator[Iterator[Difference]]:
@@ -87,9 +87,19 @@ def _split(probe: Probe, start: CheckCase, cut: int) -> Iterator[Difference]:
     expected, limits = _expected(probe, start)
     batch = _batch(probe, start)
     halves = (list(range(cut)), list(range(cut, batch)))
-    parts = [_run(probe, _rows_of(probe, start, rows, f"rows from {rows[0]}")) for rows in halves]
-    where = f"{start.case.name} as B{cut} and B{batch - cut}"
-    yield from differences(where, join_rows(probe.rowed, parts), expected, limits)
+    for rows in halves:
+        found = _run(probe, _rows_of(probe, start, rows, f"rows from {rows[0]}"))
+        where = f"{start.case.name} as B{cut} and B{batch - cut}"
+        yield from _apart(probe, where, found, take_rows(probe.rowed, expected, rows), limits)
+
+
+def _apart(
+    probe: Probe, where: str, values: Mapping[str, Array], expected: Mapping[str, Array], limits: Mapping[str, float]
+) -> Iterator[Difference]:
+    """One difference for each output, as far as both go: one may end at the longest row of its own batch."""
+    pairs = {spec.name: equally_long(spec, values[spec.name], expected[spec.name]) for spec in probe.rowed}
+    ours, theirs = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
+    yield from differences(where, ours, theirs, limits)
 
 
 def _expected(probe: Probe, start: CheckCase) -> tuple[dict[str, Array], dict[str, float]]:

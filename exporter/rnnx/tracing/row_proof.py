@@ -11,8 +11,19 @@ from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.sameness import alike, raised
 from rnnx.truths.cases import Array
 from rnnx.truths.model_cases import CaseSource, drawn_case, with_sorted_lengths
-from rnnx.truths.rows import FILLS, LOUD, cut_in_time, has_rows, is_told, live, padded, put_rows, take_rows
-from rnnx_runtime.contract import Batching, Contract, PaddingKind, TensorSpec
+from rnnx.truths.rows import (
+    FILLS,
+    LOUD,
+    cut_in_time,
+    equally_long,
+    has_rows,
+    is_told,
+    live,
+    padded,
+    put_rows,
+    take_rows,
+)
+from rnnx_runtime.contract import Batching, Contract, PaddingKind
 from rnnx_runtime.dim_expressions import is_expression, symbols_of
 
 BATCH = 3
@@ -109,19 +120,9 @@ def _coupled(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) ->
         found = eager.outputs(trial.feeds, torch.float64)
         own, expected = take_rows(rowed, found, range(len(trial.rows))), take_rows(rowed, whole, trial.rows)
         for spec in rowed:
-            if not alike(*_as_long(spec, own[spec.name], expected[spec.name])):
+            if not alike(*equally_long(spec, own[spec.name], expected[spec.name])):
                 return f"output {spec.name!r} of a row differs {trial.what}"
     return ""
-
-
-def _as_long(spec: TensorSpec, value: Array, other: Array) -> tuple[Array, Array]:
-    """Both as long as the shorter in time: PyTorch cuts its results at the longest length of a batch."""
-    pairs = enumerate(zip(value.shape, other.shape, strict=True))
-    axes = [axis for axis, (size, own) in pairs if size != own]
-    if len(axes) != 1 or spec.dims[axes[0]] == "B":
-        return value, other
-    time = range(min(value.shape[axes[0]], other.shape[axes[0]]))
-    return value.take(time, axes[0]), other.take(time, axes[0])
 
 
 def _other_mates(source: CaseSource, sizes: Mapping[str, int], feeds: Mapping[str, Array]) -> Iterator[_Trial]:

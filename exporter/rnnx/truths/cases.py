@@ -63,7 +63,8 @@ def size_name(contract: Recurrence, time: int, batch: int) -> str:
 
 def time_of(contract: Recurrence, feeds: Mapping[str, Array]) -> int:
     """The time steps of inputs: T of an encoder, N of an unrolled decoder, 1 of a step."""
-    return sizes_from_feeds(contract.inputs, feeds).get("T", contract.steps or 1)
+    given = [spec for spec in contract.inputs if spec.name in feeds]
+    return sizes_from_feeds(given, feeds).get("T", contract.steps or 1)
 
 
 def random_feeds(

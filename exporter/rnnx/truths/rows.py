@@ -48,14 +48,14 @@ def put_rows(
     return found
 
 
-def join_rows(specs: Sequence[TensorSpec], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """The rows of several batches as one."""
-    return {
-        spec.name: np.concatenate([part[spec.name] for part in parts], spec.dims.index("B"))
-        if has_rows(spec)
-        else parts[0][spec.name]
-        for spec in specs
-    }
+def equally_long(spec: TensorSpec, value: Array, other: Array) -> tuple[Array, Array]:
+    """Both as long as the shorter along an axis of no input's size: a padded result ends at its batch's longest row."""
+    pairs = enumerate(zip(value.shape, other.shape, strict=True))
+    axes = [axis for axis, (size, own) in pairs if size != own]
+    if len(axes) != 1 or spec.dims[axes[0]] in ("B", "T") or not isinstance(spec.dims[axes[0]], str):
+        return value, other
+    least = range(min(value.shape[axes[0]], other.shape[axes[0]]))
+    return value.take(least, axes[0]), other.take(least, axes[0])
 
 
 def padded(contract: Contract, feeds: Mapping[str, Array], fill: float) -> dict[str, Array]:
