@@ -32,7 +32,7 @@ def test_a_right_model_passes_on_every_output_and_state(path: Path) -> None:
     assert report
     assert rows["ort-cpu"].status == "pass"
     assert [own.output for own in rows["ort-cpu"].outputs] == ["output", "label", "hn"]
-    assert rows["ort-cpu"].cases == 8
+    assert rows["ort-cpu"].cases == 9
     assert rows["ort-cuda"].status in ("skip", "pass")
     assert report.cases[0] == "example"
     assert "PyTorch in float64" in report.truth
