@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rnnx_runtime.arrays.array_views import array_from_view, checked_view
 from rnnx_runtime.arrays.dim_sizes import known_shape, symbol_sizes
+from rnnx_runtime.arrays.table_lookups import check_lookups
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.dim_expressions import is_expression, size_of, symbols_of
 from rnnx_runtime.errors import InputError
@@ -329,19 +330,6 @@ class Feeding:
     def _unfit_names(what: str, got: str, known: Sequence[TensorSpec], remedy: str) -> InputError:
         names = ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in known)
         return InputError(what, got=got, expected=names or f"no {what}", remedy=remedy)
-
-
-def check_lookups(name: str, value: Any, rows: int) -> None:
-    """Refuse a value that no row of a table has: ONNX takes one below 0 from the table's end; raises InputError."""
-    if type(value) is not np.ndarray or not value.size or (value.min() >= 0 and value.max() < rows):
-        return
-    wrong = value[(value < 0) | (value >= rows)].flat[0]
-    raise InputError(
-        f"input {name!r}",
-        got=f"{wrong} in it",
-        expected=f"0 to {rows - 1}, the rows of the table that it is looked up in",
-        remedy="map words that the model does not know, and padding, to rows that it has",
-    )
 
 
 def _sizes(specs: Sequence[TensorSpec], values: Mapping[str, Any]) -> dict[str, int]:

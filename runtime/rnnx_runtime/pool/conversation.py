@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx_runtime.arrays.table_lookups import check_lookups
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
-from rnnx_runtime.feeding import check_lookups
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.lease import Lease
