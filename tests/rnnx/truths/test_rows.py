@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.truths.rows import join_rows, put_rows, take_rows
+from rnnx.truths.rows import cut_in_time, equally_long, live, put_rows, take_rows
 from rnnx_runtime.contract import TensorSpec
 
 SPECS = (
@@ -34,7 +34,20 @@ def test_rows_are_put_into_a_copy() -> None:
     assert arrays["lengths"].tolist() == [1, 2, 3]
 
 
-def test_joining_undoes_taking() -> None:
-    arrays = _arrays(1)
-    joined = join_rows(SPECS, [take_rows(SPECS, arrays, rows) for rows in ([0], [1, 2])])
-    assert all(np.array_equal(joined[name], value) for name, value in arrays.items())
+CUT = TensorSpec(name="output", dtype="float32", dims=("B", "D1", 2))
+
+
+def test_results_that_end_at_the_longest_row_are_compared_as_far_as_both_go() -> None:
+    whole, alone = np.arange(12.0).reshape(1, 6, 2), np.arange(8.0).reshape(1, 4, 2)
+    ours, theirs = equally_long(CUT, alone, whole)
+    assert ours.shape == theirs.shape == (1, 4, 2)
+    assert np.array_equal(ours, theirs)
+    other = np.zeros((3, 6, 2))
+    assert equally_long(CUT, other, whole)[0] is other
+
+
+def test_the_padding_of_a_cut_result_is_no_value_of_it() -> None:
+    value, lengths = np.ones((2, 4, 2), np.float32), np.array([4, 1])
+    assert cut_in_time(CUT, value.shape, lengths).dims == ("B", "T", 2)
+    assert live(CUT, value, lengths).sum() == 10
+    assert cut_in_time(CUT, (2, 3, 2), lengths) is CUT
