@@ -17,6 +17,7 @@ import torch.onnx
 from exporter_trial import reason_of, session_of
 from library_classes import CLASSES, LibraryClass
 from tests.rnnx.tracing.eager_truth import eager_outputs, largest_error, limit_of
+from torch import Tensor
 from torch.export import Dim
 
 
@@ -51,7 +52,7 @@ def _faults(own: LibraryClass, path: Path, batch: int, length: int) -> Iterator[
         truth = single
     try:
         session = session_of(path)
-        found = session.run(None, {given.name: inputs[given.name].numpy() for given in session.get_inputs()})
+        found = session.run(None, {given.name: _as_taken(given, inputs[given.name]) for given in session.get_inputs()})
     except Exception as error:
         yield f"fails at {case}: {reason_of(error)}"
         return
@@ -65,6 +66,11 @@ def _faults(own: LibraryClass, path: Path, batch: int, length: int) -> Iterator[
         if largest_error(ours, true) > limit_of(theirs, true):
             yield f"at {case} off by {largest_error(ours, true):.2g}"
             return
+
+
+def _as_taken(taken: Any, value: Tensor) -> Any:
+    """An input as the file takes it: integers may have become int64."""
+    return value.long().numpy() if taken.type == "tensor(int64)" else value.numpy()
 
 
 def _free_axes(own: LibraryClass) -> dict[str, list[int]]:

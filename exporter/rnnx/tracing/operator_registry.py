@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+import torch
+
 _BUILT: dict[int, Any] = {}  # by opset; torch.onnx changes a table only where operators of a caller's own are added
 
 
@@ -26,12 +28,22 @@ def kept_registry() -> Iterator[None]:
     def kept(opset_version: int | None = None) -> ONNXRegistry:
         opset = -1 if opset_version is None else opset_version
         if opset not in _BUILT:
-            _BUILT[opset] = build() if opset_version is None else build(opset_version)
+            _BUILT[opset] = _with_views(build() if opset_version is None else build(opset_version))
         registry: ONNXRegistry = _BUILT[opset]
         return registry
 
     with mock.patch.object(ONNXRegistry, "from_torchlib", staticmethod(kept)):
         yield
+
+
+def _with_views(registry: Any) -> Any:
+    """The table with `prims.view_of`, which PyTorch's decompositions leave where an operator gives its input back."""
+    from onnxscript import opset18  # here, for its import takes long
+
+    view_of = torch.ops.prims.view_of.default
+    if not registry.is_registered(view_of):
+        registry.register_op(view_of, lambda value: opset18.Identity(value))
+    return registry
 
 
 @contextlib.contextmanager
