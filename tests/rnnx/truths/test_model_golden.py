@@ -32,7 +32,17 @@ def test_a_golden_file_holds_the_truth_of_every_case(tmp_path: Path) -> None:
     contract = write_adder(path, EagerAdder())
     truth = read_model_golden(golden_path(path), contract)
     names = [entry.case.name for entry in truth.entries]
-    assert names == ["example", "T1 B1", "T2 B2", "T3 B1", "T7 B3", "T7 B2", "T4 B1", "T5 B3 zero state"]
+    assert names == [
+        "example",
+        "T1 B1",
+        "T2 B2",
+        "T3 B1",
+        "T7 B3",
+        "T7 B2",
+        "T4 B1",
+        "T6 B3 short lengths",
+        "T5 B3 zero state",
+    ]
     assert not truth.left_out
     for entry in truth.entries:
         expected = adder_outputs(entry.case.feeds)
@@ -82,7 +92,7 @@ def _other_labels(values: dict[str, Any], double: bool) -> None:
 )
 def test_cases_that_float32_cannot_tell_are_left_out(change: Any, reason: str) -> None:
     truth = model_truth(Altered(change), CONTRACT, example_of())
-    assert [text.partition(":")[0] for text in truth.left_out] == ["T7 B3", "T5 B3 zero state"]
+    assert [text.partition(":")[0] for text in truth.left_out] == ["T7 B3", "T6 B3 short lengths", "T5 B3 zero state"]
     assert all(reason in text for text in truth.left_out)
 
 
@@ -106,7 +116,7 @@ def test_integers_that_a_draw_leaves_open_are_drawn_anew() -> None:
 
     truth = model_truth(Altered(change), CONTRACT, example_of())
     assert not truth.left_out
-    assert len(drawn) == 3  # two draws of one case, and one of the zero states'
+    assert len(drawn) == 4  # two draws of one case, one of the short lengths, and one of the zero states
 
 
 def test_masks_of_infinity_are_a_truth() -> None:
