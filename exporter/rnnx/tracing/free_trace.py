@@ -1,12 +1,12 @@
 """A model's trace with every axis free that can be, its loops rolled, and what it fixed told."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
-from rnnx.errors import FrozenDimError, UntracedError
+from rnnx.errors import ExportError, FrozenDimError, UntracedError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.data_paths import state_inputs
 from rnnx.tracing.dims import (
@@ -72,25 +72,40 @@ def free_trace(subject: Subject, options: ModelOptions, free: Free) -> tuple[Tra
         fixed_axes.with_trace(found, tensors).refuse_tied(fixed)
         free = _without(free, fixed, names)
         found = trace(tensors, free)
-    unrolling = Unrolling(module=subject.module, trace=trace, tensors=tensors)
-    rolled = None if options.static else rolled_trace(unrolling, found, free)
-    if isinstance(rolled, Trace):
-        found, recurrences = rolled, recurrences_beside_loops(rolled.program)
-    else:
-        found = trace(whole, free) if is_cut else found
-        recurrences = list(recurrence_nodes(found.program))
+    recurrences = list(recurrence_nodes(found.program))
     kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
+
+    def refuse(trace: Trace, outside: Sequence[RecurrenceNode], kinds: dict[str, str]) -> tuple[str, ...]:
+        refuse_frozen_dims(trace, names, outside, kinds)
+        return replace(fixed_axes.with_trace(trace, tensors), free=free).refuse(trace.calls)
+
+    rolled = None
+    if not options.static and _raises(lambda: refuse(found, recurrences, kinds)):
+        rolled = rolled_trace(Unrolling(module=subject.module, trace=trace, tensors=tensors), found, free)
+    if isinstance(rolled, Trace):
+        found, recurrences, kinds = rolled, recurrences_beside_loops(rolled.program), {}
+    elif is_cut:
+        found = trace(whole, free)
+        recurrences = list(recurrence_nodes(found.program))
     if not options.static:
         roles = traced_roles(list(input_shapes(found.program, names).values()), recurrences)
         lines = "" if options.dims or subject.lifted.pairs else input_lines(names, tensors, roles)
         with _told_how_to_fix(lines), told_why(rolled):
-            refuse_frozen_dims(found, names, recurrences, {} if isinstance(rolled, Trace) else kinds)
+            notes = refuse(found, recurrences, kinds)
         own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
-        found = replace(found, notes=(*found.notes, *dict.fromkeys(inner_notes(own, recurrences, names))))
-        notes = replace(fixed_axes.with_trace(found, tensors), free=free).refuse(found.calls)
         told = (f"axis {axis} of {name} is fixed, so that the batch can be free" for name, axis in sorted(in_the_way))
-        found = replace(found, notes=(*found.notes, *told, *notes))
+        inner = dict.fromkeys(inner_notes(own, recurrences, names))
+        found = replace(found, notes=(*found.notes, *inner, *told, *notes))
     return found, recurrences
+
+
+def _raises(refuse: Callable[[], object]) -> bool:
+    """Whether a model is refused with its loops copied: one over its own features or bands may stay so."""
+    try:
+        refuse()
+    except ExportError:
+        return True
+    return False
 
 
 @contextlib.contextmanager
