@@ -159,7 +159,7 @@ MODELS = {
         lambda b, t: {"x": (b, 4), "parts": (b, 12), "state": (b, 12)},
         [("B", 4), ("B", 12), ("B", 12)],
     ),
-    "pooled": (PooledHeight, lambda b, t: {"image": (b, 1, 8, t)}, [("B", 1, 8, "T")]),
+    "pooled": (PooledHeight, lambda b, t: {"image": (b, 1, 8, t)}, [("B", 1, "D1", "T")]),
     "kernel": (KernelOfHeight, lambda b, t: {"mel": (b, 1, 8, t)}, [("B", 1, 8, "T")]),
     "channel": (OneChannel, lambda b, t: {"x": (b, 1, t, 5)}, [("B", 1, "T", 5)]),
     "reset": (
@@ -176,7 +176,7 @@ def _inputs(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(("make", "shapes", "dims"), MODELS.values(), ids=MODELS)
-def test_batch_and_time_are_free_and_features_as_in_the_example(
+def test_batch_and_time_are_free_and_features_where_the_model_takes_it(
     make: Any, shapes: Any, dims: Any, tmp_path: Any
 ) -> None:
     module = make().eval()
