@@ -195,7 +195,7 @@ class Session:
         if missing:
             name = min(missing)
             raise InputError("sizes", got=f"no {name}", expected=f"{name}=N", remedy="a state has an axis of that size")
-        _check_sizes(sizes, {dim for spec in specs for dim in spec.dims if isinstance(dim, str)} - {"B"})
+        _check_sizes(sizes, {own for spec in specs for dim in spec.dims for own in symbols_of(dim)} - {"B"})
         return state_of(self._state_names, tuple(np.zeros(shape_from_sizes(spec, known), spec.dtype) for spec in specs))
 
     def stream(

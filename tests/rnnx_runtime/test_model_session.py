@@ -165,6 +165,20 @@ def test_a_state_whose_size_nothing_says_must_be_given(backend: NumpyBackend) ->
         Session(_with_memory(), backend).run(_inputs())
 
 
+def test_a_size_inside_of_a_states_expression_can_be_given(backend: NumpyBackend) -> None:
+    contract = _with_memory()
+    memory = replace(contract.inputs[-1], dims=("B*D1", WIDTH))
+    contract = replace(
+        contract,
+        inputs=(*contract.inputs[:-1], memory),
+        outputs=(*contract.outputs[:-1], replace(memory, name="memory_n")),
+    )
+    session = Session(contract, backend)
+    assert np.shape(session.initial_state(2, D1=3)["memory"]) == (6, WIDTH)
+    with pytest.raises(InputError, match=r"no D1"):
+        session.initial_state(2)
+
+
 def test_a_time_that_is_fixed_bounds_no_length(backend: NumpyBackend) -> None:
     x, lengths, mask, h0 = CONTRACT.inputs
     fixed = replace(CONTRACT, inputs=(replace(x, dims=("B", 4, WIDTH)), lengths, replace(mask, dims=("B", 4)), h0))

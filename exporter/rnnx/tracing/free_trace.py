@@ -24,6 +24,7 @@ from rnnx.tracing.fixed_axes import FixedAxes
 from rnnx.tracing.frozen_dims import refuse_frozen_dims
 from rnnx.tracing.inner_axes import inner_notes
 from rnnx.tracing.layer_states import recurrent_layers
+from rnnx.tracing.loops.folding import FoldingError
 from rnnx.tracing.loops.markers import recurrences_beside_loops
 from rnnx.tracing.loops.rolling import Unrolling, first_trace, rolled_trace, told_why
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
@@ -79,19 +80,21 @@ def free_trace(subject: Subject, options: ModelOptions, free: Free) -> tuple[Tra
         refuse_frozen_dims(trace, names, outside, kinds)
         return replace(fixed_axes.with_trace(trace, tensors), free=free).refuse(trace.calls)
 
-    rolled = None
-    if not options.static and _raises(lambda: refuse(found, recurrences, kinds)):
+    rolled: Trace | FoldingError | None = None
+    notes = () if options.static else _notes(lambda: refuse(found, recurrences, kinds))
+    if notes is None:
         rolled = rolled_trace(Unrolling(module=subject.module, trace=trace, tensors=tensors), found, free)
     if isinstance(rolled, Trace):
         found, recurrences, kinds = rolled, recurrences_beside_loops(rolled.program), {}
     elif is_cut:
-        found = trace(whole, free)
+        found, tensors = trace(whole, free), whole
         recurrences = list(recurrence_nodes(found.program))
-    if not options.static:
+    if notes is None or is_cut:
         roles = traced_roles(list(input_shapes(found.program, names).values()), recurrences)
         lines = "" if options.dims or subject.lifted.pairs else input_lines(names, tensors, roles)
         with _told_how_to_fix(lines), told_why(rolled):
             notes = refuse(found, recurrences, kinds)
+    if not options.static:
         own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
         told = (f"axis {axis} of {name} is fixed, so that the batch can be free" for name, axis in sorted(in_the_way))
         inner = dict.fromkeys(inner_notes(own, recurrences, names))
@@ -99,13 +102,12 @@ def free_trace(subject: Subject, options: ModelOptions, free: Free) -> tuple[Tra
     return found, recurrences
 
 
-def _raises(refuse: Callable[[], object]) -> bool:
-    """Whether a model is refused with its loops copied: one over its own features or bands may stay so."""
+def _notes(refuse: Callable[[], tuple[str, ...]]) -> tuple[str, ...] | None:
+    """The notes of a model whose loops may stay copied, such as one over its own bands; None of one that is refused."""
     try:
-        refuse()
+        return refuse()
     except ExportError:
-        return True
-    return False
+        return None
 
 
 @contextlib.contextmanager

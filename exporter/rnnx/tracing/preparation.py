@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rnnx.errors import ExportError, OptionError
 from rnnx.tracing.float_dtypes import copied, in_dtype
@@ -82,13 +82,6 @@ def fixed_weights(module: nn.Module) -> Iterator[None]:
                     del own._forward_pre_hooks[key]
                     stack.callback(own._forward_pre_hooks.__setitem__, key, hook)
         yield
-
-
-def _tensors_in(attributes: dict[str, Any]) -> Iterator[Tensor]:
-    for value in attributes.values():
-        for inner in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(inner, Tensor):
-                yield inner
 
 
 def _copied(value: Any) -> Any:

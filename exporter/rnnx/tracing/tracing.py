@@ -42,7 +42,6 @@ from rnnx_runtime.errors import RnnxError
 
 _LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")
 
-
 _SYMBOL = re.compile(r"\b[su]\d+\b")
 """torch.export's name of a free size."""
 

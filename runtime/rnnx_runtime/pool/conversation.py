@@ -73,12 +73,11 @@ class Conversation:
         self._inbox = pool.inbox
         self._layout = layout = pool.model.layout
         lone = layout.lone if layout.lone_output else None
-        # A frame whose dims are symbols equals no shape, and is looked at in full.
-        self._frame = None if lone is None else lone.frame_dims
+        self._tables = tuple(pool.spec.table_sizes.items())
+        # A frame whose dims are symbols equals no shape, and is looked at in full, as are values of a table's rows.
+        self._frame = None if lone is None or self._tables else lone.frame_dims
         self._dtype = None if lone is None else np.dtype(lone.spec.dtype)
         self._rejects = pool.options.nan == "reject"
-        self._tables = tuple(pool.spec.table_sizes.items())
-        self._is_plain = not self._tables
 
     @property
     def name(self) -> str:
@@ -94,7 +93,7 @@ class Conversation:
         inbox = self._inbox
         if inbox.pushes >= inbox.limit:
             self._pool.refuse_push()
-        if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame and self._is_plain:
+        if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame:
             if self._rejects:
                 self._refuse_not_finite(x, None)
             return (x.copy(),), 0, False

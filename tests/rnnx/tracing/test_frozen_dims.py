@@ -89,8 +89,20 @@ def test_the_remedy_is_for_the_line_that_fixes_the_size(forward: Any, remedy: st
     assert remedy in str(told.value)
 
 
-def test_a_loop_over_channels_is_no_frozen_dim(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [3, 12], ids=["few", "more-than-a-loop-is-cut-to"])
+def test_a_loop_over_channels_is_no_frozen_dim(channels: int, tmp_path: Path) -> None:
     module = Forward(lambda self, x: torch.stack([self.lstm(x[:, place])[0] for place in range(x.size(1))], 1)).eval()
     options = ModelOptions(input_names=("x",))
-    report = export_model(module, (torch.randn(2, 3, 7, 5),), tmp_path / "m.onnx", options)
-    assert report.contract.inputs[0].dims == ("B", 3, "T", 5)
+    report = export_model(module, (torch.randn(2, channels, 9, 5),), tmp_path / "m.onnx", options)
+    assert report.contract.inputs[0].dims == ("B", channels, "T", 5)
+
+
+def test_the_line_to_copy_has_the_sizes_of_the_example(tmp_path: Path) -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+        for step in range(x.size(1)):
+            seen.append(self.lstm(x[:, step : step + 1])[0] + sum(seen))
+        return torch.cat(seen, 1)
+
+    with pytest.raises(FrozenDimError, match=r"--input x:float32:.*12,5"):
+        export_model(Forward(forward).eval(), (sequence(2, 12),), tmp_path / "m.onnx", ModelOptions(input_names=("x",)))

@@ -56,7 +56,7 @@ class _Outer(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = _normed(self.inner(x), 1e-3)
+        result: Tensor = _normed(self.inner(x), 1.0)  # so large that no small deviation magnifies what rounding leaves
         return result
 
 
@@ -68,7 +68,7 @@ def test_scripted_code_is_exported_as_the_python_it_was_made_of(whole: bool, tmp
     with load(report.path, "ort-cpu") as session:
         for batch, time in ((1, 2), (3, 7)):
             x = sequence(batch, time)
-            assert np.allclose(session.run(x.numpy())[0], given(x).detach().numpy(), rtol=1e-3, atol=1e-5)
+            assert np.allclose(session.run(x.numpy())[0], given(x).detach().numpy(), atol=1e-5)
 
 
 def test_a_module_without_scripts_is_itself() -> None:

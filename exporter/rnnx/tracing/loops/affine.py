@@ -18,11 +18,6 @@ class Affine:
     by_step: Any = 0
     by_length: Any = 0
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether it is one number at all steps and lengths."""
-        return not self.by_step and not self.by_length
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
