@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rnnx.formulations.graph import Formulation
 
 _MODULES = {
+    "frame": "rnnx.formulations.frame",
     "fused": "rnnx.formulations.fused",
     "scan": "rnnx.formulations.scan",
     "gemm-gates": "rnnx.formulations.step",

@@ -21,24 +21,43 @@ def build(
     x, hidden = inputs["x"], contract.hidden_size
     h, c = (inputs.get(name) for name in ("h0", "c0"))
     h = zero_state(graph, x, 0, hidden) if h is None else h
-    if contract.cell == "lstm":
-        c = zero_state(graph, x, 0, hidden) if c is None else c
-        hn, cn = lstm_state(graph, _joint_sums(graph, own, x, h, lstm_rows), c, hidden)
-        return {"hn": hn, "cn": cn}
+    if contract.cell == "lstm" and c is None:
+        c = zero_state(graph, x, 0, hidden)
+    hn, *cn = next_states(graph, contract, own, x, h, c)
+    return {"hn": hn} | ({"cn": cn[0]} if cn else {})
+
+
+def next_states(
+    graph: GraphBuilder, contract: Recurrence, own: DirectionWeights, x: Var, h: Var, c: Var | None, suffix: str = ""
+) -> tuple[Var, ...]:
+    """The next h `(B, P)`, and of an LSTM the next c `(B, H)`, from `x (B, I)`; the weights' names end in `suffix`."""
     if contract.cell == "rnn":
-        return {"hn": rnn_state(graph, _joint_sums(graph, own, x, h, np.asarray), contract.nonlinearity)}
-    from_x = _affine(graph, x, "ih", own.w_ih, own.b_ih)
-    from_h = _affine(graph, h, "hh", own.w_hh, own.b_hh)
-    return {"hn": gru_state(graph, from_x, from_h, h, hidden)}
+        return (rnn_state(graph, _joint_sums(graph, own, x, h, np.asarray, suffix), contract.nonlinearity),)
+    if contract.cell == "lstm":
+        hn, cn = lstm_state(graph, _joint_sums(graph, own, x, h, lstm_rows, suffix), c, contract.hidden_size)
+        return _projected(graph, own, hn, suffix), cn
+    from_x = _affine(graph, x, f"ih{suffix}", own.w_ih, own.b_ih)
+    from_h = _affine(graph, h, f"hh{suffix}", own.w_hh, own.b_hh)
+    return (gru_state(graph, from_x, from_h, h, contract.hidden_size),)
 
 
-def _joint_sums(graph: GraphBuilder, own: DirectionWeights, x: Var, h: Var, order: Callable[[Array], Array]) -> Var:
+def _projected(graph: GraphBuilder, own: DirectionWeights, h: Var, suffix: str) -> Var:
+    w_hr = own.w_hr
+    if w_hr is None:
+        return h
+    result: Var = graph.op.matmul(h, graph.weight(f"W_hr{suffix}", w_hr.shape[::-1], lambda: w_hr.T))
+    return result
+
+
+def _joint_sums(
+    graph: GraphBuilder, own: DirectionWeights, x: Var, h: Var, order: Callable[[Array], Array], suffix: str
+) -> Var:
     """One Gemm over x and h side by side: at batch 1 it reads the weights in one sweep."""
     rows, width = own.w_ih.shape[0], own.w_ih.shape[1] + own.w_hh.shape[1]
-    joint = graph.weight("W", (width, rows), lambda: order(np.concatenate([own.w_ih, own.w_hh], axis=1)).T)
+    joint = graph.weight(f"W{suffix}", (width, rows), lambda: order(np.concatenate([own.w_ih, own.w_hh], axis=1)).T)
     operands = [graph.op.concat([x, h], axis=-1), joint]
     if own.b_ih is not None:
-        operands.append(graph.weight("B", (rows,), lambda: order(summed_bias(own))))
+        operands.append(graph.weight(f"B{suffix}", (rows,), lambda: order(summed_bias(own))))
     result: Var = graph.op.gemm(*operands)
     return result
 

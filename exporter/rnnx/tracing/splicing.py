@@ -67,7 +67,15 @@ def _recurrence(node: ir.Node, layer: nn.Module, name: str) -> Recurrence:
     found = recurrence_of_layer(layer, _label(layer, name), state_inputs=given[1], lengths=given[3])
     if found.form == "step":
         return found
-    return replace(found, batch_first=bool(node.attributes["batch_first"].as_int()))
+    found = replace(found, batch_first=bool(node.attributes["batch_first"].as_int()))
+    is_frame = not found.lengths and _time_of(node, found) == 1
+    return replace(found, formulation="frame") if is_frame else found
+
+
+def _time_of(node: ir.Node, recurrence: Recurrence) -> object:
+    """How many frames a call is given: an int where the graph fixes it."""
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    return shape[1 if recurrence.batch_first else 0] if shape is not None else None
 
 
 def _splice(graph: ir.Graph, node: ir.Node, call: _Call, label: str) -> None:
