@@ -17,7 +17,6 @@ from rnnx.engines.tensorrt_library import TensorRTLibrary, open_library
 from rnnx.errors import EngineError, OptionError
 from rnnx.linting.examination import concerning, examine
 from rnnx.linting.onnx_parsing import parse_onnx
-from rnnx.linting.rules.backends import TENSORRT
 from rnnx_runtime.files.model_file import OnnxFile, read_onnx
 from rnnx_runtime.files.sidecar import Sidecar, sidecar_path, text_from_sidecar
 
@@ -78,7 +77,7 @@ def build_engine(
     library = open_library(options.flavor)
     chosen = completed(options, library, model.contract, profile_of(model))
     targets = (library.own_gpu(),) if library.builds_for_its_own_gpu else chosen.targets or (PORTABLE,)
-    doubts = _examined(model)
+    doubts = _examined(model, library.flavor)
     with staged(target) as stage:
         plan, build_s = _timed_build(library, model, chosen, listener)
         sidecar = _sidecar(library, model, plan, chosen, targets)
@@ -108,13 +107,13 @@ def _check_names(source: Path, target: Path) -> None:
         raise OptionError("source", got=source.name, expected="an .onnx that rnnx export wrote", remedy=remedy)
 
 
-def _examined(model: OnnxFile) -> tuple[str, ...]:
+def _examined(model: OnnxFile, flavor: str) -> tuple[str, ...]:
     """What may go wrong with a graph in TensorRT, told before it reads it.
 
     Raises:
         EngineError: TensorRT is known to refuse the graph, or to compute it wrongly without a word.
     """
-    findings = concerning(examine(parse_onnx(model.path, model.data), model.path.parent), *TENSORRT)
+    findings = concerning(examine(parse_onnx(model.path, model.data), model.path.parent), flavor)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         first, others = errors[0], len(errors) - 1

@@ -17,7 +17,7 @@ NAME = "frame"
 def build(
     graph: GraphBuilder, contract: Recurrence, weights: RecurrentWeights, inputs: dict[str, Var]
 ) -> dict[str, Var]:
-    """The graph of one frame, `x (1, B, I)`: both directions of a layer read it alone, so neither waits for the other."""
+    """The graph of one frame, `x (1, B, I)`: both directions of a layer read it alone."""
     op, time = graph.op, graph.ints(1 if contract.batch_first else 0)
     frame = op.squeeze(inputs["x"], time)
     first_h = _per_direction(graph, contract, inputs.get("h0"), frame, contract.projection_size)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.linting.findings import DoctorReport, Finding
+from rnnx.linting.loading import loading_findings
 from rnnx.weights.recurrence import GATES
 from rnnx_runtime.errors import FileDamagedError, RnnxError
 from rnnx_runtime.files.model_file import LARGEST_ONNX
@@ -56,7 +57,7 @@ def doctor(path: str | os.PathLike[str]) -> DoctorReport:
         producer=origin_of(proto).producer,
         opset=next((opset.version for opset in proto.opset_import if opset.domain in ("", "ai.onnx")), 0),
         recurrences=recurrences,
-        findings=findings,
+        findings=_ordered((*loading_findings(path), *findings)),
     )
 
 
@@ -79,31 +80,41 @@ def concerning(findings: Iterable[Finding], *backends: str) -> tuple[Finding, ..
 
 def _findings(model: "ExaminedModel") -> tuple[Finding, ...]:
     found = {finding: None for find in _rules() for finding in find(model)}  # in order, each once
-    return tuple(sorted(found, key=lambda finding: _WORST_FIRST.index(finding.severity)))
+    return _ordered(found)
+
+
+def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.severity)))
 
 
 def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
     from rnnx.linting.rules import (
         baked_lengths,
+        dim_names,
         directions,
         leftovers,
         lengths,
         loops,
+        node_shapes,
         older_contracts,
+        padded_steps,
         picked_steps,
         precision,
         quantization,
         recurrent_attributes,
         reset_gate,
         states,
+        tensorrt_operators,
         training,
+        unread_inputs,
         unrolled_steps,
+        weight_values,
     )
 
     modules = (
-        reset_gate, baked_lengths, unrolled_steps, picked_steps, directions, recurrent_attributes, lengths, precision,
-        loops, training, quantization, states, leftovers,
-        older_contracts,
+        node_shapes, weight_values, reset_gate, baked_lengths, unrolled_steps, picked_steps, directions,
+        recurrent_attributes, lengths, padded_steps, unread_inputs, dim_names, precision, loops, tensorrt_operators,
+        training, quantization, states, leftovers, older_contracts,
     )  # fmt: skip
     return tuple(module.find for module in modules)
 

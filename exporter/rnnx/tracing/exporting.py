@@ -131,7 +131,7 @@ def _finished(graph: _Graph, subject: Subject, target: Path) -> ExportReport:
     write_scans(graph.model)
     with preserved(subject.module), staged(target) as stage:
         contract, nodes, checked = _proved(graph, contract, stage / target.name)
-        refused = engine_notes(stage / target.name, checked.findings)
+        refused = engine_notes(checked.findings)
     return ExportReport(
         path=target,
         golden=golden_path(target),

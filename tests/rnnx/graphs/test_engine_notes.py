@@ -5,8 +5,9 @@ import pytest
 import torch
 from tests.rnnx.tracing.small_models import Forward, sequence
 
-from rnnx.graphs import engine_notes
+from rnnx.graphs.engine_notes import engine_notes
 from rnnx.linting.examination import examine
+from rnnx.linting.rules.tensorrt_operators import REFUSED
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.exporting import export_model
 
@@ -14,7 +15,7 @@ OPTIONS = ModelOptions(input_names=("x",))
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("operator", sorted({*engine_notes._REFUSED} - {"NonZero"}))
+@pytest.mark.parametrize("operator", sorted({*REFUSED} - {"NonZero"}))
 def test_an_operator_of_the_table_is_unknown_to_the_importer(operator: str) -> None:
     trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
     logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
@@ -44,4 +45,4 @@ def test_an_ordinary_model_has_no_note(tmp_path: Path) -> None:
     module = Forward(lambda self, x: torch.relu(self.lstm(x)[0])).eval()
     report = export_model(module, (sequence(2, 7),), tmp_path / "plain.onnx", OPTIONS)
     assert report.notes == ()
-    assert engine_notes.engine_notes(report.path, examine(onnx.load(report.path))) == ()
+    assert engine_notes(examine(onnx.load(report.path))) == ()

@@ -32,7 +32,7 @@ TORCH_ONNX: dict[str, list[str]] = {
     "gru-bi.dynamo": ["error baked-time Reshape 'node_Reshape_96'", f"{STREAM} GRU 'node_gru__1'"],
     "gru-bi.torchscript": [f"{STREAM} GRU '/GRU'"],
     "lstm-batch-first.dynamo": ["warning baked-time output 'output'", f"{STREAM} LSTM 'node_lstm__2'"],
-    "lstm-batch-first.torchscript": [f"{STREAM} LSTM '/LSTM'"],
+    "lstm-batch-first.torchscript": ["warning dims-swapped input 'input'", f"{STREAM} LSTM '/LSTM'"],
     "lstm-bi-states.torchscript": [],
     "lstm-bi-static.dynamo": [
         "warning baked-time input 'input'",
@@ -48,10 +48,14 @@ TORCH_ONNX: dict[str, list[str]] = {
         f"{STREAM} GRU 'node_gru__1'",
     ],
     "lstm-bi-int8-full.quantized": [
+        "error tensorrt-refused DynamicQuantizeLSTM '/LSTM_quant'",
         "warning int8-saturation DynamicQuantizeLSTM '/LSTM_quant'",
         f"{STREAM} DynamicQuantizeLSTM '/LSTM_quant'",
     ],
-    "lstm-bi-int8-reduced.quantized": [f"{STREAM} DynamicQuantizeLSTM '/LSTM_quant'"],
+    "lstm-bi-int8-reduced.quantized": [
+        "error tensorrt-refused DynamicQuantizeLSTM '/LSTM_quant'",
+        f"{STREAM} DynamicQuantizeLSTM '/LSTM_quant'",
+    ],
 }
 
 
@@ -166,7 +170,8 @@ def test_external_data_is_not_read(tmp_path: Path) -> None:
     external_data_helper.convert_model_to_external_data(model, location="weights.bin", size_threshold=0)
     onnx.save(model, tmp_path / "model.onnx")
     (tmp_path / "weights.bin").unlink()
-    assert told(doctor(tmp_path / "model.onnx").findings) == TORCH_ONNX["lstm-bi.torchscript"]
+    missing = "error not-loadable the model"
+    assert told(doctor(tmp_path / "model.onnx").findings) == [missing, *TORCH_ONNX["lstm-bi.torchscript"]]
 
 
 def test_a_model_without_a_recurrence_is_refused(tmp_path: Path) -> None:
@@ -283,7 +288,8 @@ def test_findings_are_chosen_by_backend() -> None:
 @pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
 def test_no_rule_stumbles_over_a_bare_node(operator: str) -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
-    weights = [helper.make_tensor(name, TensorProto.FLOAT, [1, 1, 1], np.ones(1)) for name in "WR"]
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
+    weights = [helper.make_tensor(name, TensorProto.FLOAT, [1, gates, 1], np.ones(gates)) for name in "WR"]
     graph = helper.make_graph([helper.make_node(operator, ["x", "W", "R"], ["y"])], "g", [x], [y], weights)
     assert all(finding.severity != "error" for finding in examine(helper.make_model(graph)))
 
@@ -291,20 +297,18 @@ def test_no_rule_stumbles_over_a_bare_node(operator: str) -> None:
 def test_a_shape_in_external_data_is_read(tmp_path: Path) -> None:
     model = onnx.load(FIXTURES / "lstm-bi.dynamo.onnx")
     onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="model.data")
-    assert doctor(tmp_path / "model.onnx").findings[0].rule == "baked-time"
+    assert "baked-time" in [finding.rule for finding in doctor(tmp_path / "model.onnx").findings]
 
 
 def test_external_data_that_is_absent_leaves_the_rest_to_examine(tmp_path: Path) -> None:
     model = onnx.load(FIXTURES / "gru-reset-before.dynamo.onnx")
     onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="model.data")
     (tmp_path / "model.data").unlink()
-    assert doctor(tmp_path / "model.onnx").findings[0].rule == "gru-reset-before"
+    assert "gru-reset-before" in [finding.rule for finding in doctor(tmp_path / "model.onnx").findings]
 
 
-@pytest.mark.parametrize("steps", [None, 3], ids=["step", "unrolled"])
-def test_a_plain_rnns_cell_is_told_by_its_contract(tmp_path: Path, steps: int | None) -> None:
-    options = rnnx.ExportOptions(form="unrolled" if steps else "step", steps=steps)
-    rnnx.export(nn.RNNCell(2, 3), tmp_path / "model.onnx", options)
+def test_a_plain_rnns_step_is_told_by_its_contract(tmp_path: Path) -> None:
+    rnnx.export(nn.RNNCell(2, 3), tmp_path / "model.onnx", rnnx.ExportOptions(form="step"))
     assert doctor(tmp_path / "model.onnx").recurrences == {"RNN cell": 1}
     model = onnx.load(tmp_path / "model.onnx")
     model.metadata_props[0].value = "no JSON"

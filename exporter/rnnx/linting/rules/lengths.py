@@ -1,24 +1,26 @@
-"""`sequence-lens-type`, `sequence-lens-half` and `lengths-ignored`: the lengths of padded sequences."""
+"""`sequence-lens-type`, `sequence-lens-half`, `lengths-constant` and `lengths-ignored`: lengths of padded sequences."""
 
 from collections.abc import Iterator
 
-from onnx import TensorProto, ValueInfoProto
+from onnx import NodeProto, TensorProto, ValueInfoProto
 
 from rnnx.linting.findings import Finding
 from rnnx.linting.rules.backends import TENSORRT
 from rnnx.linting.rules.examined_model import ExaminedModel
 from rnnx.linting.rules.recurrences import Recurrence
+from rnnx.linting.rules.scopes import Scope, is_onnx
 
 _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _INTEGERS = (TensorProto.INT32, TensorProto.INT64)
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
-    """Lengths of a type that no backend takes, beside a type that TensorRT refuses, or that no recurrence sees."""
+    """Lengths of a type that no backend takes, beside a type that TensorRT refuses, constant, or read by nothing."""
     for layer in model.layers:
         if layer.sequence_lens:
             yield from _wrong_type(layer)
             yield from _beside_half(layer)
+            yield from _constant(layer)
     yield from _ignored(model)
 
 
@@ -47,11 +49,31 @@ def _beside_half(layer: Recurrence) -> Iterator[Finding]:
         )
 
 
+def _constant(layer: Recurrence) -> Iterator[Finding]:
+    """Lengths that are the same in every call: a constant, or a row of one value as long as the batch."""
+    scope, name = layer.scope, layer.sequence_lens
+    node = scope.producer(name)
+    filled = node is not None and is_onnx(node, "ConstantOfShape", "Expand") and _is_filled(scope, node)
+    if filled or scope.tensor(name) is not None:
+        yield Finding(
+            rule="lengths-constant",
+            severity="warning",
+            node=layer.shown,
+            message=f"sequence_lens {name!r} is a constant of the file: a longer sequence is cut there without a word, "
+            "and a shorter one refused or read past its end",
+            fix="make the lengths an input, or leave them out where every row is as long as x",
+        )
+
+
+def _is_filled(scope: Scope, node: NodeProto) -> bool:
+    return is_onnx(node, "ConstantOfShape") or scope.tensor(node.input[0]) is not None
+
+
 def _ignored(model: ExaminedModel) -> Iterator[Finding]:
     """An input that is named as lengths are, and that no node reads while the recurrence runs over the padding."""
     deaf = [layer for layer in model.main.layers if not layer.sequence_lens]
     for value in model.proto.graph.input:
-        if deaf and _looks_like_lengths(value) and value.name not in _names_read(model):
+        if deaf and looks_like_lengths(value) and value.name not in names_read(model):
             yield Finding(
                 rule="lengths-ignored",
                 severity="info" if model.origin.is_traced else "error",
@@ -64,12 +86,14 @@ def _ignored(model: ExaminedModel) -> Iterator[Finding]:
             )
 
 
-def _looks_like_lengths(value: ValueInfoProto) -> bool:
+def looks_like_lengths(value: ValueInfoProto) -> bool:
+    """Whether an input is a row of integers with a name as lengths have it."""
     tensor = value.type.tensor_type
     is_row = tensor.elem_type in _INTEGERS and len(tensor.shape.dim) == 1
     return is_row and "len" in value.name.lower()
 
 
-def _names_read(model: ExaminedModel) -> set[str]:
+def names_read(model: ExaminedModel) -> set[str]:
+    """Every tensor that a node takes, and the graph's outputs."""
     outputs = {value.name for value in model.proto.graph.output}
     return outputs.union(*(part.scope.readers for part in model.parts))

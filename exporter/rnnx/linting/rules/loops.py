@@ -1,4 +1,4 @@
-"""`loop-no-limit`, `loop-for-cell`, `baked-time` of a Loop, and `scan`: recurrences written as control flow.
+"""Recurrences written as control flow: `loop-no-limit`, `loop-ends-early`, `loop-for-cell`, `baked-time`, `scan`.
 
 Launches per step were read from plans that TensorRT for RTX compiled: a fused forward node or a Scan 2, a
 Loop with Gather 6.
@@ -51,6 +51,16 @@ def _loop(scope: Scope, node: NodeProto, body: ExaminedScope) -> Iterator[Findin
             fix="give it the largest number of steps as its first input M",
             backends=TENSORRT,
         )
+    elif input_of(node, 1) and _ends_early(body.scope) and _gathers(body.scope, node):
+        yield Finding(
+            rule="loop-ends-early",
+            severity="error",
+            node=shown(node),
+            message="a Loop that can end before its trip limit and gathers an output step by step: TensorRT gives that "
+            "output the limit's number of rows, without a word",
+            fix="give the number of steps back beside it and cut there, or run to the limit and mask",
+            backends=TENSORRT,
+        )
     steps = _steps(body)
     if steps and _walks_a_sequence(body.scope) and _carried_count(body.scope) <= _state_count(steps):
         yield from _fixed_steps(scope, node)
@@ -63,6 +73,24 @@ def _loop(scope: Scope, node: NodeProto, body: ExaminedScope) -> Iterator[Findin
             "instead of 2, ONNX Runtime runs the body node by node",
             fix=f"write it as one {operator} node over the whole sequence, as rnnx export does",
         )
+
+
+def _ends_early(body: Scope) -> bool:
+    """Whether the body computes its condition, instead of handing the one it was given on."""
+    if body.graph is None or not body.graph.output:
+        return False
+    name = body.graph.output[0].name
+    node = body.producer(name)
+    while node is not None and is_onnx(node, "Identity", "Cast"):
+        name = node.input[0]
+        node = body.producer(name)
+    return node is not None and not is_onnx(node, "Constant")
+
+
+def _gathers(body: Scope, node: NodeProto) -> bool:
+    """Whether a Loop has outputs that are its steps' values one below the other, and somebody wants one."""
+    carried = max(len(node.input) - 2, 0)
+    return body.graph is not None and len(body.graph.output) > 1 + carried and any(node.output[carried:])
 
 
 def _walks_a_sequence(body: Scope) -> bool:

@@ -8,7 +8,7 @@ from rnnx.linting.findings import Finding
 from rnnx.linting.rules.axes import BATCH, TIME, axis_at
 from rnnx.linting.rules.examined_model import ExaminedModel, ExaminedScope
 from rnnx.linting.rules.fixed_lengths import Length, freedom
-from rnnx.linting.rules.scopes import attributes_of, input_of, is_onnx, shown
+from rnnx.linting.rules.scopes import Scope, attributes_of, input_of, is_onnx, shown
 
 _ENDLESS = 2**31 - 1
 """Exporters write an end as large as this, or larger, for `to the end`."""
@@ -45,9 +45,21 @@ def _picks(part: ExaminedScope, node: NodeProto) -> Iterator[tuple[Length, str]]
     elif is_onnx(node, "Squeeze"):
         own = attributes_of(node).get("axes") or part.scope.ints(input_of(node, 1)) or ()
         for place in own:
-            if axis_at(axes, place) in (TIME, BATCH):
+            if axis_at(axes, place) in (TIME, BATCH) and not _is_cut_to_one(part.scope, node.input[0], place):
                 length: Length = "T" if axis_at(axes, place) == TIME else "B"
                 yield length, f"it drops the {'time' if length == 'T' else 'batch'} axis, as if it were always 1"
+
+
+def _is_cut_to_one(scope: Scope, name: str, axis: int) -> bool:
+    """Whether a tensor is a slice of one step on this axis, such as `y[-1:]`, whose axis is 1 at any length."""
+    node = scope.producer(name)
+    while node is not None and is_onnx(node, "Identity", "Cast"):
+        node = scope.producer(node.input[0])
+    if node is None or not is_onnx(node, "Slice"):
+        return False
+    starts, ends, axes = (scope.ints(input_of(node, place)) or () for place in (1, 2, 3))
+    cut = [(start, end) for start, end, own in zip(starts, ends, axes, strict=False) if own == axis]
+    return any(end - start == 1 or (start == -1 and end >= _ENDLESS) for start, end in cut)
 
 
 def _cuts(part: ExaminedScope, node: NodeProto) -> Iterator[tuple[Length, str]]:

@@ -1,4 +1,4 @@
-"""`layout`, `lstm-clip`, `softplus` and `input-forget`: attributes that backends refuse, or ignore without a word.
+"""Attributes that backends refuse, or ignore without a word, such as `layout` and `lstm-clip`.
 
 What TensorRT makes of each was found by evaluating, layer by layer, the network that its ONNX importer builds.
 """
@@ -38,6 +38,18 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
                 )
 
 
+def _lacks_parameters(layer: Recurrence) -> bool:
+    """Whether an activation with parameters is given none, so that ONNX's own defaults are meant."""
+    names = {name.lower() for name in layer.attributes.get("activations", ())}
+    given = "activation_alpha" in layer.attributes and "activation_beta" in layer.attributes
+    only_alpha = names <= {b"thresholdedrelu", b"tanh", b"sigmoid", b"relu"} and "activation_alpha" in layer.attributes
+    return bool(names & {b"thresholdedrelu", b"scaledtanh"}) and not given and not only_alpha
+
+
+def _has_affine(layer: Recurrence) -> bool:
+    return any(name.lower() == b"affine" for name in layer.attributes.get("activations", ()))
+
+
 def _has_softplus(layer: Recurrence) -> bool:
     return any(name.lower() == b"softplus" for name in layer.attributes.get("activations", ()))
 
@@ -62,6 +74,20 @@ _TRAPS = (
         applies=_has_softplus,
         message="the activation Softplus, which TensorRT evaluates with alpha = beta = 0, that is as 0",
         fix="use another activation, or write the recurrence out with the operator Softplus, which is right",
+        backends=TENSORRT,
+    ),
+    _Attribute(
+        rule="activation-parameters",
+        applies=_lacks_parameters,
+        message="ThresholdedRelu or ScaledTanh without alpha and beta, which TensorRT evaluates with 0 for both",
+        fix="write activation_alpha and activation_beta out, or use another activation",
+        backends=TENSORRT,
+    ),
+    _Attribute(
+        rule="affine",
+        applies=_has_affine,
+        message="the activation Affine, which TensorRT refuses",
+        fix="use another activation, or write the recurrence out",
         backends=TENSORRT,
     ),
     _Attribute(

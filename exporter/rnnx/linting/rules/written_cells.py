@@ -1,7 +1,7 @@
-"""LSTM and GRU steps that are written out as MatMul, Sigmoid and Tanh instead of one recurrent node.
+"""LSTM, GRU and plain RNN steps that are written out as MatMul, Sigmoid and Tanh instead of one recurrent node.
 
 Told by how the gates meet: LSTM `c' = f·c + i·g, h' = o·tanh(c')`; GRU `h' = (1 - z)·n + z·h` or `n + z·(h - n)` with
-the reset gate inside n's tanh.
+the reset gate inside n's tanh; a plain RNN by two products of one weight, the second of what the first became.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,31 @@ def written_cells(scope: Scope) -> tuple[WrittenCell, ...]:
     return (
         *(WrittenCell(operator="LSTM", node=node) for node, _ in lstms),
         *(WrittenCell(operator="GRU", node=node) for node in grus if _is_gru_state(scope, node)),
+        *(WrittenCell(operator="RNN", node=node) for node in _rnn_steps(scope)),
     )
+
+
+def _rnn_steps(scope: Scope) -> Iterator[NodeProto]:
+    """Every `h' = tanh(W·x + R·h)`, or with a ReLU, in a chain of at least two."""
+    steps = {node.output[0]: node for node in scope.nodes if is_onnx(node, "Tanh", "Relu")}
+    following: dict[str, set[str]] = {}  # by the weight R: the h that go into a product with it, and come out of one
+    leading: dict[str, set[str]] = {}
+    for name, node in steps.items():
+        for product in _products_of_a_sum(scope, node):
+            before = _origin(scope, product.input[0])
+            following.setdefault(product.input[1], set()).add(name)
+            if before is not None and before.output[0] in steps:
+                leading.setdefault(product.input[1], set()).add(before.output[0])
+    for weight, before in leading.items():
+        if scope.tensor(weight) is not None and before & following[weight]:
+            yield from (steps[name] for name in steps if name in following[weight])
+
+
+def _products_of_a_sum(scope: Scope, node: NodeProto) -> Iterator[NodeProto]:
+    """The products with a weight that a nonlinearity's sum is made of; none where there is one product alone."""
+    leaves = [leaf for leaf in _leaves(scope, node, 3) if is_onnx(leaf, "MatMul", "Gemm")]
+    if len(leaves) > 1:
+        yield from leaves
 
 
 def _lstm_steps(scope: Scope) -> Iterator[tuple[NodeProto, NodeProto]]:
