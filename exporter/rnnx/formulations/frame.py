@@ -4,6 +4,8 @@ At T=1 Gemm and element-wise gates beat the fused node, and TensorRT builds them
 `LSTM` node.
 """
 
+from collections.abc import Sequence
+
 from spox import Var
 
 from rnnx.formulations.graph import GraphBuilder, zero_state
@@ -21,7 +23,9 @@ def build(
     op, time = graph.op, graph.ints(1 if contract.batch_first else 0)
     frame = op.squeeze(inputs["x"], time)
     first_h = _per_direction(graph, contract, inputs.get("h0"), frame, contract.projection_size)
-    first_c = _per_direction(graph, contract, inputs.get("c0"), frame, contract.hidden_size)
+    first_c: Sequence[Var | None] = [None] * len(first_h)
+    if contract.cell == "lstm":
+        first_c = _per_direction(graph, contract, inputs.get("c0"), frame, contract.hidden_size)
     last: list[tuple[Var, ...]] = []
     for layer, directions in enumerate(weights.directions):
         for direction, own in enumerate(directions):

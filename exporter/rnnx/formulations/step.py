@@ -33,7 +33,7 @@ def next_states(
     """The next h `(B, P)`, and of an LSTM the next c `(B, H)`, from `x (B, I)`; the weights' names end in `suffix`."""
     if contract.cell == "rnn":
         return (rnn_state(graph, _joint_sums(graph, own, x, h, np.asarray, suffix), contract.nonlinearity),)
-    if contract.cell == "lstm":
+    if c is not None:
         hn, cn = lstm_state(graph, _joint_sums(graph, own, x, h, lstm_rows, suffix), c, contract.hidden_size)
         return _projected(graph, own, hn, suffix), cn
     from_x = _affine(graph, x, f"ih{suffix}", own.w_ih, own.b_ih)

@@ -58,7 +58,7 @@ def test_a_finding_for_some_backends_names_them(
 ) -> None:
     run(monkeypatch, FIXTURES / "lstm-bi-int8-full.quantized.onnx")
     (row,) = (line.split() for line in capsys.readouterr().out.splitlines() if "int8-saturation" in line)
-    assert row == ["1", "warning", "int8-saturation", "ort-cpu"]
+    assert row == ["2", "warning", "int8-saturation", "ort-cpu"]
 
 
 def test_json_is_the_whole_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from rnnx.linting.findings import Finding
 from rnnx.linting.rules.examined_model import ExaminedModel
 from rnnx.linting.rules.recurrences import Recurrence
 from rnnx.linting.rules.scopes import input_of
-from rnnx.weights.recurrence import GATES
 
 _ACTIVATIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}
 _NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
@@ -58,7 +57,7 @@ def _shapes(layer: Recurrence) -> Iterator[str]:
     if not hidden:
         return
     width, batch = (x[2], x[own_batch]) if x is not None and len(x) == 3 else (None, None)
-    count, gates = layer.directions, GATES[layer.operator.lower()] * hidden
+    count, gates = layer.directions, layer.gates * hidden
     state: Dims = (batch, count, hidden) if layer.has_layout else (count, batch, hidden)
     wanted: tuple[Dims | None, ...] = (
         (None, None, None), (count, gates, width), (count, gates, hidden), (count, 2 * gates), (batch,), state, state,

@@ -31,6 +31,11 @@ class Recurrence:
         return shown(self.node)
 
     @property
+    def gates(self) -> int:
+        """G, the gates whose rows lie below each other in W and R."""
+        return {"LSTM": 4, "GRU": 3, "RNN": 1}[self.operator]
+
+    @property
     def x(self) -> str:
         """The input sequence, `(T, B, I)`; with layout=1 `(B, T, I)`."""
         return str(self.node.input[0])

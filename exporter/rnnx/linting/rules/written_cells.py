@@ -39,17 +39,17 @@ def written_cells(scope: Scope) -> tuple[WrittenCell, ...]:
 def _rnn_steps(scope: Scope) -> Iterator[NodeProto]:
     """Every `h' = tanh(W·x + R·h)`, or with a ReLU, in a chain of at least two."""
     steps = {node.output[0]: node for node in scope.nodes if is_onnx(node, "Tanh", "Relu")}
-    following: dict[str, set[str]] = {}  # by the weight R: the h that go into a product with it, and come out of one
-    leading: dict[str, set[str]] = {}
+    made: dict[str, set[str]] = {}  # by the weight R: the h that come out of a product with it, and that go into one
+    taken: dict[str, set[str]] = {}
     for name, node in steps.items():
         for product in _products_of_a_sum(scope, node):
             before = _origin(scope, product.input[0])
-            following.setdefault(product.input[1], set()).add(name)
+            made.setdefault(product.input[1], set()).add(name)
             if before is not None and before.output[0] in steps:
-                leading.setdefault(product.input[1], set()).add(before.output[0])
-    for weight, before in leading.items():
-        if scope.tensor(weight) is not None and before & following[weight]:
-            yield from (steps[name] for name in steps if name in following[weight])
+                taken.setdefault(product.input[1], set()).add(before.output[0])
+    for weight, states in taken.items():
+        if scope.tensor(weight) is not None and states & made[weight]:
+            yield from (steps[name] for name in steps if name in made[weight])
 
 
 def _products_of_a_sum(scope: Scope, node: NodeProto) -> Iterator[NodeProto]:
