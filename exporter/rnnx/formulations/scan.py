@@ -80,7 +80,7 @@ def _step(graph: GraphBuilder, values: Mapping[str, Var], hidden: int) -> tuple[
         return {"h": next_h, "c": next_c}, next_h
     valid = values["valid"]
     kept = {"h": op.where(valid, next_h, h), "c": op.where(valid, next_c, c)}
-    return kept, op.where(valid, next_h, op.constant(value_float=0.0))
+    return kept, op.where(valid, next_h, op.constant(value=np.zeros((), np.float32)))
 
 
 def _recurrent_weights(graph: GraphBuilder, own: DirectionWeights, place: _Place) -> dict[str, Var]:

@@ -50,6 +50,7 @@ def write_model(path: Path, model: ir.Model, contract: Contract) -> dict[str, in
         model.graph.initializers.add(value)
     weights = [_weight(str(value.name), value.const_value) for value in taken]
     _strip(proto)
+    proto.ir_version = helper.find_min_ir_version_for(list(proto.opset_import))  # for runtimes older than torch.onnx
     proto.producer_name, proto.producer_version = "rnnx", contract.versions["rnnx"]
     values: dict[str, Any] = json_from_contract(contract)
     if sum(4 * int(np.prod(weight.shape)) for weight in weights) > PROTOBUF_LIMIT:

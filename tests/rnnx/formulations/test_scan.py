@@ -136,3 +136,11 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
         rnnx.export(variant.module(), tmp_path / name, variant.options())
         files.append((tmp_path / name).read_bytes())
     assert files[0] == files[1]
+
+
+def test_constants_are_tensors_which_every_tool_reads(tmp_path: Path) -> None:
+    exported(tmp_path, Variant(1, False, True, False, True, True))
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    bodies = [own.g for node in graph.node for own in node.attribute if own.name == "body"]
+    constants = [node for part in (graph, *bodies) for node in part.node if node.op_type == "Constant"]
+    assert {own.name for node in constants for own in node.attribute} == {"value"}

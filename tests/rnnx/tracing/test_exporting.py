@@ -207,6 +207,13 @@ def test_padding_without_a_total_length_is_noted(tmp_path: Path) -> None:
     assert session.run(None, feeds)[0].shape[1] == 4
 
 
+def test_a_file_asks_for_no_newer_reader_than_its_operators_do(tmp_path: Path) -> None:
+    module = Forward(lambda self, x: self.lstm(x)[0]).eval()
+    report = export_model(module, (sequence(2, 7),), tmp_path / "model.onnx", ModelOptions(input_names=("x",)))
+    model = onnx.load(report.path)
+    assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import))
+
+
 def test_the_same_module_gives_the_same_bytes_without_paths_or_words(tmp_path: Path) -> None:
     module, spoken = Tagger().eval(), io.StringIO()
     with redirect_stdout(spoken), redirect_stderr(spoken):
