@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,5 +154,9 @@ def test_onnx_runtime_takes_it_and_loses_the_state(tmp_path: Path, build: Any) -
     result = check_zero_length(probe, cases)
     assert (result.status, result.detail) == ("fail", "taken, but hn of the row of length 0 is not its first state")
     lengths = cases[0].case.feeds["lengths"] * np.array([0, 1, 1, 1, 1], np.int32)
+    foreign = replace(contract, recurrent=(replace(contract.layer(), formulation="foreign"),))
+    told = check_zero_length(replace(probe, contract=foreign), cases)
+    assert told.status == "skip"
+    assert "its first state: that is the backend's doing" in told.detail
     values = probe.run(Case(name="", feeds={**cases[0].case.feeds, "lengths": lengths}))
     assert not values["hn"][:, 0].any()
