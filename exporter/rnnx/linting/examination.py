@@ -33,19 +33,19 @@ def doctor(path: str | os.PathLike[str]) -> DoctorReport:
 
     Raises:
         FileDamagedError: the file is missing, truncated, malformed, or no ONNX file.
-        OptionError: there is no recurrence in it.
+        OptionError: there is no recurrence in it, and no contract with states.
         MissingExtraError: the package onnx is not installed.
     """
     path = Path(path)
     proto = _read(path)
 
     from rnnx.linting.rules.examined_model import examined
-    from rnnx.linting.rules.origins import origin_of
+    from rnnx.linting.rules.origins import contract_values, origin_of
 
     with _as_onnx_defines(str(path), proto):
         model = examined(proto, path.parent)
         recurrences, findings = _counted(model) or _declared(proto), _findings(model)
-    if not recurrences:
+    if not recurrences and not contract_values(proto).get("states"):
         raise OptionError(
             str(path),
             got="no LSTM, GRU, RNN, Scan or Loop and no written-out cell in it",

@@ -315,3 +315,16 @@ def test_a_plain_rnns_step_is_told_by_its_contract(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(OptionError, match="no written-out cell"):
         doctor(tmp_path / "other.onnx")
+
+
+def test_a_model_with_states_and_no_layer_is_examined(tmp_path: Path) -> None:
+    class Smoothed(nn.Module):
+        def forward(self, x: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            mean = 0.9 * mean + 0.1 * x
+            return x - mean, mean
+
+    example = (torch.randn(2, 3), torch.randn(2, 3))
+    report = rnnx.export(Smoothed().eval(), tmp_path / "model.onnx", example_inputs=example)
+    assert report.contract.states
+    found = doctor(report.path)
+    assert (found.recurrences, bool(found)) == ({}, True)
