@@ -1,8 +1,8 @@
 """The policy for a length of 0: it is refused, as PyTorch's packed sequences refuse it.
 
 rnnx's sessions refuse it before a backend sees it. A file from another exporter may take it; that is well where such a
-row gives zeros and hands its state on unchanged. ONNX Runtime 1.32 on CPU takes it and gives zeros for the state too, so
-that a stream that pauses would start anew without a word: no file can change that, so there it is told and not judged.
+row gives zeros and hands its state on unchanged. ONNX Runtime 1.32 on CPU takes it and gives zeros for the state too,
+so that a stream that pauses would start anew without a word: no file can change that, so it is told and not judged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

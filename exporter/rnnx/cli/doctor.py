@@ -38,11 +38,8 @@ def command(path: Path, as_json: bool) -> None:
 
 
 def _print(report: "DoctorReport") -> None:
-    counts = (
-        ", ".join(f"{count} {operator}" for operator, count in report.recurrences.items())
-        or "states and no recurrent node"
-    )
-    print_line(f"{report.path}: {counts or 'no recurrent node'}; opset {report.opset}, written by {report.producer}")
+    counts = ", ".join(f"{count} {operator}" for operator, count in report.recurrences.items()) or "no recurrent node"
+    print_line(f"{report.path}: {counts}; opset {report.opset}, written by {report.producer}")
     if report.findings:
         _print_findings(report)
     click.echo(_verdict(report))

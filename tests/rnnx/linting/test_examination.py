@@ -324,7 +324,8 @@ def test_a_model_with_states_and_no_layer_is_examined(tmp_path: Path) -> None:
             return x - mean, mean
 
     example = (torch.randn(2, 3), torch.randn(2, 3))
-    report = rnnx.export(Smoothed().eval(), tmp_path / "model.onnx", example_inputs=example)
+    options = rnnx.ModelOptions(states={"mean": "output_1"})
+    report = rnnx.export(Smoothed().eval(), tmp_path / "model.onnx", options, example_inputs=example)
     assert report.contract.states
     found = doctor(report.path)
     assert (found.recurrences, bool(found)) == ({}, True)
