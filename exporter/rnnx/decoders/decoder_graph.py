@@ -52,17 +52,6 @@ def decoder_graph(
     )
 
 
-def graph_of_step(step: StepGraph) -> DecoderGraph:
-    """The step itself."""
-    return DecoderGraph(
-        inputs=step.inputs,
-        outputs=step.outputs,
-        states=step.states,
-        nodes=(*step.once, *step.each),
-        weights=step.weights,
-    )
-
-
 def value_info(name: str, dtype: str, dims: tuple[Dim, ...]) -> ValueInfoProto:
     """A tensor of a graph as ONNX describes it."""
     return helper.make_tensor_value_info(name, _TYPES[dtype], list(dims))

@@ -68,6 +68,11 @@ def check_decoder_path(path: Path) -> None:
     check_targets(path, golden_path(path))
 
 
+def moved(report: ExportReport, folder: Path) -> ExportReport:
+    """The report of files that were staged and now lie in `folder`."""
+    return replace(report, path=folder / report.path.name, golden=folder / report.golden.name)
+
+
 def model_from_graph(graph: DecoderGraph, opset: int) -> ModelProto:
     """The graph as an ONNX model, with no metadata yet."""
     inputs, outputs = (

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
+from rnnx.artifacts import staged
+from rnnx.decoders.decoder_graph import DecoderGraph
 from rnnx.decoders.decoder_options import DecoderOptions, check_options
-from rnnx.decoders.decoder_writing import check_decoder_path, write_decoder
+from rnnx.decoders.decoder_writing import check_decoder_path, moved, write_decoder
 from rnnx.decoders.eager_decoder import EagerDecoder
 from rnnx.decoders.forecast import check_forecast, forecast
 from rnnx.decoders.loop_decoder import loop_graph
@@ -48,19 +49,24 @@ def export_decoder(
     options = options or DecoderOptions()
     check_options(options)
     check_decoder_path(Path(path))
-    step = export_step(module, example_inputs, options)
     if options.form == "step":
-        report = write_decoder(Path(path), graph_of_step(step.graph), step.contract, step.eager, step.tensors)
-        return replace(report, notes=step.notes)
+        return export_step(module, example_inputs, Path(path), options).report
+    with staged(Path(path)) as stage:
+        written = stage / Path(path).name
+        step = export_step(module, example_inputs, written, options)
+        report = _export_many(step, options, written)  # in the place of the step, which has proved its values
+    return moved(report, Path(path).parent)
+
+
+def _export_many(step: ExportedStep, options: DecoderOptions, path: Path) -> ExportReport:
+    """Write the graph of many steps."""
     part = decoder_part(step.part, options, step.tensors)
     expected = forecast(step.graph, part) if options.form == "unrolled" else None
     if expected is not None:
         check_forecast(expected, options)
-    graph = decoder_graph_of(step.graph, part)
-    report = write_decoder(
-        Path(path), graph, decoding_contract(step.contract, part), truth_of(step, part), _example(step, part)
-    )
-    return replace(report, notes=step.notes, forecast=expected)
+    graph, contract = decoder_graph_of(step.graph, part), decoding_contract(step.contract, part)
+    report = write_decoder(path, graph, contract, truth_of(step, part), _example(step, part))
+    return replace(report, notes=step.report.notes, forecast=expected)
 
 
 def decoder_part(step: DecoderPart, options: DecoderOptions, inputs: Collection[str]) -> DecoderPart:

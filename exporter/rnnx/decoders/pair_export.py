@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
+import onnx_ir as ir
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
-from rnnx.decoders.decoder_writing import write_decoder
+from rnnx.decoders.decoder_graph import DecoderGraph
+from rnnx.decoders.decoder_writing import moved, write_decoder
 from rnnx.decoders.eager_pair import EagerPair
 from rnnx.decoders.exporting import decoder_graph_of, decoder_part, decoding_contract, truth_of
 from rnnx.decoders.joined_graph import joined_graph
@@ -22,7 +22,7 @@ from rnnx.errors import OptionError
 from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.exporting import export_model
+from rnnx.tracing.exporting import ExportedModel, exported_model
 from rnnx.tracing.preparation import as_float32
 from rnnx.truths.golden import golden_path
 from rnnx_runtime.contract import Contract, DecoderPart, Source
@@ -83,8 +83,8 @@ def export_seq2seq(
     return Seq2SeqExportReport(
         path=target,
         manifest=manifest,
-        encoder=_moved(pieces.encoder, folder),
-        decoders={role: _moved(file, folder) for role, file in pieces.decoders.items()},
+        encoder=moved(pieces.encoder, folder),
+        decoders={role: moved(file, folder) for role, file in pieces.decoders.items()},
     )
 
 
@@ -100,35 +100,31 @@ class _Pieces:
     def __init__(self, call: PairCall, example_inputs: Any, options: Seq2SeqOptions, prefix: Path) -> None:
         self._call, self._options, self._prefix = call, options, prefix
         chosen = ModelOptions(output_names=call.encoder_outputs, opset=options.opset)
-        self.encoder = export_model(call.encoder, example_inputs, self._path("encoder"), chosen)
-        step = export_step(call.decoder, call.decoder_inputs, options.of_step)
-        self.decoders = {
-            "decoder": self._written("decoder", graph_of_step(step.graph), step.contract, step.eager, step)
-        }
+        encoder = exported_model(call.encoder, example_inputs, self._path("encoder"), chosen)
+        step = export_step(call.decoder, call.decoder_inputs, self._path("decoder"), options.of_step)
+        self.encoder, self.decoders = encoder.report, {"decoder": step.report}
         if options.loop or options.whole:
             part = decoder_part(step.part, options.of_loop, {*step.tensors, *call.tensors})
-            loop, truth = decoder_graph_of(step.graph, part), truth_of(step, part)
+            loop = decoder_graph_of(step.graph, part)
             if options.loop:
-                contract = decoding_contract(step.contract, part)
-                self.decoders["loop"] = self._written("loop", loop, contract, truth, step)
+                contract, truth = decoding_contract(step.contract, part), truth_of(step, part)
+                self.decoders["loop"] = write_decoder(self._path("loop"), loop, contract, truth, step.tensors)
             if options.whole:
-                self.decoders["whole"] = self._written_whole(step, loop, part)
+                self.decoders["whole"] = self._written_whole(encoder, step, loop, part)
 
     def _path(self, role: str) -> Path:
         return self._prefix.with_name(f"{self._prefix.name}.{role}.onnx")
 
-    def _written(
-        self, role: str, graph: DecoderGraph, contract: Contract, truth: Any, step: ExportedStep
+    def _written_whole(
+        self, encoder: ExportedModel, step: ExportedStep, loop: DecoderGraph, part: DecoderPart
     ) -> ExportReport:
-        return write_decoder(self._path(role), graph, contract, truth, step.tensors)
-
-    def _written_whole(self, step: ExportedStep, loop: DecoderGraph, part: DecoderPart) -> ExportReport:
-        graph = joined_graph(onnx.load(self._path("encoder")), self.encoder.contract, loop, self._call.passes)
+        own = encoder.report.contract
+        graph = joined_graph(ir.to_proto(encoder.model), own, loop, self._call.passes)
         module, _ = as_float32(self._call.encoder)
         eager = EagerModel(module, self._call.signature, output_names=self._call.encoder_outputs)
         results = tuple(spec.name for spec in graph.outputs)
         truth = EagerPair(eager, truth_of(step, part), self._call.passes, results)
-        contract = _joined_contract(self.encoder.contract, step.contract, replace(part, context=()))
+        contract = _joined_contract(own, step.contract, replace(part, context=()))
         return write_decoder(self._path("whole"), graph, contract, truth, self._call.tensors)
 
 
@@ -160,7 +156,3 @@ def _manifest(pieces: _Pieces, call: PairCall, options: Seq2SeqOptions) -> Seq2S
 def _piece(path: Path) -> Piece:
     with path.open("rb") as file:
         return Piece(file=path.name, sha256=hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def _moved(file: ExportReport, folder: Path) -> ExportReport:
-    return replace(file, path=folder / file.path.name, golden=folder / file.golden.name)

@@ -59,19 +59,13 @@ class StepGraph:
 
 
 def read_step(model: ModelProto, contract: Contract) -> StepGraph:
-    """Take a decoder's step apart; its contract says which inputs are what.
-
-    Raises:
-        ExportError: a state comes out in another shape than it goes in.
-    """
+    """Take a decoder's step apart; its contract says which inputs are what."""
     part = contract.decoder
     if part is None or part.form != "step":
         raise AssertionError("the model of a decoder's step says that it is one")
     if model.functions:
         model = inliner.inline_local_functions(model)
     specs = {spec.name: spec for spec in (*contract.inputs, *contract.outputs)}
-    for pair in contract.states:
-        _check_pair(specs[pair.input], specs[pair.output])
     varying = {part.token or "", *(pair.input for pair in contract.states)}
     once, each = _parted(model.graph.node, varying, {spec.name for spec in contract.outputs})
     return StepGraph(
@@ -101,11 +95,15 @@ def _parted(
     return tuple(once), tuple(each)
 
 
-def _check_pair(first: TensorSpec, last: TensorSpec) -> None:
-    if (first.dtype, first.dims) != (last.dtype, last.dims):
-        raise ExportError(
-            f"state {first.name!r} of the decoder",
-            got=f"{last.dtype} {last.shape} from a step",
-            expected=f"{first.dtype} {first.shape}, as it goes in",
-            remedy="return the new state in the shape and order of the old",
-        )
+def check_states(contract: Contract, states: Iterable[StatePair]) -> None:
+    """Refuse a step whose state comes out in another dtype or shape than it goes in; raises ExportError."""
+    specs = {spec.name: spec for spec in (*contract.inputs, *contract.outputs)}
+    for pair in states:
+        first, last = specs[pair.input], specs[pair.output]
+        if (first.dtype, first.dims) != (last.dtype, last.dims):
+            raise ExportError(
+                f"state {first.name!r} of the decoder",
+                got=f"{last.dtype} {last.shape} from a step",
+                expected=f"{first.dtype} {first.shape}, as it goes in",
+                remedy="return the new state in the shape and order of the old",
+            )

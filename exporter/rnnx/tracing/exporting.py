@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,14 @@ from rnnx.truths.model_golden import ModelTruth, model_golden_bytes
 from rnnx_runtime.contract import Contract
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """What was written, and the model's graph in memory, of which other graphs can be made."""
+
+    report: ExportReport
+    model: ir.Model
+
+
 def export_model(
     module: nn.Module,
     example_inputs: tuple[Any, ...] | Mapping[str, Any],
@@ -84,7 +92,20 @@ def export_model(
         OutputError: the files could not be written.
         MissingExtraError: a package of `rnnx[export]` is not installed.
     """
-    options, target = options or ModelOptions(), Path(path)
+    return exported_model(module, example_inputs, Path(path), options or ModelOptions()).report
+
+
+def exported_model(
+    module: nn.Module,
+    example_inputs: tuple[Any, ...] | Mapping[str, Any],
+    target: Path,
+    options: ModelOptions,
+    complete: Callable[[Contract], Contract] = lambda contract: contract,
+) -> ExportedModel:
+    """Export a model as `export_model` does, and keep its graph.
+
+    `complete` adds to the contract of the trace what the caller alone knows, before anything is proved of it.
+    """
     if target.suffix != ".onnx":
         raise OptionError(
             "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
@@ -94,7 +115,7 @@ def export_model(
     for package in ("onnx", "onnxscript", "spox"):
         require(package, extra="export", purpose="exporting a whole model")
     with own_turn():
-        return _exported(module, example_inputs, target, options, opset)
+        return _exported(module, example_inputs, target, options, opset, complete)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,15 +137,23 @@ class _Graph:
         return bool(self.contract.free_dims and self.truth.left_out) and len(self.truth.entries) == 1
 
 
-def _exported(module: nn.Module, example_inputs: Any, target: Path, options: ModelOptions, opset: int) -> ExportReport:
+def _exported(
+    module: nn.Module,
+    example_inputs: Any,
+    target: Path,
+    options: ModelOptions,
+    opset: int,
+    complete: Callable[[Contract], Contract],
+) -> ExportedModel:
     options = of_inputs_left(options)
     subject = read_subject(module, example_inputs, options)
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
-    report, notes = _written(subject, eager, target, options, opset)
-    return replace(report, notes=(*subject.notes, *report.notes, *notes))
+    found, notes = _written(subject, eager, target, options, opset, complete)
+    report = replace(found.report, notes=(*subject.notes, *found.report.notes, *notes))
+    return replace(found, report=report)
 
 
-def _finished(graph: _Graph, subject: Subject, target: Path) -> ExportReport:
+def _finished(graph: _Graph, subject: Subject, target: Path) -> ExportedModel:
     """The graph with its layers spliced in and its contract complete, checked and in its place."""
     name_values(graph.model, graph.contract.inputs, graph.contract.outputs)
     contract = replace(graph.contract, recurrent=splice_recurrences(graph.model, subject.module))
@@ -132,7 +161,7 @@ def _finished(graph: _Graph, subject: Subject, target: Path) -> ExportReport:
     with preserved(subject.module), staged(target) as stage:
         contract, nodes, checked = _proved(graph, contract, stage / target.name)
         refused = engine_notes(checked.findings)
-    return ExportReport(
+    report = ExportReport(
         path=target,
         golden=golden_path(target),
         contract=contract,
@@ -149,6 +178,7 @@ def _finished(graph: _Graph, subject: Subject, target: Path) -> ExportReport:
             *refused,
         ),
     )
+    return ExportedModel(report=report, model=graph.model)
 
 
 def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract, dict[str, int], CheckedExport]:
@@ -182,8 +212,13 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
 
 
 def _written(
-    subject: Subject, eager: EagerModel, target: Path, options: ModelOptions, opset: int
-) -> tuple[ExportReport, tuple[str, ...]]:
+    subject: Subject,
+    eager: EagerModel,
+    target: Path,
+    options: ModelOptions,
+    opset: int,
+    complete: Callable[[Contract], Contract],
+) -> tuple[ExportedModel, tuple[str, ...]]:
     """The model with every axis free that can be, or with fewer where it takes that; and notes on those."""
     names, tensors = list(subject.tensors), list(subject.tensors.values())
     free = free_axes(names, tensors, options)
@@ -200,7 +235,7 @@ def _written(
             guarded=guarded_sizes(trace.program, trace.guards, dims.names, input_shapes(trace.program, names)),
             times={own.layer: dims.dims([own.time])[0] for own in recurrences if own.time is not None},
         )
-        contract = with_ranges(contract, proof.guarded.known_ranges)
+        contract = with_ranges(complete(contract), proof.guarded.known_ranges)
         with preserved(subject.module):
             truth = proof.truth(contract)
         keep_free_axes(trace.program)
@@ -226,7 +261,7 @@ def _written(
 
     named = frozenset(place for place, name in enumerate(names) if name in options.dims)
     choice = Choice(free=free, given=given, named=named)
-    found, report, fixed, taken = with_fewer_axes(
+    found, exported, fixed, taken = with_fewer_axes(
         attempt, lambda graph: _finished(graph, subject, target), is_right, choice, trials, tensors, names
     )
-    return report, (*fixed_note(taken, names, tensors), *step_note(found.recurrences, fixed, tensors))
+    return exported, (*fixed_note(taken, names, tensors), *step_note(found.recurrences, fixed, tensors))

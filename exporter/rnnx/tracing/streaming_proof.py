@@ -38,6 +38,8 @@ def streaming_of(
         example: the example's value of every input, states included: arrays or tensors.
         times: the dim that each recurrent layer runs over, by the layer's name; without cells.
     """
+    if contract.decoder is not None:
+        return Streaming(kind="exact")  # its step by definition: the next call takes the next token
     if not contract.states:
         return Streaming(kind="no", reason="a model without states as inputs and outputs")
     other = _other_axes(contract, times)

@@ -125,25 +125,29 @@ def hand_written_step() -> StepGraph:
         helper.make_node("MatMul", ["next_state", "head"], ["scores"], name="project"),
         helper.make_node("Add", ["scores", "offset"], ["logits"], name="shift"),
     ]
-    specs = [
-        TensorSpec(name="token", dtype="int64", dims=("B",)),
-        TensorSpec(name="state", dtype="float32", dims=("B", HIDDEN)),
-        TensorSpec(name="bias", dtype="float32", dims=("B", VOCABULARY)),
-    ]
-    outputs = [
-        TensorSpec(name="logits", dtype="float32", dims=("B", VOCABULARY)),
-        TensorSpec(name="next_state", dtype="float32", dims=("B", HIDDEN)),
-    ]
+    contract = hand_written_contract()
     kinds = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
     first, last = (
         [helper.make_tensor_value_info(own.name, kinds[own.dtype], list(own.dims)) for own in group]
-        for group in (specs, outputs)
+        for group in (contract.inputs, contract.outputs)
     )
     graph = helper.make_graph(nodes, "step", first, last, [table, turn, head])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    contract = Contract(
-        inputs=tuple(specs),
-        outputs=tuple(outputs),
+    return read_step(model, contract)
+
+
+def hand_written_contract() -> Contract:
+    """The contract of that step."""
+    return Contract(
+        inputs=(
+            TensorSpec(name="token", dtype="int64", dims=("B",)),
+            TensorSpec(name="state", dtype="float32", dims=("B", HIDDEN)),
+            TensorSpec(name="bias", dtype="float32", dims=("B", VOCABULARY)),
+        ),
+        outputs=(
+            TensorSpec(name="logits", dtype="float32", dims=("B", VOCABULARY)),
+            TensorSpec(name="next_state", dtype="float32", dims=("B", HIDDEN)),
+        ),
         states=(StatePair(input="state", output="next_state"),),
         lengths=(),
         recurrent=(),
@@ -153,7 +157,6 @@ def hand_written_step() -> StepGraph:
         versions={"opset": "18"},
         decoder=part_of(form="step", feed=None, steps=None, logits="logits", tokens=None, context=("bias",)),
     )
-    return read_step(model, contract)
 
 
 def part_of(**fields: object) -> DecoderPart:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.rnnx.decoders.small_decoders import HIDDEN, VOCABULARY, part_of
 
-from rnnx.decoders.decoder_graph import DecoderGraph, graph_of_step
+from rnnx.decoders.decoder_graph import DecoderGraph
 from rnnx.decoders.decoder_writing import model_from_graph
 from rnnx.decoders.loop_decoder import loop_graph
 from rnnx.decoders.output_names import LENGTHS
@@ -35,6 +35,11 @@ class Runner:
         names = [own.name for own in self._session.get_outputs()]
         wanted = {own.name: feeds[own.name] for own in self._session.get_inputs()}
         return dict(zip(names, self._session.run(names, wanted), strict=True))
+
+
+def graph_of_step(step: StepGraph) -> DecoderGraph:
+    nodes = (*step.once, *step.each)
+    return DecoderGraph(inputs=step.inputs, outputs=step.outputs, states=step.states, nodes=nodes, weights=step.weights)
 
 
 def feeds_of(batch: int, seed: int = 0) -> dict[str, Array]:
