@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnx.cli.option_groups import GroupedCommand
 from rnnx.cli.parameters import ReportFile, sizes_from_text
 from rnnx.cli.progress_bars import progress_bars
 from rnnx.cli.standard_streams import binary_stdout, importing, tables_aside
@@ -18,8 +19,16 @@ ROW = click.Choice([name for name in ROW_NAMES if name != NETWORK_ROW])
 FILE = click.Path(path_type=Path)
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 
+GROUPS = {
+    "Rows": ("checkpoint", "factory", "engine", "backends", "threads"),
+    "Measurements": ("sizes", "seconds", "frame_ms"),
+    "Reports": ("json_path", "before_path"),
+}
 
-@click.command("bench", short_help="Latency, streaming, throughput and start-up in depth.")
+
+@click.command(
+    "bench", cls=GroupedCommand, groups=GROUPS, short_help="Latency, streaming, throughput and start-up in depth."
+)
 @click.argument("model", type=FILE)
 @click.option("--checkpoint", type=FILE, help="The weights MODEL was exported from: adds PyTorch and ratios to it.")
 @click.option(

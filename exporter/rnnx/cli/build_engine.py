@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnx.cli.interrupt import die_of_interrupt
+from rnnx.cli.option_groups import GroupedCommand
 from rnnx.cli.parameters import ArtifactFile
 from rnnx.cli.phase_bars import phase_bars
 from rnnx.cli.render import byte_size, print_json, print_table
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
     from rnnx.engines.engine import EngineReport
     from rnnx_runtime.contract import Contract
 
+GROUPS = {
+    "Sizes and hardware": ("profiles", "flavor", "targets"),
+    "Speed and precision": ("tf32", "optimization_level"),
+    "What the build may use": ("workspace_mib", "timing_cache"),
+}
 
-@click.command("build-engine", short_help="ONNX to a TensorRT engine.")
+
+@click.command("build-engine", cls=GroupedCommand, groups=GROUPS, short_help="ONNX to a TensorRT engine.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=ArtifactFile(), required=True, help="The .plan to write.")
 @click.option(

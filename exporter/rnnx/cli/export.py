@@ -9,32 +9,16 @@ import click
 from rnnx.cli.option_groups import GroupedCommand
 from rnnx.cli.parameters import ArtifactFile
 from rnnx.cli.render import print_json
+from rnnx.cli.source_names import OF_DECODERS, OF_FACTORIES, OF_LAYERS
 from rnnx.cli.standard_streams import importing
 
 FILE = click.Path(path_type=Path)
 
 GROUPS = {
-    "A layer or cell in a checkpoint": ("module", "batch_first", "nonlinearity", "lengths"),
-    "A model's factory": (
-        "checkpoint",
-        "state_dict",
-        "inputs",
-        "states",
-        "static",
-        "output_names",
-        "constants",
-        "deterministic",
-    ),
+    "A layer or cell in a checkpoint": OF_LAYERS,
+    "A model's factory": OF_FACTORIES,
     "A layer or a model": ("stateful", "opset"),
-    "Graph form, and decoders": (
-        "form",
-        "steps",
-        "feed",
-        "start_token",
-        "end_token",
-        "pad_token",
-        "allow_large",
-    ),
+    "Graph form, and decoders": ("form", *OF_DECODERS),
 }
 
 

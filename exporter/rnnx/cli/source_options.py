@@ -5,23 +5,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from rnnx.cli.source_names import OF_DECODERS, OF_FACTORIES, OF_LAYERS
 from rnnx.errors import OptionError
 from rnnx.exporting.factory_export import FactoryOptions
 from rnnx.formulations.export_options import ExportOptions
 from rnnx.modules.model_options import ModelOptions
 
-_OF_LAYERS = ("module", "batch_first", "nonlinearity", "lengths")
-_OF_FACTORIES = (
-    "checkpoint",
-    "state_dict",
-    "inputs",
-    "states",
-    "static",
-    "output_names",
-    "constants",
-    "deterministic",
-)
-_OF_DECODERS = ("steps", "feed", "start_token", "end_token", "pad_token", "allow_large")
 _NOT_OF_DECODERS = ("stateful", "states", "output_names", "constants", "deterministic")
 _OF_LAYERS_TOO = ("form", "steps", "opset")
 
@@ -32,10 +21,10 @@ def layer_options(ctx: click.Context) -> ExportOptions:
     Raises:
         OptionError: an option of a factory was given.
     """
-    others = (*_OF_FACTORIES, *(name for name in _OF_DECODERS if name not in _OF_LAYERS_TOO))
+    others = (*OF_FACTORIES, *(name for name in OF_DECODERS if name not in _OF_LAYERS_TOO))
     _refuse(ctx, others, "a checkpoint", "package.module:factory")
     stateful = ctx.params["stateful"] is not False
-    return ExportOptions(stateful=stateful, **{name: ctx.params[name] for name in (*_OF_LAYERS, *_OF_LAYERS_TOO)})
+    return ExportOptions(stateful=stateful, **{name: ctx.params[name] for name in (*OF_LAYERS, *_OF_LAYERS_TOO)})
 
 
 def factory_options(ctx: click.Context) -> FactoryOptions:
@@ -46,13 +35,13 @@ def factory_options(ctx: click.Context) -> FactoryOptions:
     """
     from rnnx.decoders.decoder_options import DecoderOptions
 
-    _refuse(ctx, _OF_LAYERS, "a model's factory", "a checkpoint")
+    _refuse(ctx, OF_LAYERS, "a model's factory", "a checkpoint")
     given: dict[str, Any] = ctx.params
     names = given["output_names"]
     form, shared = given["form"], {"static": given["static"], "opset": given["opset"]}
     decoder = None
     if form is None:
-        _refuse(ctx, _OF_DECODERS, "no --form", "--form step, unrolled or loop")
+        _refuse(ctx, OF_DECODERS, "no --form", "--form step, unrolled or loop")
     else:
         _refuse(ctx, _NOT_OF_DECODERS, f"--form {form}", "no --form")
         if form == "encoder":
@@ -62,7 +51,7 @@ def factory_options(ctx: click.Context) -> FactoryOptions:
                 expected="step, unrolled or loop, of a decoder",
                 remedy="leave it out to export the model as it is",
             )
-        decoder = DecoderOptions(form=form, **shared, **{name: given[name] for name in _OF_DECODERS})
+        decoder = DecoderOptions(form=form, **shared, **{name: given[name] for name in OF_DECODERS})
     return FactoryOptions(
         checkpoint=given["checkpoint"],
         state_dict=given["state_dict"],

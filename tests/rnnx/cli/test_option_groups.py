@@ -4,7 +4,7 @@ import pytest
 from rnnx.cli import group
 from rnnx.cli.option_groups import GroupedCommand
 
-GROUPED = ("export", "verify")
+GROUPED = ("export", "build-engine", "verify", "bench")
 
 
 def _command(name: str) -> GroupedCommand:
