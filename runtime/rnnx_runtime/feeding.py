@@ -179,7 +179,9 @@ class Feeding:
             feeds.update(self._zeros_for(known))
             return
         if not self._states:
-            remedy = "export it with state inputs" if self._contract.bare else "export it with --stateful"
+            remedy = (
+                "export it with state inputs" if self._contract.bare else "export it with stateful=True (--stateful)"
+            )
             raise _unexpected("state", "a model without state inputs", remedy)
         if not isinstance(state, Mapping):
             raise self._no_state(type(state).__name__)
@@ -255,7 +257,7 @@ class Feeding:
     def _feed_lengths(self, feeds: Feeds, lengths: Any, known: _Known) -> None:
         """Lengths of any integer type as the model's own, T where they are left out."""
         if not self._lengths:
-            raise _unexpected("lengths", "a model without lengths", "export it with --lengths")
+            raise _unexpected("lengths", "a model without lengths", "export it with lengths=True (--lengths)")
         if len(self._lengths) > 1 and lengths is not None and not isinstance(lengths, Mapping):
             listed = [spec.name for spec in self._lengths]
             raise InputError(

@@ -307,7 +307,7 @@ class Session:
             "step",
             got=self._no_next,
             expected="a model with a single next step",
-            remedy="use run, or export the decoder with --form step",
+            remedy="use run, or export the decoder in form step",
         )
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from rnnx.cli.flag_names import with_flags
 from rnnx.cli.standard_streams import PIPE_CLOSED, UnwritableError, discard_rest, prepare_streams
 from rnnx.errors import OptionError
 from rnnx_runtime.errors import RnnxError
@@ -30,7 +31,11 @@ class _LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         _check_working_folder()
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except OptionError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            raise (with_flags(error, command) if command else error) from error.__cause__
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

@@ -20,7 +20,7 @@ FILE = click.Path(path_type=Path)
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 
 GROUPS = {
-    "Rows": ("checkpoint", "factory", "engine", "backends", "threads"),
+    "Rows": ("checkpoint", "model", "engine", "backends", "threads"),
     "Measurements": ("sizes", "seconds", "frame_ms"),
     "Reports": ("json_path", "before_path"),
 }
@@ -29,11 +29,10 @@ GROUPS = {
 @click.command(
     "bench", cls=GroupedCommand, groups=GROUPS, short_help="Latency, streaming, throughput and start-up in depth."
 )
-@click.argument("model", type=FILE)
+@click.argument("path", metavar="MODEL", type=FILE)
 @click.option("--checkpoint", type=FILE, help="The weights MODEL was exported from: adds PyTorch and ratios to it.")
 @click.option(
     "--model",
-    "factory",
     metavar="PACKAGE.MODULE:FACTORY",
     help="What makes the module of a whole MODEL, as for rnnx export: adds PyTorch and ratios to it.",
 )
@@ -46,9 +45,9 @@ GROUPS = {
 @click.option("--json", "json_path", type=ReportFile(), metavar="FILE", help="Write the report as JSON; - is stdout.")
 @click.option("--compare", "before_path", type=FILE, metavar="FILE", help="Say what moved since an earlier --json.")
 def command(
-    model: Path,
+    path: Path,
     checkpoint: Path | None,
-    factory: str | None,
+    model: str | None,
     engine: Path | None,
     backends: tuple[str, ...],
     threads: int,
@@ -71,7 +70,7 @@ def command(
 
     options = BenchOptions(
         checkpoint=checkpoint,
-        model=factory,
+        model=model,
         engine=engine,
         backends=backends,
         threads=threads,
@@ -79,11 +78,11 @@ def command(
         seconds=seconds,
         frame_ms=frame_ms,
     )
-    read = (model, Path(f"{model}.data"), checkpoint, engine, Path(f"{engine}.json") if engine else None)
+    read = (path, Path(f"{path}.data"), checkpoint, engine, Path(f"{engine}.json") if engine else None)
     with opened_outputs({"json": json_path}, read, stdout=binary_stdout()) as outputs:
         before = read_bench(before_path) if before_path else None
-        with progress_bars() as listener, importing(factory):
-            report = bench(model, options, before=before, listener=listener)
+        with progress_bars() as listener, importing(model):
+            report = bench(path, options, before=before, listener=listener)
         for output in outputs.values():
             output.write(text_from_bench(report))
         with tables_aside(outputs):

@@ -63,8 +63,8 @@ KNOWN_CAUSES: Mapping[str, Cause] = {
     ),
     "batch-for-time": Cause(
         summary="the batch is taken for the time: {detail}",
-        remedy="verify a model trained with batch_first=True with --batch-first; in any other, transpose x to (T, B, I)"
-        " inside the graph, and write no layout=1, which TensorRT reads as layout=0",
+        remedy="verify a model trained with batch_first=True with the same option (--batch-first); in any other, "
+        "transpose x to (T, B, I) inside the graph, and write no layout=1, which TensorRT reads as layout=0",
     ),
     "baked-time": Cause(
         summary="the time length of the export's example is fixed in the graph: {detail}",

@@ -10,14 +10,14 @@ _NO_DRIVER = "cudaError 35"
 """Without a driver every error about something else is followed by a line with this."""
 
 _REMEDIES = {
-    "workspace": "raise --workspace-mib, or leave it out for all of the memory",
-    "out of memory": "free GPU memory, or lower the largest sizes with --profile",
-    "optimization profile": "give each dim a range with --profile",
-    _NO_DRIVER: "install an NVIDIA driver, or use --flavor tensorrt-rtx, which needs none to build",
+    "workspace": "raise workspace_mib (--workspace-mib), or leave it out for all of the memory",
+    "out of memory": "free GPU memory, or lower the largest sizes of the profiles (--profile)",
+    "optimization profile": "give each dim a range in the profiles (--profile)",
+    _NO_DRIVER: "install an NVIDIA driver, or use flavor tensorrt-rtx, which needs none to build",
 }
 """What to do about an error, by what its text contains."""
 
-_NO_REMEDY = "TensorRT cannot build this model: try another --form, or another version of the library"
+_NO_REMEDY = "TensorRT cannot build this model: try another form, or another version of the library"
 
 
 class BuildMessages:

@@ -46,9 +46,9 @@ def completed(
     for check in (_check_targets, _check_timing_cache):
         check(options, library)
     if contract.precision == "float32" and "7.5" in options.targets:
-        raise _refused("--target-sm", "7.5 for a float32 model", "8.0 or newer", "TensorRT has no float32 GEMM for 7.5")
-    _check_size("--workspace-mib", options.workspace_mib, lambda size: 1 <= size <= 2**30, "a whole number ≥ 1, in MiB")
-    _check_size("--optimization-level", options.optimization_level, lambda n: n in OPTIMIZATION_LEVELS, "0 to 5")
+        raise _refused("targets", "7.5 for a float32 model", "8.0 or newer", "TensorRT has no float32 GEMM for 7.5")
+    _check_size("workspace_mib", options.workspace_mib, lambda size: 1 <= size <= 2**30, "a whole number ≥ 1, in MiB")
+    _check_size("optimization_level", options.optimization_level, lambda n: n in OPTIMIZATION_LEVELS, "0 to 5")
     return replace(
         options,
         profiles=options.profiles or (default or default_profile(contract),),
@@ -59,11 +59,11 @@ def completed(
 def _check_targets(options: EngineOptions, library: TensorRTLibrary) -> None:
     for target in options.targets:
         if library.builds_for_its_own_gpu:
-            remedy = "build on a GPU like the one to run on, or use --flavor tensorrt-rtx"
-            raise _refused("--target-sm", f"{target} with {library.name}", "no target: it builds for its GPU", remedy)
+            remedy = "build on a GPU like the one to run on, or use flavor tensorrt-rtx"
+            raise _refused("targets", f"{target} with {library.name}", "no target: it builds for its GPU", remedy)
         if target not in library.targets:
             remedy = "name one of these, or leave it out for a portable plan"
-            raise _refused("--target-sm", target, f"one of {', '.join(library.targets)}", remedy)
+            raise _refused("targets", target, f"one of {', '.join(library.targets)}", remedy)
 
 
 def _check_timing_cache(options: EngineOptions, library: TensorRTLibrary) -> None:
@@ -72,16 +72,14 @@ def _check_timing_cache(options: EngineOptions, library: TensorRTLibrary) -> Non
         return
     if not library.builds_for_its_own_gpu:
         remedy = "leave it out: this library times nothing while it builds"
-        raise _refused("--timing-cache", f"it with {library.name}", "it with --flavor tensorrt alone", remedy)
+        raise _refused("timing_cache", f"it with {library.name}", "it with flavor tensorrt alone", remedy)
     if found_at(path) == "folder" or found_at(path.parent) != "folder":
-        raise _refused(
-            "--timing-cache", str(path), "a file in a folder that exists", "create the folder or name a file"
-        )
+        raise _refused("timing_cache", str(path), "a file in a folder that exists", "create the folder or name a file")
 
 
 def _check_size(option: str, value: Any, holds: Callable[[int], bool], expected: str) -> None:
     if value is not None and not (type(value) is int and holds(value)):
-        raise _refused(option, str(value), expected, f"leave {option} out for TensorRT's own choice")
+        raise _refused(option, str(value), expected, "leave it out for TensorRT's own choice")
 
 
 def _refused(option: str, got: str, expected: str, remedy: str) -> OptionError:

@@ -79,7 +79,7 @@ def _parser_error(library: TensorRTLibrary, parser: Any, model: OnnxFile, messag
         f"{subject}, {node}",
         got=f"{error.code().name}: {error.desc()}",
         expected=expected,
-        remedy="export the model again, with another --form or --opset",
+        remedy="export the model again, in another form or opset",
     )
 
 

@@ -107,12 +107,12 @@ def _set_timing_cache(config: Any, path: Path) -> None:
         data = b""
     except OSError as error:
         raise OptionError(
-            "--timing-cache", got=f"{path}: {error.strerror}", expected="a readable file", remedy="check the path"
+            "timing_cache", got=f"{path}: {error.strerror}", expected="a readable file", remedy="check the path"
         ) from None
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         raise OptionError(
-            "--timing-cache",
+            "timing_cache",
             got=f"{path}, which TensorRT refuses",
             expected="a cache of this GPU, driver and TensorRT version",
             remedy="name another file, or delete it to start anew",

@@ -91,16 +91,14 @@ def _ranges_from_text(text: str) -> Mapping[str, Range]:
     for part in text.split(","):
         match = _RANGE.fullmatch(part)
         if match is None:
-            raise OptionError(
-                "--profile", got=repr(text), expected=_GRAMMAR, remedy="write it like B=1:8:64,T=1:50:500"
-            )
+            raise OptionError("profiles", got=repr(text), expected=_GRAMMAR, remedy="write it like B=1:8:64,T=1:50:500")
         dim, *sizes = match.groups()
         if dim in ranges:
             raise OptionError(
-                "--profile",
+                "profiles",
                 got=f"{dim} twice in {text!r}",
                 expected="each dim once",
-                remedy="repeat --profile for a second profile",
+                remedy="give another text for a second profile",
             )
         ranges[dim] = Range(**dict(zip(("min", "opt", "max"), map(int, sizes), strict=True)))
     return ranges

@@ -84,7 +84,7 @@ class TensorRTLibrary:
                 f"building with {self.name}",
                 got=error.got,
                 expected="the GPU that the engine is for",
-                remedy=f"{error.remedy}, or use --flavor tensorrt-rtx, which builds without a GPU",
+                remedy=f"{error.remedy}, or use flavor tensorrt-rtx, which builds without a GPU",
             ) from None
 
 
@@ -115,7 +115,7 @@ def open_library(flavor: Flavor | None = None) -> TensorRTLibrary:
 def _imported(flavor: Flavor, chosen: str) -> TensorRTLibrary:
     module = _MODULES[flavor]
     try:
-        trt = require(module, extra=flavor, purpose=f"building an engine with --flavor {flavor}")
+        trt = require(module, extra=flavor, purpose=f"building an engine of flavor {flavor}")
     except (ImportError, OSError) as error:
         raise EngineError(
             f"package {module}",

@@ -122,7 +122,7 @@ def _load(module: "nn.Module", checkpoint: Path | None, state_dict: str | None) 
     if checkpoint is None:
         if state_dict is not None:
             raise OptionError(
-                "--state-dict", got=f"{state_dict} without a checkpoint", expected="--checkpoint", remedy="give both"
+                "state_dict", got=f"{state_dict} without a checkpoint", expected="a checkpoint", remedy="give both"
             )
         return "as the factory left them"
     loaded = load_state(module, open_checkpoint(checkpoint), state_dict)
@@ -144,9 +144,9 @@ def _own_examples(source: str, made: MadeModel) -> tuple[Any, ...] | Mapping[str
         raise OptionError(
             f"example inputs of {source}",
             got=f"none for forward({', '.join(inspect.signature(made.module.forward).parameters)})",
-            expected="--input for each input, a factory that returns (module, example_inputs), or the module's "
+            expected="a description of each input, a factory that returns (module, example_inputs), or the module's "
             "example_inputs or example_input_array",
-            remedy="describe each parameter of forward, such as --input x:float32:B,T,40 or "
-            "--input tokens:int64:B,T:0..99",
+            remedy="describe each parameter of forward in inputs (--input), such as x:float32:B,T,40 or "
+            "tokens:int64:B,T:0..99",
         )
     return own

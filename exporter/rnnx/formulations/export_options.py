@@ -57,27 +57,25 @@ def opset_of(options: ExportOptions) -> int:
     """
     opset = OPSETS[0] if options.opset is None else options.opset
     if type(opset) is not int or opset not in OPSETS:
-        raise _refused("--opset", opset, f"{OPSETS[0]} to {OPSETS[-1]}", f"leave it out for {OPSETS[0]}")
+        raise _refused("opset", opset, f"{OPSETS[0]} to {OPSETS[-1]}", f"leave it out for {OPSETS[0]}")
     return opset
 
 
 def _check_form(module: RecurrentModule, form: Form) -> None:
     if form not in get_args(Form):
-        raise _refused("--form", form, " | ".join(get_args(Form)), "choose one of these")
+        raise _refused("form", form, " | ".join(get_args(Form)), "choose one of these")
     if (form == "encoder") == module.is_cell:
         fitting = "step or unrolled" if module.is_cell else "encoder"
         hint = "" if module.is_cell else " (session.step runs it one time step at a time)"
-        raise _refused("--form", f"{form} for {module.type_name}", fitting, f"use --form {fitting.split()[0]}{hint}")
+        raise _refused("form", f"{form} for {module.type_name}", fitting, f"use form {fitting.split()[0]}{hint}")
 
 
 def _check_steps(form: Form, options: ExportOptions) -> None:
     if form == "unrolled" and (type(options.steps) is not int or options.steps < 1):
-        remedy = "say how many steps to unroll, such as --steps 16"
-        raise _refused(
-            "--steps", "no --steps" if options.steps is None else repr(options.steps), "a whole number ≥ 1", remedy
-        )
+        remedy = "say how many steps to unroll, such as 16"
+        raise _refused("steps", "none" if options.steps is None else repr(options.steps), "a whole number ≥ 1", remedy)
     if form != "unrolled" and options.steps is not None:
-        raise _refused("--steps", f"{options.steps} for form {form}", "no --steps", "steps belong to --form unrolled")
+        raise _refused("steps", f"{options.steps} for form {form}", "none", "steps belong to form unrolled")
 
 
 def _check_encoder_options(form: Form, options: ExportOptions) -> None:
@@ -85,20 +83,22 @@ def _check_encoder_options(form: Form, options: ExportOptions) -> None:
         if type(getattr(options, name)) is not bool and (name, options.batch_first) != ("batch_first", None):
             raise _refused(name, repr(getattr(options, name)), "True or False", "give a bool")
     for name, given in (
-        ("--batch-first", options.batch_first),
-        ("--lengths", options.lengths),
-        ("--no-stateful", not options.stateful),
+        ("batch_first", options.batch_first),
+        ("lengths", options.lengths),
+        ("stateful", not options.stateful),
     ):
         if given and form != "encoder":
-            raise _refused(name, f"it for form {form}", "an encoder", f"leave {name} out")
+            raise _refused(name, f"{getattr(options, name)} for form {form}", "an encoder", "leave it out")
 
 
 def _check_nonlinearity(module: RecurrentModule, options: ExportOptions) -> None:
-    option, given = "--nonlinearity", options.nonlinearity
+    given = options.nonlinearity
     if given is not None and given not in get_args(Nonlinearity):
-        raise _refused(option, repr(given), " | ".join(get_args(Nonlinearity)), "choose the one it was trained with")
+        raise _refused(
+            "nonlinearity", repr(given), " | ".join(get_args(Nonlinearity)), "choose the one it was trained with"
+        )
     if given is not None and module.kind != "rnn":
-        raise _refused(option, f"it for {module.type_name}", "an nn.RNN or nn.RNNCell", f"leave {option} out")
+        raise _refused("nonlinearity", f"it for {module.type_name}", "an nn.RNN or nn.RNNCell", "leave it out")
 
 
 def _refused(option: str, got: object, expected: str, remedy: str) -> OptionError:

@@ -62,7 +62,7 @@ def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ValuesDiff
 
 _SIZE_REMEDY = (
     "the example's own size is right: look for a size that forward turns into a number of Python's (int(), //, range), "
-    "or give --static; else this is a defect of rnnx: report it with the model"
+    "or export with static=True (--static); else this is a defect of rnnx: report it with the model"
 )
 
 _GRAPH_REMEDY = (

@@ -164,7 +164,7 @@ def _check_bounds(described: DescribedInputs) -> None:
     size = bytes_of(shapes)
     if size > MOST_BYTES:
         raise OptionError(
-            "the example of --input",
+            "inputs",
             got=f"{size:,} bytes",
             expected=f"at most {MOST_BYTES:,} in all inputs",
             remedy="give smaller sizes, such as B=2,T=50; the dims that are named stay free in the model",
@@ -223,4 +223,4 @@ def _quoted(text: str) -> str:
 
 
 def _refused(text: str, got: str, expected: str, remedy: str) -> OptionError:
-    return OptionError(f"--input {shown(text, _MOST_QUOTED)}", got=got, expected=expected, remedy=remedy)
+    return OptionError(f"inputs {shown(text, _MOST_QUOTED)}", got=got, expected=expected, remedy=remedy)

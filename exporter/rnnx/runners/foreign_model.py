@@ -129,14 +129,14 @@ def _mapped(
     for ours, theirs in names.items():
         if ours not in (*ours_in, *ours_out):
             raise _no_name(
-                "--map",
+                "names",
                 ours,
                 [*ours_in, *ours_out],
-                "write it as --map NAME=TENSOR, NAME of the contract and TENSOR of the graph",
+                "give NAME=TENSOR, NAME of the contract and TENSOR of the graph",
             )
         side, tensors = ("input", inputs) if ours in ours_in else ("output", outputs)
         if theirs not in tensors:
-            raise _no_name(f"--map {ours}", theirs, tensors, f"name an {side} of {path.name}")
+            raise _no_name(f"names for {ours}", theirs, tensors, f"name an {side} of {path.name}")
     taken = set(names.values())  # a tensor that the map gives another name is not its namesake's too
     found = {ours: ours for ours in ours_in if ours in inputs and ours not in taken}
     found |= {ours: ours for ours in ours_out if ours in outputs and ours not in taken}
@@ -151,7 +151,7 @@ def _refuse_shared(path: Path, found: Mapping[str, str]) -> None:
         sharing = [ours for ours, tensor in found.items() if tensor == theirs]
         if len(sharing) > 1:
             raise OptionError(
-                f"--map for {path.name}",
+                f"names for {path.name}",
                 got=f"{theirs!r} for {' and '.join(sharing)}",
                 expected="another tensor for each name",
                 remedy="map each of them once",
@@ -173,12 +173,15 @@ def _refuse_unmapped(
         return
     pairs = [*zip(ours_in, inputs, strict=False), *zip(ours_out, outputs, strict=False)]
     what = f"nothing for its input {unfed[0]!r}" if unfed else "no output of it" if nothing else "nothing for x"
-    others = " ".join(f"--map {ours}={theirs}" for ours, theirs in pairs if ours != theirs)
+    others = {ours: theirs for ours, theirs in pairs if ours != theirs}
+    options = " ".join(f"--map {ours}={theirs}" for ours, theirs in others.items())
     raise OptionError(
-        f"--map for {path.name}",
+        f"names for {path.name}",
         got=what,
         expected=f"a name for each input ({_listed(inputs)}) and at least one output ({_listed(outputs)})",
-        remedy=f"by position it would be {others}" if others else "by position each name is the graph's own",
+        remedy=f"by position it would be names={others} ({options})"
+        if others
+        else "by position each name is the graph's own",
     )
 
 
@@ -190,7 +193,7 @@ def _completed(
     given = [name for name in states if name in mapped]
     if given and given != states:
         raise OptionError(
-            f"--map for {path.name}",
+            f"names for {path.name}",
             got=f"{given[0]} alone",
             expected=" and ".join(states),
             remedy="map both, or neither where the graph starts from zeros",

@@ -77,7 +77,7 @@ def read_model_bytes(path: Path) -> bytes:
     """
     if path.suffix != ".onnx":
         raise OptionError(
-            "model", got=path.name, expected="an .onnx", remedy="give the .onnx, and its plan as the engine"
+            "the file", got=path.name, expected="an .onnx", remedy="give the .onnx, and its plan as the engine"
         )
     try:
         return read_regular(path, LARGEST_ONNX)
@@ -103,14 +103,14 @@ def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path:
 
 
 def _refuse_foreign_options(sources: Sources, *, sealed: bool) -> None:
-    given = {"module": sources.module, "names (--map)": sources.names, "batch_first": sources.batch_first}
+    given = {"module": sources.module, "names": sources.names, "batch_first": sources.batch_first}
     for option, value in given.items():
         if value and sealed:
             raise OptionError(
                 option,
                 got="it for a model of rnnx",
                 expected="a model of another exporter",
-                remedy=f"leave {option} out: the model's own contract says it",
+                remedy="leave it out: the model's own contract says it",
             )
         if value:
             raise OptionError(

@@ -91,7 +91,7 @@ def check_options(options: VerifyOptions) -> None:
     check_names("require", options.require)
     for name in (*options.backends, *options.require):
         if name not in ROW_NAMES:
-            raise OptionError("backend", got=repr(name), expected=" | ".join(ROW_NAMES), remedy="choose one of these")
+            raise OptionError("backends", got=repr(name), expected=" | ".join(ROW_NAMES), remedy="choose one of these")
     if options.matrix not in MATRIX_NAMES:
         expected = " | ".join(MATRIX_NAMES)
         raise OptionError("matrix", got=repr(options.matrix), expected=expected, remedy="choose one of these")
@@ -101,7 +101,7 @@ def check_options(options: VerifyOptions) -> None:
         raise OptionError("threads", got=repr(threads), expected=expected, remedy="leave it out for 1")
     if not 0 < options.case_timeout_s <= LONGEST_CASE_S:
         got, expected = f"{options.case_timeout_s:g} s", f"more than 0 s and at most {LONGEST_CASE_S:g} s"
-        raise OptionError("case timeout", got=got, expected=expected, remedy="leave it out for 300 s")
+        raise OptionError("case_timeout_s", got=got, expected=expected, remedy="leave it out for 300 s")
 
 
 def check_names(option: str, value: object) -> None:

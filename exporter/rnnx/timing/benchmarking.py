@@ -126,7 +126,7 @@ def _read(model: Path, sources: Sources) -> Subject:
     data = read_model_bytes(model)
     if not is_sealed(data):
         raise OptionError(
-            "model",
+            "the file",
             got=f"{model.name}, which rnnx did not make",
             expected="a model that rnnx export wrote, whole",
             remedy="rnnx verify --map times another exporter's file beside PyTorch",
@@ -137,9 +137,9 @@ def _read(model: Path, sources: Sources) -> Subject:
 def _check(options: BenchOptions) -> None:
     for name in options.backends:
         if name not in TIMED_ROWS:
-            raise OptionError("backend", got=repr(name), expected=" | ".join(TIMED_ROWS), remedy="choose one of these")
-    least: dict[str, float] = {"threads": options.threads - 1, "stream steps": options.stream_steps - 1}
-    above_0 = {"seconds": options.seconds, "frame": options.frame_ms}
+            raise OptionError("backends", got=repr(name), expected=" | ".join(TIMED_ROWS), remedy="choose one of these")
+    least: dict[str, float] = {"threads": options.threads - 1, "stream_steps": options.stream_steps - 1}
+    above_0 = {"seconds": options.seconds, "frame_ms": options.frame_ms}
     for name, value in above_0.items():
         if not 0 < value < float("inf"):
             raise OptionError(name, got=f"{value:g}", expected="a time above 0", remedy="leave it out for the default")

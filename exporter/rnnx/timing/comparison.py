@@ -100,7 +100,7 @@ def refuse_incomparable(before: BenchReport, weights_sha256: str, sizes: Mapping
                 f"report of {before.model}",
                 got=f"{name} {was}",
                 expected=f"{name} {wanted}",
-                remedy="compare with a report of the same model, --at and --threads",
+                remedy="compare with a report of the same model, sizes and threads",
             )
 
 

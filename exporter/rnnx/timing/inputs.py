@@ -28,7 +28,7 @@ def timed_sizes(inputs: CaseSource, wanted: Mapping[str, int]) -> dict[str, int]
     for dim, size in wanted.items():
         if dim not in own or size < 1:
             raise OptionError(
-                "latency shape",
+                "sizes",
                 got=f"{dim}={size}" + (f" for form {contract.bare.form}" if contract.bare else ""),
                 expected=" and ".join(f"{name} ≥ 1" for name in own) or "none: the model fixes every size",
                 remedy="other sizes are fixed by the model",

@@ -71,7 +71,7 @@ def refuse_constant_states(
 
 def constant_notes(constants: Mapping[str, Constant]) -> tuple[str, ...]:
     """What a report says of them."""
-    return tuple(f"input {name} is fixed at {value} (--constant)" for name, value in constants.items())
+    return tuple(f"input {name} is fixed at {value}" for name, value in constants.items())
 
 
 def constant_values(signature: CallSignature) -> tuple["TorchFunctionMode", ...]:
@@ -154,4 +154,4 @@ def _given_states(module: nn.Module) -> Iterator[set[int]]:
 
 
 def _refused(name: str, got: str, expected: str, remedy: str) -> OptionError:
-    return OptionError(f"--constant {name}", got=got, expected=expected, remedy=remedy)
+    return OptionError(f"constants {name}", got=got, expected=expected, remedy=remedy)

@@ -161,7 +161,7 @@ def _input_line(name: str, tensor: Tensor, place: int, roles: Mapping[Axis, str]
 def _with_lines(error: ExportError | BrokenExtraError, lines: str) -> ExportError | BrokenExtraError:
     if not isinstance(error, UntracedError):
         return error
-    remedy = f"{error.remedy}; or fix the axes that need not vary: {lines}"
+    remedy = f"{error.remedy}; or fix the axes that need not vary: {lines} (None in dims)"
     return UntracedError(error.subject, got=error.got, expected=error.expected, remedy=remedy)
 
 

@@ -42,4 +42,4 @@ def joined_states(*sources: Sequence[StatePair]) -> tuple[StatePair, ...]:
 
 
 def _unfit(got: str, expected: str, remedy: str) -> OptionError:
-    return OptionError("state", got=got, expected=expected, remedy=remedy)
+    return OptionError("states", got=got, expected=expected, remedy=remedy)

@@ -239,7 +239,7 @@ def _refusal(module: nn.Module, error: BaseException, words: Mapping[str, str]) 
             expected="the same operations for all values",
             remedy="choose between tensors with torch.where or a mask, and keep lengths a tensor "
             "(no if, .item(), .tolist(), int() or bool() of it); fix an input that never changes with "
-            "--constant NAME=VALUE",
+            "constants={NAME: VALUE} (--constant NAME=VALUE)",
         )
     return UntracedError(
         f"{subject}, {line}",

@@ -35,7 +35,7 @@ def model_opset_of(opset: int | None) -> int:
         return DEFAULT_OPSET
     if type(opset) is not int or opset not in OPSETS:
         raise OptionError(
-            "--opset",
+            "opset",
             got=str(opset),
             expected=f"{OPSETS[0]} to {OPSETS[-1]} for a whole model",
             remedy=f"leave it out for {DEFAULT_OPSET}",

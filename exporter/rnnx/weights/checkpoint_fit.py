@@ -133,7 +133,7 @@ def _chosen_prefix(
             f"{checkpoint.name} for {type(module).__name__}",
             got=f"state dicts that fit: {shown}" + ("" if named is None else f"; none of them is {named!r}"),
             expected="one of them to be named",
-            remedy=f"name it: --state-dict {sorted(whole)[0]}" if whole else "leave --state-dict out",
+            remedy=f"give its name as state_dict: {sorted(whole)[0]}" if whole else "leave state_dict out",
         )
     return min(there, key=lambda prefix: (-len(fitting[prefix]), -len(there[prefix]), len(prefix)), default="")
 

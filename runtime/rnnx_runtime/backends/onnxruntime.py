@@ -133,7 +133,7 @@ def _session(onnxruntime: Any, model: OnnxFile, options: SessionOptions, cuda: b
             f"ONNX Runtime {onnxruntime.__version__} loading {model.path.name}",
             got=one_line(error),
             expected="a session",
-            remedy="a newer ONNX Runtime, or an export with a lower --opset, may be needed",
+            remedy="a newer ONNX Runtime, or an export with a lower opset, may be needed",
         ) from error
 
 

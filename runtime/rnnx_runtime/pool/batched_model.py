@@ -169,5 +169,5 @@ def _check_streams(spec: Contract) -> None:
             "pool",
             got=reason,
             expected="a model with a single next step",
-            remedy="export it with --form step" if spec.bare else "run it with Session.stream",
+            remedy="export it in form step" if spec.bare else "run it with Session.stream",
         )

@@ -88,37 +88,37 @@ def test_a_module_is_chosen_and_unrolled(
     [
         pytest.param(
             ("--form", "unrolled", "--steps", 0),
-            "--steps: got 0, expected a whole number ≥ 1; say how many steps to unroll, such as --steps 16",
+            "--steps: got 0, expected a whole number ≥ 1; say how many steps to unroll, such as 16",
             id="steps-0",
         ),
         pytest.param(
             ("--form", "unrolled"),
-            "--steps: got no --steps, expected a whole number ≥ 1; say how many steps to unroll, such as --steps 16",
+            "--steps: got none, expected a whole number ≥ 1; say how many steps to unroll, such as 16",
             id="steps-missing",
         ),
         pytest.param(
             ("--steps", 4),
-            "--steps: got 4 for form step, expected no --steps; steps belong to --form unrolled",
+            "--steps: got 4 for form step, expected none; steps belong to form unrolled",
             id="steps-with-step",
         ),
         pytest.param(
             ("--form", "encoder"),
-            "--form: got encoder for nn.GRUCell, expected step or unrolled; use --form step",
+            "--form: got encoder for nn.GRUCell, expected step or unrolled; use form step",
             id="encoder-for-a-cell",
         ),
         pytest.param(("--opset", 16), "--opset: got 16, expected 17 to 23; leave it out for 17", id="opset-16"),
         pytest.param(("--opset", 99), "--opset: got 99, expected 17 to 23; leave it out for 17", id="opset-99"),
         pytest.param(
             ("--batch-first",),
-            "--batch-first: got it for form step, expected an encoder; leave --batch-first out",
+            "--batch-first: got True for form step, expected an encoder; leave it out",
             id="batch-first",
         ),
         pytest.param(
-            ("--lengths",), "--lengths: got it for form step, expected an encoder; leave --lengths out", id="lengths"
+            ("--lengths",), "--lengths: got True for form step, expected an encoder; leave it out", id="lengths"
         ),
         pytest.param(
             ("--no-stateful",),
-            "--no-stateful: got it for form step, expected an encoder; leave --no-stateful out",
+            "--stateful/--no-stateful: got False for form step, expected an encoder; leave it out",
             id="no-stateful",
         ),
         pytest.param(

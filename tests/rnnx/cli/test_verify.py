@@ -102,7 +102,7 @@ def test_a_user_error_is_one_line_and_exit_code_2(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    assert capsys.readouterr().err.startswith("rnnx: latency shape: got N=3 for form encoder, expected T ≥ 1 and B ≥ 1")
+    assert capsys.readouterr().err.startswith("rnnx: --at: got N=3 for form encoder, expected T ≥ 1 and B ≥ 1")
 
 
 def test_help_says_what_the_truth_is() -> None:

@@ -28,10 +28,10 @@ def test_the_missing_driver_is_the_cause_only_when_nothing_else_is() -> None:
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        ("no tactics to implement the operation within workspace limit", "raise --workspace-mib"),
+        ("no tactics to implement the operation within workspace limit", "raise workspace_mib"),
         ("Out of memory: allocating 12 bytes", "free GPU memory"),
-        ("no optimization profile has been defined", "give each dim a range with --profile"),
-        ("something new", "try another --form"),
+        ("no optimization profile has been defined", "give each dim a range in the profiles"),
+        ("something new", "try another form"),
     ],
     ids=["workspace", "memory", "profile", "other"],
 )

@@ -55,18 +55,18 @@ def test_limits_are_inside(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("library", "options", "message"),
     [
-        pytest.param(RTX, {"targets": ("9.0",)}, r"--target-sm: got 9.0, expected one of 7.5, 8.9, 12.0", id="target"),
+        pytest.param(RTX, {"targets": ("9.0",)}, r"targets: got 9.0, expected one of 7.5, 8.9, 12.0", id="target"),
         pytest.param(RTX, {"targets": ("7.5",)}, "TensorRT has no float32 GEMM for 7.5", id="float32-on-7.5"),
         pytest.param(
             TENSORRT, {"targets": ("8.9",)}, "got 8.9 with tensorrt 10.13.0, expected no target", id="own-gpu"
         ),
-        pytest.param(RTX, {"timing_cache": Path("c")}, "--timing-cache: got it with tensorrt-rtx", id="rtx-cache"),
+        pytest.param(RTX, {"timing_cache": Path("c")}, "timing_cache: got it with tensorrt-rtx", id="rtx-cache"),
         pytest.param(
             TENSORRT, {"timing_cache": Path("no/c")}, "expected a file in a folder that exists", id="cache-at"
         ),
         pytest.param(TENSORRT, {"timing_cache": Path("/")}, "expected a file in a folder", id="cache-is-a-folder"),
-        pytest.param(RTX, {"workspace_mib": 0}, "--workspace-mib: got 0, expected a whole number", id="workspace"),
-        pytest.param(RTX, {"optimization_level": 6}, "--optimization-level: got 6, expected 0 to 5", id="level"),
+        pytest.param(RTX, {"workspace_mib": 0}, "workspace_mib: got 0, expected a whole number", id="workspace"),
+        pytest.param(RTX, {"optimization_level": 6}, "optimization_level: got 6, expected 0 to 5", id="level"),
         pytest.param(RTX, {"optimization_level": True}, "got True, expected 0 to 5", id="level-type"),
     ],
 )

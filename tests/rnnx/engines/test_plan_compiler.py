@@ -340,7 +340,7 @@ def test_a_build_that_gives_none_is_an_error_with_what_was_said(
 ) -> None:
     fake_tensorrt.plan = None
     fake_tensorrt.messages = [("ERROR", "no tactics within workspace limit"), ("ERROR", "a consequence")]
-    with pytest.raises(EngineError, match=r"got no tactics within workspace limit, .* raise --workspace-mib"):
+    with pytest.raises(EngineError, match=r"got no tactics within workspace limit, .* raise workspace_mib"):
         build_engine(lstm_onnx, tmp_path / "model.plan")
     assert list(tmp_path.iterdir()) == []
 
@@ -393,7 +393,7 @@ def test_a_network_that_is_not_what_the_contract_says_is_refused(
 def test_targets_are_refused_where_they_cannot_be_chosen(
     fake_tensorrt: FakeTensorRT, lstm_onnx: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(OptionError, match=r"--target-sm: got 8.9 with tensorrt .*, expected no target"):
+    with pytest.raises(OptionError, match=r"targets: got 8.9 with tensorrt .*, expected no target"):
         build_engine(lstm_onnx, tmp_path / "model.plan", EngineOptions(targets=("8.9",)))
 
 

@@ -128,7 +128,7 @@ def test_the_own_gpu_is_its_compute_capability() -> None:
 
 @pytest.mark.usefixtures("without_gpu")
 def test_no_own_gpu_is_an_error_with_the_way_out() -> None:
-    with pytest.raises(EngineError, match=r"building with tensorrt-rtx 1.7.1: got 0 devices, .*--flavor tensorrt-rtx"):
+    with pytest.raises(EngineError, match=r"building with tensorrt-rtx 1.7.1: got 0 devices, .*flavor tensorrt-rtx"):
         _library().own_gpu()
 
 

@@ -284,47 +284,45 @@ def test_a_checkpoint_that_cannot_be_exported_is_refused(
         pytest.param(
             lstm(),
             {"form": "step"},
-            "--form: got step for nn.LSTM, expected encoder; use --form encoder (session.step runs it one time step at",
+            "form: got step for nn.LSTM, expected encoder; use form encoder (session.step runs it one time step at",
             id="step-of-a-layer",
         ),
         pytest.param(
             lstm(),
             {"form": "unrolled", "steps": 2},
-            "--form: got unrolled for nn.LSTM, expected encoder",
+            "form: got unrolled for nn.LSTM, expected encoder",
             id="unrolled-layer",
         ),
         pytest.param(
             nn.LSTMCell(3, 5),
             {"form": "encoder"},
-            "--form: got encoder for nn.LSTMCell, expected step or unrolled; use --form step",
+            "form: got encoder for nn.LSTMCell, expected step or unrolled; use form step",
             id="encoder-of-a-cell",
         ),
         pytest.param(
             nn.LSTMCell(3, 5),
             {"form": "decoder"},
-            "--form: got decoder, expected encoder | step | unrolled; choose one of these",
+            "form: got decoder, expected encoder | step | unrolled; choose one of these",
             id="form-unknown",
         ),
         pytest.param(
             nn.LSTMCell(3, 5),
             {"form": "unrolled"},
-            "--steps: got no --steps, expected a whole number ≥ 1",
+            "steps: got none, expected a whole number ≥ 1",
             id="no-steps",
         ),
         pytest.param(
             nn.LSTMCell(3, 5),
             {"form": "unrolled", "steps": -1},
-            "--steps: got -1, expected a whole number ≥ 1",
+            "steps: got -1, expected a whole number ≥ 1",
             id="steps--1",
         ),
         pytest.param(
-            nn.LSTMCell(3, 5), {"form": "unrolled", "steps": 2.5}, "--steps: got 2.5, expected a whole", id="steps-2.5"
+            nn.LSTMCell(3, 5), {"form": "unrolled", "steps": 2.5}, "steps: got 2.5, expected a whole", id="steps-2.5"
         ),
-        pytest.param(
-            lstm(), {"steps": 3}, "--steps: got 3 for form encoder, expected no --steps", id="steps-of-encoder"
-        ),
-        pytest.param(lstm(), {"opset": 16}, "--opset: got 16, expected 17 to 23; leave it out for 17", id="opset-16"),
-        pytest.param(lstm(), {"opset": 99}, "--opset: got 99, expected 17 to 23; leave it out for 17", id="opset-99"),
+        pytest.param(lstm(), {"steps": 3}, "steps: got 3 for form encoder, expected none", id="steps-of-encoder"),
+        pytest.param(lstm(), {"opset": 16}, "opset: got 16, expected 17 to 23; leave it out for 17", id="opset-16"),
+        pytest.param(lstm(), {"opset": 99}, "opset: got 99, expected 17 to 23; leave it out for 17", id="opset-99"),
         pytest.param(
             lstm(), {"module": "rnn"}, "module for LSTM: got 'rnn', expected one of (root) (nn.LSTM)", id="module"
         ),
@@ -483,13 +481,13 @@ def test_a_plain_rnn_in_a_module_says_its_own_nonlinearity(tmp_path: Path) -> No
         pytest.param(
             nn.GRU(3, 5),
             "relu",
-            "--nonlinearity: got it for nn.GRU, expected an nn.RNN or nn.RNNCell; leave --nonlinearity out",
+            "nonlinearity: got it for nn.GRU, expected an nn.RNN or nn.RNNCell; leave it out",
             id="gru",
         ),
         pytest.param(
             nn.RNN(3, 5),
             "sigmoid",
-            "--nonlinearity: got 'sigmoid', expected tanh | relu; choose the one it was trained with",
+            "nonlinearity: got 'sigmoid', expected tanh | relu; choose the one it was trained with",
             id="sigmoid",
         ),
     ],

@@ -82,11 +82,11 @@ def test_no_example_is_refused_with_the_parameters_of_forward() -> None:
     with pytest.raises(OptionError) as caught:
         prepare_model(TAGGER, FactoryOptions())
     assert caught.value.got == "none for forward(tokens, lengths)"
-    assert "--input" in caught.value.expected
+    assert "(--input)" in caught.value.remedy
 
 
 def test_a_wrong_description_is_refused_before_the_factory_runs() -> None:
-    with pytest.raises(OptionError, match="--input x"):
+    with pytest.raises(OptionError, match="inputs x"):
         prepare_model("factories.taggers:raises", FactoryOptions(inputs=("x",)))
 
 

@@ -107,7 +107,7 @@ def test_values_are_the_same_each_time() -> None:
     ],
 )
 def test_a_wrong_description_is_refused_by_its_text(texts: list[str], message: str) -> None:
-    with pytest.raises(OptionError, match="--input ") as caught:
+    with pytest.raises(OptionError, match="inputs ") as caught:
         described_inputs(texts)
     assert message in str(caught.value)
 

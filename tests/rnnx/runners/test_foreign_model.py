@@ -207,9 +207,9 @@ def test_a_damaged_file_is_told_before_its_layer_is_chosen(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"y": "input"}, "--map: got 'y', expected one of x, h0, lengths, output, hn"),
-        ({"x": "inputs"}, "--map x: got 'inputs', expected one of input, hx"),
-        ({"hn": "input"}, "--map hn: got 'input', expected one of y, y_h"),
+        ({"y": "input"}, "names: got 'y', expected one of x, h0, lengths, output, hn"),
+        ({"x": "inputs"}, "names for x: got 'inputs', expected one of input, hx"),
+        ({"hn": "input"}, "names for hn: got 'input', expected one of y, y_h"),
     ],
     ids=["no-contract-name", "no-input", "no-output"],
 )
@@ -221,7 +221,9 @@ def test_a_wrong_name_lists_the_real_ones(tmp_path: Path, change: dict[str, str]
 
 def test_a_missing_map_is_suggested_by_position(tmp_path: Path) -> None:
     path, _ = _foreign(tmp_path, nn.LSTM(5, 8))
-    suggested = "by position it would be --map x=input --map h0=hx --map c0=cx --map output=y --map hn=y_h --map cn=y_c"
+    names = {"x": "input", "h0": "hx", "c0": "cx", "output": "y", "hn": "y_h", "cn": "y_c"}
+    options = " ".join(f"--map {ours}={theirs}" for ours, theirs in names.items())
+    suggested = f"by position it would be names={names} ({options})"
     with pytest.raises(OptionError, match=re.escape(suggested)):
         _read(path, {})
 
@@ -310,7 +312,7 @@ def test_external_data_outside_of_the_folder_is_refused(tmp_path: Path, place: s
 def test_options_for_foreign_models_are_refused_for_rnnxs_own(tmp_path: Path) -> None:
     path, names = _foreign(tmp_path, nn.GRU(5, 8))
     for sources, option in (
-        (Sources(checkpoint=path.with_name("weights.safetensors"), names=names), r"names \(--map\)"),
+        (Sources(checkpoint=path.with_name("weights.safetensors"), names=names), "names"),
         (Sources(checkpoint=path.with_name("weights.safetensors"), module="rnn"), "module"),
         (Sources(batch_first=True), "batch_first"),
     ):
@@ -320,7 +322,7 @@ def test_options_for_foreign_models_are_refused_for_rnnxs_own(tmp_path: Path) ->
 
 def test_a_foreign_model_needs_a_checkpoint(tmp_path: Path) -> None:
     path, names = _foreign(tmp_path, nn.GRU(5, 8))
-    with pytest.raises(OptionError, match=r"names \(--map\): got no checkpoint"):
+    with pytest.raises(OptionError, match=r"names: got no checkpoint"):
         read_subject(path, Sources(names=names))
 
 

@@ -41,7 +41,7 @@ def test_a_constant_takes_the_branch_of_its_value_and_is_no_input(flag: Any, tmp
     module, options = Policy().eval(), ModelOptions(constants={"starts": "0", "flag": flag})
     report = export_model(module, example(), tmp_path / "m.onnx", options)
     assert [spec.name for spec in report.contract.inputs] == ["x", "h", "c"]
-    assert report.notes == ("input starts is fixed at 0 (--constant)", f"input flag is fixed at {flag} (--constant)")
+    assert report.notes == ("input starts is fixed at 0", f"input flag is fixed at {flag}")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[str, str | float, str]] = {
 def test_a_constant_that_does_not_fit_is_refused(name: str, value: Any, expected: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as refused:
         export_model(Policy().eval(), example(), tmp_path / "m.onnx", ModelOptions(constants={name: value}))
-    assert refused.value.subject == f"--constant {name}"
+    assert refused.value.subject == f"constants {name}"
     assert expected in str(refused.value)
 
 

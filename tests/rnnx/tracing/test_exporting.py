@@ -262,7 +262,7 @@ def test_another_way_to_work_on_packed_rows_than_row_by_row_is_refused(tmp_path:
 @pytest.mark.parametrize(
     ("options", "subject"),
     [
-        (ModelOptions(opset=12), "--opset"),
+        (ModelOptions(opset=12), "opset"),
         (ModelOptions(lengths=("nothing",)), "lengths"),
         (ModelOptions(output_names=("a", "b")), "output_names"),
         (ModelOptions(dims={"tokens": ("B",)}), "dims"),

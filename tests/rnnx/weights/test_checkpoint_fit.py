@@ -218,7 +218,7 @@ def test_two_parts_that_fit_are_refused(tmp_path: Path) -> None:
     content = {"student": state(tagger(SEED)), "teacher": state(tagger(SEED + 2))}
     error = refusal(content, tmp_path)
     assert error.got == "state dicts that fit: 'student' and 'teacher'"
-    assert error.remedy == "name it: --state-dict student"
+    assert error.remedy == "give its name as state_dict: student"
 
 
 @pytest.mark.parametrize("name", ["model", "model_ema", "average"])
