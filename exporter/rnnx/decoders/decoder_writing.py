@@ -9,11 +9,12 @@ import onnx_ir as ir
 from onnx import ModelProto, helper
 from torch import Tensor
 
-from rnnx.artifacts import check_targets, staged
+from rnnx.artifacts import staged
 from rnnx.decoders.decoder_graph import DecoderGraph, value_info
 from rnnx.errors import OptionError
 from rnnx.graphs.export_checks import checked_export
 from rnnx.graphs.export_report import ExportReport
+from rnnx.graphs.model_targets import check_model_target
 from rnnx.graphs.model_writing import write_model
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import EagerModel, model_golden_bytes, model_truth
@@ -32,7 +33,7 @@ def write_decoder(
         ExportError: a checker refused the graph, or it gives other values than `eager`.
         OutputError: the files could not be written.
     """
-    check_decoder_path(path)
+    check_model_target(path)
     _refuse_shared_names(graph)
     own = {spec.name for spec in graph.inputs}
     tables = {name: rows for name, rows in contract.table_sizes.items() if name in own}
@@ -57,15 +58,6 @@ def write_decoder(
         checks=checked.checks,
         source=contract.source.file,
     )
-
-
-def check_decoder_path(path: Path) -> None:
-    """Find out before long work what would keep `write_decoder` from writing; raises OptionError, OutputError as it."""
-    if path.suffix != ".onnx":
-        raise OptionError(
-            "output", got=str(path), expected="a file name ending in .onnx", remedy="name one, such as decoder.onnx"
-        )
-    check_targets(path, golden_path(path))
 
 
 def moved(report: ExportReport, folder: Path) -> ExportReport:

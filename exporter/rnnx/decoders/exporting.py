@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx.artifacts import staged
 from rnnx.decoders.decoder_graph import DecoderGraph
 from rnnx.decoders.decoder_options import DecoderOptions, check_options
-from rnnx.decoders.decoder_writing import check_decoder_path, moved, write_decoder
+from rnnx.decoders.decoder_writing import moved, write_decoder
 from rnnx.decoders.eager_decoder import EagerDecoder
 from rnnx.decoders.forecast import check_forecast, forecast
 from rnnx.decoders.loop_decoder import loop_graph
@@ -18,6 +18,7 @@ from rnnx.decoders.step_export import ExportedStep, export_step
 from rnnx.decoders.step_graph import StepGraph
 from rnnx.decoders.unrolled_decoder import unrolled_graph
 from rnnx.graphs.export_report import ExportReport
+from rnnx.graphs.model_targets import check_model_target
 from rnnx_runtime.contract import Contract, DecoderPart, Streaming
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def export_decoder(
     """
     options = options or DecoderOptions()
     check_options(options)
-    check_decoder_path(Path(path))
+    check_model_target(Path(path))
     if options.form == "step":
         return export_step(module, example_inputs, Path(path), options).report
     with staged(Path(path)) as stage:

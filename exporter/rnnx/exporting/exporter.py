@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from rnnx.artifacts import check_targets, staged
+from rnnx.artifacts import staged
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.errors import CheckpointError, OptionError
 from rnnx.exporting.factory_export import FactoryOptions, export_factory, export_module
@@ -18,6 +18,7 @@ from rnnx.formulations.choice import formulation_name, formulation_named
 from rnnx.formulations.export_options import ExportOptions, form_of, opset_of
 from rnnx.graphs.export_checks import checked_export
 from rnnx.graphs.export_report import ExportReport
+from rnnx.graphs.model_targets import check_model_target
 from rnnx.modules.factories import is_factory
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.layer_weights import effective_tensors
@@ -109,12 +110,8 @@ def _export_layer(
     source: "str | os.PathLike[str] | nn.Module", path: str | os.PathLike[str], options: ExportOptions
 ) -> ExportReport:
     target = Path(path)
-    if target.suffix != ".onnx":
-        raise OptionError(
-            "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
-        )
     read = Path(source) if isinstance(source, str | os.PathLike) else None
-    check_targets(target, golden_path(target), inputs=(read,))
+    check_model_target(target, inputs=(read,))
     checkpoint = _checkpoint(source)
     module = choose_module(checkpoint, options.module)
     if read is None and options.module is None:

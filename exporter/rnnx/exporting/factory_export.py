@@ -6,15 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnx.artifacts import check_targets
 from rnnx.decoders.decoder_options import DecoderOptions
 from rnnx.errors import OptionError
 from rnnx.graphs.export_report import ExportReport
+from rnnx.graphs.model_targets import check_model_target
 from rnnx.modules.example_inputs import DescribedInputs, described_inputs, own_example_inputs
 from rnnx.modules.factories import MadeModel, make_model
 from rnnx.modules.model_code import model_code
 from rnnx.modules.model_options import ModelOptions
-from rnnx.truths.golden import golden_path
 from rnnx.weights.checkpoint import open_checkpoint
 from rnnx.weights.checkpoint_fit import load_state
 
@@ -63,8 +62,7 @@ def export_factory(source: str, path: Path, options: FactoryOptions | None = Non
         as `prepare_model`, and then as `export_model` or `export_decoder`.
     """
     options = options or FactoryOptions()
-    if path.suffix == ".onnx":  # another is refused below, by its suffix
-        check_targets(path, golden_path(path), inputs=(options.checkpoint,))  # here too: the factory may take long
+    check_model_target(path, inputs=(options.checkpoint,))  # here too: the factory may take long
     with model_code(source):
         prepared = prepare_model(source, options)
         report = export_module(prepared.module, prepared.example_inputs, path, options.decoder or prepared.options)

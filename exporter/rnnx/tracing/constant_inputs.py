@@ -1,8 +1,7 @@
 """Inputs that a deployment never changes, fixed at one value: a graph has no branch for the other."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from rnnx.errors import OptionError
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.layer_states import recurrent_layers
+from rnnx.tracing.layer_states import as_states, watched_layers
 from rnnx.tracing.signature import CallSignature
 
 Constant = str | bool | int | float
@@ -62,7 +61,12 @@ def refuse_constant_states(
     """
     if not names:
         return
-    with torch.no_grad(), _given_states(module) as states:
+    states = set[int]()
+
+    def record(_: str, __: nn.Module, given: Mapping[str, Any]) -> None:
+        states.update(own.untyped_storage().data_ptr() for own in as_states(given.get("hx")) or ())
+
+    with torch.no_grad(), watched_layers(module, record):
         fixed.call(module, [tensor.clone() for tensor in tensors])
     for name, place in zip(given.names, given.places, strict=True):
         if name in names and fixed.leaves[place].untyped_storage().data_ptr() in states:
@@ -132,25 +136,6 @@ def _number(text: str, kind: type[Any]) -> Any:
     except ValueError:
         return None
     return found if math.isfinite(found) else None
-
-
-@contextmanager
-def _given_states(module: nn.Module) -> Iterator[set[int]]:
-    """Where the states lie that recurrent layers are given inside the block."""
-    found: set[int] = set()
-
-    def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        state = kwargs.get("hx", (*args, None, None)[1])
-        for own in state if isinstance(state, tuple | list) else (state,):
-            if isinstance(own, Tensor):
-                found.add(own.untyped_storage().data_ptr())
-
-    hooks = [own.register_forward_pre_hook(record, with_kwargs=True) for own in recurrent_layers(module).values()]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _refused(name: str, got: str, expected: str, remedy: str) -> OptionError:

@@ -10,12 +10,12 @@ from typing import Any
 import onnx_ir as ir
 from torch import nn
 
-from rnnx.artifacts import check_targets, staged
-from rnnx.errors import OptionError
+from rnnx.artifacts import staged
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
 from rnnx.graphs.export_checks import CheckedExport, checked_export
 from rnnx.graphs.export_report import ExportReport
+from rnnx.graphs.model_targets import check_model_target
 from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
@@ -106,11 +106,7 @@ def exported_model(
 
     `complete` adds to the contract of the trace what the caller alone knows, before anything is proved of it.
     """
-    if target.suffix != ".onnx":
-        raise OptionError(
-            "output", got=str(target), expected="a file name ending in .onnx", remedy="name one, such as model.onnx"
-        )
-    check_targets(target, golden_path(target))
+    check_model_target(target)
     opset = model_opset_of(options.opset)
     for package in ("onnx", "onnxscript", "spox"):
         require(package, extra="export", purpose="exporting a whole model")

@@ -1,8 +1,8 @@
 """Recurrent layers inside a model, each of their calls, and what the initial state of a call was computed from."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,34 +48,39 @@ def recorded_calls(module: nn.Module, origins: ValueOrigins) -> Iterator[list[La
     calls: list[LayerCall] = []
     counts: Counter[str] = Counter()
 
-    def recorder(name: str) -> Any:
-        def record(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            values = dict(zip(("input", "hx"), args, strict=False)) | kwargs
-            state = list(tensors_in(values.get("hx")))
-            calls.append(
-                LayerCall(
-                    layer=name,
-                    index=counts[name],
-                    batch=_batch(layer, values["input"]),
-                    origins=origins.of(state),
-                    starts_at_zero=not any(bool(own.count_nonzero()) for own in state),
-                )
+    def record(name: str, layer: nn.Module, given: Mapping[str, Any]) -> None:
+        state = list(tensors_in(given.get("hx")))
+        calls.append(
+            LayerCall(
+                layer=name,
+                index=counts[name],
+                batch=_batch(layer, given["input"]),
+                origins=origins.of(state),
+                starts_at_zero=not any(bool(own.count_nonzero()) for own in state),
             )
-            counts[name] += 1
-
-        return record
+        )
+        counts[name] += 1
 
     def labeller(name: str) -> Any:
         return lambda _, __, result: origins.label(tensors_in(result), call_label(name, counts[name] - 1))
 
-    layers = recurrent_layers(module).items()
-    hooks = [layer.register_forward_pre_hook(recorder(name), with_kwargs=True) for name, layer in layers]
-    hooks += [layer.register_forward_hook(labeller(name)) for name, layer in layers]
-    try:
+    with watched_layers(module, record), ExitStack() as hooks:
+        for name, layer in recurrent_layers(module).items():
+            hooks.enter_context(layer.register_forward_hook(labeller(name)))
         yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+
+@contextmanager
+def watched_layers(module: nn.Module, watch: Callable[[str, nn.Module, Mapping[str, Any]], None]) -> Iterator[None]:
+    """Calls `watch` with the name, the layer and its arguments by name before each call of a recurrent layer inside."""
+
+    def watcher(name: str) -> Any:
+        return lambda layer, args, given: watch(name, layer, dict(zip(("input", "hx"), args, strict=False)) | given)
+
+    with ExitStack() as hooks:
+        for name, layer in recurrent_layers(module).items():
+            hooks.enter_context(layer.register_forward_pre_hook(watcher(name), with_kwargs=True))
+        yield
 
 
 def as_states(hidden: Any) -> tuple[Tensor, ...] | None:

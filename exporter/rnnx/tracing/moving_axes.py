@@ -3,7 +3,6 @@
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
-from rnnx.tracing.layer_states import recurrent_layers
+from rnnx.tracing.layer_states import watched_layers
 from rnnx.tracing.preparation import preserved
 from rnnx.tracing.signature import CallSignature
 
@@ -123,7 +122,13 @@ def _grown(
 
 
 def _run(module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor]) -> _Run | None:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings(), _recorded(module) as layers:
+    layers: list[tuple[int, int]] = []
+
+    def record(_: str, layer: nn.Module, given: Mapping[str, Any]) -> None:
+        layers.append(_batch_and_time(layer, given["input"]))
+
+    watched = watched_layers(module, record)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings(), watched:
         torch.manual_seed(0)
         warnings.simplefilter("ignore")
         try:
@@ -132,21 +137,6 @@ def _run(module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor])
             return None
     ranks = tuple(leaf.dim() for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor))
     return _Run(tuple(layers), ranks)
-
-
-@contextmanager
-def _recorded(module: nn.Module) -> Iterator[list[tuple[int, int]]]:
-    found: list[tuple[int, int]] = []
-
-    def record(layer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        found.append(_batch_and_time(layer, args[0] if args else kwargs["input"]))
-
-    hooks = [own.register_forward_pre_hook(record, with_kwargs=True) for own in recurrent_layers(module).values()]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _batch_and_time(layer: nn.Module, x: Tensor | PackedSequence) -> tuple[int, int]:

@@ -5,6 +5,7 @@ and takes among its outputs; a layer's nodes are those whose names begin with it
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -176,12 +177,11 @@ def _watched(
         return take
 
     named = ((name or type(own).__name__.lower(), own) for name, own in module.named_modules())
-    hooks = [own.register_forward_hook(taker(name), with_kwargs=True) for name, own in named if name in labels]
-    try:
+    with ExitStack() as hooks:
+        for name, own in named:
+            if name in labels:
+                hooks.enter_context(own.register_forward_hook(taker(name), with_kwargs=True))
         eager.outputs(case.feeds, dtype)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 
