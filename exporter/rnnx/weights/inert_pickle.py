@@ -7,9 +7,11 @@ are all that `torch.save` and `torch.jit.save` write, and ends where a pickle wo
 import mmap
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pickle import decode_long
-from typing import Any, Protocol
+from typing import Any
+
+from rnnx.weights.pickle_keys import check_key
+from rnnx.weights.pickle_objects import Judge, Made, Named, Outside, PickleDataError, UnsafePickleError, maker_name
 
 Buffer = bytes | mmap.mmap
 
@@ -17,8 +19,6 @@ _MOST_OPERATIONS = 20_000_000
 """Of one pickle: half a million tensors take as many."""
 
 _DEEPEST_TUPLE = 100
-_MOST_LEAVES = 1_000
-"""Of a tuple that is a key, counted wherever they are shared: hashing walks them all, and on the C stack."""
 
 _MOST_ODD_KEYS = 10_000
 """Keys whose hashes a file can choose, so that they collide: numbers of more than 60 bits, tuples, floats."""
@@ -28,58 +28,6 @@ _LONGEST_LINE = 1_000
 
 _ITEM_BYTES, _ENTRY_BYTES, _OBJECT_BYTES, _CALL_BYTES = 8, 100, 64, 1_000
 """What a pointer, an entry of a dict, any object and a result of a call, such as a tensor, take in memory."""
-
-
-class PickleDataError(ValueError):
-    """The bytes are no whole pickle of the operations that torch writes, or cost more than they should."""
-
-
-class UnsafePickleError(PickleDataError):
-    """The pickle would do more than make tensors and plain containers."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Named:
-    """What the pickle would import: `torch._utils._rebuild_tensor_v2`."""
-
-    name: str
-
-
-@dataclass(kw_only=True, eq=False, slots=True)
-class Made:
-    """What the pickle would make by calling `maker`, its state, and what a judge found it to be."""
-
-    maker: Any
-    arguments: Any
-    state: Any = None
-    finding: Any = None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
-class Outside:
-    """What the pickle says lies outside of it, such as a tensor's storage, and what a judge found it to be."""
-
-    reference: Any
-    finding: Any = None
-
-
-class Judge(Protocol):
-    """Who looks at what a pickle would do, in the order in which it would, and may refuse it with a PickleDataError."""
-
-    def called(self, made: Made) -> Any:
-        """What is to be known of the result of a call."""
-
-    def named(self, name: str) -> None:
-        """The pickle would import this."""
-
-    def given_items(self, target: Any) -> None:
-        """Items are put into what is no plain dict."""
-
-    def referred(self, reference: Any) -> Any:
-        """What is to be known of something outside of the pickle."""
-
-    def built(self, target: Any, state: Any) -> None:
-        """A state is given to `target`."""
 
 
 class AnyCall:
@@ -123,48 +71,6 @@ def inert_prefix(data: Buffer, start: int, *, most_bytes: int, judge: Judge | No
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, struct.error) as error:
         raise PickleDataError(f"{type(error).__name__}: {error}") from None
-
-
-def check_key(value: Any) -> bool:
-    """Whether the key of a dict is one of those whose hashes a file can choose.
-
-    Raises:
-        PickleDataError: it is no key that a checkpoint has, or one that takes long to hash.
-    """
-    match value:
-        case None | bool() | str() | bytes() | Named():
-            return False
-        case int():
-            return abs(value) >= 2**60
-        case float():
-            return True
-        case tuple():
-            leaves = _leaves(value)
-            if leaves > _MOST_LEAVES:
-                raise PickleDataError(f"a tuple of more than {_MOST_LEAVES:,} values for a key")
-            return True
-        case Made(maker=Named(name=name)) if name.startswith("torch._utils._rebuild_"):
-            return False  # a tensor, which is hashed by what it is and not by what is in it
-    raise PickleDataError(f"a {_kind_of(value)} for a key")
-
-
-def _leaves(value: tuple[Any, ...]) -> int:
-    """How many values hashing a tuple visits, up to the first past what is allowed; checks that it can be hashed."""
-    count, waiting = 0, [value]
-    while waiting and count <= _MOST_LEAVES:
-        for item in waiting.pop():
-            count += 1
-            if isinstance(item, tuple):
-                waiting.append(item)
-            else:
-                check_key(item)
-            if count > _MOST_LEAVES:
-                break
-    return count
-
-
-def _kind_of(value: Any) -> str:
-    return value.maker.name if isinstance(value, Made) and isinstance(value.maker, Named) else type(value).__name__
 
 
 class _Machine:
@@ -284,7 +190,7 @@ class _Machine:
     def _append(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise PickleDataError(f"items for a {_kind_of(target)}")
+            raise PickleDataError(f"items for a {maker_name(target)}")
         self._pay(2 * _ITEM_BYTES * len(items))
         target.extend(items)
 
@@ -299,7 +205,7 @@ class _Machine:
         if isinstance(target, dict):
             target.update(zip(items[::2], items[1::2], strict=True))
         elif not isinstance(target, Made):  # what is made here has no items: whether it may, torch says
-            raise PickleDataError(f"items for a {_kind_of(target)}")
+            raise PickleDataError(f"items for a {maker_name(target)}")
         else:
             self._judge.given_items(target)
 

@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from rnnx.weights.checkpoint_pickle import CheckpointJudge, Storage
-from rnnx.weights.inert_pickle import Buffer, UnsafePickleError, inert_prefix, inert_value
+from rnnx.weights.checkpoint_pickle import CheckpointJudge
+from rnnx.weights.inert_pickle import Buffer, inert_prefix, inert_value
+from rnnx.weights.pickle_objects import UnsafePickleError
+from rnnx.weights.pickled_storages import Storage
 from rnnx.weights.zip_members import Member, ZipError, bytes_of, check_bytes, members_of, object_bytes
 
 _MAGIC = 0x1950A86A20F9469CFC6C

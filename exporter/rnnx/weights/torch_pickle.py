@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from rnnx.errors import CheckpointError
 from rnnx.extras import require
-from rnnx.weights.inert_pickle import PickleDataError, UnsafePickleError
+from rnnx.weights.pickle_objects import PickleDataError, UnsafePickleError
 from rnnx.weights.pickled_checkpoint import Examined, UnsoundCheckpointError, check_legacy, check_zip
 from rnnx.weights.stand_ins import StandIn, standing_in
 

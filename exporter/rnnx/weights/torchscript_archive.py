@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.weights.archive_tensors import Archive, ArchiveCheckpoint, ArchiveTensor
-from rnnx.weights.inert_pickle import Made, Named, Outside, PickleDataError, inert_value
+from rnnx.weights.inert_pickle import inert_value
+from rnnx.weights.pickle_objects import Made, Named, Outside, PickleDataError
 from rnnx.weights.zip_members import names_of
 
 _REBUILD = "torch._utils._rebuild_tensor_v2"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnx.weights.inert_pickle import Made, Named, Outside, PickleDataError, inert_value
+from rnnx.weights.inert_pickle import inert_value
+from rnnx.weights.pickle_objects import Made, Named, Outside, PickleDataError
 
 
 def value_of(data: bytes) -> Any:
