@@ -33,7 +33,7 @@ class TensorJudge(Protocol):
         """What is to be known of the result of a call."""
 
 
-def tensor(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Strided:
+def _tensor(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Strided:
     """`_rebuild_tensor(storage, offset, size, stride)`, `_v2(…, requires_grad, hooks, metadata)`."""
     match arguments:
         case (Outside(finding=Storage() as storage), offset, size, stride, *rest) if _is_plain_rest(rest):
@@ -41,7 +41,7 @@ def tensor(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Strided
     raise unusual(name)
 
 
-def typed_tensor(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Strided:
+def _typed_tensor(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Strided:
     """`_rebuild_tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, metadata)`."""
     match arguments:
         case (Outside(finding=Storage() as storage), offset, size, stride, grad, hooks, Named(name=dtype), *rest):
@@ -51,7 +51,7 @@ def typed_tensor(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> S
     raise unusual(name)
 
 
-def parameter(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
+def _parameter(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     """`_rebuild_parameter(data, requires_grad, hooks)` and `_with_state(…, state)`."""
     match arguments:
         case (Made(finding=finding), bool(), hooks, *state) if finding is not None and _is_no_hook(hooks):
@@ -60,7 +60,7 @@ def parameter(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     raise unusual(name)
 
 
-def subclass(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
+def _subclass(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     """`_rebuild_from_type_v2(function, type, arguments, state)`, here for tensors with attributes."""
     match arguments:
         case (Named() as maker, Named(name=kind), tuple() as inner, state):
@@ -72,7 +72,7 @@ def subclass(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     raise unusual(name)
 
 
-def quantized(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
+def _quantized(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     """`_rebuild_qtensor(storage, offset, size, stride, parameters, requires_grad, hooks)`."""
     match arguments:
         case (Outside(finding=Storage() as storage), offset, size, stride, parameters, *rest):
@@ -85,7 +85,7 @@ def quantized(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     raise unusual(name)
 
 
-def sparse(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
+def _sparse(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     """`_rebuild_sparse_tensor(layout, data)`: whether its indices lie within it, torch checks when it has them."""
     match arguments:
         case (Made(finding=str(layout)), tuple(data)) if layout in _LAYOUTS:
@@ -95,7 +95,7 @@ def sparse(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     raise unusual(name)
 
 
-def nested(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
+def _nested(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     """`_rebuild_nested_tensor(buffer, sizes, strides, offsets)`, of which torch reads the last three unasked."""
     if judge.reads_late:
         raise PickleDataError("a nested tensor, whose sizes torch would read before it has read the storages")
@@ -108,7 +108,7 @@ def nested(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     raise unusual(name)
 
 
-def meta(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
+def _meta(judge: TensorJudge, name: str, arguments: tuple[Any, ...]) -> Any:
     """`_rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad)`."""
     match arguments:
         case (Named(), size, stride, bool()) if is_size(plain_size(size)) and is_size(plain_size(stride)):
@@ -181,15 +181,15 @@ def _count(values: Any) -> int:
 
 
 TENSOR_CALLS: dict[str, Callable[[TensorJudge, str, tuple[Any, ...]], Any]] = {
-    "torch._utils._rebuild_tensor": tensor,
-    "torch._utils._rebuild_tensor_v2": tensor,
-    "torch._utils._rebuild_tensor_v3": typed_tensor,
-    "torch._utils._rebuild_parameter": parameter,
-    "torch._utils._rebuild_parameter_with_state": parameter,
-    "torch._tensor._rebuild_from_type_v2": subclass,
-    "torch._utils._rebuild_qtensor": quantized,
-    "torch._utils._rebuild_sparse_tensor": sparse,
-    "torch._utils._rebuild_nested_tensor": nested,
-    "torch._utils._rebuild_meta_tensor_no_storage": meta,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _typed_tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _subclass,
+    "torch._utils._rebuild_qtensor": _quantized,
+    "torch._utils._rebuild_sparse_tensor": _sparse,
+    "torch._utils._rebuild_nested_tensor": _nested,
+    "torch._utils._rebuild_meta_tensor_no_storage": _meta,
 }
 """What checks the arguments of each call."""

@@ -10,7 +10,7 @@ from rnnx.weights.pickled_storages import is_size
 _CODECS = ("latin1", "latin-1")
 
 
-def dictionary(name: str, arguments: tuple[Any, ...]) -> None:
+def _dictionary(name: str, arguments: tuple[Any, ...]) -> None:
     """`OrderedDict()`, or `OrderedDict([[key, value], …])` as Python 2 wrote it; `Counter({…})`."""
     match arguments:
         case () | (dict(),):
@@ -21,7 +21,7 @@ def dictionary(name: str, arguments: tuple[Any, ...]) -> None:
     raise unusual(name)
 
 
-def set_of(name: str, arguments: tuple[Any, ...]) -> None:
+def _set_of(name: str, arguments: tuple[Any, ...]) -> None:
     """`set([…])`, of text and small numbers."""
     match arguments:
         case () | ([],):
@@ -31,7 +31,7 @@ def set_of(name: str, arguments: tuple[Any, ...]) -> None:
     raise unusual(name)
 
 
-def encoded(name: str, arguments: tuple[Any, ...]) -> None:
+def _encoded(name: str, arguments: tuple[Any, ...]) -> None:
     """`_codecs.encode(text, "latin1")`, which is how bytes are written, and `bytearray(text, "latin-1")`."""
     match arguments:
         case () if name == "builtins.bytearray":
@@ -43,20 +43,20 @@ def encoded(name: str, arguments: tuple[Any, ...]) -> None:
     raise unusual(name)
 
 
-def number(name: str, arguments: tuple[Any, ...]) -> None:
+def _number(name: str, arguments: tuple[Any, ...]) -> None:
     """`complex(real, imaginary)`."""
     if not all(type(part) in (int, float) for part in arguments):
         raise unusual(name)
 
 
-def size(name: str, arguments: tuple[Any, ...]) -> Any:
+def _size(name: str, arguments: tuple[Any, ...]) -> Any:
     """`torch.Size((…))`."""
     if len(arguments) != 1 or not is_size(arguments[0]):
         raise unusual(name)
     return arguments[0]
 
 
-def text(name: str, arguments: tuple[Any, ...]) -> Any:
+def _text(name: str, arguments: tuple[Any, ...]) -> Any:
     """`torch.serialization._get_layout("torch.strided")` and `torch.device("cuda", 0)`."""
     match arguments:
         case (str(word),) | (str(word), int()) if len(word) < 100:
@@ -65,14 +65,14 @@ def text(name: str, arguments: tuple[Any, ...]) -> Any:
 
 
 VALUE_CALLS: dict[str, Callable[[str, tuple[Any, ...]], Any]] = {
-    "collections.OrderedDict": dictionary,
-    "collections.Counter": dictionary,
-    "builtins.set": set_of,
-    "_codecs.encode": encoded,
-    "builtins.bytearray": encoded,
-    "builtins.complex": number,
-    "torch.Size": size,
-    "torch.serialization._get_layout": text,
-    "torch.device": text,
+    "collections.OrderedDict": _dictionary,
+    "collections.Counter": _dictionary,
+    "builtins.set": _set_of,
+    "_codecs.encode": _encoded,
+    "builtins.bytearray": _encoded,
+    "builtins.complex": _number,
+    "torch.Size": _size,
+    "torch.serialization._get_layout": _text,
+    "torch.device": _text,
 }
 """What checks the arguments of each call."""
