@@ -1,6 +1,6 @@
 """A session: one opened model, run with arrays and a state that is a value."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rnnx_runtime.arrays.dim_sizes import shape_from_sizes
 from rnnx_runtime.arrays.out_buffers import OutBuffers
 from rnnx_runtime.arrays.time_axis import StepAxes, why_no_next_step
+from rnnx_runtime.arrays.zero_states import zero_state
 from rnnx_runtime.backends.table import Backend, DescribedBackend, DeviceBackend
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.dim_expressions import symbols_of
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
 from rnnx_runtime.state import Part, State, state_of
@@ -187,16 +187,8 @@ class Session:
         Raises:
             InputError: batch is not a positive whole number, or a symbol's size is missing.
         """
-        if not isinstance(batch, int | np.integer) or batch < 1:
-            raise InputError("batch", got=repr(batch), expected="a whole number ≥ 1", remedy="give the number of rows")
-        known = {"B": int(batch), **sizes}
         specs = [self.spec.outputs[place] for place in self._state_places]
-        missing = {own for spec in specs for dim in spec.dims for own in symbols_of(dim)} - known.keys()
-        if missing:
-            name = min(missing)
-            raise InputError("sizes", got=f"no {name}", expected=f"{name}=N", remedy="a state has an axis of that size")
-        _check_sizes(sizes, {own for spec in specs for dim in spec.dims for own in symbols_of(dim)} - {"B"})
-        return state_of(self._state_names, tuple(np.zeros(shape_from_sizes(spec, known), spec.dtype) for spec in specs))
+        return zero_state(self._state_names, specs, batch, sizes)
 
     def stream(
         self, snapshot: "Snapshot | None" = None, *, any_weights: bool = False, allow_chunked: bool = False
@@ -342,13 +334,3 @@ def _copy_of(value: Any) -> Array:
     """A step's `y`, which holds the values of the next `h` and must not be its memory, or writing to it would show."""
     copy: Array = value.copy() if isinstance(value, np.ndarray) else value.numpy()
     return copy
-
-
-def _check_sizes(sizes: Mapping[str, int], known: Collection[str]) -> None:
-    """Refuse the size of a symbol that no state has, and what is no size."""
-    for name, size in sizes.items():
-        if name not in known:
-            expected = ", ".join(f"{dim}=N" for dim in sorted(known)) or "none: batch says every size of a state"
-            raise InputError("sizes", got=f"{name}={size!r}", expected=expected, remedy=f"leave {name} out")
-        if not isinstance(size, int | np.integer) or size < 1:
-            raise InputError(name, got=repr(size), expected="a whole number ≥ 1", remedy="give the axis's size")
