@@ -254,7 +254,7 @@ def test_wrong_lengths_are_refused(
 def test_lengths_for_a_model_without_are_refused(contract: Contract) -> None:
     session, _ = session_of(contract)
     assert message_of(session, ones(5, 2, 10), lengths=np.array([5, 5])) == (
-        "lengths: got lengths for a model without lengths, expected no lengths; export it with --lengths"
+        "lengths: got lengths for a model without lengths, expected no lengths; export it with lengths=True (--lengths)"
     )
 
 
@@ -544,7 +544,7 @@ def test_a_model_without_a_single_next_step_refuses_step(contract: Contract, cha
     with pytest.raises(InputError) as caught:
         session.step(ones(2, 10))
     assert str(caught.value) == (
-        f"step: got {got}, expected a model with a single next step; use run, or export the decoder with --form step"
+        f"step: got {got}, expected a model with a single next step; use run, or export the decoder in form step"
     )
     assert backend.runs == 0
 

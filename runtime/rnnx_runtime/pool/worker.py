@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import inf
 from threading import Thread
 from typing import Any
 
@@ -15,23 +14,22 @@ from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import RnnxError, StepTimeout
 from rnnx_runtime.pool.batch import Batch, alike, take_back
 from rnnx_runtime.pool.batched_model import BatchedModel
+from rnnx_runtime.pool.collector import Collector
 from rnnx_runtime.pool.delivery import deliver
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.metrics import Counters
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.refusals import broken_step, closed_stream, dead_thread, hanging_step, rejection_reason
-from rnnx_runtime.pool.requests import COMMITTED, DROPPED, WAITING, Call, Push, Request, Seat, own_copy
+from rnnx_runtime.pool.requests import COMMITTED, DROPPED, WAITING, Push, Seat, own_copy
 from rnnx_runtime.pool.schedule import Schedule
 from rnnx_runtime.pool.slots import Slots
+from rnnx_runtime.pool.unserved import Unserved
 from rnnx_runtime.pool.waiting import Waiting
 from rnnx_runtime.threads.latch import Latch
 
 Array = NDArray[Any]
 Clock = Callable[[], float]
 Evicted = Callable[[str, tuple[Array, ...], Contract], None]
-
-_SPLIT_FROM = 32
-"""Streams from which on a step takes half of them: rows of a batch of 16 cost nearly what those of a larger one do."""
 
 _SURE = 0.8
 """The share of a step's expected time in which it will hardly be over."""
@@ -77,13 +75,14 @@ class Worker:
         self._on_evict = on_evict
         self._schedule = Schedule(partial(take_back, slots))
         self._waiting = Waiting(options)
+        self._collector = Collector(inbox, self._schedule, self._waiting, seats, options, clock)
+        self._unserved = Unserved(inbox, seats)
         self._running: list[Push] = []
         self._finished: list[Push] = []
         """Pushes whose output is there and whose callers have not been told."""
         self._started = 0.0
         self.is_in_charge = self.is_unwanted = False
         """Whether to begin to serve, or to end without."""
-        self._is_stopping = False
         self._evicted = clock()
         self._ended = Latch()
         self._thread = Thread(target=self._serve, name="rnnx-pool", daemon=True)
@@ -94,7 +93,7 @@ class Worker:
 
     def stop(self) -> None:
         """Stop once nothing waits; to be called by the worker's thread."""
-        self._is_stopping = True
+        self._collector.is_stopping = True
 
     def leave_if_stalled(self) -> bool:
         """Leave everything to nobody if a step hangs: its session is closed when it returns."""
@@ -127,32 +126,12 @@ class Worker:
             self._counters.stalls += 1
             error = hanging_step(self.model.session.device, timeout_s)
             self._inbox.refusal = self._inbox.refusal or error  # a pool that closes stays closed
-            failed = self._fail_waiting(error)
+            failed = self._unserved.fail_at_once(error)
         deliver(failed)
 
     def fail_waiting(self, error: RnnxError) -> None:
         """Fail every request that waits; may be called anywhere, for no lock is held between two of them."""
-        failed = []
-        for request in self._uncertain():
-            own = own_copy(error)
-            with self._inbox.lock:  # without a call within, as `Inbox` says
-                is_waiting = request.phase == WAITING
-                if is_waiting:
-                    request.phase = DROPPED
-                    request.error = own
-            if is_waiting:
-                failed.append(request)
-        deliver(failed)
-
-    def _fail_waiting(self, error: RnnxError) -> list[Request]:
-        """Fail all of them at once, for those to whom they are to be delivered; under the lock, in a pool's thread."""
-        return [request for request in self._uncertain() if request.fail(own_copy(error))]
-
-    def _uncertain(self) -> list[Request]:
-        """What waits, but what must happen in any case (a stream's close), which keeps waiting."""
-        requests = [request for seat in list(self._seats) for request in list(seat.queue)]
-        requests += self._inbox.waiting()
-        return [request for request in requests if not (isinstance(request, Call) and request.is_certain)]
+        self._unserved.fail(error)
 
     def _serve(self) -> None:
         try:
@@ -178,11 +157,11 @@ class Worker:
     def _is_over(self) -> bool:
         if self.is_retired or self.is_unwanted:
             return True
-        return self._is_stopping and not self._schedule.streams and self._inbox.is_empty()
+        return self._collector.is_stopping and not self._schedule.streams and self._inbox.is_empty()
 
     def _serve_once(self) -> None:
-        begun = self._collect()
-        batch = self._schedule.next_batch(self._full(), self._clock())
+        begun = self._collector.collect(self._deliver_finished)
+        batch = self._schedule.next_batch(self._collector.full(), self._clock())
         self._settle_passed_over()
         if self.model.has_open_frames and len(batch) > 1:
             batch, others = alike(batch, self.model)
@@ -199,71 +178,15 @@ class Worker:
         schedule = self._schedule
         with self._inbox.lock:
             self._inbox.refusal = refusal
-            failed = self._fail_waiting(refusal)
+            failed = self._unserved.fail_at_once(refusal)
             failed += [request for request in (*schedule.late, *schedule.homeless) if request.fail(own_copy(refusal))]
-            failed += self._fail_certain(refusal)
+            failed += self._unserved.fail_certain(refusal)
         deliver([*failed, *schedule.called, *self._finished])
         self._ended.set()
         # Last: who waits for this thread may have been interrupted with the lock of the log in hand.
         _LOG.error("the pool's thread ended", exc_info=error)
 
-    def _fail_certain(self, error: RnnxError) -> list[Request]:
-        """Fail the pushes whose results were certain and were lost on their way out; under the lock."""
-        lost = [request for seat in self._seats for request in seat.queue if request.phase == COMMITTED]
-        for request in lost:
-            request.error = own_copy(error)
-        return lost
-
-    # Forming a batch
-
-    def _collect(self) -> float:
-        """Wait for work, and for more of it while that pays; gives the time when the waiting was over."""
-        begun = now = self._clock()
-        self._take(now)
-        while not (self._is_stopping or self._schedule.owes_answers):
-            rows, full = self._schedule.streams, self._full()
-            if 0 < full <= rows:
-                break
-            # With no row there it waits the same way: the first of many would wake it while the others still come.
-            slice_s = self._waiting.slice_s(rows, full, now - begun)
-            if slice_s <= 0 and rows:
-                break
-            before = now
-            if slice_s > 0:
-                now = self._wait(max(full - rows, 1), slice_s)
-            else:
-                begun = now = self._wait_for_first()
-            if not self._take(now):
-                self._waiting.saw_nothing(now - before)
-                if rows or slice_s <= 0:
-                    break  # else it waits on: once the limit is over, for the first
-        return now
-
-    def _full(self) -> int:
-        """The most rows of a step: of many streams half, whose step runs while the others' callers prepare frames."""
-        streams = len(self._seats)
-        return min(self._options.max_batch, streams if streams < _SPLIT_FROM else (streams + 1) // 2)
-
-    def _wait(self, count: int, timeout_s: float | None) -> float:
-        self._deliver_finished()
-        right_of_way = self._inbox.right_of_way
-        right_of_way.pass_on(inf)
-        self._inbox.wait(count, timeout_s)
-        right_of_way.wanted_from = 0.0
-        return self._clock()
-
-    def _wait_for_first(self) -> float:
-        idle_s = self._options.idle_s
-        return self._wait(1, None if idle_s is None else idle_s / 4)
-
-    def _take(self, now: float) -> int:
-        """Take in what has come; gives how many requests."""
-        requests = self._inbox.take_all()
-        if requests:
-            self._schedule.add(requests)
-            first, last = requests[0].queued_at, requests[-1].queued_at
-            self._waiting.saw_arrivals(len(requests), first or now, last or now)
-        return len(requests)
+    # Before a step
 
     def _settle_passed_over(self) -> None:
         """Tell those whose pushes did not make it into a batch, and those whose calls have run."""
@@ -397,7 +320,7 @@ class Worker:
         if now - self._evicted < idle_s / 4:
             return
         self._evicted = now
-        self._take(now)  # a stream whose push came during a long step is not idle
+        self._collector.take(now)  # a stream whose push came during a long step is not idle
         with self._inbox.lock:
             idle = [seat for seat in self._seats if not seat.queue and now - seat.last_used > idle_s]
             for seat in idle:
