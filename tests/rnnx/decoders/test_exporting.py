@@ -1,5 +1,6 @@
 """Decoders exported in three forms: against PyTorch, against each other, in TensorRT's importer and builder."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -210,6 +211,17 @@ def test_too_large_an_unrolled_decoder_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="use the form loop"):
         export_decoder(decoder, example_of(decoder), tmp_path / "u.onnx", DecoderOptions(form="unrolled", steps=3000))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_graph_of_a_step_needs_no_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> str:
+        raise AssertionError("a temporary folder")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    decoder = decoder_of("gru-cell")
+    report = export_decoder(decoder, example_of(decoder), tmp_path / "loop.onnx", OPTIONS["loop"])
+    assert {path.name for path in tmp_path.iterdir()} == {"loop.onnx", "loop.golden.npz"}
+    assert (report.path, report.golden) == (tmp_path / "loop.onnx", tmp_path / "loop.golden.npz")
 
 
 def test_a_static_decoder_has_the_examples_batch(tmp_path: Path) -> None:
