@@ -1,13 +1,11 @@
 """An earlier report, read to hold a new verification against it."""
 
-import json
 from pathlib import Path
 
 from rnnx.errors import ReportError
 from rnnx.reports.json_report import report_from_json
-from rnnx.reports.plain_data import LARGEST_REPORT
+from rnnx.reports.report_files import report_data
 from rnnx.reports.verification_report import VerificationReport
-from rnnx_runtime.files.regular_file import read_regular
 
 
 def read_baseline(path: Path) -> VerificationReport:
@@ -17,19 +15,8 @@ def read_baseline(path: Path) -> VerificationReport:
         ReportError: missing, damaged, of another kind or of another schema.
     """
     subject = f"baseline {path}"
-    try:
-        data = json.loads(read_regular(path, LARGEST_REPORT).decode(), parse_constant=_refuse_constant)
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise ReportError(subject, got=got, expected="a readable file", remedy="check the path") from None
-    except (ValueError, RecursionError) as error:  # text that is no UTF-8 is a ValueError too
-        raise ReportError(
-            subject,
-            got=f"no JSON ({error})",
-            expected="a report of rnnx verify",
-            remedy="verify again with --json, or give a copy that is whole",
-        ) from None
-    return report_from_json(data, subject)
+    remedy = "verify again with --json, or give a copy that is whole"
+    return report_from_json(report_data(path, subject, expected="a report of rnnx verify", remedy=remedy), subject)
 
 
 def refuse_other_model(baseline: VerificationReport, *, model_sha256: str, weights_sha256: str) -> None:
@@ -48,7 +35,3 @@ def refuse_other_model(baseline: VerificationReport, *, model_sha256: str, weigh
             expected=f"one of {what} with sha256 {now[:12]}…",
             remedy="give a report of this model",
         )
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON number")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.errors import ReportError
-from rnnx.reports.plain_data import LARGEST_REPORT, MalformedError, PlainForm, plain_from_value, value_from_plain
+from rnnx.reports.plain_data import MalformedError, PlainForm, plain_from_value, value_from_plain
+from rnnx.reports.report_files import report_data
 from rnnx.timing.figures import BenchReport, Estimate
-from rnnx_runtime.files.regular_file import read_regular
 
 SCHEMA = 1
 
@@ -59,15 +59,7 @@ def read_bench(path: Path) -> BenchReport:
         ReportError: missing, damaged, of another kind or schema.
     """
     subject = f"report {path}"
-    try:
-        data = json.loads(read_regular(path, LARGEST_REPORT).decode())
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise ReportError(subject, got=got, expected="a readable file", remedy="check the path") from None
-    except (ValueError, RecursionError) as error:  # text that is no UTF-8 is a ValueError too
-        raise ReportError(
-            subject, got=f"no JSON ({error})", expected="a report of rnnx bench", remedy="measure again"
-        ) from None
+    data = report_data(path, subject, expected="a report of rnnx bench", remedy="measure again")
     return bench_from_json(data, subject)
 
 
