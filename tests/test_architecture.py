@@ -21,7 +21,10 @@ SOURCES = {"rnnx": ROOT / "exporter" / "rnnx", "rnnx_runtime": ROOT / "runtime" 
 TOOLKIT_ROOT = {"__init__", "__main__", "errors", "extras", "progress", "artifacts", "inspection"}
 """The modules of the toolkit that are in no room; there are no others."""
 
-EVERYWHERE = {"rnnx": {"errors", "extras", "progress", "artifacts", "outputs"}, "rnnx_runtime": {"errors", "printable"}}
+EVERYWHERE = {
+    "rnnx": {"errors", "extras", "progress", "artifacts", "outputs"},
+    "rnnx_runtime": {"array_type", "errors", "printable"},
+}
 """Modules, and a room, that all of their package may import, and they each other. The toolkit may import all of the
 runtime."""
 

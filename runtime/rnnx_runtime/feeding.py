@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx_runtime.arrays.agreed_sizes import agreed_sizes
 from rnnx_runtime.arrays.argument_errors import (
@@ -23,7 +22,6 @@ from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.state import DeviceTensor, Part, State
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 Feeds = dict[str, Part]
 

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import shape_from_sizes
 from rnnx_runtime.arrays.out_buffers import OutBuffers
 from rnnx_runtime.arrays.time_axis import StepAxes, why_no_next_step
@@ -24,7 +24,6 @@ from rnnx_runtime.threads.call_gate import CallGate
 if TYPE_CHECKING:
     from rnnx_runtime.stream import Snapshot, Stream
 
-Array = NDArray[Any]
 _Result = TypeVar("_Result")
 Out = Array | Mapping[str, Array]
 

@@ -24,12 +24,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract, Dim, Recurrence, TensorSpec
 from rnnx_runtime.errors import InputError, SnapshotError
 
-Array = NDArray[Any]
 Entry = tuple[str, str, tuple[int, ...]]
 """A state in a header: its name, dtype and row shape."""
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 
 @runtime_checkable

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.array_views import array_from_view
 from rnnx_runtime.arrays.frame_layout import FrameLayout
 from rnnx_runtime.contract import Contract, TensorSpec
@@ -13,7 +13,6 @@ from rnnx_runtime.errors import InputError
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 from rnnx_runtime.state import DeviceTensor, Part, State, state_of
 
-Array = NDArray[Any]
 Snapshot = bytes | bytearray | memoryview
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, skipped
 from rnnx.checks.probe import OF_THE_MODULE, Probe, is_module
 from rnnx.parity.results import CheckName, CheckResult
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.rows import equally_long, put_rows, take_rows
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 
 

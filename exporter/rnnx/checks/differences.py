@@ -8,8 +8,9 @@ import numpy as np
 from rnnx.checks.probe import Probe, Uncovered, is_module
 from rnnx.parity.limits import limits_of_values, steps_of
 from rnnx.parity.results import CheckName, CheckResult
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.comparable import comparable
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.errors import BackendError, RnnxError
 
 

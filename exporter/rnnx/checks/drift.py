@@ -10,9 +10,9 @@ from rnnx.checks.differences import allowed
 from rnnx.checks.probe import Probe
 from rnnx.checks.truth_source import TruthSource
 from rnnx.parity.results import DriftCurve
-from rnnx.truths.cases import Array
 from rnnx.truths.comparable import comparable
 from rnnx.truths.stream import Calls, Outputs, Stream, obstacle, run_calls, without_truth
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import RnnxError
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclude, differences, skipped
 from rnnx.checks.probe import OF_THE_MODULE, Probe, is_module
 from rnnx.parity.results import CheckResult
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.rows import FILLS, padded
+from rnnx_runtime.array_type import Array
 
 
 def check_padding(probe: Probe, cases: Sequence[CheckCase]) -> CheckResult:

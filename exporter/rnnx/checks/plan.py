@@ -16,12 +16,12 @@ from rnnx.checks.streaming import StreamCase, check_streaming
 from rnnx.checks.truth_source import TruthSource
 from rnnx.checks.zero_length import check_zero_length
 from rnnx.parity.results import CheckResult
-from rnnx.truths.cases import Array
 from rnnx.truths.comparable import largest_apart
 from rnnx.truths.matrix_names import MatrixName
 from rnnx.truths.model_cases import CaseSource, distinct, drawn
 from rnnx.truths.rows import LOUD
 from rnnx.truths.stream import Calls, Stream, obstacle, run_calls
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 
 _Found = TypeVar("_Found")

@@ -8,8 +8,9 @@ import numpy as np
 from rnnx.parity.closeness import problem_of
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_names import PYTORCH_ROWS
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.rows import has_rows, live, take_rows
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import BackendError

@@ -12,8 +12,8 @@ from itertools import cycle
 from rnnx.checks.differences import Difference, allowed, conclude, differences, skipped
 from rnnx.checks.probe import Probe
 from rnnx.parity.results import CheckResult
-from rnnx.truths.cases import Array
 from rnnx.truths.stream import Calls, Stream, obstacle, run_calls, without_truth
+from rnnx_runtime.array_type import Array
 
 RAGGED = (3, 1, 2)
 """Sizes of ragged chunks, in turn."""

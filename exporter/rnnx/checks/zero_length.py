@@ -13,8 +13,9 @@ from rnnx.errors import RowDiedError
 from rnnx.parity.results import CheckResult
 from rnnx.runners.foreign_model import FORMULATION
 from rnnx.runners.row_names import PYTORCH_ROWS, runs_the_model
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.rows import take_rows
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.errors import RnnxError
 

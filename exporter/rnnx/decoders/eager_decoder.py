@@ -1,17 +1,14 @@
 """What PyTorch decodes, step by step with the module itself: the truth of the unrolled and looping graphs."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rnnx.decoders.output_names import LENGTHS
 from rnnx.tracing.eager import EagerModel
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import DecoderPart, StatePair
-
-Array = NDArray[Any]
 
 
 class EagerDecoder:

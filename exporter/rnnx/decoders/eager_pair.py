@@ -1,15 +1,12 @@
 """What PyTorch makes of an encoder's inputs when the decoder decodes them greedily: the truth of the joined graph."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 
 from rnnx.decoders.eager_decoder import EagerDecoder
 from rnnx.tracing.eager import EagerModel
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 
 class EagerPair:

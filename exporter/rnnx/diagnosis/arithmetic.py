@@ -7,15 +7,12 @@ a GRU whose reset gate comes before the recurrent product: https://onnx.ai/onnx/
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.diagnosis.rounding import Operand, Rounding, saturated_product
 from rnnx.weights.weights import DirectionWeights
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 
 @dataclass(frozen=True, kw_only=True)

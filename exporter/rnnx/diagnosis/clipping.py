@@ -9,7 +9,7 @@ from rnnx.diagnosis.arithmetic import Arithmetic
 from rnnx.diagnosis.simulation import Fault, simulate
 from rnnx.diagnosis.step_faults import StepFault
 from rnnx.diagnosis.suspect import Suspect
-from rnnx.truths.cases import Array
+from rnnx_runtime.array_type import Array
 
 _BOUNDS = np.geomspace(0.05, 64, 60)
 """Where the search starts; a sigmoid clipped at 16 already differs from 1 by less than float32 sees."""

@@ -29,9 +29,9 @@ from rnnx.diagnosis.weight_faults import gate_fits, weight_faults
 from rnnx.parity.parity import ParityRow
 from rnnx.runners.candidates import Candidate
 from rnnx.truths.blas_threads import one_thread
-from rnnx.truths.cases import Array
 from rnnx.truths.truth import CaseTruth
 from rnnx.weights.weights import RecurrentWeights
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence, TensorSpec
 
 if TYPE_CHECKING:

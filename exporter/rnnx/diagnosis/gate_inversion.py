@@ -6,16 +6,13 @@ The other gates are taken to be right. If they are, what the gate's sum must hav
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.diagnosis.arithmetic import GateWeights, sigmoid
 from rnnx.diagnosis.single_steps import CellSteps
 from rnnx.diagnosis.step_faults import GATE_LETTERS
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 _LEAST_SHARE = 0.5
 """The share of the rows that show a gate in which it must be solvable; a wrong guess asks for gates outside 0 to 1."""

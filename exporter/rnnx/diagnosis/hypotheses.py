@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.simulation import SOUND, Fault, Feeds, Outputs, Place, Stack, simulate
-from rnnx.truths.cases import Array
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 
 Prediction = Callable[[CaseTruth], Mapping[str, Array] | None]

@@ -7,7 +7,7 @@ from rnnx.diagnosis.hypotheses import Hypothesis
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.simulation import Place, simulate
 from rnnx.diagnosis.suspect import Suspect
-from rnnx.truths.cases import Array
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 
 _LONGEST = 32

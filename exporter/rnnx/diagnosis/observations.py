@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.diagnosis.prober import Prober
 from rnnx.parity.closeness import problem_of
@@ -13,9 +11,8 @@ from rnnx.parity.limits import limit_of
 from rnnx.parity.parity import ParityRow
 from rnnx.truths.cases import time_of
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
-
-Array = NDArray[Any]
 
 _MOST_CASES = 16
 """Cases that a hypothesis is tried on: the failing ones first, the smallest first."""

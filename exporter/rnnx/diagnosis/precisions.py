@@ -9,15 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.diagnosis.arithmetic import Arithmetic, GateWeights
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.rounding import Format, Operand, Rounding
 from rnnx.diagnosis.simulation import Fault, Outputs, Place, Stack, simulate
 from rnnx.diagnosis.suspect import Suspect
-
-Array = NDArray[Any]
 
 LEAST_EXPLAINED = 0.5
 """The share of the squared error that names a format; of unrelated roundings it is zero or negative."""

@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.runners.candidates import Candidate
 from rnnx.truths.cases import Case
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Recurrence, TensorSpec
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ DynamicQuantizeLinear, https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinea
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
+
 Format = Literal["tf32", "tf32-truncated", "float16", "bfloat16", "int8", "int8 of 7 bits"]
 Operand = Literal["weights", "inputs", "states", "gates", "cell", "carried"]
 

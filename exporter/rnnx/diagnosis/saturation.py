@@ -13,7 +13,7 @@ from rnnx.diagnosis.simulation import Fault, Stack
 from rnnx.diagnosis.suspect import Suspect
 from rnnx.parity.limits import limit_of
 from rnnx.parity.tolerances import tolerance_for
-from rnnx.truths.cases import Array
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 
 _BOUNDS = 24

@@ -8,8 +8,8 @@ import numpy as np
 from rnnx.diagnosis.hypotheses import Hypothesis, Prediction, faulty_model
 from rnnx.diagnosis.simulation import Fault, Feeds, Stack, Wiring, simulate
 from rnnx.diagnosis.suspect import Suspect
-from rnnx.truths.cases import Array
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 
 _JOINS = {

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.diagnosis.arithmetic import PYTORCH, Arithmetic, GateWeights, gate_weights, input_sums, next_state
 from rnnx.weights.weights import RecurrentWeights
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 
-Array = NDArray[Any]
 Feeds = Mapping[str, Array]
 Outputs = dict[str, Array]
 

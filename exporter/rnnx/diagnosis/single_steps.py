@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.diagnosis.arithmetic import PYTORCH, Arithmetic, GateWeights, input_sums, next_state
 from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.simulation import Place
 from rnnx.parity.tolerances import products_per_sum, tolerance_for
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from rnnx.diagnosis.hypotheses import Hypothesis, faulty_model
 from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.simulation import Feeds
 from rnnx.diagnosis.suspect import Suspect
-from rnnx.truths.cases import Array
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.array_type import Array
 
 _FEW_ROWS = 4
 """Rows of a state of which every order is tried; of more, the orders that layouts make, and pairs exchanged."""

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.diagnosis.arithmetic import GateWeights
 from rnnx.diagnosis.gate_inversion import GateFit, fit_gate, letter, rows_needed, wrong_units
@@ -15,8 +13,7 @@ from rnnx.diagnosis.single_steps import observe_steps, rounding_limits
 from rnnx.diagnosis.step_faults import PARTS
 from rnnx.diagnosis.suspect import Suspect
 from rnnx.weights.recurrence import RecurrentModule
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 _MOST_UNITS = 64
 """Hidden units that are fitted; more are taken to have the fault that all of these have."""

@@ -7,8 +7,9 @@ Runtime refuses it and TensorRT takes the batch for the time; a batch-first mode
 import numpy as np
 from spox import Var
 
-from rnnx.formulations.graph import Array, GraphBuilder
+from rnnx.formulations.graph import GraphBuilder
 from rnnx.weights.weights import DirectionWeights, RecurrentWeights, onnx_gates
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 
 NAME = "fused"

@@ -6,7 +6,8 @@ Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html,
 import numpy as np
 from spox import Var
 
-from rnnx.formulations.graph import Array, GraphBuilder
+from rnnx.formulations.graph import GraphBuilder
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Nonlinearity
 
 _LSTM_SIGMOIDS_FIRST = (0, 1, 3, 2)

@@ -7,17 +7,15 @@ weight; its values are made one tensor at a time when the model is written.
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import spox.opset.ai.onnx.v17
-from numpy.typing import NDArray
 from spox import Tensor, Var, argument
 
 from rnnx.weights.weights import RecurrentWeights
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ import numpy as np
 from spox import Var
 
 from rnnx.formulations.gates import gru_state, lstm_rows, lstm_state, rnn_state
-from rnnx.formulations.graph import Array, GraphBuilder, zero_state
+from rnnx.formulations.graph import GraphBuilder, zero_state
 from rnnx.weights.weights import DirectionWeights, RecurrentWeights
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 
 NAME = "gemm-gates"

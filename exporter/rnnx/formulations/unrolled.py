@@ -7,9 +7,10 @@ The state keeps a leading axis of one inside the graph, so that outputs join alo
 from spox import Var
 
 from rnnx.formulations.gates import gru_state, lstm_rows, lstm_state, rnn_state
-from rnnx.formulations.graph import Array, GraphBuilder
+from rnnx.formulations.graph import GraphBuilder
 from rnnx.formulations.step import summed_bias
 from rnnx.weights.weights import RecurrentWeights
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 
 NAME = "unrolled-hoisted"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.truths.cases import Array
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import TensorSpec
 
 RELATIVE_FLOOR = 1e-3

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from rnnx.parity.tolerances import products_per_sum, tolerance_for
-from rnnx.truths.cases import Array, time_of
+from rnnx.truths.cases import time_of
 from rnnx.truths.comparable import comparable
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract, Recurrence
 

@@ -11,9 +11,9 @@ from rnnx.parity.results import Status
 from rnnx.parity.tolerances import tolerance_for
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_names import runs_the_model
-from rnnx.truths.cases import Array
 from rnnx.truths.comparable import comparable
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import RnnxError
 

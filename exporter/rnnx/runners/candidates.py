@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from numpy.typing import NDArray
-
 from rnnx.truths.cases import Case
 from rnnx_runtime import BackendName, Session, State, load
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.dim_expressions import symbols_of
-
-Array = NDArray[Any]
 
 
 class Candidate(Protocol):

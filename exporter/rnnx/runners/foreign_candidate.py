@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from rnnx.runners.foreign_model import ForeignModel
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.backends.onnxruntime import SHAPE_OPERATORS, open_session
 from rnnx_runtime.backends.session_options import SessionOptions
 from rnnx_runtime.errors import BackendError

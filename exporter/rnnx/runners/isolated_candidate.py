@@ -6,7 +6,8 @@ from typing import Any
 from rnnx.errors import RowDiedError
 from rnnx.runners.row_channel import RowChannel
 from rnnx.runners.row_process import Opener
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.errors import RnnxError
 
 MOST_DEATHS = 3

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from rnnx.runners.candidates import Candidate
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
+from rnnx_runtime.array_type import Array
 
 
 class MeteredCandidate:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator, erf
-from rnnx.tensorrt_network.layers import Array, Layer
+from rnnx.tensorrt_network.layers import Layer
+from rnnx_runtime.array_type import Array
 
 Activation = Callable[[Array, float, float], Array]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.tensorrt_network.layers import Array, Layer, axes_of, lane
+from rnnx.tensorrt_network.layers import Layer, axes_of, lane
+from rnnx_runtime.array_type import Array
 
 Evaluator = Callable[..., Any]
 """A layer's inputs to its output, or to a tuple of its outputs."""

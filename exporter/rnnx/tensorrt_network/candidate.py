@@ -5,19 +5,15 @@ built engine runs nor about their speed, for no kernel of TensorRT is executed.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from numpy.typing import NDArray
 
 from rnnx.tensorrt_network.importer import OnnxSource, import_graph
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.tensorrt_network.program import Program
 from rnnx.truths.cases import Case
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError
 from rnnx_runtime.files.sidecar import Flavor
-
-Array = NDArray[Any]
 
 
 class NetworkCandidate:

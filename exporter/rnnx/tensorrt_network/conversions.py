@@ -3,7 +3,8 @@
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, lane, sizes
+from rnnx.tensorrt_network.layers import Layer, lane, sizes
+from rnnx_runtime.array_type import Array
 
 _RANGES = {"INT8": (-128.0, 127.0), "FP8": (-448.0, 448.0)}
 """The smallest and largest value of each type that is quantized to."""

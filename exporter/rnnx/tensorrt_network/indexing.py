@@ -6,7 +6,8 @@ https://onnx.ai/onnx/operators/onnx__GatherND.html and its neighbours, which `te
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, axes_of, lane
+from rnnx.tensorrt_network.layers import Layer, axes_of, lane
+from rnnx_runtime.array_type import Array
 
 
 def compile_gather(layer: Layer) -> Evaluator:

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.extras import require
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.errors import BackendUnavailable
-
-Array = NDArray[Any]
 
 _CLASSES = {
     "CONDITION": "IConditionLayer",

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnx.tensorrt_network.layers import Array, Layer, Tensor
+from rnnx.tensorrt_network.layers import Layer, Tensor
 from rnnx.tensorrt_network.steps import Step, Values, leading_steps, run_steps
 from rnnx.tensorrt_network.structure import Loop
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.errors import BackendError
 
 Place = Callable[[Tensor | None], int]

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from rnnx.tensorrt_network.compilation import Compilation
-from rnnx.tensorrt_network.layers import Array, Layer, Tensor, read_inputs, read_layers, read_outputs
+from rnnx.tensorrt_network.layers import Layer, Tensor, read_inputs, read_layers, read_outputs
 from rnnx.tensorrt_network.nesting import nest
 from rnnx.tensorrt_network.steps import run_steps
 from rnnx.truths.blas_threads import one_thread
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.errors import BackendError
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, sizes
+from rnnx.tensorrt_network.layers import Layer, sizes
+from rnnx_runtime.array_type import Array
 
 _COORDINATES: dict[str, Callable[[Array, int, int, float], Array]] = {
     "HALF_PIXEL": lambda places, length, count, scale: (places + 0.5) / scale - 0.5,

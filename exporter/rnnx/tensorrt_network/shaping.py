@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, sizes
+from rnnx.tensorrt_network.layers import Layer, sizes
+from rnnx_runtime.array_type import Array
 
 
 def compile_constant(layer: Layer) -> Evaluator:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, lane, sizes
+from rnnx.tensorrt_network.layers import Layer, lane, sizes
+from rnnx_runtime.array_type import Array
 
 Selection = Callable[[Array, Array | None], Array]
 """From a tensor, and the value that fills the places outside it, to the slice."""

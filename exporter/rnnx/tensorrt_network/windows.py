@@ -13,7 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from rnnx.tensorrt_network.arithmetic import Evaluator
-from rnnx.tensorrt_network.layers import Array, Layer, sizes
+from rnnx.tensorrt_network.layers import Layer, sizes
+from rnnx_runtime.array_type import Array
 
 _SPATIAL = 2
 """The first axis that a window moves along, after batch and channels."""

@@ -7,14 +7,11 @@ Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.timing.figures import Estimate
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 REPLICATES = 1000
 

@@ -1,17 +1,14 @@
 """The shape and the inputs that calls are timed on."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.errors import OptionError
 from rnnx.truths.cases import random_feeds
 from rnnx.truths.model_cases import CaseSource, drawn_case
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
-
-Array = NDArray[Any]
 
 TIMED_SIZES = {"T": 50, "B": 1}
 """What is timed unless said otherwise: one stream, half a second of 10 ms frames."""

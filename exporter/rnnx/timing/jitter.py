@@ -7,10 +7,9 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.progress import ProgressListener, stage
 from rnnx.runners.candidates import Candidate
@@ -19,10 +18,9 @@ from rnnx.timing.inputs import timing_feeds
 from rnnx.timing.stopwatch import Clock, Measure, host_timed, undisturbed
 from rnnx.truths.cases import Case
 from rnnx.truths.model_cases import CaseSource
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.time_axis import time_of, why_no_next_step
 from rnnx_runtime.contract import Contract
-
-Array = NDArray[Any]
 
 STEPS = 10_000
 

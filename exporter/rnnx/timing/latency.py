@@ -4,10 +4,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.progress import ProgressListener, Silence, stage
 from rnnx.runners.candidates import Candidate
@@ -18,8 +16,7 @@ from rnnx.timing.residency import resident_measure
 from rnnx.timing.rounds import alternate, calls_per_round
 from rnnx.timing.stopwatch import Clock, Measure, host_timed, undisturbed
 from rnnx.timing.warm_up import WarmUp, warm_up
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 BASELINE = "pytorch-cpu"
 """The row that every ratio is over."""

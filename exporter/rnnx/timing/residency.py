@@ -1,14 +1,11 @@
 """Device-resident calls: inputs and outputs stay in a GPU's memory, and the time is the device's own."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
-
-from numpy.typing import NDArray
+from typing import Protocol, runtime_checkable
 
 from rnnx.runners.candidates import Candidate
 from rnnx.timing.stopwatch import Measure
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 
 @runtime_checkable

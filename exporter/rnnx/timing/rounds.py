@@ -1,15 +1,12 @@
 """Backends taking turns in rounds, so that a drift of the machine's clock or load falls on all of them alike."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.timing.stopwatch import Measure
 from rnnx.timing.warm_up import WarmUp
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 MOST_CALLS = 1000
 """Calls of one backend in one round; more do not make its figures surer."""

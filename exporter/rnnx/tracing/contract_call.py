@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rnnx.errors import FactoryError, OptionError
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
-from rnnx.truths.cases import Array
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Contract
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rnnx.tracing.float_dtypes import in_dtype, reading_floats
@@ -19,8 +18,7 @@ from rnnx.tracing.random_numbers import MeansOfRandomNumbers
 from rnnx.tracing.scripted_code import python_functions
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.tracing.turns import own_turn
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 
 class EagerModel:

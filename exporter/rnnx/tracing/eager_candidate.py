@@ -13,8 +13,9 @@ from rnnx.tracing.float_dtypes import copied, reading_floats
 from rnnx.tracing.lifted_states import LiftedStates
 from rnnx.tracing.random_numbers import MeansOfRandomNumbers
 from rnnx.tracing.signature import CallSignature, named_outputs
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.torch_reference import cuda_device
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError, BackendUnavailable
 

@@ -20,10 +20,10 @@ from rnnx.tracing.lifted_states import LiftedStates, lifted_states
 from rnnx.tracing.preparation import as_float32, preserved, unwrapped
 from rnnx.tracing.signature import CallSignature
 from rnnx.tracing.weights_digest import weights_sha256
-from rnnx.truths.cases import Array
 from rnnx.truths.comparable import comparable
 from rnnx.truths.torch_reference import torch_threads
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import RnnxError
 

@@ -9,7 +9,6 @@ import torch
 
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.sameness import alike, raised
-from rnnx.truths.cases import Array
 from rnnx.truths.model_cases import CaseSource, drawn_case, with_sorted_lengths
 from rnnx.truths.rows import (
     FILLS,
@@ -23,6 +22,7 @@ from rnnx.truths.rows import (
     put_rows,
     take_rows,
 )
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Batching, Contract, PaddingKind
 from rnnx_runtime.dim_expressions import is_expression, symbols_of
 

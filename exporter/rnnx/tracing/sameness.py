@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rnnx.truths.cases import Array
 from rnnx.truths.comparable import comparable
+from rnnx_runtime.array_type import Array
 
 CLOSE = 1e-9
 """The share of the largest value that float64 may differ by; another order of sums does so by some 1e-14."""

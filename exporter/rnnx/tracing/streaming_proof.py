@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.sameness import alike, raised
 from rnnx.truths.model_cases import CaseSource, drawn_case
 from rnnx.truths.stream import Calls, Stream, run_calls
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.time_axis import time_of, why_no_next_step
 from rnnx_runtime.contract import Contract, Dim, Streaming
-
-Array = NDArray[Any]
 
 CHUNKS = ((1,), (2, 3), (5, 1, 4))
 """The sizes that chunks have in turn: frame by frame, small ones, and of different sizes."""

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Recurrence
 
-Array = NDArray[Any]
 Lengths = Literal["random", "equal", "increasing", "short"]
 
 GOLDEN_MATRIX = ((1, 1), (2, 2), (7, 3))

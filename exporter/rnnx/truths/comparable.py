@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnx.truths.cases import Array
+from rnnx_runtime.array_type import Array
 
 HUGE = 1e4
 """A value beyond this is compared by its relative error: a mask of -1e9 would allow all others an error of 1e2."""

@@ -9,10 +9,8 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.errors import GoldenError
 from rnnx.truths.blas_threads import one_thread
@@ -22,10 +20,9 @@ from rnnx.truths.npz_arrays import arrays_from_npz
 from rnnx.truths.reference import evaluate
 from rnnx.truths.truth import CaseTruth
 from rnnx.weights.weights import RecurrentWeights
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.files.regular_file import read_regular
-
-Array = NDArray[Any]
 
 LARGEST_GOLDEN = 2**30
 """Bytes; a model of hidden size 4096 has a golden file of a few MiB."""

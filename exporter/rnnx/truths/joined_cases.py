@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rnnx.truths.cases import Array, Case, time_of
+from rnnx.truths.cases import Case, time_of
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Recurrence, TensorSpec
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.truths.cases import Array, Case, Lengths, distinct_sizes, lengths_of, random_feeds, size_name
+from rnnx.truths.cases import Case, Lengths, distinct_sizes, lengths_of, random_feeds, size_name
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import known_shape, shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.dim_expressions import is_expression, symbols_of

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from rnnx.errors import ExportError
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.comparable import comparable, largest_apart
 from rnnx.truths.golden import cases_from_arrays, check_whole, damaged_golden, golden_arrays, golden_bytes
 from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_cases, with_sorted_lengths
 from rnnx.truths.truth import CaseTruth
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.dim_expressions import size_of

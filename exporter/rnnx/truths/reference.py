@@ -4,15 +4,13 @@ Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html, `GR
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from rnnx.weights.weights import DirectionWeights, RecurrentWeights
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
-
-Array = NDArray[Any]
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rnnx.truths.cases import Array
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract, TensorSpec
 
 LOUD = 30.0

@@ -6,8 +6,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.rows import has_rows, take_rows
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.time_axis import time_of
 from rnnx_runtime.contract import Contract, TensorSpec
 

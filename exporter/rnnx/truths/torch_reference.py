@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.extras import require
 from rnnx.truths.cases import Case
 from rnnx.truths.truth import CaseTruth
 from rnnx.weights.weights import RecurrentWeights
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Recurrence
 from rnnx_runtime.errors import BackendUnavailable
 
-Array = NDArray[Any]
 Precision = Literal["float32", "float64"]
 
 

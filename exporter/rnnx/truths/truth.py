@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
+from rnnx_runtime.array_type import Array
 
 
 @dataclass(frozen=True, kw_only=True)

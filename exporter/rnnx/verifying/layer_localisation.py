@@ -16,9 +16,10 @@ from rnnx.diagnosis.diagnosis import Diagnosis, Location
 from rnnx.parity.limits import limits_of_values, steps_of
 from rnnx.parity.parity import CaseParity, ParityRow
 from rnnx.runners.subject import Subject
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
 from rnnx.truths.truth import CaseTruth
 from rnnx.verifying.model_reference import ModelReference
+from rnnx_runtime.array_type import Array
 
 if TYPE_CHECKING:
     from onnx import GraphProto

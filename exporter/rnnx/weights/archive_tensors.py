@@ -5,21 +5,20 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.errors import CheckpointError
 from rnnx.extras import require
 from rnnx.weights.named_tensors import TensorInfo
 from rnnx.weights.tensor_extent import extent_flaw
 from rnnx.weights.zip_members import ZipError, members_of, object_bytes
+from rnnx_runtime.array_type import Array
 
 if TYPE_CHECKING:
     import torch
 
-Array = NDArray[Any]
 
 ITEM_DTYPES = {
     "bfloat16": "u2",  # NumPy has none; its bits are the upper half of a float32's

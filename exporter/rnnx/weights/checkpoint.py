@@ -2,22 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.errors import CheckpointError
 from rnnx.extras import require
 from rnnx.weights.named_tensors import TensorCheckpoint, TensorInfo
 from rnnx.weights.torch_pickle import flat_tensors, loaded_pickle, not_a_checkpoint
 from rnnx.weights.torch_tensors import TorchCheckpoint
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.files.regular_file import found_at
 
 if TYPE_CHECKING:
     import torch
 
-Array = NDArray[Any]
 
 _SAFETENSORS_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 

@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from numpy.typing import NDArray
+from rnnx_runtime.array_type import Array
 
 if TYPE_CHECKING:
     import torch
-
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)

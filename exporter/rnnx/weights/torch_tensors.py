@@ -3,17 +3,14 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from rnnx.errors import CheckpointError
 from rnnx.weights.named_tensors import TensorInfo
 from rnnx.weights.tensor_flaw import plain_tensor, tensor_flaw, value_flaw
+from rnnx_runtime.array_type import Array
 
 if TYPE_CHECKING:
     import torch
 
-
-Array = NDArray[Any]
 
 _REMEDIES = {
     "meta": "load the state dict into the module first",

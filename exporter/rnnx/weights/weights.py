@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.errors import CheckpointError, OptionError, WeightsError
 from rnnx.weights.named_tensors import Checkpoint
 from rnnx.weights.recurrence import RecurrentModule, Survey, survey_recurrent_modules
-
-Array = NDArray[Any]
+from rnnx_runtime.array_type import Array
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 

@@ -1,15 +1,11 @@
 """The sizes that a call gives to the symbolic dims of a contract."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from numpy.typing import NDArray
-
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Dim, TensorSpec
 from rnnx_runtime.dim_expressions import size_of, solved
 from rnnx_runtime.state import DeviceTensor
-
-Array = NDArray[Any]
 
 
 def sizes_from_feeds(specs: Iterable[TensorSpec], feeds: Mapping[str, Array | DeviceTensor]) -> dict[str, int]:

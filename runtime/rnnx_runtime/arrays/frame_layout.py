@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.array_views import array_from_view
 from rnnx_runtime.arrays.time_axis import time_of
 from rnnx_runtime.contract import Contract, Dim, TensorSpec
 from rnnx_runtime.errors import InputError
 
-Array = NDArray[Any]
 Index = tuple[int | slice | None, ...]
 
 _ALL = slice(None)

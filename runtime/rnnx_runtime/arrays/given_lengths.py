@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.argument_errors import unexpected, unfit_names
 from rnnx_runtime.arrays.array_views import array_from_view
 from rnnx_runtime.arrays.dim_sizes import known_shape
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.dim_expressions import size_of, symbols_of
 from rnnx_runtime.errors import InputError
-
-Array = NDArray[Any]
 
 
 class GivenLengths:

@@ -7,13 +7,12 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import symbol_sizes
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 

@@ -4,13 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.array_views import checked_view
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.dim_expressions import is_expression, symbols_of
 
-Array = NDArray[Any]
 Index = tuple[int | slice | None, ...]
 
 _ALL = slice(None)

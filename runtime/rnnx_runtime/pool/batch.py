@@ -1,16 +1,12 @@
 """The rows of one step: frames in, states and outputs back to the pushes they belong to."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.requests import DROPPED, Push
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.state import State
-
-Array = NDArray[Any]
 
 
 class Batch:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.frame_layout import FrameLayout, Frames
 from rnnx_runtime.arrays.time_axis import why_no_next_step
 from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
@@ -13,8 +12,6 @@ from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import without_leading_ones
 from rnnx_runtime.state import State, state_of
 from rnnx_runtime.stream import refuse_without_next
-
-Array = NDArray[Any]
 
 
 class BatchedModel:

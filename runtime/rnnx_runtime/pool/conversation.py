@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.table_lookups import check_lookups
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
@@ -18,8 +18,6 @@ from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 from rnnx_runtime.state import Part, State, state_of
 from rnnx_runtime.stream import owned_parts
-
-Array = NDArray[Any]
 
 
 class Pool(Protocol):

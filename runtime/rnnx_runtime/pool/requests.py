@@ -8,12 +8,10 @@ from os import getpid
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.errors import DeadlineExceeded, ForkedError, PushCancelled, RnnxError
 from rnnx_runtime.threads.latch import new_bell, ring, wait_for
-
-Array = NDArray[Any]
 
 WAITING, COMMITTED, DROPPED = range(3)
 """The phases of a request: it may still be cancelled; its effect is certain; it has none and never will."""

@@ -8,10 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from os import getpid
-from typing import Any
 
-from numpy.typing import NDArray
-
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import ForkedError, PoolClosedError, RnnxError, StepTimeout
 from rnnx_runtime.pool.batched_model import BatchedModel
@@ -26,8 +24,6 @@ from rnnx_runtime.pool.worker import Worker
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import snapshot_from_state
 from rnnx_runtime.threads.at_exit import end_at_exit
-
-Array = NDArray[Any]
 
 _LOOK_S = 0.05
 """How often a closer looks whether the step that it waits for hangs."""

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import TensorSpec
 from rnnx_runtime.state import State, state_of
 
-Array = NDArray[Any]
 Index = tuple[Any, ...]
 
 _MOST_AWAY = 8

@@ -14,8 +14,6 @@ from os import getpid
 from types import TracebackType
 from typing import Any, Self
 
-from numpy.typing import NDArray
-
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError, PoolClosedError, PoolOverloaded, RnnxError
 from rnnx_runtime.pool.batched_model import BatchedModel
@@ -30,8 +28,6 @@ from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.streams import PoolStream
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import state_from_snapshot
-
-Array = NDArray[Any]
 
 
 class StreamPool:

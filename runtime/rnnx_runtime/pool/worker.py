@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Thread
-from typing import Any
 
-from numpy.typing import NDArray
-
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import RnnxError, StepTimeout
 from rnnx_runtime.pool.batch import Batch, alike, take_back
@@ -27,7 +25,6 @@ from rnnx_runtime.pool.unserved import Unserved
 from rnnx_runtime.pool.waiting import Waiting
 from rnnx_runtime.threads.latch import Latch
 
-Array = NDArray[Any]
 Clock = Callable[[], float]
 Evicted = Callable[[str, tuple[Array, ...], Contract], None]
 

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.backends.names import BackendName
 from rnnx_runtime.contract import Contract, DecoderPart
 from rnnx_runtime.errors import ContractError, InputError
@@ -19,7 +19,6 @@ from rnnx_runtime.seq2seq.manifest import Piece, Seq2SeqManifest, piece_path, re
 from rnnx_runtime.session import Session
 from rnnx_runtime.threads.call_gate import CallGate
 
-Array = NDArray[Any]
 Tokens = list[int]
 Way = Literal["whole", "loop", "step"]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from rnnx.truths.cases import Array, Case
+from rnnx.truths.cases import Case
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.errors import BackendError, BackendUnavailable
 
 
