@@ -111,7 +111,9 @@ def exported_model(
     for package in ("onnx", "onnxscript", "spox"):
         require(package, extra="export", purpose="exporting a whole model")
     with own_turn():
-        return _exported(module, example_inputs, target, options, opset, complete)
+        options = of_inputs_left(options)
+        subject = replace(read_subject(module, example_inputs, options), complete=complete)
+        return _exported(subject, target, options, opset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,18 +135,9 @@ class _Graph:
         return bool(self.contract.free_dims and self.truth.left_out) and len(self.truth.entries) == 1
 
 
-def _exported(
-    module: nn.Module,
-    example_inputs: Any,
-    target: Path,
-    options: ModelOptions,
-    opset: int,
-    complete: Callable[[Contract], Contract],
-) -> ExportedModel:
-    options = of_inputs_left(options)
-    subject = read_subject(module, example_inputs, options)
+def _exported(subject: Subject, target: Path, options: ModelOptions, opset: int) -> ExportedModel:
     eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
-    found, notes = _written(subject, eager, target, options, opset, complete)
+    found, notes = _written(subject, eager, target, options, opset)
     report = replace(found.report, notes=(*subject.notes, *found.report.notes, *notes))
     return replace(found, report=report)
 
@@ -208,12 +201,7 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
 
 
 def _written(
-    subject: Subject,
-    eager: EagerModel,
-    target: Path,
-    options: ModelOptions,
-    opset: int,
-    complete: Callable[[Contract], Contract],
+    subject: Subject, eager: EagerModel, target: Path, options: ModelOptions, opset: int
 ) -> tuple[ExportedModel, tuple[str, ...]]:
     """The model with every axis free that can be, or with fewer where it takes that; and notes on those."""
     names, tensors = list(subject.tensors), list(subject.tensors.values())
@@ -231,7 +219,7 @@ def _written(
             guarded=guarded_sizes(trace.program, trace.guards, dims.names, input_shapes(trace.program, names)),
             times={own.layer: dims.dims([own.time])[0] for own in recurrences if own.time is not None},
         )
-        contract = with_ranges(complete(contract), proof.guarded.known_ranges)
+        contract = with_ranges(contract, proof.guarded.known_ranges)
         with preserved(subject.module):
             truth = proof.truth(contract)
         keep_free_axes(trace.program)

@@ -1,6 +1,6 @@
 """A model on its way to a graph: in float32, with its example, what a run of that has shown, and its lifted states."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from rnnx.tracing.lifted_states import LiftedStates, lifted_states
 from rnnx.tracing.preparation import as_float32, isolated, preserved, unwrapped
 from rnnx.tracing.scripted_code import check_python_module
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
+from rnnx_runtime.contract import Contract
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class Subject:
     """The model in float32: its signature, its example's tensors by name, its results' names and ranks, and its lifted
     states.
 
-    `run` is what a run of the example has shown.
+    `run` is what a run of the example has shown. `complete` adds to the contract of the trace what the caller alone
+    knows.
     """
 
     module: nn.Module
@@ -34,6 +36,7 @@ class Subject:
     run: ExampleRun
     lifted: LiftedStates
     notes: tuple[str, ...]
+    complete: Callable[[Contract], Contract] = lambda contract: contract
 
 
 def read_subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> Subject:

@@ -65,7 +65,7 @@ def traced_contract(
         versions={**_package_versions(), "opset": str(opset)},
     )
     refuse_unsolved_dims(contract)
-    return contract, names
+    return subject.complete(contract), names
 
 
 def _dtype_name(tensor: Tensor) -> str:
