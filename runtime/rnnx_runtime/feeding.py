@@ -104,7 +104,7 @@ class Feeding:
         else:
             self._feed_state(feeds, state, known)
         if self._lengths or lengths is not None:
-            feeds.update(self._given_lengths.feeds(lengths, known.sizes, known.longest))
+            self._given_lengths.feed(feeds, lengths, known.sizes, known.longest)
         return feeds
 
     def _named(self, inputs: Any, lengths: Any) -> tuple[Feeds, _Known, Any]:

@@ -18,6 +18,7 @@ class GivenLengths:
     """Makes a contract's lengths of what is given for them; T where they are left out."""
 
     def __init__(self, contract: Contract) -> None:
+        self._names = contract.lengths
         self.specs = tuple(spec for name in contract.lengths for spec in contract.inputs if spec.name == name)
         rows = {dim for spec in self.specs for dim in spec.dims}
         dims = (dim for spec in contract.inputs for dim in spec.dims if isinstance(dim, str))
@@ -27,8 +28,8 @@ class GivenLengths:
         """The most that a length can be: the longest of the dims that are not the batch; None where all are fixed."""
         return max((size for dim in self._times if (size := size_of(dim, sizes)) is not None), default=None)
 
-    def feeds(self, lengths: Any, sizes: Mapping[str, int], longest: int | None) -> dict[str, Array]:
-        """The lengths by name; raises InputError as `Session.run` says."""
+    def feed(self, feeds: dict[str, Any], lengths: Any, sizes: Mapping[str, int], longest: int | None) -> None:
+        """Put the lengths into feeds by name; raises InputError as `Session.run` says."""
         if not self.specs:
             raise unexpected("lengths", "a model without lengths", "export it with lengths=True (--lengths)")
         if len(self.specs) > 1 and lengths is not None and not isinstance(lengths, Mapping):
@@ -39,14 +40,12 @@ class GivenLengths:
                 remedy="name each of them",
             )
         given = lengths if isinstance(lengths, Mapping) else {} if lengths is None else {self.specs[0].name: lengths}
-        unknown = [name for name in given if name not in {spec.name for spec in self.specs}]
+        unknown = [name for name in given if name not in self._names]
         if unknown:
             raise unfit_names("lengths", repr(unknown[0]), self.specs, "leave it out")
-        found = {}
         for spec in self.specs:
             value = given.get(spec.name)
-            found[spec.name] = self._full(spec, sizes) if value is None else _own(spec, value, sizes, longest)
-        return found
+            feeds[spec.name] = self._full(spec, sizes) if value is None else _own(spec, value, sizes, longest)
 
     def _full(self, spec: TensorSpec, sizes: Mapping[str, int]) -> Array:
         shape = known_shape(spec, sizes)
