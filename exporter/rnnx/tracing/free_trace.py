@@ -1,7 +1,7 @@
 """A model's trace with every axis free that can be, its loops rolled, and what it fixed told."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -39,75 +39,109 @@ def free_trace(subject: Subject, options: ModelOptions, free: Free) -> tuple[Tra
         ExportError: the model cannot be traced.
         FrozenDimError: it fixes an axis that `free` says may vary; names the model's line.
     """
-    names, whole = list(subject.tensors), list(subject.tensors.values())
+    tracing = _Tracing(subject, options, free)
+    tracing.grow()
+    tracing.fix_axes()
+    notes = tracing.roll()
+    if options.static:
+        return tracing.found, tracing.recurrences
+    names = tracing.names
+    own = [one for one in tracing.found.specializations if one.input < len(names) and not one.is_weights]
+    inner = dict.fromkeys(inner_notes(own, tracing.recurrences, names))
+    fixed = sorted(tracing.in_the_way)
+    told = (f"axis {axis} of {name} is fixed, so that the batch can be free" for name, axis in fixed)
+    return replace(tracing.found, notes=(*tracing.found.notes, *inner, *told, *notes)), tracing.recurrences
 
-    def trace(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]], longest: int | None = None) -> Trace:
+
+class _Tracing:
+    """A model's trace so far: its example, the axes that are free in it, and the calls of layers outside of loops."""
+
+    def __init__(self, subject: Subject, options: ModelOptions, free: Free) -> None:
+        """The first trace; a long loop is cut, and the example with it."""
+        self._subject, self._options, self._free = subject, options, free
+        self.names, self._whole = list(subject.tensors), list(subject.tensors.values())
+        self.in_the_way: set[tuple[str, int]] = set()
+        self._kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
+        first = first_trace(lambda own, longest: self._trace(own, free, longest), self._whole, rolls=not options.static)
+        self.found, self._tensors = first
+        self._is_cut = self._tensors is not self._whole
+        refuse_half_results(self.found)
+        _refuse_other_ranks(subject, self.found)
+        eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
+        self._axes = FixedAxes(eager=eager, tensors=subject.tensors, trace=self.found, free=free)
+        self.recurrences = list(recurrence_nodes(self.found.program))
+
+    def grow(self) -> None:
+        """Trace a larger example where the trace took an axis of size one for all there can be."""
+        if self._options.static or self._is_cut:
+            return
+        larger = list(self._axes.larger().values())
+        if any(own.shape != tensor.shape for own, tensor in zip(larger, self._whole, strict=True)):
+            self._take(larger)
+
+    def fix_axes(self) -> None:
+        """Fix the axes that the trace cannot leave free, and those that are in the batch's way."""
+        fixed = self._axes_to_fix()
+        self.in_the_way = self._axes.with_trace(self.found, self._tensors).in_the_way(fixed)
+        if self.in_the_way:
+            self._take(self._tensors, fixed=self.in_the_way)
+            fixed = self._axes_to_fix()
+        if fixed:
+            self._axes.with_trace(self.found, self._tensors).refuse_tied(fixed)
+            self._take(self._tensors, fixed=fixed)
+
+    def roll(self) -> tuple[str, ...]:
+        """Roll the loops where their copies fix an axis; notes on what is fixed, which is refused where it need not."""
+        notes = () if self._options.static else self._notes()
+        if notes is not None and not self._is_cut:
+            return notes
+        rolled: Trace | FoldingError | None = None
+        if notes is None:
+            unrolling = Unrolling(module=self._subject.module, trace=self._trace, tensors=self._tensors)
+            rolled = rolled_trace(unrolling, self.found, self._free)
+        if isinstance(rolled, Trace):
+            self.found, self.recurrences, self._kinds = rolled, recurrences_beside_loops(rolled.program), {}
+        elif self._is_cut:
+            self._take(self._whole)
+        roles = traced_roles(list(input_shapes(self.found.program, self.names).values()), self.recurrences)
+        told = self._options.dims or self._subject.lifted.pairs
+        with _told_how_to_fix("" if told else input_lines(self.names, self._tensors, roles)), told_why(rolled):
+            return self._refuse()
+
+    def _notes(self) -> tuple[str, ...] | None:
+        """The notes of a model whose loops may stay copied, such as one over its own bands; None of a refused one."""
+        try:
+            return self._refuse()
+        except ExportError:
+            return None
+
+    def _refuse(self) -> tuple[str, ...]:
+        refuse_frozen_dims(self.found, self.names, self.recurrences, self._kinds)
+        axes = replace(self._axes.with_trace(self.found, self._tensors), free=self._free)
+        return axes.refuse(self.found.calls)
+
+    def _take(self, tensors: Sequence[Tensor], fixed: Collection[tuple[str, int]] = ()) -> None:
+        """Trace anew with this example, and with these axes fixed."""
+        self._free = _without(self._free, fixed, self.names)
+        self.found, self._tensors = self._trace(tensors, self._free), tensors
+        self.recurrences = list(recurrence_nodes(self.found.program))
+
+    def _trace(self, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]], longest: int | None = None) -> Trace:
         return trace_model(
-            subject.module,
-            subject.signature,
+            self._subject.module,
+            self._subject.signature,
             tensors,
             free,
-            output_names=subject.outputs,
-            lifted=subject.lifted,
-            deterministic=options.deterministic,
+            output_names=self._subject.outputs,
+            lifted=self._subject.lifted,
+            deterministic=self._options.deterministic,
             longest=longest,
         )
 
-    found, tensors = first_trace(lambda own, longest: trace(own, free, longest), whole, rolls=not options.static)
-    is_cut = tensors is not whole
-    refuse_half_results(found)
-    _refuse_other_ranks(subject, found)
-    eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
-    fixed_axes = FixedAxes(eager=eager, tensors=subject.tensors, trace=found, free=free)
-    larger = {} if options.static or is_cut else fixed_axes.larger()
-    if any(larger[name].shape != tensor.shape for name, tensor in subject.tensors.items() if larger):
-        tensors = list(larger.values())
-        found = trace(tensors, free)
-    fixed = _axes_to_fix(found, names)
-    in_the_way = fixed_axes.with_trace(found, tensors).in_the_way(fixed)
-    if in_the_way:
-        free = _without(free, in_the_way, names)
-        found = trace(tensors, free)
-        fixed = _axes_to_fix(found, names)
-    if fixed:
-        fixed_axes.with_trace(found, tensors).refuse_tied(fixed)
-        free = _without(free, fixed, names)
-        found = trace(tensors, free)
-    recurrences = list(recurrence_nodes(found.program))
-    kinds = {name: type(own).__name__ for name, own in recurrent_layers(subject.module).items()}
-
-    def refuse(trace: Trace, outside: Sequence[RecurrenceNode], kinds: dict[str, str]) -> tuple[str, ...]:
-        refuse_frozen_dims(trace, names, outside, kinds)
-        return replace(fixed_axes.with_trace(trace, tensors), free=free).refuse(trace.calls)
-
-    rolled: Trace | FoldingError | None = None
-    notes = () if options.static else _notes(lambda: refuse(found, recurrences, kinds))
-    if notes is None:
-        rolled = rolled_trace(Unrolling(module=subject.module, trace=trace, tensors=tensors), found, free)
-    if isinstance(rolled, Trace):
-        found, recurrences, kinds = rolled, recurrences_beside_loops(rolled.program), {}
-    elif is_cut:
-        found, tensors = trace(whole, free), whole
-        recurrences = list(recurrence_nodes(found.program))
-    if notes is None or is_cut:
-        roles = traced_roles(list(input_shapes(found.program, names).values()), recurrences)
-        lines = "" if options.dims or subject.lifted.pairs else input_lines(names, tensors, roles)
-        with _told_how_to_fix(lines), told_why(rolled):
-            notes = refuse(found, recurrences, kinds)
-    if not options.static:
-        own = [one for one in found.specializations if one.input < len(names) and not one.is_weights]
-        told = (f"axis {axis} of {name} is fixed, so that the batch can be free" for name, axis in sorted(in_the_way))
-        inner = dict.fromkeys(inner_notes(own, recurrences, names))
-        found = replace(found, notes=(*found.notes, *inner, *told, *notes))
-    return found, recurrences
-
-
-def _notes(refuse: Callable[[], tuple[str, ...]]) -> tuple[str, ...] | None:
-    """The notes of a model whose loops may stay copied, such as one over its own bands; None of one that is refused."""
-    try:
-        return refuse()
-    except ExportError:
-        return None
+    def _axes_to_fix(self) -> set[tuple[str, int]]:
+        program = self.found.program
+        states = state_inputs(program, self.names, self.recurrences)
+        return axes_to_fix(program, input_shapes(program, self.names), self.recurrences, states)
 
 
 @contextlib.contextmanager
@@ -120,12 +154,6 @@ def _told_how_to_fix(lines: str) -> Iterator[None]:
             raise
         remedy = f"{error.remedy}; where the size is the model's own, such as its bands, fix that axis: {lines}"
         raise FrozenDimError(error.subject, got=error.got, expected=error.expected, remedy=remedy) from None
-
-
-def _axes_to_fix(found: Trace, names: Sequence[str]) -> set[tuple[str, int]]:
-    recurrences = list(recurrence_nodes(found.program))
-    states = state_inputs(found.program, names, recurrences)
-    return axes_to_fix(found.program, input_shapes(found.program, names), recurrences, states)
 
 
 def _without(free: Free, fixed: Collection[tuple[str, int]], names: Sequence[str]) -> Free:
