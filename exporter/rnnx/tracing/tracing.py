@@ -74,6 +74,45 @@ class TracedModel(nn.Module):
         return self._run_model(tensors)
 
 
+class _Run:
+    """A call of a model inside a trace: its layers opaque, its lifted states given before and taken afterwards.
+
+    `results` are the names of what it gave, and `words` how to say torch.export's names of free axes.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        signature: CallSignature,
+        output_names: Sequence[str] | None,
+        lifted: LiftedStates,
+        layers: OpaqueLayers,
+        modes: Sequence[contextlib.AbstractContextManager[Any]],
+    ) -> None:
+        self._module, self._signature, self._output_names = module, signature, output_names
+        self._lifted, self._layers, self._modes = lifted, layers, modes
+        self._states = [pair.input for pair in lifted.pairs]
+        self.results: list[str] = []
+        self.words: dict[str, str] = {}
+
+    def __call__(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The results, then the lifted states, of these tensors in the inputs' order."""
+        count, lifted = len(self._signature.names), self._lifted
+        self.words.update(axis_words((*self._signature.names, *self._states), values))
+        self._layers.calls.clear()
+        given = dict(zip(self._states, values[count:], strict=True))
+        handover = self._layers.states = StateHandover(lifted, lifted.given(given))
+        with contextlib.ExitStack() as stack:
+            for mode in (reading_floats(self._module, torch.float32), *self._modes):
+                stack.enter_context(mode)
+            stack.enter_context(placed_tensors(self._module, lifted.placed(given), lifted.holders))
+            found = named_outputs(self._signature.call(self._module, values[:count]), self._output_names)
+            last = handover.last(kept_tensors(self._module) if lifted.kept else {})
+        found |= {pair.output: last[pair.output] for pair in lifted.pairs}
+        self.results = list(found)
+        return tuple(found.values())
+
+
 def trace_model(
     module: nn.Module,
     signature: CallSignature,
@@ -95,27 +134,9 @@ def trace_model(
         LongLoopError: a loop in Python is longer than `longest`.
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
-    layers, names, words = OpaqueLayers(module), list[str](), dict[str, str]()
-    means = MeansOfRandomNumbers()
+    layers, means = OpaqueLayers(module), MeansOfRandomNumbers()
     modes = [*constant_values(signature), *([means] if deterministic else [])]
-    states = [pair.input for pair in lifted.pairs]
-    count = len(signature.names)
-    inputs = (*signature.names, *states)
-
-    def run_model(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        words.update(axis_words(inputs, values))
-        layers.calls.clear()
-        given = dict(zip(states, values[count:], strict=True))
-        layers.states = StateHandover(lifted, lifted.given(given))
-        with contextlib.ExitStack() as stack:
-            for mode in (reading_floats(module, torch.float32), *modes):
-                stack.enter_context(mode)
-            stack.enter_context(placed_tensors(module, lifted.placed(given), lifted.holders))
-            results = named_outputs(signature.call(module, values[:count]), output_names)
-            last = layers.states.last(kept_tensors(module) if lifted.kept else {})
-        found = results | {pair.output: last[pair.output] for pair in lifted.pairs}
-        names[:] = found
-        return tuple(found.values())
+    run = _Run(module, signature, output_names, lifted, layers, modes)
 
     def trace(*, cut: bool) -> Trace:
         with (
@@ -134,16 +155,16 @@ def trace_model(
             recorded_guards() as guards,
         ):
             try:
-                program = _exported(TracedModel(module, run_model), tensors, free, any_size=any_size)
+                program = _exported(TracedModel(module, run), tensors, free, any_size=any_size)
             except RnnxError:
                 raise
             except Exception as error:
                 if cut and packing.cuts and _depends_on_values(error):
                     raise _BranchOnLongest from error
-                raise _refusal(module, error, words) from error
+                raise _refusal(module, error, run.words) from error
         return Trace(
             program=program,
-            outputs=tuple(names),
+            outputs=tuple(run.results),
             calls=dict(layers.calls),
             specializations=tuple(fixed),
             guards=tuple(guards),
@@ -157,7 +178,7 @@ def trace_model(
         try:
             found = trace(cut=False)
         except ExportError:
-            raise _refusal(module, stopped.__cause__ or stopped, words) from stopped.__cause__
+            raise _refusal(module, stopped.__cause__ or stopped, run.words) from stopped.__cause__
     _refuse_written_buffers(module, found.program)
     refuse_random_numbers(found.program, type(module).__name__, deterministic=deterministic)
     return found
