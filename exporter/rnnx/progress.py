@@ -1,38 +1,43 @@
-"""Telling a listener how far a long call is, so that a command can draw a bar."""
+"""Telling a listener how far a long call is, so that a command can draw bars."""
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 
 class ProgressListener(Protocol):
-    """What is told about a call's stages; it must not raise. Stages do not nest."""
+    """What is told about a call's stages, from any thread; it must not raise.
 
-    def stage_started(self, name: str, total: int) -> None:
-        """A stage of `total` parts began."""
+    Stages may nest. Nearly all time can fall in one part of one stage, so parts done are no measure of time left.
+    """
 
-    def part_done(self) -> None:
-        """One more part of the current stage is done."""
+    def stage_started(self, name: str, total: int, parent: str | None = None) -> None:
+        """A stage of `total` parts began, inside the stage `parent`."""
 
-    def stage_finished(self) -> None:
-        """The current stage is over, also when it failed."""
+    def parts_done(self, name: str, count: int) -> None:
+        """So many parts of the stage are done."""
+
+    def stage_finished(self, name: str) -> None:
+        """The stage is over, also when it failed."""
 
 
 class Silence:
     """A listener for calls that nobody watches."""
 
-    def stage_started(self, name: str, total: int) -> None: ...
+    def stage_started(self, name: str, total: int, parent: str | None = None) -> None: ...
 
-    def part_done(self) -> None: ...
+    def parts_done(self, name: str, count: int) -> None: ...
 
-    def stage_finished(self) -> None: ...
+    def stage_finished(self, name: str) -> None: ...
 
 
 @contextlib.contextmanager
-def stage(listener: ProgressListener, name: str, total: int) -> Iterator[None]:
-    """One stage, ended whatever happens inside the block."""
+def stage(listener: ProgressListener, name: str, total: int) -> Iterator[Callable[[], None]]:
+    """One stage, ended whatever happens inside the block; gives what to call when one more part is done."""
+    done = itertools.count(1)
     listener.stage_started(name, total)
     try:
-        yield
+        yield lambda: listener.parts_done(name, next(done))
     finally:
-        listener.stage_finished()
+        listener.stage_finished(name)

@@ -9,7 +9,7 @@ import click
 from rnnx.cli.interrupt import die_of_interrupt
 from rnnx.cli.option_groups import GroupedCommand
 from rnnx.cli.parameters import ArtifactFile
-from rnnx.cli.phase_bars import phase_bars
+from rnnx.cli.progress_bars import progress_bars
 from rnnx.cli.render import byte_size, print_json, print_table
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool
     # The other options have the names and types of EngineOptions' fields.
     options = EngineOptions(profiles=profiles_from_texts(profiles), **others)
     try:
-        with phase_bars() as bars:
+        with progress_bars() as bars:
             report = build_engine(source, output, options, listener=bars)
     except KeyboardInterrupt:
         die_of_interrupt("cancelled, nothing was written")

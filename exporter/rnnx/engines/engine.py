@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Event
 
 from rnnx.artifacts import check_targets, staged
-from rnnx.engines.build_progress import PhaseListener
 from rnnx.engines.engine_options import EngineOptions, completed
 from rnnx.engines.interruption import run_interruptibly
 from rnnx.engines.model_profiles import profile_of
@@ -17,6 +16,7 @@ from rnnx.engines.tensorrt_library import TensorRTLibrary, open_library
 from rnnx.errors import EngineError, OptionError
 from rnnx.linting.examination import concerning, examine
 from rnnx.linting.onnx_parsing import parse_onnx
+from rnnx.progress import ProgressListener
 from rnnx_runtime.files.model_file import OnnxFile, read_onnx
 from rnnx_runtime.files.sidecar import Sidecar, sidecar_path, text_from_sidecar
 
@@ -49,7 +49,7 @@ def build_engine(
     path: str | os.PathLike[str],
     options: EngineOptions | None = None,
     *,
-    listener: PhaseListener | None = None,
+    listener: ProgressListener | None = None,
 ) -> EngineReport:
     """Build a TensorRT engine from a model that `rnnx.export` wrote.
 
@@ -127,7 +127,7 @@ def _examined(model: OnnxFile, flavor: str) -> tuple[str, ...]:
 
 
 def _timed_build(
-    library: TensorRTLibrary, model: OnnxFile, options: EngineOptions, listener: PhaseListener | None
+    library: TensorRTLibrary, model: OnnxFile, options: EngineOptions, listener: ProgressListener | None
 ) -> tuple[CompiledPlan, float]:
     cancelled, start = Event(), time.perf_counter()
     plan = run_interruptibly(lambda: compile_plan(library, model, options, listener, cancelled), cancelled)

@@ -7,12 +7,13 @@ from threading import Event
 from typing import Any
 
 from rnnx.engines.build_messages import BuildMessages, logger_for
-from rnnx.engines.build_progress import PhaseListener, monitor_for
+from rnnx.engines.build_progress import monitor_for
 from rnnx.engines.engine_options import EngineOptions
 from rnnx.engines.parsed_network import check_network, loop_count, parse_network
 from rnnx.engines.profiles import shapes_from_profile, text_from_profile
 from rnnx.engines.tensorrt_library import TensorRTLibrary
 from rnnx.errors import OptionError
+from rnnx.progress import ProgressListener
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.files.model_file import OnnxFile
 from rnnx_runtime.files.regular_file import read_regular
@@ -41,7 +42,7 @@ def compile_plan(
     library: TensorRTLibrary,
     model: OnnxFile,
     options: EngineOptions,
-    listener: PhaseListener | None,
+    listener: ProgressListener | None,
     cancelled: Event,
 ) -> CompiledPlan:
     """Build a plan; the options are complete and checked.

@@ -89,14 +89,14 @@ def measure_jitter(
     streams = [
         _Stream(backend=one.name, measure=host_timed(stepping(one, feeds, contract), clock)) for one in candidates
     ]
-    with stage(listener, "streaming", _BLOCKS), undisturbed():
+    with stage(listener, "streaming", _BLOCKS) as part_done, undisturbed():
         for block in range(_BLOCKS):
             for stream in streams:
                 for _ in range(_WARM_UP_STEPS):
                     stream.measure()
                 count = steps * (block + 1) // _BLOCKS - steps * block // _BLOCKS
                 stream.times.extend(stream.measure() for _ in range(count))
-            listener.part_done()
+            part_done()
     return [_row(stream, frame_ms) for stream in streams]
 
 

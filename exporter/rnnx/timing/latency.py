@@ -66,8 +66,8 @@ def measure_latency(
         timed = _warmed(candidates, feeds, seconds, listener, clock)
         rounds = _rounds(timed, seconds)
         counts = [calls_per_round(one.warmed, seconds * 1000 / rounds) for one in timed]
-        with stage(listener, "latency", rounds):
-            times = alternate([one.measure for one in timed], counts, rounds, on_round=listener.part_done)
+        with stage(listener, "latency", rounds) as part_done:
+            times = alternate([one.measure for one in timed], counts, rounds, on_round=part_done)
     during = {CONDITION: other_work()}
     stated = {one.name: {**(conditions or {}).get(one.name, {}), **during} for one in candidates}
     return _rows(timed, times, steps, stated)
@@ -83,13 +83,13 @@ def _warmed(
     host = [(candidate, False, host_timed(candidate.prepare(feeds), clock)) for candidate in candidates]
     device = [(candidate, True, resident_measure(candidate, feeds)) for candidate in candidates]
     found = []
-    with stage(listener, "warm-up", len(candidates)):
+    with stage(listener, "warm-up", len(candidates)) as part_done:
         for candidate, on_device, measure in (*host, *device):
             if measure is not None:
                 warmed = warm_up(measure, bound_ms=seconds * 1000)
                 found.append(_Timed(candidate=candidate, on_device=on_device, measure=measure, warmed=warmed))
             if not on_device:
-                listener.part_done()
+                part_done()
     return found
 
 

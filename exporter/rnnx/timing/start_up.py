@@ -59,12 +59,12 @@ def measure_start_up(
         timeout_s: after which a process counts as hung; it is then killed.
     """
     answers: list[list[dict[str, Any]]] = [[] for _ in requests]
-    with stage(listener, "start-up", PROCESSES * len(requests)):
+    with stage(listener, "start-up", PROCESSES * len(requests)) as part_done:
         for _ in range(PROCESSES):
             for own, request in zip(answers, requests, strict=True):
                 if not any("problem" in answer for answer in own):
                     own.append(_answer(command, request, timeout_s))
-                listener.part_done()
+                part_done()
     return [_row(request["row"], own) for request, own in zip(requests, answers, strict=True)]
 
 

@@ -71,12 +71,12 @@ def measure_throughput(
     for dim in (dim for dim in sizes if dim in LARGEST):
         curves = [_Curve(candidate=candidate) for candidate in candidates]
         doublings = [2**power for power in range(LARGEST[dim].bit_length())]
-        with stage(listener, f"throughput against {dim}", len(doublings)), undisturbed():
+        with stage(listener, f"throughput against {dim}", len(doublings)) as part_done, undisturbed():
             for size in doublings:
                 at = {**sizes, dim: size}
                 active = [curve for curve in curves if _takes(curve, at, covers)]
                 _measure_point(active, inputs, at, seconds, clock)
-                listener.part_done()
+                part_done()
         for curve in curves:
             curve.ended = curve.ended or ("" if curve.points else curve.refused)
         points += [point for curve in curves for point in _points(curve, dim, inputs.contract)]

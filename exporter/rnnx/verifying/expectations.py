@@ -58,11 +58,11 @@ def expectation_of(
 
     own_sizes = _layer_sizes(subject, options, timed)
     found = matrix_cases(subject.layer, options.matrix, own_sizes)
-    with stage(listener, "truth in float64", len(found)):
-        truth = torch_truth(subject.weights, subject.layer, found, on_case=listener.part_done)
+    with stage(listener, "truth in float64", len(found)) as part_done:
+        truth = torch_truth(subject.weights, subject.layer, found, on_case=part_done)
     source = source_from_weights(subject.weights, subject.layer)
-    with stage(listener, "truth of a long sequence", WINDOWS):
-        plan = plan_checks(inputs, options.matrix, source, sizes=own_sizes, on_window=listener.part_done)
+    with stage(listener, "truth of a long sequence", WINDOWS) as part_done:
+        plan = plan_checks(inputs, options.matrix, source, sizes=own_sizes, on_window=part_done)
     return Expectation(truth=truth, plan=plan, inputs=inputs)
 
 
@@ -97,7 +97,7 @@ def _of_model(
     corners = [(sizes.get("T", 1), sizes.get("B", 1)) for sizes in subject.profile_corners()]
     runs = functools.partial(_runs, source, inputs)
     sizes, left_out = _known_sizes(options.matrix, runs, known, [pair for pair in corners if runs(pair)])
-    with stage(listener, "truth of a long sequence", WINDOWS):
+    with stage(listener, "truth of a long sequence", WINDOWS) as part_done:
         plan = plan_checks(
             inputs,
             options.matrix,
@@ -105,7 +105,7 @@ def _of_model(
             sizes=sizes,
             left_out=left_out,
             float32_error=errors,
-            on_window=listener.part_done,
+            on_window=part_done,
         )
     return Expectation(truth=truth.entries, plan=plan, inputs=inputs, left_out=truth.left_out)
 

@@ -32,8 +32,8 @@ class ModelReference:
         draw = fresh_cases(self.options.matrix, self._own_sizes(latency_sizes))
         contract, example = self.subject.contract, self.live.example
         count = len(list(draw(CaseSource(contract=contract, example=example), 0)))
-        with stage(listener, "truth in float64", count):
-            return model_truth(self.live.eager(), contract, example, draw, on_case=listener.part_done)
+        with stage(listener, "truth in float64", count) as part_done:
+            return model_truth(self.live.eager(), contract, example, draw, on_case=part_done)
 
     def source(self) -> TruthSource:
         """The module in both precisions on any inputs, for the checks; raises what the module itself raises."""

@@ -138,7 +138,7 @@ def _compared(
     uncovered: tuple[str, ...],
     listener: ProgressListener,
 ) -> ParityRow:
-    with stage(listener, f"{candidate.name}: cases", len(truth)):
+    with stage(listener, f"{candidate.name}: cases", len(truth)) as part_done:
         return compare(
             candidate,
             truth,
@@ -146,7 +146,7 @@ def _compared(
             subject.precision(candidate.name),
             outputs=subject.outputs,
             uncovered=uncovered,
-            on_case=listener.part_done,
+            on_case=part_done,
         )
 
 
@@ -160,10 +160,10 @@ def _checked(
         outputs=subject.outputs,
         covers=functools.partial(subject.covers, candidate.name),
     )
-    with stage(listener, f"{candidate.name}: checks", len(CHECK_NAMES)):
-        checks = run_checks(probe, plan, on_check=listener.part_done)
-    with stage(listener, f"{candidate.name}: drift", WINDOWS):
-        return checks, measure_drift(probe, plan.drift, on_window=listener.part_done)
+    with stage(listener, f"{candidate.name}: checks", len(CHECK_NAMES)) as part_done:
+        checks = run_checks(probe, plan, on_check=part_done)
+    with stage(listener, f"{candidate.name}: drift", WINDOWS) as part_done:
+        return checks, measure_drift(probe, plan.drift, on_window=part_done)
 
 
 def _diagnosed(

@@ -10,13 +10,13 @@ class Notes:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
 
-    def phase_started(self, name: str, parent: str | None, steps: int) -> None:
-        self.calls.append(("started", name, parent, steps))
+    def stage_started(self, name: str, total: int, parent: str | None = None) -> None:
+        self.calls.append(("started", name, parent, total))
 
-    def step_done(self, name: str, step: int) -> None:
-        self.calls.append(("step", name, step))
+    def parts_done(self, name: str, count: int) -> None:
+        self.calls.append(("done", name, count))
 
-    def phase_finished(self, name: str) -> None:
+    def stage_finished(self, name: str) -> None:
         self.calls.append(("finished", name))
 
 
@@ -26,7 +26,7 @@ def test_a_listener_is_told_of_phases_and_steps() -> None:
     monitor.phase_start("inner", "outer", 1)
     assert monitor.step_complete("inner", 0) is True
     monitor.phase_finish("inner")
-    assert notes.calls == [("started", "inner", "outer", 1), ("step", "inner", 0), ("finished", "inner")]
+    assert notes.calls == [("started", "inner", "outer", 1), ("done", "inner", 1), ("finished", "inner")]
 
 
 def test_a_cancelled_build_is_stopped_and_no_longer_told_of() -> None:

@@ -119,15 +119,15 @@ def test_an_interrupt_leaves_nothing_and_does_not_wait(
     class Listener:
         steps = 0
 
-        def phase_started(self, name: str, parent: str | None, steps: int) -> None: ...
+        def stage_started(self, name: str, total: int, parent: str | None = None) -> None: ...
 
-        def step_done(self, name: str, step: int) -> None:
+        def parts_done(self, name: str, count: int) -> None:
             self.steps += 1
             if self.steps > steps_before:
                 seen.set()
                 time.sleep(0.2)
 
-        def phase_finished(self, name: str) -> None: ...
+        def stage_finished(self, name: str) -> None: ...
 
     seen, before = threading.Event(), threading.active_count()
     monkeypatch.setattr("rnnx.engines.interruption.wait", interrupted)

@@ -254,18 +254,18 @@ def lstm_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Notes:
-    """A phase listener that keeps what it is told."""
+    """A progress listener that keeps what it is told."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
 
-    def phase_started(self, name: str, parent: str | None, steps: int) -> None:
-        self.calls.append((name, parent, steps))
+    def stage_started(self, name: str, total: int, parent: str | None = None) -> None:
+        self.calls.append((name, parent, total))
 
-    def step_done(self, name: str, step: int) -> None:
-        self.calls.append((name, step))
+    def parts_done(self, name: str, count: int) -> None:
+        self.calls.append((name, count))
 
-    def phase_finished(self, name: str) -> None:
+    def stage_finished(self, name: str) -> None:
         self.calls.append((name,))
 
 
@@ -327,7 +327,7 @@ def test_phases_are_told_to_a_listener(fake_tensorrt: FakeTensorRT, lstm_onnx: P
     notes = Notes()
     build_engine(lstm_onnx, tmp_path / "model.plan", listener=notes)
     phase = "Building engine"
-    assert notes.calls == [(phase, None, 2), (phase, 0), (phase, 1), (phase,)]
+    assert notes.calls == [(phase, None, 2), (phase, 1), (phase, 2), (phase,)]
 
 
 def test_warnings_are_in_the_report(fake_tensorrt: FakeTensorRT, lstm_onnx: Path, tmp_path: Path) -> None:

@@ -117,13 +117,13 @@ class ListeningLog:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def stage_started(self, name: str, total: int) -> None:
+    def stage_started(self, name: str, total: int, parent: str | None = None) -> None:
         self.told.append(f"{name} {total}")
 
-    def part_done(self) -> None:
+    def parts_done(self, name: str, count: int) -> None:
         self.told.append(".")
 
-    def stage_finished(self) -> None:
+    def stage_finished(self, name: str) -> None:
         self.told.append("end")
 
 
