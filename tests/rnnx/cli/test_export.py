@@ -123,7 +123,7 @@ def test_a_module_is_chosen_and_unrolled(
         ),
         pytest.param(
             ("--module", "encoder"),
-            "module for cell.safetensors: got 'encoder', expected one of (root) (nn.GRUCell); "
+            "--module for cell.safetensors: got 'encoder', expected one of (root) (nn.GRUCell); "
             "name one as the module; rnnx inspect lists them",
             id="module-unknown",
         ),

@@ -137,7 +137,7 @@ def test_an_earlier_report_of_another_shape_is_refused_before_anything_runs(mode
         ({"stream_steps": 0}, "stream_steps: got 0, expected ≥ 1"),
         ({"seconds": 0.0}, "seconds: got 0, expected a time above 0"),
         ({"seconds": float("nan")}, "seconds: got nan"),
-        ({"frame_ms": float("inf")}, "frame: got inf"),
+        ({"frame_ms": float("inf")}, "frame_ms: got inf"),
         ({"sizes": {"N": 3}}, "sizes: got N=3 for form encoder"),
     ],
     ids=["row", "threads", "steps", "seconds", "nan", "inf", "shape"],
