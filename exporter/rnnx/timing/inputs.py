@@ -40,15 +40,15 @@ def timing_feeds(inputs: CaseSource, sizes: Mapping[str, int]) -> dict[str, Arra
     Raises:
         MemoryError, ValueError: this host, or NumPy, has no arrays of these sizes.
     """
-    contract = inputs.contract
-    bare = contract.bare
+    bare, lengths = inputs.contract.bare, inputs.contract.lengths
     if bare is not None:
         feeds = random_feeds(bare, sizes.get("T", bare.steps or 1), sizes["B"], seed=0)
-    else:
-        feeds = {**drawn_case(inputs, sizes, seed=0).feeds}
-    for name in contract.lengths:
-        feeds[name] = np.full_like(feeds[name], sizes.get("T", feeds[name].max()))
-    return feeds
+        return feeds | {name: np.full_like(feeds[name], sizes.get("T", feeds[name].max())) for name in lengths}
+    own = {**drawn_case(inputs, sizes, seed=0).feeds}
+    shapes = {name: value.shape for name, value in own.items()}
+    full = {name: np.full_like(own[name], sizes.get("T", own[name].max())) for name in lengths}
+    counted = {name: counts.full(shapes[name], shapes) for name, counts in inputs.counts.items()}
+    return own | full | {name: value.astype(own[name].dtype) for name, value in counted.items()}
 
 
 def steps_of_call(contract: Contract, sizes: Mapping[str, int]) -> int:

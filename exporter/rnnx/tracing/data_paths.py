@@ -78,15 +78,17 @@ def _reached(program: ExportedProgram, names: Sequence[str], nodes: Sequence[Nod
 
 
 def _counts_before(node: Node) -> Iterator[Node]:
-    """A value that is one number for each row, and all such values that it comes from."""
+    """A value that is one number for each row, and all such values that it comes from, be it by a sort."""
     waiting, seen = [node], set[Node]()
     while waiting:
         own = waiting.pop(0)
         value = own.meta.get("val")
-        if own in seen or not isinstance(value, Tensor) or value.dim() != 1 or value.dtype == torch.bool:
+        is_count = isinstance(value, Tensor) and value.dim() == 1 and value.dtype != torch.bool
+        if own in seen or not (is_count or isinstance(value, tuple | list)):
             continue
         seen.add(own)
-        yield own
+        if is_count:
+            yield own
         waiting += own.all_input_nodes
 
 

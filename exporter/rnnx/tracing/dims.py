@@ -100,7 +100,7 @@ def name_dims(
     names |= {symbol: f"D{index}" for index, symbol in enumerate(rest, start=1)}
     found = DimNames(names=names, notes=())
     notes = [f"{own} of {name} is {found.dims([size])[0]}: the model wants it so" for name, own, size in derived]
-    return DimNames(names=names, notes=(*_joined_notes(joined), *notes))
+    return DimNames(names=names, notes=(*_joined_notes(joined, inputs), *notes))
 
 
 def input_shapes(program: ExportedProgram, names: Sequence[str]) -> dict[str, tuple[Size, ...]]:
@@ -124,9 +124,10 @@ def expression_of(size: Size) -> Any:
 def _joined_batch(
     inputs: Mapping[str, Sequence[Size]], names: Mapping[sympy.Symbol, str], options: ModelOptions
 ) -> dict[str, sympy.Symbol]:
-    """Inputs whose first axis is the batch by the example alone, which the model's indexing leaves open.
+    """Inputs whose first or second axis is the batch by the example alone, which the model's indexing leaves open.
 
     `x[rows]` and `torch.gather` take fewer rows than there are, so a trace knows two sizes where the model has one.
+    So does `x[:, rows]`, where time stands first.
     """
     sizes = {
         expression_of(size): size.node.hint
@@ -137,10 +138,14 @@ def _joined_batch(
     batch = {sizes[symbol] for symbol, name in names.items() if name == "B" and symbol in sizes}
     found = {}
     for name, shape in inputs.items():
-        first = _free_symbol(shape[0]) if shape and name not in options.dims else None
-        others = {names.get(own) for own in map(_free_symbol, shape[1:]) if own is not None}
-        if first is not None and first not in names and sizes[first] in batch and "B" not in others:
-            found[name] = first
+        symbols = [_free_symbol(size) for size in shape]
+        if name in options.dims or "B" in map(names.get, symbols):
+            continue
+        places = [0, 1] if symbols and names.get(symbols[0]) == "T" else [0]
+        open_ones = [symbols[place] for place in places if place < len(symbols)]
+        own = next((own for own in open_ones if own in sizes and own not in names and sizes[own] in batch), None)
+        if own is not None:
+            found[name] = own
     return found
 
 
@@ -149,10 +154,10 @@ def _free_symbol(size: Size) -> Any:
     return expression_of(size) if isinstance(expression_of(size), sympy.Symbol) else None
 
 
-def _joined_notes(joined: Mapping[str, sympy.Symbol]) -> Iterator[str]:
-    for name in joined:
+def _joined_notes(joined: Mapping[str, sympy.Symbol], inputs: Mapping[str, Sequence[Size]]) -> Iterator[str]:
+    for name, symbol in joined.items():
         yield (
-            f"axis 0 of {name} is taken for the batch, for it has the batch's size in the example: "
+            f"axis {[_free_symbol(size) for size in inputs[name]].index(symbol)} of {name} is taken for the batch, for it has the batch's size in the example: "
             "where it is something else, name it by dims or give an example of another size"
         )
 

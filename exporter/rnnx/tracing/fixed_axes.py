@@ -76,6 +76,10 @@ class FixedAxes:
             )
         return tuple(notes)
 
+    def takes_other(self, own: Specialization) -> bool:
+        """Whether the model runs at another size of an axis that the trace fixed."""
+        return self._takes_other(self._places(own))
+
     def in_the_way(self, places: Collection[Axis]) -> set[Axis]:
         """The axes of other sizes that a batch is made of, as by `view(-1, n)`: it is free where they are fixed."""
         shapes = input_shapes(self.trace.program, list(self.tensors))

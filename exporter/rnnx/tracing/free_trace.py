@@ -116,8 +116,8 @@ class _Tracing:
             return None
 
     def _refuse(self) -> tuple[str, ...]:
-        refuse_frozen_dims(self.found, self.names, self.recurrences, self._kinds)
         axes = replace(self._axes.with_trace(self.found, self._tensors), free=self._free)
+        refuse_frozen_dims(self.found, self.names, self.recurrences, self._kinds, axes.takes_other)
         return axes.refuse(self.found.calls)
 
     def _take(self, tensors: Sequence[Tensor], fixed: Collection[tuple[str, int]] = ()) -> None:

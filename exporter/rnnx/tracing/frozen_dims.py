@@ -1,6 +1,6 @@
 """A batch or a time that the model fixes at its example's size, told with the line that does it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -15,11 +15,16 @@ from rnnx.tracing.tracing import Trace
 
 
 def refuse_frozen_dims(
-    trace: Trace, names: Sequence[str], recurrences: Sequence[RecurrenceNode], kinds: dict[str, str]
+    trace: Trace,
+    names: Sequence[str],
+    recurrences: Sequence[RecurrenceNode],
+    kinds: dict[str, str],
+    takes_other: Callable[[Specialization], bool],
 ) -> None:
     """Refuse a model whose recurrent layers run at a fixed batch or time, and a loop over time in Python.
 
-    A size that comes from no input, such as one step of a decoder, is the model's own and no fault.
+    A size that comes from no input, such as one step of a decoder, is the model's own and no fault. So is that of an
+    axis that `takes_other` knows the model to take at no other size, such as the 2 of `h, c = state.unbind(0)`.
 
     Raises:
         ExportError: a Python loop over time around a cell, or around gates that are written out.
@@ -36,7 +41,7 @@ def refuse_frozen_dims(
         _refuse_frozen_rows(fixed, names)
     for own in recurrences:
         for loop in loops:
-            _refuse_loop(loop, own, names)
+            _refuse_loop(loop, own, names, takes_other)
             _refuse_pieces(loop, own, trace.calls[own.layer], names)
         for role, size in (("batch", own.batch), ("time", own.time)):
             if size is None or not expression_of(size).is_Integer:
@@ -62,10 +67,12 @@ def _refuse_frozen_rows(fixed: Sequence[Specialization], names: Sequence[str]) -
             )
 
 
-def _refuse_loop(loop: Specialization, own: RecurrenceNode, names: Sequence[str]) -> None:
+def _refuse_loop(
+    loop: Specialization, own: RecurrenceNode, names: Sequence[str], takes_other: Callable[[Specialization], bool]
+) -> None:
     """Refuse a loop over as many rows or steps as a layer's free batch or time has in the example."""
     for role, size in (("batch", own.batch), ("time", own.time)):
-        if isinstance(size, torch.SymInt) and size.node.hint == loop.size:
+        if isinstance(size, torch.SymInt) and size.node.hint == loop.size and takes_other(loop):
             raise _frozen(role, loop, own, names)
 
 

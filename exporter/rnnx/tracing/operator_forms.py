@@ -150,6 +150,24 @@ def shifted_left(values: Tensor, places: int) -> Tensor:
     return values * factor
 
 
+def chunk(values: Tensor, chunks: int, dim: int = 0) -> list[Tensor]:
+    """Parts of a free axis; how many there are is the trace's, which guards it."""
+    size: Any = values.shape[dim]
+    part = (size + chunks - 1) // chunks
+    own = size.node.hint
+    count = -(-own // -(-own // chunks))
+    lengths = [part] * (count - 1) + [size - (count - 1) * part]
+    return [values.narrow(dim, place * part, length) for place, length in enumerate(lengths)]
+
+
+def repeat_interleave(values: Tensor, repeats: Any, dim: int, **_: Any) -> Tensor:
+    """Every place of an axis several times over, where a free size says how often."""
+    axis = dim % values.dim()
+    shape = list(values.shape)
+    repeated = values.unsqueeze(axis + 1).expand(*shape[: axis + 1], repeats, *shape[axis + 1 :])
+    return repeated.reshape(*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])
+
+
 def hamming_window(size: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, **options: Any) -> Tensor:
     """Hamming's window with the constants of PyTorch, which are not ONNX's."""
     options = {key: value for key, value in options.items() if key in ("dtype", "device")}
@@ -244,6 +262,11 @@ FORMS: dict[Any, tuple[Form, Need]] = {
     _ATEN.adaptive_avg_pool1d.default: (adaptive_avg_pool, _becomes_means),
     _ATEN.adaptive_avg_pool2d.default: (adaptive_avg_pool, _becomes_means),
     _ATEN.adaptive_avg_pool3d.default: (adaptive_avg_pool, _becomes_means),
+    _ATEN.chunk.default: (chunk, lambda values, _, dim=0: isinstance(values.shape[dim], torch.SymInt)),
+    _ATEN.repeat_interleave.self_int: (
+        repeat_interleave,
+        lambda _, repeats, dim=None, **__: dim is not None and isinstance(repeats, torch.SymInt),
+    ),
     _ATEN.istft.default: (istft, lambda *args, **_: args[7:8] != (False,) and args[9:] != (True,)),
     **{operator: (form, _always) for operator, form in _ALWAYS.items()},
 }

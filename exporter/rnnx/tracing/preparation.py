@@ -4,9 +4,11 @@ import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from rnnx.errors import ExportError, OptionError
 from rnnx.tracing.float_dtypes import copied, in_dtype
@@ -74,9 +76,12 @@ def preserved(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def fixed_weights(module: nn.Module) -> Iterator[None]:
-    """Weights that a hook would set anew before each call stay as they are inside the block."""
+    """Weights that a hook or a parametrization would set anew before each call stay as they are inside the block."""
     with ExitStack() as stack, torch.no_grad():
         for own in module.modules():
+            if isinstance(own, ParametrizationList):
+                weight = own().clone()
+                stack.enter_context(mock.patch.object(own, "forward", lambda weight=weight: weight))
             for key, hook in list(own._forward_pre_hooks.items()):
                 if _sets_weight(hook):
                     del own._forward_pre_hooks[key]

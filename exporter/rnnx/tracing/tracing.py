@@ -36,6 +36,7 @@ from rnnx.tracing.random_numbers import MeansOfRandomNumbers, refuse_random_numb
 from rnnx.tracing.scripted_code import python_functions
 from rnnx.tracing.signature import CallSignature, named_outputs
 from rnnx.tracing.size_guards import SizeGuard, recorded_guards
+from rnnx.tracing.sized_functions import sized_functions
 from rnnx.tracing.sized_tensors import sized_tensors
 from rnnx.tracing.specializations import Specialization, recorded_specializations
 from rnnx_runtime.errors import RnnxError
@@ -145,6 +146,7 @@ def trace_model(
             opaque(layers),
             traced_packing(cut=cut) as packing,
             sized_tensors(module),
+            sized_functions(),
             host_values(module),
             exact_sizes(),
             traced_pooling(),

@@ -108,7 +108,7 @@ def _first_line(error: BaseException) -> str:
 def _is_named(node: Node, name: str) -> bool:
     """Whether a node has this name or operator, or one that torch.onnx took apart into it, such as `cdist_forward`."""
     operator = str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
-    taken_apart = name.startswith(f"{operator}_") or (name, operator) == ("split", "chunk")
+    taken_apart = name.startswith(f"{operator}_") or name.endswith(f"_{operator}")
     return name == node.name or name in str(node.target) or taken_apart
 
 

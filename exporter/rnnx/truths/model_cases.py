@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from rnnx.truths.cases import Case, Lengths, distinct_sizes, lengths_of, random_feeds, size_name
+from rnnx.truths.counted_axes import Counts, counts_of
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import known_shape, shape_from_sizes, sizes_from_feeds
 from rnnx_runtime.contract import Contract, TensorSpec
@@ -39,6 +41,11 @@ class CaseSource:
     def states(self) -> frozenset[str]:
         """The names of the inputs that are states."""
         return frozenset(pair.input for pair in self.contract.states)
+
+    @cached_property
+    def counts(self) -> dict[str, Counts]:
+        """The inputs that say how many steps of an axis each row has."""
+        return counts_of(self.contract, self.example)
 
 
 def drawn(
@@ -102,7 +109,7 @@ def drawn_cases(source: CaseSource, seed: int) -> Iterator[Case]:
     """A case for each of the sizes with non-zero states, one of short lengths and one of zero states."""
     for sizes in model_sizes(source):
         yield drawn_case(source, sizes, seed)
-    if source.contract.lengths:  # PyTorch cuts a packed sequence's result at its longest row
+    if source.contract.lengths or source.counts:  # PyTorch cuts a packed sequence's result at its longest row
         case = drawn_case(source, _at(source.sizes, *_SHORT_SIZES, 0), seed, lengths="short")
         yield Case(name=f"{case.name} short lengths", feeds=case.feeds)
     if source.states:
@@ -122,13 +129,17 @@ def drawn_case(
     """The case of these sizes: floats normal, integers in the example's range, masks true at the first place.
 
     Floats have the deviation `scale`, and no sign where the example's have none; states are uniform in ±1; random
-    lengths lie in 1..T, and one is T. A size outside of the contract's ranges becomes the nearest inside.
+    lengths lie in 1..T, and one is T, where T is the size of the axis that they count. A size outside of the contract's
+    ranges becomes the nearest inside.
     """
     chance = np.random.default_rng([*np.atleast_1d(seed), *sizes.values()])
     sizes, feeds = fitting_sizes(source, sizes), {}
+    shapes = {spec.name: shape_from_sizes(spec, sizes) for spec in source.contract.inputs}
     for spec in source.contract.inputs:
-        shape = shape_from_sizes(spec, sizes)
-        if spec.name in source.contract.lengths:
+        shape = shapes[spec.name]
+        if spec.name in source.counts:
+            feeds[spec.name] = source.counts[spec.name].drawn(chance, shape, shapes, lengths).astype(spec.dtype)
+        elif spec.name in source.contract.lengths:
             most = sizes.get("T") or int(source.example[spec.name].max())
             feeds[spec.name] = lengths_of(chance, most, shape[0], lengths).astype(spec.dtype)
         else:
