@@ -156,8 +156,9 @@ def _free_symbol(size: Size) -> Any:
 
 def _joined_notes(joined: Mapping[str, sympy.Symbol], inputs: Mapping[str, Sequence[Size]]) -> Iterator[str]:
     for name, symbol in joined.items():
+        axis = [_free_symbol(size) for size in inputs[name]].index(symbol)
         yield (
-            f"axis {[_free_symbol(size) for size in inputs[name]].index(symbol)} of {name} is taken for the batch, for it has the batch's size in the example: "
+            f"axis {axis} of {name} is taken for the batch, for it has the batch's size in the example: "
             "where it is something else, name it by dims or give an example of another size"
         )
 

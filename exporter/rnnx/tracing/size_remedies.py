@@ -4,7 +4,6 @@ _CALLS = (
     (".tolist()", "hand the tensor itself over, without .tolist()"),
     ("int(", "write x.size(...) without int() around it"),
     ("len(", "write x.size(0) in place of len(x)"),
-    ("linspace(", "write torch.arange(n) / (n - 1) in place of torch.linspace"),
 )
 
 _WAYS = (

@@ -19,6 +19,7 @@ from rnnx.tracing.dims import (
 from rnnx.tracing.layer_weights import PRECISION
 from rnnx.tracing.loops.markers import loop_nodes
 from rnnx.tracing.named_states import joined_states, named_states
+from rnnx.tracing.output_dims import OutputDims
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
 from rnnx.tracing.subject import Subject
 from rnnx.tracing.table_lookups import table_sizes
@@ -45,8 +46,9 @@ def traced_contract(
         TensorSpec(name=name, dtype=_dtype_name(subject.tensors[name]), dims=names.dims(shape))
         for name, shape in shapes.items()
     )
+    dims = OutputDims(names)
     outputs = tuple(
-        TensorSpec(name=name, dtype=_dtype_name(value), dims=names.dims(value.shape))
+        TensorSpec(name=name, dtype=_dtype_name(value), dims=dims.of(value.shape))
         for name, value in zip(trace.outputs, output_values(trace.program), strict=True)
     )
     named = named_states(options.states, inputs, outputs)

@@ -8,6 +8,7 @@ import torch
 from tests.rnnx.tracing.small_models import Forward, lengths_of, sequence
 from tests.whole_model import CONTRACT
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnx_runtime
 from rnnx.errors import OptionError, UntracedError
@@ -50,6 +51,19 @@ def test_a_first_axis_of_the_batchs_size_is_the_batch_and_said_so(tmp_path: Path
     report = _report(tmp_path, _picked, (sequence(3, 4), lengths_of(3, 4)), "x", "lengths")
     assert [spec.dims for spec in report.contract.inputs] == [("B", "T", 5), ("B",)]
     assert [note.split(",")[0] for note in report.notes] == ["axis 0 of lengths is taken for the batch"]
+
+
+def test_so_is_a_second_axis_where_time_stands_first(tmp_path: Path) -> None:
+    def forward(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        ordered, places = torch.sort(lengths, descending=True)
+        packed = pack_padded_sequence(x[:, places].transpose(0, 1), ordered, batch_first=True)
+        last: Tensor = self.lstm(packed)[1][0][-1]
+        return last[places.argsort()]
+
+    report = _report(tmp_path, forward, (sequence(3, 4).transpose(0, 1), lengths_of(3, 4)), "x", "lengths")
+    assert [spec.dims for spec in report.contract.inputs] == [("T", "B", 5), ("B",)]
+    assert report.contract.lengths == ("lengths",)
+    assert report.notes[0].startswith("axis 1 of x is taken for the batch")
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["another-size", "by-hand"])
