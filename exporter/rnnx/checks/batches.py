@@ -12,6 +12,7 @@ from rnnx.checks.differences import CheckCase, Difference, allowed_apart, conclu
 from rnnx.checks.probe import OF_THE_MODULE, Probe, is_module
 from rnnx.parity.results import CheckName, CheckResult
 from rnnx.truths.cases import Case
+from rnnx.truths.counted_axes import counts_of
 from rnnx.truths.rows import equally_long, put_rows, take_rows
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
@@ -117,7 +118,9 @@ def _several(probe: Probe, cases: Sequence[CheckCase]) -> list[CheckCase]:
 def _with_other_mates(probe: Probe, start: CheckCase, mates: Sequence[int]) -> Iterator[Case]:
     """The case with other sequences in the rows `mates`: loud ones, then ones of NaN."""
     contract, feeds, loud = probe.contract, start.case.feeds, start.loud
-    floats = [spec.name for spec in contract.plain_inputs if loud[spec.name].dtype.kind == "f"]
+    counts = counts_of(contract, feeds)  # as parts of the whole they are floats, of which none is NaN
+    names = [spec.name for spec in contract.plain_inputs if spec.name not in counts]
+    floats = [name for name in names if loud[name].dtype.kind == "f"]
     nan = {**loud, **{name: np.full_like(loud[name], np.nan) for name in floats}}
     for word, others in (("loud mates", loud), ("mates of NaN", nan)):
         yield Case(name=f"{start.case.name} beside {word}", feeds=put_rows(contract.inputs, feeds, mates, others))

@@ -226,7 +226,7 @@ def refuse_unsolved_dims(contract: Contract) -> None:
                 f"input {spec.name!r} {spec.shape}",
                 got=f"a size of {odd[0]}, from which nobody can tell what it is made of",
                 expected="inputs whose sizes say every dim",
-                remedy="fix the axis by --input (a size in place of a symbol; None in dims)",
+                remedy="fix the axis: a size in place of a symbol in --input, None in dims",
             )
 
 

@@ -123,7 +123,7 @@ def step_note(calls: Sequence[RecurrenceNode], fixed: Iterable[Axis], tensors: S
 
 
 def input_lines(names: Sequence[str], tensors: Sequence[Tensor], moving: Mapping[Axis, str]) -> str:
-    """The `--input` options that name the axes that may vary and fix the others, to copy."""
+    """The `--input` options that name the axes that may vary and fix the others, and the same as `dims`, to copy."""
     roles = moving or {(place, axis): role for place in range(len(names)) for axis, role in enumerate("BT")}
     sizes = {
         axis: (role, tensors[axis[0]].shape[axis[1]])
@@ -135,7 +135,12 @@ def input_lines(names: Sequence[str], tensors: Sequence[Tensor], moving: Mapping
         other = f"D{len(symbols)}" if role in symbols.values() else role
         symbols.setdefault((role, size), other)
     named = {axis: symbols[own] for axis, own in sizes.items()}
-    return " ".join(_input_line(name, tensors[place], place, named) for place, name in enumerate(names))
+    lines = " ".join(_input_line(name, tensors[place], place, named) for place, name in enumerate(names))
+    dims = {
+        name: tuple(named.get((place, axis)) for axis in range(tensors[place].dim()))
+        for place, name in enumerate(names)
+    }
+    return f"{lines} (dims={dims})"
 
 
 def _is_there(axis: Axis, tensors: Sequence[Tensor]) -> bool:

@@ -87,9 +87,13 @@ def test_a_refusal_shows_the_axes_to_name() -> None:
 
 def test_inputs_are_written_as_the_option_takes_them() -> None:
     tensors = (torch.zeros(2, 9, 4), torch.zeros(2, dtype=torch.int64))
-    assert input_lines(["x", "lengths"], tensors, {}) == "--input x:float32:B=2,T=9,4 --input lengths:int64:B=2"
+    assert input_lines(["x", "lengths"], tensors, {}) == (
+        "--input x:float32:B=2,T=9,4 --input lengths:int64:B=2 (dims={'x': ('B', 'T', None), 'lengths': ('B',)})"
+    )
     moving = {(0, 0): "B", (0, 1): "B", (1, 0): "B"}
-    assert input_lines(["x", "lengths"], tensors, moving) == "--input x:float32:B=2,D1=9,4 --input lengths:int64:B=2"
+    assert input_lines(["x", "lengths"], tensors, moving) == (
+        "--input x:float32:B=2,D1=9,4 --input lengths:int64:B=2 (dims={'x': ('B', 'D1', None), 'lengths': ('B',)})"
+    )
     assert list(fixed_note([(0, 2)], ["x"], tensors)) == [
         "fixed at the example's sizes, for torch.onnx cannot take them free: axis 2 of x (4)"
     ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnx
+from rnnx.truths.model_golden import read_model_golden
 from rnnx_runtime.contract import Batching
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -45,6 +46,11 @@ def _packed(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
 
 def _packed_sorted(self: Any, x: Tensor, lengths: Tensor) -> Tensor:
     output: Tensor = self.packed(x, lengths, sort=True)
+    return output
+
+
+def _packed_by_parts(self: Any, x: Tensor, parts: Tensor) -> Tensor:
+    output: Tensor = self.packed(x, (parts * x.size(1)).round().long())
     return output
 
 
@@ -122,11 +128,13 @@ def _by_place(self: Any, x: Tensor) -> Tensor:
 
 TOKENS = torch.zeros(2, 7, dtype=torch.int64)
 X, LENGTHS = torch.randn(2, 7, 5, generator=torch.Generator().manual_seed(1)), torch.tensor([7, 4])
+PARTS = LENGTHS / 7
 
 KINDS: dict[str, tuple[Any, tuple[Tensor, ...], Batching | tuple[str, str, str]]] = {
     "plain": (_plain, (X,), Batching()),
     "packed": (_packed, (X, LENGTHS), Batching()),
     "packed-sorted": (_packed_sorted, (X, LENGTHS), Batching()),
+    "packed-by-parts": (_packed_by_parts, (X, PARTS), Batching()),
     "mean-of-the-live": (_masked_mean, (X, LENGTHS), Batching()),
     "convolution-before-packing": (_blurred, (X, LENGTHS), ("independent", "read", "where the padding is zeros")),
     "frames-that-are-not-zero-counted": (
@@ -170,6 +178,17 @@ def test_checks_hold_beside_the_module(call: Any, tmp_path: Path) -> None:
     found = {check.check: check.status for check in report.checks if check.backend == "ort-cpu"}
     assert found["padding"] == ("skip" if call is _blurred else "pass")
     assert found["zero-length"] == "pass"
+    assert {found[name] for name in ("batch-order", "batch-mates", "batch-split")} == {"pass"}
+
+
+def test_lengths_as_parts_of_the_whole_are_drawn_as_such(tmp_path: Path) -> None:
+    torch.manual_seed(20704)
+    module, path = _of(_packed_by_parts), tmp_path / "model.onnx"
+    report = rnnx.export(module, path, example_inputs=(X, PARTS))
+    assert read_model_golden(report.golden, report.contract).left_out == ()
+    verified = rnnx.verify(path, rnnx.VerifyOptions(model=module, latency=False, backends=("ort-cpu",)))
+    assert verified
+    found = {check.check: check.status for check in verified.checks}
     assert {found[name] for name in ("batch-order", "batch-mates", "batch-split")} == {"pass"}
 
 
