@@ -131,7 +131,7 @@ def _other_mates(source: CaseSource, sizes: Mapping[str, int], feeds: Mapping[st
         yield _Trial(what="beside fewer rows", feeds=take_rows(inputs, feeds, rows), rows=rows)
     others = with_sorted_lengths(drawn_case(source, sizes, seed=1, scale=LOUD), source.contract).feeds
     floats = [name for name, value in others.items() if value.dtype.kind == "f" and name not in source.counts]
-    nan = others | {name: np.full_like(others[name], np.nan) for name in floats}
+    nan = {**others} | {name: np.full_like(others[name], np.nan) for name in floats}
     mates = list(range(1, sizes["B"]))
     yield _Trial(what="beside loud rows", feeds=put_rows(inputs, feeds, mates, others), rows=(0,))
     yield _Trial(what="beside rows of NaN", feeds=put_rows(inputs, feeds, mates, nan), rows=(0,))

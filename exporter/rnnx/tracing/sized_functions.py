@@ -14,6 +14,8 @@ import torch
 from torch import SymInt, Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from rnnx.tracing.operator_forms import istft
+
 
 @contextmanager
 def sized_functions() -> Iterator[None]:
@@ -28,23 +30,37 @@ def sized_functions() -> Iterator[None]:
         "hamming_window": ((torch,), _hamming_window),
         "blackman_window": ((torch,), _blackman_window),
         "bartlett_window": ((torch,), _bartlett_window),
+        "istft": ((torch, Tensor), istft),
     }
     with ExitStack() as stack:
         for name, (places, written) in made.items():
+            is_needed = _has_free_length if name == "istft" else _takes_free
             for place in places:
-                stack.enter_context(mock.patch.object(place, name, _where_free(getattr(place, name), written)))
+                changed = _where(is_needed, getattr(place, name), written)
+                stack.enter_context(mock.patch.object(place, name, changed))
         yield
 
 
-def _where_free(original: Callable[..., Any], written: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that is `written` for free sizes and `original` for others."""
+def _where(
+    is_needed: Callable[..., bool], original: Callable[..., Any], written: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function that is `written` for arguments that need it, and `original` for others."""
 
     @functools.wraps(original, updated=())
     def function(*args: Any, **kwargs: Any) -> Any:
-        is_free = any(map(_is_free, (*args, *kwargs.values())))
-        return (written if is_free else original)(*args, **kwargs)
+        return (written if is_needed(*args, **kwargs) else original)(*args, **kwargs)
 
     return function
+
+
+def _takes_free(*args: Any, **kwargs: Any) -> bool:
+    return any(map(_is_free, (*args, *kwargs.values())))
+
+
+def _has_free_length(*args: Any, onesided: bool | None = None, length: Any = None, **kwargs: Any) -> bool:
+    """Whether a signal is cut at a free size: `istft` leaves all others free by itself."""
+    is_real = (args[7:8] or (onesided,))[0] is not False and not kwargs.get("return_complex") and len(args) < 10
+    return is_real and isinstance((args[8:9] or (length,))[0], SymInt)
 
 
 def _is_free(value: Any) -> bool:

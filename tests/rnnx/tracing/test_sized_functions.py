@@ -31,6 +31,18 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def _denoised(x: Tensor) -> Tensor:
+    spectrum = torch.stft(x, 8, 2, window=torch.hann_window(8), return_complex=True)
+    return torch.istft(spectrum, 8, 2, window=torch.hann_window(8), length=x.size(-1))
+
+
+def test_a_signal_is_as_long_as_the_one_that_it_was_made_of() -> None:
+    program = traced(_denoised, torch.randn(2, 31), sized_functions())
+    for shape in ((3, 32), (1, 57), (2, 16)):
+        x = torch.randn(shape)
+        torch.testing.assert_close(run(program, x), x, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_a_function_leaves_its_sizes_free_and_gives_pytorchs_values(function: Callable[[Tensor], Tensor]) -> None:
     program = traced(function, torch.randn(2, 9, 4), sized_functions())

@@ -85,8 +85,9 @@ def test_parts_of_the_whole_are_steps_of_the_axis() -> None:
     ids=["a-table's", "no-whole", "below-one"],
 )
 def test_other_values_count_nothing(name: str, value: Any) -> None:
-    contract = _contract(x=SOURCE, **{name: (str(value.dtype), ("B",))})
-    contract = replace(contract, table_sizes={"tokens": 20})
+    spec = TensorSpec(name=name, dtype=str(value.dtype), dims=("B",))
+    contract = replace(_contract(x=SOURCE), table_sizes={"tokens": 20})
+    contract = replace(contract, inputs=(*contract.inputs, spec))
     assert counts_of(contract, {"x": _zeros(2, 9, 5), name: value}) == {}
 
 
