@@ -1,6 +1,7 @@
 """Lengths that leave PyTorch in a model's code, for NumPy or as a list: in a trace they stay a tensor.
 
-`lengths.cpu().numpy()`, `lengths.tolist()` and `max(lengths)` would make plain numbers of the example's lengths.
+`lengths.cpu().numpy()`, `lengths.tolist()` and `max(lengths)` would make plain numbers of the example's lengths. A
+trace loses sight of `scores.data.masked_fill_(...)` too, which writes into a tensor past its history.
 """
 
 import builtins
@@ -49,13 +50,14 @@ def as_tensor(values: Any) -> Tensor:
 
 @contextmanager
 def host_values(module: nn.Module) -> Iterator[None]:
-    """Let `numpy()` and `tolist()` of a traced tensor, and `max()` of one in the model's files, stay in the trace.
+    """Let `numpy()`, `tolist()` and `data` of a traced tensor stay in the trace, and `max()` in the model's files.
 
     For this thread; other tensors, and other threads, have Python's and PyTorch's own.
     """
     owner = threading.get_ident()
     own_numpy: Any = Tensor.numpy
     own_list: Any = FakeTensor.tolist
+    own_data: Any = Tensor.data
 
     def is_traced(value: Any) -> bool:
         return isinstance(value, FakeTensor) and threading.get_ident() == owner
@@ -65,6 +67,9 @@ def host_values(module: nn.Module) -> Iterator[None]:
 
     def tolist(self: Tensor) -> Any:
         return listed(self) if is_traced(self) else own_list(self)
+
+    def data(self: Tensor) -> Any:
+        return self.detach() if is_traced(self) else own_data.__get__(self)
 
     def largest(*values: Any, **options: Any) -> Any:
         if len(values) == 1 and not options:
@@ -80,11 +85,13 @@ def host_values(module: nn.Module) -> Iterator[None]:
     for own in changed:
         own["max"] = largest
     Tensor.numpy = numpy  # type: ignore[method-assign, assignment]
+    Tensor.data = property(data, own_data.__set__)  # type: ignore[assignment]
     FakeTensor.tolist = tolist  # type: ignore[method-assign]
     try:
         yield
     finally:
         del Tensor.numpy
+        del Tensor.data
         FakeTensor.tolist = own_list  # type: ignore[method-assign]
         for own in changed:
             del own["max"]

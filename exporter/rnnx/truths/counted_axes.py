@@ -81,7 +81,7 @@ def _axis(contract: Contract, spec: TensorSpec, most: int | None, example: Mappi
     """The axis of another input that has `most` steps; at least so many will do for lengths that a contract names."""
     known = spec.name in contract.lengths
     best: tuple[tuple[int, int, int], CountedAxis] | None = None
-    for distance, own in _candidates(contract, spec):
+    for distance, own in _candidates(contract, spec, example):
         size = example[own.input].shape[own.axis]
         if most is not None and (size < most or (size > most and not known)):
             continue
@@ -91,18 +91,28 @@ def _axis(contract: Contract, spec: TensorSpec, most: int | None, example: Mappi
     return None if best is None else best[1]
 
 
-def _candidates(contract: Contract, spec: TensorSpec) -> Iterator[tuple[int, CountedAxis]]:
+def _candidates(
+    contract: Contract, spec: TensorSpec, example: Mapping[str, Array]
+) -> Iterator[tuple[int, CountedAxis]]:
     """The first free axis of each input that has the rows of `spec`, with how far it stands from it in the call."""
-    rows = {dim for dim in spec.dims if isinstance(dim, str)}
     names = [own.name for own in contract.inputs]
     for other in contract.plain_inputs:
-        dims = [dim for dim in other.dims if isinstance(dim, str)]
-        if other.name == spec.name or not rows <= {*dims}:
-            continue
-        axis = next((place for place, dim in enumerate(other.dims) if isinstance(dim, str) and dim not in rows), None)
+        axis = None if other.name == spec.name else _axis_beside_rows(spec, other, example)
         if axis is not None:
             apart = names.index(spec.name) - names.index(other.name)
             yield 2 * abs(apart) + (apart < 0), CountedAxis(input=other.name, axis=axis)
+
+
+def _axis_beside_rows(spec: TensorSpec, other: TensorSpec, example: Mapping[str, Array]) -> int | None:
+    """The first free axis of `other` that is none of the rows of `spec`; None where it does not have those rows."""
+    rows = {dim for dim in spec.dims if isinstance(dim, str)}
+    if rows <= {*other.dims}:
+        free = (axis for axis, dim in enumerate(other.dims) if isinstance(dim, str) and dim not in rows)
+        return next(free, None)
+    # `docs.view(-1, w)` beside `lengths.view(-1)` ties the product of two axes alone: their sizes tell the rest.
+    rank, table = len(spec.dims), len(spec.dims) > 1 and len(other.dims) > len(spec.dims)
+    is_alike = table and example[other.name].shape[:rank] == example[spec.name].shape
+    return rank if is_alike and isinstance(other.dims[rank], str) else None
 
 
 def _column_count(spec: TensorSpec) -> int:

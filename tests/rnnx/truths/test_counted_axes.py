@@ -68,6 +68,13 @@ def test_columns_count_an_axis_each_and_a_table_counts_what_each_row_of_it_has()
     assert (feeds["words"] == 1).all()
 
 
+def test_rows_are_told_by_their_sizes_where_no_name_ties_them() -> None:
+    contract = _contract(docs=("int64", ("B", "D1", "T")), words=("int64", ("B", "D2")))
+    example = {"docs": np.zeros((2, 4, 6), np.int64), "words": np.array([[6, 5, 4, 3]] * 2)}
+    feeds = _drawn(contract, example, B=2, D1=4, D2=4, T=2)
+    assert (feeds["words"].min(), feeds["words"].max()) == (1, 2)
+
+
 def test_parts_of_the_whole_are_steps_of_the_axis() -> None:
     contract = _contract(x=SOURCE, parts=("float32", ("B",)))
     example = {"x": _zeros(2, 8, 5), "parts": np.array([1.0, 0.5], np.float32)}
