@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnx.truths.cases import Array, Lengths, lengths_of
+from rnnx.truths.cases import Lengths, lengths_of
+from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract, TensorSpec
 
 _MOST_COLUMNS = 4
