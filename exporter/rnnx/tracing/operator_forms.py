@@ -221,6 +221,11 @@ def _becomes_means(values: Tensor, sizes: Any) -> bool:
     return any(ones) and all(one or same for one, same in zip(ones, kept, strict=True))
 
 
+def _cuts_free_time(values: Tensor, _: int, dim: int = 0) -> bool:
+    """Whether a free axis is cut that is not the last: of features, a further try fixes them."""
+    return isinstance(values.shape[dim], torch.SymInt) and dim % values.dim() != values.dim() - 1
+
+
 def _always(*_: Any, **__: Any) -> bool:
     return True
 
@@ -262,7 +267,7 @@ FORMS: dict[Any, tuple[Form, Need]] = {
     _ATEN.adaptive_avg_pool1d.default: (adaptive_avg_pool, _becomes_means),
     _ATEN.adaptive_avg_pool2d.default: (adaptive_avg_pool, _becomes_means),
     _ATEN.adaptive_avg_pool3d.default: (adaptive_avg_pool, _becomes_means),
-    _ATEN.chunk.default: (chunk, lambda values, _, dim=0: isinstance(values.shape[dim], torch.SymInt)),
+    _ATEN.chunk.default: (chunk, _cuts_free_time),
     _ATEN.repeat_interleave.self_int: (
         repeat_interleave,
         lambda _, repeats, dim=None, **__: dim is not None and isinstance(repeats, torch.SymInt),

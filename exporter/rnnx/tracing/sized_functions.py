@@ -11,8 +11,9 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import SymInt, Tensor
+from torch import SymFloat, SymInt, Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch.utils import _pytree as pytree
 
 from rnnx.tracing.operator_forms import istft
 
@@ -31,10 +32,11 @@ def sized_functions() -> Iterator[None]:
         "blackman_window": ((torch,), _blackman_window),
         "bartlett_window": ((torch,), _bartlett_window),
         "istft": ((torch, Tensor), istft),
+        "new_tensor": ((Tensor,), _new_tensor),
     }
     with ExitStack() as stack:
         for name, (places, written) in made.items():
-            is_needed = _has_free_length if name == "istft" else _takes_free
+            is_needed = _NEEDS.get(name, _takes_free)
             for place in places:
                 changed = _where(is_needed, getattr(place, name), written)
                 stack.enter_context(mock.patch.object(place, name, changed))
@@ -66,6 +68,14 @@ def _has_free_length(*args: Any, onesided: bool | None = None, length: Any = Non
 def _is_free(value: Any) -> bool:
     sizes = value.shape if isinstance(value, Tensor) else value if isinstance(value, tuple | list) else (value,)
     return any(isinstance(own, SymInt) for own in sizes)
+
+
+def _holds_free(_: Tensor, data: Any, **__: Any) -> bool:
+    return any(isinstance(own, SymInt | SymFloat) for own in pytree.tree_leaves(data))
+
+
+_NEEDS: dict[str, Callable[..., bool]] = {"istft": _has_free_length, "new_tensor": _holds_free}
+"""When functions are written otherwise that take tensors of free sizes by themselves."""
 
 
 def _linspace(start: Any, end: Any, steps: Any, **options: Any) -> Tensor:
@@ -139,6 +149,10 @@ def _take_along_dim(values: Tensor, indices: Tensor, dim: int | None = None) -> 
     sizes = [_joined(*own) for own in zip(values.shape, indices.shape, strict=True)]
     rows, places = ([*sizes[:axis], own.shape[axis], *sizes[axis + 1 :]] for own in (values, indices))
     return values.expand(rows).gather(axis, indices.expand(places))
+
+
+def _new_tensor(values: Tensor, data: Any, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
+    return torch.tensor(data, dtype=dtype or values.dtype, device=device)
 
 
 def _joined(one: Any, other: Any) -> Any:

@@ -19,7 +19,7 @@ _SIZES = (SymInt, SymFloat)
 
 @contextmanager
 def sized_tensors(module: nn.Module) -> Iterator[None]:
-    """Let `len(x)` be `x.size(0)` inside the block, and sizes stay sizes in `int`, `float` and `math.sqrt`.
+    """Let `len(x)` be `x.size(0)` inside the block, and sizes stay sizes in `int`, `float` and `math`'s functions.
 
     It holds in the files that the model's classes and functions are written in. Elsewhere, as in PyTorch's own code,
     the names are Python's. For a tensor with values, and for a number, both give the same.
@@ -30,9 +30,12 @@ def sized_tensors(module: nn.Module) -> Iterator[None]:
                 if name not in vars(own) and (shim is _size or _only_called(own, name)):
                     setattr(own, name, shim)
                     stack.callback(delattr, own, name)
-            if vars(own).get("sqrt") is math.sqrt:
-                stack.enter_context(mock.patch.dict(vars(own), sqrt=_root))
-        stack.enter_context(mock.patch.object(math, "sqrt", _root))
+            told = {name: shim for name, shim in _OF_MATH.items() if vars(own).get(name) is getattr(math, name)}
+            stack.enter_context(mock.patch.dict(vars(own), told))
+        for name, shim in _OF_MATH.items():
+            stack.enter_context(mock.patch.object(math, name, shim))
+        for kind in _SIZES:  # np.sqrt asks what is no number for a method of this name
+            stack.enter_context(mock.patch.object(kind, "sqrt", _root, create=True))
         yield
 
 
@@ -40,11 +43,21 @@ def _size(value: Any) -> Any:
     return value.size(0) if isinstance(value, Tensor) and value.dim() else builtins.len(value)
 
 
-_math_sqrt = math.sqrt
+_math_sqrt, _math_log = math.sqrt, math.log
 
 
 def _root(value: Any) -> Any:
     return value**0.5 if isinstance(value, _SIZES) else _math_sqrt(value)
+
+
+def _logarithm(value: Any, *base: Any) -> Any:
+    """A tensor of no axes of a size: a graph has no logarithm of a number."""
+    if not isinstance(value, _SIZES):
+        return _math_log(value, *base)
+    return torch.scalar_tensor(value).log() / (_math_log(*base) if base else 1)
+
+
+_OF_MATH = {"sqrt": _root, "log": _logarithm}
 
 
 class _Number(type):

@@ -38,7 +38,7 @@ def test_a_batch_that_a_view_makes_of_several_sizes_is_free(batch: int, tmp_path
 
 def _positions(self: Any, x: Tensor, memory: Tensor) -> Tensor:
     h, _ = self.cell(x)
-    scores = torch.einsum("bd,btd->bt", h, memory) + torch.kaiser_window(memory.size(1))
+    scores = torch.einsum("bd,btd->bt", h, memory) + torch.tensor(range(memory.size(1)))
     return torch.einsum("bt,btd->bd", scores.softmax(-1), memory)
 
 
@@ -53,7 +53,7 @@ def test_a_memory_is_not_fixed_in_silence(tmp_path: Path) -> None:
     with pytest.raises(FrozenDimError) as refused:
         export_model(Forward(_positions).eval(), example, tmp_path / "m.onnx", options)
     assert "input 'memory' axis 1" in refused.value.subject
-    assert "torch.kaiser_window(" in refused.value.got
+    assert "range(" in refused.value.got
     fixed = ModelOptions(input_names=("x", "memory"), dims={"memory": ("B", None, None)})
     report = export_model(Forward(_positions).eval(), example, tmp_path / "m.onnx", fixed)
     assert report.contract.inputs[1].dims == ("B", 9, 8)

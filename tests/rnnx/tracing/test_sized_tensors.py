@@ -4,6 +4,7 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.rnnx.tracing import small_models
@@ -45,14 +46,14 @@ def test_len_is_pythons_again_afterwards() -> None:
 
 
 class Scaled(nn.Module):
-    """Sizes through int(), float() and math.sqrt()."""
+    """Sizes through int(), float(), math's functions and NumPy's root."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lstm = nn.LSTM(5, 8, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        output = self.lstm(x)[0] / math.sqrt(x.size(1))
+        output = self.lstm(x)[0] / math.sqrt(x.size(1)) / np.sqrt(x.size(0)) * math.log(x.size(1) + 1, 2)
         half: Tensor = output[:, int(x.size(1) / 2) :].sum(1) / float(x.size(1))
         return half.expand(int(x.size(0)), 8)
 
