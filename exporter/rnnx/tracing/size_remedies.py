@@ -3,6 +3,9 @@
 _CALLS = (
     (".tolist()", "hand the tensor itself over, without .tolist()"),
     ("int(", "write x.size(...) without int() around it"),
+    ("np.", "write it with torch, such as torch.arange, in place of NumPy"),
+    ("list(range(", "write torch.arange(n) in place of a list"),
+    ("tensor(range(", "write torch.arange(n) in place of a list"),
     ("len(", "write x.size(0) in place of len(x)"),
 )
 

@@ -54,6 +54,7 @@ def test_a_memory_is_not_fixed_in_silence(tmp_path: Path) -> None:
         export_model(Forward(_positions).eval(), example, tmp_path / "m.onnx", options)
     assert "input 'memory' axis 1" in refused.value.subject
     assert "range(" in refused.value.got
+    assert "write torch.arange(n)" in refused.value.remedy
     fixed = ModelOptions(input_names=("x", "memory"), dims={"memory": ("B", None, None)})
     report = export_model(Forward(_positions).eval(), example, tmp_path / "m.onnx", fixed)
     assert report.contract.inputs[1].dims == ("B", 9, 8)
