@@ -245,7 +245,8 @@ def _written(
 
     named = frozenset(place for place, name in enumerate(names) if name in options.dims)
     choice = Choice(free=free, given=given, named=named)
-    found, exported, fixed, taken = with_fewer_axes(
+    found, exported, fixed, taken, stopped_at = with_fewer_axes(
         attempt, lambda graph: _finished(graph, subject, target), is_right, choice, trials, tensors, names
     )
-    return exported, (*fixed_note(taken, names, tensors), *step_note(found.recurrences, fixed, tensors))
+    notes = fixed_note(taken, names, tensors, stopped_at)
+    return exported, (*notes, *step_note(found.recurrences, fixed, tensors))

@@ -52,7 +52,7 @@ def with_fewer_axes(
     trials: Callable[[], AxisTrials],
     tensors: Sequence[Tensor],
     names: Sequence[str],
-) -> tuple[_Found, _Report, frozenset[Axis], frozenset[Axis]]:
+) -> tuple[_Found, _Report, frozenset[Axis], frozenset[Axis], str]:
     """What the first good try gives: all axes free, then those that the model takes, then those that its layers follow.
 
     Args:
@@ -65,7 +65,8 @@ def with_fewer_axes(
         names: of the inputs.
 
     Returns:
-        That and its report, the axes that were fixed, and those of them that the model takes at other sizes.
+        That and its report, the axes that were fixed, those of them that the model takes at other sizes, and what
+        the first try stopped at.
 
     Raises:
         ExportError, BrokenExtraError: what the first try raised, where none is good.
@@ -86,11 +87,11 @@ def with_fewer_axes(
             doubtful = found if own is choice else doubtful
             continue
         try:
-            return found, finish(found), fixed, fixed & tried.taken
+            return found, finish(found), fixed, fixed & tried.taken, "" if first is None else first.subject
         except ExportError as error:
             first = first or error
     if doubtful is not None:
-        return doubtful, finish(doubtful), frozenset(), frozenset()
+        return doubtful, finish(doubtful), frozenset(), frozenset(), ""
     assert first is not None
     raise first if choice.named else _with_lines(first, input_lines(names[: choice.given], tensors, tried.moving))
 
@@ -108,11 +109,14 @@ def _choices(choice: Choice, trials: Callable[[], AxisTrials]) -> Iterator[tuple
             yield fewer, tried
 
 
-def fixed_note(fixed: Iterable[Axis], names: Sequence[str], tensors: Sequence[Tensor]) -> Iterator[str]:
-    """A note on the axes that were fixed so that the model could be written."""
+def fixed_note(
+    fixed: Iterable[Axis], names: Sequence[str], tensors: Sequence[Tensor], stopped_at: str
+) -> Iterator[str]:
+    """A note on the axes that were fixed so that the model could be written, with what stopped a try with all free."""
     told = [f"axis {axis} of {names[place]} ({tensors[place].shape[axis]})" for place, axis in sorted(fixed)]
     if told:
-        yield f"fixed at the example's sizes, for torch.onnx cannot take them free: {', '.join(told)}"
+        where = f" ({stopped_at})" if stopped_at else ""
+        yield f"fixed at the example's sizes, for they cannot be free{where}: {', '.join(told)}"
 
 
 def step_note(calls: Sequence[RecurrenceNode], fixed: Iterable[Axis], tensors: Sequence[Tensor]) -> Iterator[str]:

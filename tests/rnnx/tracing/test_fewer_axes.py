@@ -45,7 +45,7 @@ def _failing(error: Exception) -> Callable[[Free], Free]:
 
 
 def test_a_first_try_that_works_is_the_only_one() -> None:
-    assert _tried(lambda free: free) == (ALL, ALL, frozenset(), frozenset())
+    assert _tried(lambda free: free) == (ALL, ALL, frozenset(), frozenset(), "")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_first_try_that_works_is_the_only_one() -> None:
     ids=["untraced", "no-operator"],
 )
 def test_features_are_fixed_where_the_trace_or_torch_onnx_fails(error: Exception) -> None:
-    assert _tried(_failing(error)) == (FEWER, FEWER, frozenset({(0, 2)}), frozenset({(0, 2)}))
+    assert _tried(_failing(error))[:4] == (FEWER, FEWER, frozenset({(0, 2)}), frozenset({(0, 2)}))
 
 
 def test_features_are_fixed_where_values_differ() -> None:
@@ -62,6 +62,25 @@ def test_features_are_fixed_where_values_differ() -> None:
         return _failing(ExportError("m", got="a", expected="b", remedy="c"))(found)
 
     assert _tried(lambda free: free, finish)[1] == FEWER
+
+
+def test_a_fixed_axis_is_told_with_the_line_that_cannot_take_it_free(tmp_path: Any) -> None:
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRUCell(5, 8)
+
+        def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+            places = torch.tensor(np.arange(memory.size(1)))
+            weights = (torch.einsum("bd,btd->bt", self.cell(x), memory) + places).softmax(-1)
+            return torch.einsum("bt,btd->bd", weights, memory)
+
+    inputs = _inputs({"x": (2, 5), "memory": (2, 9, 8)})
+    report = export_model(Positions().eval(), inputs, tmp_path / "m.onnx")
+    assert report.contract.inputs[1].dims == ("B", 9, 8)
+    (note,) = report.notes
+    assert "np.arange(memory.size(1))" in note
+    assert note.endswith("axis 1 of memory (9)")
 
 
 def test_a_refusal_that_no_axis_cures_comes_at_once() -> None:
@@ -94,8 +113,8 @@ def test_inputs_are_written_as_the_option_takes_them() -> None:
     assert input_lines(["x", "lengths"], tensors, moving) == (
         "--input x:float32:B=2,D1=9,4 --input lengths:int64:B=2 (dims={'x': ('B', 'D1', None), 'lengths': ('B',)})"
     )
-    assert list(fixed_note([(0, 2)], ["x"], tensors)) == [
-        "fixed at the example's sizes, for torch.onnx cannot take them free: axis 2 of x (4)"
+    assert list(fixed_note([(0, 2)], ["x"], tensors, "")) == [
+        "fixed at the example's sizes, for they cannot be free: axis 2 of x (4)"
     ]
 
 
