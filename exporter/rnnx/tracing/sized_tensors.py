@@ -54,7 +54,8 @@ def _logarithm(value: Any, *base: Any) -> Any:
     """A tensor of no axes of a size: a graph has no logarithm of a number."""
     if not isinstance(value, _SIZES):
         return _math_log(value, *base)
-    return torch.scalar_tensor(value).log() / (_math_log(*base) if base else 1)
+    size: Any = value
+    return torch.scalar_tensor(size).log() / (_math_log(*base) if base else 1)
 
 
 _OF_MATH = {"sqrt": _root, "log": _logarithm}
