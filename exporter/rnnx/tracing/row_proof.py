@@ -9,6 +9,7 @@ import torch
 
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.sameness import alike, raised
+from rnnx.truths.counted_axes import counts_of
 from rnnx.truths.model_cases import CaseSource, drawn_case, with_sorted_lengths
 from rnnx.truths.rows import (
     FILLS,
@@ -92,10 +93,10 @@ def _varied(eager: EagerModel, contract: Contract, example: dict[str, Array]) ->
 
     A value next to the only one of the example is tried in PyTorch, which refuses a token beyond its vocabulary.
     """
-    varied = dict(example)
+    varied, counts = dict(example), counts_of(contract, example)
     for spec in contract.plain_inputs:
         value = example[spec.name]
-        if value.dtype.kind != "i" or value.min() != value.max():
+        if value.dtype.kind != "i" or value.min() != value.max() or spec.name in counts:
             continue
         for other in (value.min() + 1, value.min() - 1):
             tried = {**example, spec.name: np.full_like(value, other)}
@@ -103,11 +104,18 @@ def _varied(eager: EagerModel, contract: Contract, example: dict[str, Array]) ->
                 eager.outputs(tried, torch.float64)
             except Exception:
                 continue
-            varied[spec.name] = np.append(value.ravel(), other)
+            varied[spec.name] = _with_last(value, other)
             break
         else:
             return varied, spec.name
     return varied, ""
+
+
+def _with_last(value: Array, other: int) -> Array:
+    """Values with another one at the end, in an array of as many axes."""
+    found = value.copy() if value.size > 1 else np.repeat(np.atleast_1d(value), 2, axis=0)
+    found.flat[-1] = other
+    return found
 
 
 def _coupled(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> str:
