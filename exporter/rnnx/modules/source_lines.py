@@ -4,7 +4,7 @@ import functools
 import re
 import sysconfig
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,23 @@ def model_line_of(error: BaseException) -> str:
     return model_line(below_trace(traceback.extract_tb(error.__traceback__)))
 
 
-def line_of_node(meta: dict[str, Any]) -> str:
+def line_of_node(meta: Mapping[str, Any]) -> str:
     """The line of the model that a node of a traced program comes from, by the node's `meta`."""
-    frames = [
+    return model_line(_frames_of(meta))
+
+
+def code_of_node(meta: Mapping[str, Any]) -> str:
+    """That line's code alone; nothing where there is none."""
+    frames = _frames_of(meta)
+    place = last_own_frame(frames)
+    return frames[place].line or "" if place >= 0 else ""
+
+
+def _frames_of(meta: Mapping[str, Any]) -> list[traceback.FrameSummary]:
+    return [
         traceback.FrameSummary(file, int(line), function, line=code)
         for file, line, function, code in _FRAME.findall(meta.get("stack_trace") or "")
     ]
-    return model_line(frames)
 
 
 def below_trace(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:

@@ -55,10 +55,8 @@ class EagerModel:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
-            result, last = StatefulCall(module, self._lifted).run(
-                lambda: self._signature.call(module, [tensors[name] for name in self._signature.names]), tensors
-            )
-            found = named_outputs(result, self._output_names) | last
+            call = StatefulCall(module, self._signature, self._output_names, self._lifted)
+            found = call.outputs(tensors)
         return {name: np.array(value.detach().cpu().numpy()) for name, value in found.items()}
 
     def module(self, dtype: torch.dtype) -> nn.Module:
@@ -71,11 +69,25 @@ class EagerModel:
 class StatefulCall:
     """A call of a module whose lifted states are values: given before, and taken by output name afterwards."""
 
-    def __init__(self, module: nn.Module, lifted: LiftedStates) -> None:
-        self._module, self._lifted = module, lifted
+    def __init__(
+        self, module: nn.Module, signature: CallSignature, output_names: Sequence[str] | None, lifted: LiftedStates
+    ) -> None:
+        self._module, self._signature, self._names, self._lifted = module, signature, output_names, lifted
 
-    def run(self, call: Callable[[], Any], tensors: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
-        """What `call` gives, and the states that it leaves; `tensors` has those that it begins with."""
+    def outputs(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every output by name, states included; `tensors` has all inputs.
+
+        What a loop in Python carries can be given to the rolled program alone, which runs in the module's place; where
+        the loops begin as they do in the module, the module itself gives the results.
+        """
+        carried = self._lifted.carried
+        if carried is None:
+            return self.called(tensors)
+        found = carried.run(self._module, tensors)
+        return found | self.called(tensors) if carried.is_start(tensors) else found
+
+    def called(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the module itself gives: its loops begin as always, and their states are no results."""
         handover = StateHandover(self._lifted, self._lifted.given(tensors))
         hooks = []
         for name in {own.layer for own in self._lifted.layers}:
@@ -84,8 +96,9 @@ class StatefulCall:
             hooks.append(layer.register_forward_hook(_taker(name, handover)))
         try:
             with placed_tensors(self._module, self._lifted.placed(tensors), self._lifted.holders):
-                result = call()
-                return result, handover.last(kept_tensors(self._module) if self._lifted.kept else {})
+                result = self._signature.call(self._module, [tensors[name] for name in self._signature.names])
+                last = handover.last(kept_tensors(self._module) if self._lifted.kept else {})
+                return named_outputs(result, self._names) | last
         finally:
             for hook in hooks:
                 hook.remove()

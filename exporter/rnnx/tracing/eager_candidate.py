@@ -12,12 +12,15 @@ from rnnx.tracing.eager import StatefulCall
 from rnnx.tracing.float_dtypes import copied, reading_floats
 from rnnx.tracing.lifted_states import LiftedStates
 from rnnx.tracing.random_numbers import MeansOfRandomNumbers
-from rnnx.tracing.signature import CallSignature, named_outputs
+from rnnx.tracing.signature import CallSignature
 from rnnx.truths.cases import Case
 from rnnx.truths.torch_reference import cuda_device
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError, BackendUnavailable
+
+_Answer = Callable[[StatefulCall, Mapping[str, Tensor]], dict[str, Tensor]]
+"""All outputs, or what the module itself gives."""
 
 
 class EagerCandidate:
@@ -54,31 +57,34 @@ class EagerCandidate:
         Raises:
             BackendError: the module raises.
         """
-        return {name: value.numpy() for name, value in self._answer(_tensors(case.feeds)).items()}
+        return {name: value.numpy() for name, value in self._answer(_tensors(case.feeds), StatefulCall.outputs).items()}
 
     def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
-        """One call over inputs that already are tensors: what a latency measurement repeats."""
+        """One call of the module over inputs that already are tensors: what a latency measurement repeats."""
         tensors = _tensors(feeds)
-        return lambda: self._answer(tensors)
+        return lambda: self._answer(tensors, StatefulCall.called)
 
     def prepare_stream(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
-        """Steps from the state that the last one gave, which stays a tensor; other inputs are handed over at each."""
+        """Steps from the state that the last one gave, which stays a tensor; other inputs are handed over at each.
+
+        A loop in Python, which cannot be given a state, begins as always: the work is the same.
+        """
         states = {pair.input: pair.output for pair in self._contract.states}
         carried = _tensors({name: value for name, value in feeds.items() if name in states})
         given = {name: value for name, value in feeds.items() if name not in states}
 
         def step() -> None:
-            values = self._answer(carried | _tensors(given))
-            carried.update({name: values[output] for name, output in states.items()})
+            values = self._answer(carried | _tensors(given), StatefulCall.called)
+            carried.update({name: values[output] for name, output in states.items() if output in values})
 
         return step
 
     def close(self) -> None:
         """Nothing to let go of: the module is its owner's."""
 
-    def _answer(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _answer(self, tensors: Mapping[str, Tensor], answer: _Answer) -> dict[str, Tensor]:
         try:
-            return self._run(tensors)
+            return self._run(tensors, answer)
         except Exception as error:  # the model's own, which may raise anything
             raise BackendError(
                 f"backend {self.name}",
@@ -87,7 +93,7 @@ class EagerCandidate:
                 remedy="call the module on these sizes in float32 by hand",
             ) from error
 
-    def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _run(self, tensors: Mapping[str, Tensor], answer: _Answer) -> dict[str, Tensor]:
         own = {name: value if name in self._on_host else value.to(self._place) for name, value in tensors.items()}
         with (
             torch.inference_mode(),
@@ -95,10 +101,8 @@ class EagerCandidate:
             reading_floats(self._module, torch.float32),
             self._means,
         ):
-            result, last = StatefulCall(self._module, self._lifted).run(
-                lambda: self._signature.call(self._module, [own[name] for name in self._signature.names]), own
-            )
-            found = {name: value.cpu() for name, value in (named_outputs(result, self._results) | last).items()}
+            call = StatefulCall(self._module, self._signature, self._results, self._lifted)
+            found = {name: value.cpu() for name, value in answer(call, own).items()}
         if not getattr(self._means, "replaced", None):
             self._means = contextlib.nullcontext()  # a model that draws none, which nothing should slow down
         return found
@@ -108,7 +112,7 @@ class EagerCandidate:
         tensors, problem = _tensors(example), ""
         for self._on_host in dict.fromkeys((lengths, ())):
             try:
-                self._run(tensors)
+                self._run(tensors, StatefulCall.called)
             except Exception as error:
                 problem = problem or _said(error)
             else:

@@ -34,7 +34,6 @@ from rnnx.tracing.fewer_axes import (
     step_note,
     with_fewer_axes,
 )
-from rnnx.tracing.free_trace import free_trace
 from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.lifted_states import start_notes
 from rnnx.tracing.loops.scans import write_scans
@@ -47,6 +46,7 @@ from rnnx.tracing.row_proof import batching_of
 from rnnx.tracing.size_proof import SizeProof
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
+from rnnx.tracing.stateful_trace import stateful_trace
 from rnnx.tracing.streaming_proof import streaming_of
 from rnnx.tracing.subject import Subject, read_subject
 from rnnx.tracing.traced_contract import traced_contract
@@ -120,6 +120,7 @@ def exported_model(
 class _Graph:
     """The model traced and written: its contract so far, its truth, and its graph with placeholders for layers."""
 
+    subject: Subject
     trace: Trace
     recurrences: Sequence[RecurrenceNode]
     contract: Contract
@@ -136,14 +137,14 @@ class _Graph:
 
 
 def _exported(subject: Subject, target: Path, options: ModelOptions, opset: int) -> ExportedModel:
-    eager = EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted)
-    found, notes = _written(subject, eager, target, options, opset)
+    found, notes = _written(subject, target, options, opset)
     report = replace(found.report, notes=(*subject.notes, *found.report.notes, *notes))
     return replace(found, report=report)
 
 
-def _finished(graph: _Graph, subject: Subject, target: Path) -> ExportedModel:
+def _finished(graph: _Graph, target: Path) -> ExportedModel:
     """The graph with its layers spliced in and its contract complete, checked and in its place."""
+    subject = graph.subject
     name_values(graph.model, graph.contract.inputs, graph.contract.outputs)
     contract = replace(graph.contract, recurrent=splice_recurrences(graph.model, subject.module))
     write_scans(graph.model)
@@ -201,20 +202,21 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
 
 
 def _written(
-    subject: Subject, eager: EagerModel, target: Path, options: ModelOptions, opset: int
+    given_subject: Subject, target: Path, options: ModelOptions, opset: int
 ) -> tuple[ExportedModel, tuple[str, ...]]:
     """The model with every axis free that can be, or with fewer where it takes that; and notes on those."""
-    names, tensors = list(subject.tensors), list(subject.tensors.values())
+    names, tensors = list(given_subject.tensors), list(given_subject.tensors.values())
     free = free_axes(names, tensors, options)
-    given = len(subject.signature.names)
+    given = len(given_subject.signature.names)
 
     def attempt(free: Free) -> _Graph:
-        with preserved(subject.module), fixed_weights(subject.module):
-            trace, recurrences = free_trace(subject, options, free)
+        with preserved(given_subject.module), fixed_weights(given_subject.module):
+            subject, trace, recurrences = stateful_trace(given_subject, options, free)
+        names = list(subject.tensors)
         contract, dims = traced_contract(subject, trace, recurrences, options, opset)
         squeezed = squeezed_notes(trace.program, dims)
         proof = SizeProof(
-            eager=eager,
+            eager=EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted),
             example=subject.tensors,
             guarded=guarded_sizes(trace.program, trace.guards, dims.names, input_shapes(trace.program, names)),
             times={own.layer: dims.dims([own.time])[0] for own in recurrences if own.time is not None},
@@ -226,6 +228,7 @@ def _written(
         write_with_forms(trace.program)
         keep_masked_rows(trace.program)
         return _Graph(
+            subject=subject,
             trace=trace,
             recurrences=recurrences,
             contract=contract,
@@ -237,7 +240,7 @@ def _written(
         )
 
     def trials() -> AxisTrials:
-        return axis_trials(subject.module, subject.signature, tensors[:given], free[:given])
+        return axis_trials(given_subject.module, given_subject.signature, tensors[:given], free[:given])
 
     def is_right(found: _Graph, fixed: frozenset[Axis]) -> bool:
         sizes = [tensors[place].shape[axis] for place, axis in fixed]
@@ -246,7 +249,7 @@ def _written(
     named = frozenset(place for place, name in enumerate(names) if name in options.dims)
     choice = Choice(free=free, given=given, named=named)
     found, exported, fixed, taken, stopped_at = with_fewer_axes(
-        attempt, lambda graph: _finished(graph, subject, target), is_right, choice, trials, tensors, names
+        attempt, lambda graph: _finished(graph, target), is_right, choice, trials, tensors, names
     )
     notes = fixed_note(taken, names, tensors, stopped_at)
     return exported, (*notes, *step_note(found.recurrences, fixed, tensors))

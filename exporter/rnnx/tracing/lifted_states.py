@@ -1,14 +1,15 @@
-"""The states that become inputs and outputs of a model: those that its layers start from, and those that it keeps."""
+"""The states that become inputs and outputs of a model: of its layers, of its loops, and those that it keeps."""
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from rnnx.errors import OptionError
+from rnnx.tracing.carried_states import CarriedStates
 from rnnx.tracing.example_run import ExampleRun
 from rnnx.tracing.kept_tensors import Holders, TensorPlace
 from rnnx.tracing.layer_states import LayerCall, following_calls, recurrent_layers, state_shapes
@@ -42,16 +43,21 @@ class KeptState:
 
 @dataclass(frozen=True, kw_only=True)
 class LiftedStates:
-    """All lifted states, in the order of the model's inputs; `holders` are the attributes that keep some."""
+    """All lifted states, in the order of the model's inputs; `holders` are the attributes that keep some.
+
+    Those that loops carry are known once the model is traced.
+    """
 
     layers: tuple[LayerState, ...] = ()
     kept: tuple[KeptState, ...] = ()
     holders: Holders = field(default_factory=dict)
+    carried: CarriedStates | None = None
 
     @property
     def pairs(self) -> tuple[StatePair, ...]:
         """The names of the inputs and outputs."""
-        return (*(pair for own in self.layers for pair in own.pairs), *(own.pair for own in self.kept))
+        carried = self.carried.pairs if self.carried else ()
+        return (*(pair for own in self.layers for pair in own.pairs), *(own.pair for own in self.kept), *carried)
 
     def zeros(self, like: Tensor) -> dict[str, Tensor]:
         """The start of every state at the example's batch; floats are of the dtype of `like`."""
@@ -60,7 +66,7 @@ class LiftedStates:
         for own in self.kept:
             dtype = like.dtype if own.example.is_floating_point() else own.example.dtype
             made[own.pair.input] = like.new_zeros(own.example.shape, dtype=dtype)
-        return made
+        return {**made, **(self.carried.zeros if self.carried else {})}
 
     def given(self, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], tuple[Tensor, ...]]:
         """The states that calls of layers start from, by the layer and the number of the call."""
@@ -104,28 +110,23 @@ class StateHandover:
             self._last |= {pair.output: value for pair, value in zip(own.pairs, values, strict=True)}
 
     def last(self, kept: Mapping[TensorPlace, Tensor]) -> dict[str, Tensor]:
-        """Every state by its output's name; `kept` is what the module holds after the run."""
+        """The states of layers and those kept, by output name; `kept` is what the module holds after the run."""
         layers = {pair.output: self._last[pair.output] for own in self._lifted.layers for pair in own.pairs}
         return layers | {own.pair.output: kept[own.place] for own in self._lifted.kept}
 
 
-def lifted_states(module: nn.Module, run: ExampleRun, taken: set[str]) -> LiftedStates:
+def lifted_states(module: nn.Module, run: ExampleRun, taken: set[str], without: Collection[str] = ()) -> LiftedStates:
     """The states to lift: of every layer's call that starts from no input's values, and those that the model keeps.
 
-    Names avoid those `taken`.
-
-    Raises:
-        OptionError: there is none.
+    Names avoid those `taken`; layers `without` are left out.
     """
     last = following_calls(run.calls)
-    own_starts = [call for call in last if not call.origins]
-    if not own_starts and not run.kept:
-        raise _nothing_to_lift(run)
+    own_starts = [call for call in last if not call.origins and call.layer not in without]
     layers = recurrent_layers(module)
     alone = len(own_starts) == 1 and taken.isdisjoint(("h0", "c0", "hn", "cn"))
     counts = Counter(call.layer for call in own_starts)
     prefixes = [
-        "" if alone else _prefix(call.layer) + (f"call{call.index}_" if counts[call.layer] > 1 else "")
+        "" if alone else prefix_of(call.layer) + (f"call{call.index}_" if counts[call.layer] > 1 else "")
         for call in own_starts
     ]
     states = tuple(
@@ -140,12 +141,20 @@ def lifted_states(module: nn.Module, run: ExampleRun, taken: set[str]) -> Lifted
     )
 
 
+def repeated_layers(run: ExampleRun) -> frozenset[str]:
+    """The layers that are called more than once, maybe at each step of a loop."""
+    counts = Counter(call.layer for call in run.calls)
+    return frozenset(name for name, calls in counts.items() if calls > 1)
+
+
 def start_notes(run: ExampleRun, lifted: LiftedStates, states: set[str]) -> Iterator[str]:
     """What the report says of calls whose state is none of the file's: it comes from the values of plain inputs."""
     for own in lifted.layers:
         if own.is_offset:
             names = ", ".join(pair.input for pair in own.pairs)
             yield f"{names}: zeros stand for the values that layer {own.layer!r} starts from in the model"
+    for name in sorted(lifted.carried.offsets if lifted.carried else ()):
+        yield f"{name}: zeros stand for the values that the model's loop starts from"
     for call in following_calls(run.calls):
         sources = sorted(origin.removeprefix("input ") for origin in call.origins if origin.startswith("input "))
         if sources and states.isdisjoint(sources):
@@ -170,17 +179,20 @@ def _kept_state(place: TensorPlace, value: Tensor, taken: set[str]) -> KeptState
     return KeptState(place=place, pair=StatePair(input=name, output=f"{name}_out"), example=value)
 
 
-def _prefix(name: str) -> str:
+def prefix_of(name: str) -> str:
     """A layer's name as the beginning of an input's: `encoder_`, and `layer_0_` for a number of nn.Sequential."""
     plain = re.sub(r"\W", "_", name)
     return f"{plain}_" if plain.isidentifier() else f"layer_{plain}_"
 
 
-def _nothing_to_lift(run: ExampleRun) -> OptionError:
+def nothing_to_lift(run: ExampleRun, *, loops: bool) -> OptionError:
+    """The refusal of a model without such a state; `loops` says that it has loops over time."""
     derived = [call for call in run.calls if call.origins]
     got = "a model without a recurrent layer that keeps no state"
-    remedy = "leave stateful out; take what a loop in Python carries as an argument of forward, and return it"
-    if derived:
+    remedy = "leave stateful out, or take the state as an argument of forward and return the next one"
+    if loops:
+        got = "a loop that goes backwards, or that starts from values of the inputs"
+    elif derived:
         got = f"layer {derived[0].layer!r}, which starts from values of {_sources(derived[0])}"
         remedy = "leave stateful out: a state that is an argument of forward is an input of the file already"
     return OptionError(

@@ -12,13 +12,17 @@ from torch import Tensor, nn
 from rnnx.errors import CheckpointError, ExportError, FactoryError, OptionError
 from rnnx.modules.given_module import GivenModule, read_given_module
 from rnnx.modules.model_code import model_code
+from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.contract_call import calls_of_contract, example_of_contract
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.eager_candidate import EagerCandidate
-from rnnx.tracing.example_run import run_example
-from rnnx.tracing.lifted_states import LiftedStates, lifted_states
-from rnnx.tracing.preparation import as_float32, preserved, unwrapped
+from rnnx.tracing.example_run import ExampleRun, run_example
+from rnnx.tracing.lifted_states import LiftedStates, lifted_states, nothing_to_lift, repeated_layers
+from rnnx.tracing.preparation import as_float32, fixed_weights, preserved, unwrapped
 from rnnx.tracing.signature import CallSignature
+from rnnx.tracing.stateful_trace import stateful_trace
+from rnnx.tracing.subject import Subject
+from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx.truths.comparable import comparable
 from rnnx.truths.torch_reference import torch_threads
@@ -133,7 +137,9 @@ def _called_so(
     results = tuple(spec.name for spec in contract.outputs if spec.name not in last)
     try:
         run = run_example(module, signature, list(tensors.values()), results)
-        lifted = lifted_states(module, run, {*signature.names, *results}) if pairs else LiftedStates()
+        lifted = LiftedStates()
+        if pairs:
+            lifted = _lifted(module, signature, tensors, results, run, contract)
     except (ExportError, OptionError) as error:
         raise _other_model(given, f"{error.subject}: {error.got}") from error
     found = [pair.input for pair in lifted.pairs]
@@ -149,6 +155,43 @@ def _called_so(
         contract=contract,
         example=example,
     )
+
+
+def _lifted(
+    module: nn.Module,
+    signature: CallSignature,
+    tensors: Mapping[str, Tensor],
+    results: tuple[str, ...],
+    run: ExampleRun,
+    contract: Contract,
+) -> LiftedStates:
+    """The lifted states of a module that is called as at the export; what its loops carry takes another trace."""
+    lifted = lifted_states(module, run, {*signature.names, *results})
+    wanted = {pair.input for pair in contract.states} - {*tensors}
+    if {pair.input for pair in lifted.pairs} == wanted and not repeated_layers(run):
+        return lifted
+    subject = Subject(
+        module=module,
+        signature=signature,
+        tensors=tensors,
+        outputs=results,
+        ranks=dict(zip(results, run.ranks, strict=True)),
+        run=run,
+        lifted=LiftedStates(),
+        notes=(),
+    ).with_lifted(lifted)
+    dims = {spec.name: spec.dims for spec in contract.inputs}
+    free = tuple(
+        tuple(not isinstance(dim, int) for dim in dims[name]) if name in dims else (True,) * tensor.dim()
+        for name, tensor in subject.tensors.items()
+    )
+    try:
+        with own_turn(), fixed_weights(module):
+            return stateful_trace(subject, ModelOptions(stateful=True, deterministic=True), free)[0].lifted
+    except ExportError:
+        if not lifted.pairs:
+            raise nothing_to_lift(run, loops=False) from None
+        return lifted
 
 
 def _check_weights(given: GivenModule, module: nn.Module, contract: Contract) -> None:

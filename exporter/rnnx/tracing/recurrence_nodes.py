@@ -42,13 +42,22 @@ def recurrence_nodes(program: ExportedProgram) -> Iterator[RecurrenceNode]:
             yield _read(node)
 
 
-def _read(node: Node) -> RecurrenceNode:
+def attribute_of(node: Node, name: str) -> Any:
+    """An attribute of a node that stands for a layer or a loop, by its name."""
     attributes: Any = node.kwargs
-    batch_first, batched = attributes["attr_ints"]
+    place = attributes["attr_keys"].index(name)
+    first, last = attributes["attr_pos"][place]
+    kind = attributes["attr_types"][place]
+    values = attributes["attr_strs" if kind in ("s", "ss") else "attr_ints"][first:last]
+    return values[0] if len(kind) == 1 else values
+
+
+def _read(node: Node) -> RecurrenceNode:
+    batch_first, batched = attribute_of(node, "batch_first"), attribute_of(node, "batched")
     sizes = node.args[0][0].meta["val"].shape  # type: ignore[index, union-attr]
     batch, time = (sizes[0], sizes[1]) if batch_first else (sizes[1], sizes[0])
     return RecurrenceNode(
-        layer=attributes["attr_strs"][0],
+        layer=attribute_of(node, "layer"),
         batch=batch if batched else None,
         time=time if len(sizes) == 3 else None,
         node=node,

@@ -1,7 +1,7 @@
 """A model on its way to a graph: in float32, with its example, what a run of that has shown, and its lifted states."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,11 @@ class Subject:
     lifted: LiftedStates
     notes: tuple[str, ...]
     complete: Callable[[Contract], Contract] = lambda contract: contract
+
+    def with_lifted(self, lifted: LiftedStates) -> "Subject":
+        """The same with these lifted states in place of its own."""
+        given = {name: tensor for name, tensor in self.tensors.items() if name in self.signature.names}
+        return replace(self, lifted=lifted, tensors=given | lifted.zeros(torch.zeros(())))
 
 
 def read_subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -> Subject:

@@ -38,7 +38,7 @@ def traced_contract(
         OptionError: `options.states` names what is no state.
     """
     shapes = input_shapes(trace.program, list(subject.tensors))
-    loops = list(loop_nodes(trace.program))
+    loops = list(loop_nodes(trace.program.graph))
     names = name_dims(trace.program, shapes, [*recurrences, *loops], options)
     # A table of lengths, such as the words of each sentence, is flattened by the model: no row is one sequence's.
     found = [name for name in lengths_inputs(trace.program, list(shapes), recurrences) if len(shapes[name]) == 1]

@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # fmt: off
-_OF_SHAPES = frozenset((
+OF_SHAPES = frozenset((
     "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided", "zeros_like", "ones_like", "full_like",
     "empty_like", "rand_like", "randn_like", "randint_like",
 ))
@@ -60,7 +60,7 @@ class ValueOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = str(func._schema.name).split("::")[-1]
         if name in _OVERWRITES and args[0].untyped_storage().nbytes() == args[0].nbytes:
             self.relabel(args[0], *self.of(args[1:]))
-        elif name not in _OF_SHAPES | _RENORMS:
+        elif name not in OF_SHAPES | _RENORMS:
             labels = self.of((args, kwargs))
             for tensor in (*_written(func, args, kwargs or {}), *tensors_in(result)):
                 self._add(tensor, labels)

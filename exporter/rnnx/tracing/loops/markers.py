@@ -1,6 +1,6 @@
 """The two ends of a loop in a traced program: nodes between which its step is written once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,10 +8,10 @@ import torch
 import torch.onnx.ops
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.fx import Node
+from torch.fx import Graph, Node
 
 from rnnx.tracing.loops.values import Instruction
-from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, attribute_of, recurrence_nodes
 
 DOMAIN = "rnnx.loops"
 BEGIN, END = "LoopBegin", "LoopEnd"
@@ -71,8 +71,37 @@ class LoopNode(RecurrenceNode):
     @property
     def states(self) -> tuple[Node, ...]:
         """The nodes of the states that the first step reads."""
+        return self._given[: self._count]
+
+    @property
+    def sequences(self) -> tuple[Node, ...]:
+        """The nodes whose slices the steps read; the last one has the steps' numbers."""
+        return self._given[self._count :]
+
+    @property
+    def given_back(self) -> tuple[Node, ...]:
+        """The nodes of the step's results, and then of its next states."""
+        tensors: Any = self.node.args[0]
+        return tuple(tensors)
+
+    @property
+    def axes(self) -> list[int]:
+        """The axis of each sequence along which the steps take slices."""
+        return list(attribute_of(self.begin, "axes"))
+
+    @property
+    def backwards(self) -> list[bool]:
+        """Whether the steps take a sequence from its end on."""
+        return list(map(bool, attribute_of(self.begin, "backwards")))
+
+    @property
+    def _given(self) -> tuple[Node, ...]:
         tensors: Any = self.begin.args[0]
-        return tuple(tensors[: _attribute(self.begin, "states")])
+        return tuple(tensors)
+
+    @property
+    def _count(self) -> int:
+        return int(attribute_of(self.begin, "states"))
 
 
 def is_begin(instruction: Instruction) -> bool:
@@ -80,42 +109,57 @@ def is_begin(instruction: Instruction) -> bool:
     return BEGIN in instruction.leaves
 
 
-def loop_nodes(program: ExportedProgram) -> Iterator[LoopNode]:
-    """The loops of a program, in order; a loop's batch is the first free size of its states."""
-    marks = [node for node in program.graph.nodes if node.op == "call_function" and node.kwargs.get("domain") == DOMAIN]
-    begins = {_attribute(node, "loop"): node for node in marks if BEGIN in node.args}
+def is_begin_node(node: Node) -> bool:
+    """Whether a node is the beginning of a loop."""
+    return node.op == "call_function" and node.kwargs.get("domain") == DOMAIN and BEGIN in node.args
+
+
+def loop_nodes(graph: Graph) -> Iterator[LoopNode]:
+    """The loops of a program's graph, in order; a loop's batch is the first free size of its states."""
+    marks = [node for node in graph.nodes if node.op == "call_function" and node.kwargs.get("domain") == DOMAIN]
+    begins = {attribute_of(node, "loop"): node for node in marks if is_begin_node(node)}
     for node in marks:
         if END in node.args:
-            begin = begins[_attribute(node, "loop")]
-            tensors: Any = begin.args[0]
-            states = tensors[: _attribute(begin, "states")]
-            sizes = [size for own in states for size in own.meta["val"].shape if isinstance(size, torch.SymInt)]
-            time = tensors[-1].meta["val"].shape[_attribute(begin, "axes")[-1]]
-            yield LoopNode(layer="", batch=sizes[0] if sizes else None, time=time, node=node, begin=begin)
+            own = LoopNode(layer="", batch=None, time=None, node=node, begin=begins[attribute_of(node, "loop")])
+            sizes = [size for state in own.states for size in state.meta["val"].shape if isinstance(size, torch.SymInt)]
+            time = own.sequences[-1].meta["val"].shape[own.axes[-1]]
+            yield replace(own, batch=sizes[0] if sizes else None, time=time)
+
+
+def step_nodes(graph: Graph) -> dict[Node, list[Node]]:
+    """The nodes of each loop's step by the loop's end, in order; of a loop inside of another's step its end alone."""
+    found = dict[Node, list[Node]]()
+    for loop in loop_nodes(graph):
+        between = _reached([loop.begin], lambda own: list(own.users)) & nodes_before([loop.node])
+        found[loop.node] = [node for node in graph.nodes if node in between]
+    for end, step in found.items():
+        inner = {node for own, nodes in found.items() if own is not end and own in step for node in nodes}
+        found[end] = [node for node in step if node not in inner and not is_begin_node(node)]
+    return found
+
+
+def layers_in_loops(program: ExportedProgram) -> frozenset[str]:
+    """The recurrent layers that a loop calls at each step."""
+    inside = set[Node]().union(*step_nodes(program.graph).values())
+    return frozenset(own.layer for own in recurrence_nodes(program) if own.node in inside)
 
 
 def recurrences_beside_loops(program: ExportedProgram) -> list[RecurrenceNode]:
     """The calls of recurrent layers; inside of a loop that takes step by step they have no time of their own."""
-    inside = set[Node]()
-    for loop in loop_nodes(program):
-        inside |= _after(loop.begin) - _after(loop.node)
+    inside = set[Node]().union(*step_nodes(program.graph).values())
     found = list(recurrence_nodes(program))
     return [replace(own, time=None) if own.node in inside and own.time == 1 else own for own in found]
 
 
-def _after(node: Node) -> set[Node]:
-    """All nodes that read what a node gives."""
-    found, waiting = set[Node](), [node]
+def nodes_before(nodes: Sequence[Node]) -> set[Node]:
+    """All nodes that these read."""
+    return _reached(nodes, lambda own: own.all_input_nodes)
+
+
+def _reached(nodes: Sequence[Node], following: Callable[[Node], Sequence[Node]]) -> set[Node]:
+    found, waiting = set[Node](), list(nodes)
     while waiting:
-        users = [own for own in waiting.pop().users if own not in found]
-        found.update(users)
-        waiting += users
+        further = [own for own in following(waiting.pop()) if own not in found]
+        found.update(further)
+        waiting += further
     return found
-
-
-def _attribute(node: Node, name: str) -> Any:
-    attributes: Any = node.kwargs
-    place = attributes["attr_keys"].index(name)
-    first, last = attributes["attr_pos"][place]
-    values = attributes["attr_ints"][first:last]
-    return values[0] if attributes["attr_types"][place] == "i" else values

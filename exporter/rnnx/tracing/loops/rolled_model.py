@@ -17,6 +17,8 @@ from rnnx.tracing.loops.matching import gathers
 from rnnx.tracing.loops.rolled import Element, Loop, Once, Rolled, Span, Template, leaves_in
 from rnnx.tracing.loops.running import RunningLoop, joined, lines_kept, narrowed
 from rnnx.tracing.loops.values import Constant, Filled, Input, Slice, Weight, size_symbol
+from rnnx.tracing.opaque_layers import DOMAIN as LAYERS
+from rnnx.tracing.packing import check_equal
 
 
 class RolledModel(nn.Module):
@@ -73,7 +75,10 @@ class Call:
         operator = instruction.target
         if any(isinstance(own, Affine) and own.by_step for own in template.leaves):
             operator = getattr(operator, "overloadpacket", operator)  # a number became a tensor
-        return operator(*args, **kwargs)
+        result = operator(*args, **kwargs)
+        if kwargs.get("domain") == LAYERS:
+            _tie_sizes(args[0], result)
+        return result
 
     def value(self, leaf: Any) -> Any:
         """What a value outside of a loop's step is now."""
@@ -148,6 +153,17 @@ class Call:
         }
         found = sympy_interp(PythonReferenceAnalysis, sizes, expression)
         return int(found) if isinstance(found, sympy.Integer) else found
+
+
+def _tie_sizes(given: Sequence[Any], results: Sequence[Tensor]) -> None:
+    """Tell the trace that a recurrent layer's states and lengths have the batch of its sequence, as the layer did."""
+    _, h0, c0, lengths = given
+    states = [own for own in (h0, c0) if own is not None]
+    for state, last in zip(states, results[-len(states) :] if states else (), strict=True):
+        for size, own in zip(state.shape, last.shape, strict=True):
+            check_equal(size, own)
+    if lengths is not None:
+        check_equal(lengths.shape[0], results[-1].shape[-2])
 
 
 def _attribute(module: nn.Module, name: str) -> Any:

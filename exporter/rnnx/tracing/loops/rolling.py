@@ -181,7 +181,7 @@ def _traced_again(
     trace = trace_model(
         flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=LiftedStates(), any_size=True
     )
-    if any(not isinstance(own.time, torch.SymInt) for own in loop_nodes(trace.program)):
+    if any(not isinstance(own.time, torch.SymInt) for own in loop_nodes(trace.program.graph)):
         raise ReadingError("a loop of fixed length")
     return replace(trace, calls=unrolled_trace.calls, notes=(*unrolled_trace.notes, *trace.notes))
 

@@ -19,6 +19,9 @@ from rnnx.tracing.packing import check_equal
 
 _Read = tuple[int, int | None]
 
+_OF_LINES = ("stack_trace", "nn_module_stack")
+"""What of a node's `meta` says where in the model it comes from."""
+
 
 class Call(Protocol):
     """What a loop needs of the call that it is in: the loops' length, and the values outside of its step."""
@@ -260,10 +263,6 @@ def _may_be_equal(size: Any, count: Any) -> bool:
 @contextmanager
 def lines_kept(meta: Mapping[str, Any]) -> Iterator[None]:
     """Give the nodes that are traced inside the block the model's line that their instruction came from."""
-    before = dict(fx_traceback.current_meta)
-    fx_traceback.current_meta["stack_trace"] = meta.get("stack_trace", "")
-    try:
+    with fx_traceback.preserve_node_meta():
+        fx_traceback.current_meta.update({key: meta[key] for key in _OF_LINES if key in meta})
         yield
-    finally:
-        fx_traceback.current_meta.clear()
-        fx_traceback.current_meta.update(before)

@@ -40,6 +40,98 @@ class ConvLSTM(nn.Module):
         return h
 
 
+class MadeLayerNormLSTM(nn.Module):
+    """The same cell from zeros that forward makes, its results alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = LayerNormLSTM()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = c = torch.zeros(x.size(0), 8)
+        output: Tensor = self.inner(x, h, c)[0]
+        return output
+
+
+class ConvLSTMFrames(nn.Module):
+    """A result for each frame `(B, T, 1, H, W)` of a ConvLSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(2, 1, 1)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        h, c = (clip.new_zeros(clip.size(0), 2, *clip.shape[3:]) for _ in range(2))
+        outputs = []
+        for t in range(clip.size(1)):
+            i, f, o, g = self.gates(torch.cat([clip[:, t], h], 1)).chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            outputs.append(self.head(h))
+        return torch.stack(outputs, 1)
+
+
+class IndRNN(nn.Module):
+    """An independently recurrent cell that starts from a learned state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.u, self.h0 = nn.Linear(5, 8), nn.Parameter(torch.rand(8)), nn.Parameter(torch.rand(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden, outputs = self.h0.expand(x.size(0), -1), []
+        for frame in self.w(x).unbind(1):
+            hidden = torch.relu(frame + self.u * hidden)
+            outputs.append(hidden)
+        return torch.stack(outputs, 1)
+
+
+class OneCell(nn.Module):
+    """An `nn.LSTMCell` that is given no state at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.LSTMCell(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, outputs = None, []
+        for t in range(x.size(1)):
+            state = self.cell(x[:, t], state)
+            outputs.append(self.head(state[0]))
+        return torch.stack(outputs, 1)
+
+
+class LSTMFrameByFrame(nn.Module):
+    """An `nn.LSTM` called on one frame after another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(5, 8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, outputs = None, []
+        for frame in torch.split(x, 1, 1):
+            output, state = self.lstm(frame, state)
+            outputs.append(output)
+        return torch.cat(outputs, 1)
+
+
+class CellAfterLayer(nn.Module):
+    """A cell by hand over what an `nn.LSTM` gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.w, self.u = nn.LSTM(5, 8, batch_first=True), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sequence, _ = self.lstm(x)
+        h, outputs = x.new_zeros(x.size(0), 8), []
+        for t in range(sequence.size(1)):
+            h = torch.tanh(self.w(sequence[:, t]) + self.u(h))
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+
+
 class TwoDirections(nn.Module):
     """Two cells by hand, the second one from the end, joined step by step."""
 

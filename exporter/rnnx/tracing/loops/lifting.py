@@ -1,0 +1,144 @@
+"""The values that a loop carries as inputs and outputs of the program, where they start from no input's values."""
+
+import operator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind, OutputSpec, TensorArgument
+from torch.fx import Node
+from torch.utils import _pytree as pytree
+
+from rnnx.tracing.carried_states import CarriedStates
+from rnnx.tracing.loops.markers import LoopNode, loop_nodes
+from rnnx.tracing.loops.rolled_run import RolledRun
+from rnnx.tracing.loops.state_names import state_pairs_of
+from rnnx.tracing.tracing import Trace
+from rnnx.tracing.value_origins import OF_SHAPES
+from rnnx_runtime.contract import StatePair
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Carried:
+    """A state of a loop that can be lifted: its number among the loop's, and the node of its start."""
+
+    loop: LoopNode
+    number: int
+    start: Node
+
+    @property
+    def next(self) -> Node:
+        """The node of the step that gives the next."""
+        return self.loop.given_back[len(self.loop.given_back) - len(self.loop.states) + self.number]
+
+
+def with_carried_states(
+    trace: Trace, module: nn.Module, tensors: Mapping[str, Tensor]
+) -> tuple[Trace, CarriedStates | None]:
+    """The trace with the states of its loops as further inputs and outputs; None where it has none to lift.
+
+    `tensors` are the example's, by the inputs' names.
+    """
+    program = trace.program
+    carried = list(_carried(program))
+    if not carried:
+        return trace, None
+    pairs = state_pairs_of([(own.loop, own.next) for own in carried], {*tensors, *trace.outputs})
+    starts = _starts(program, carried, module, list(tensors.values()))
+    offsets = frozenset(pair.input for pair, own in zip(pairs, starts, strict=True) if own.count_nonzero())
+    for own, pair in zip(carried, pairs, strict=True):
+        _lift(program, own, pair, is_offset=pair.input in offsets)
+    _declare(program)
+    outputs = (*trace.outputs, *(pair.output for pair in pairs))
+    zeros = {pair.input: torch.zeros_like(own) for pair, own in zip(pairs, starts, strict=True)}
+    states = CarriedStates(
+        pairs=pairs,
+        zeros=zeros,
+        offsets=offsets,
+        inputs=(*tensors, *zeros),
+        outputs=outputs,
+        program=RolledRun(program),
+    )
+    return replace(trace, outputs=outputs), states
+
+
+def _carried(program: ExportedProgram) -> Iterator[_Carried]:
+    """The states that start from weights and constants alone, of loops that go forwards in time."""
+    given = {node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs}
+    for loop in loop_nodes(program.graph):
+        for number, start in enumerate(loop.states):
+            if not any(loop.backwards) and not _reads(start, given):
+                yield _Carried(loop=loop, number=number, start=start)
+
+
+def _reads(node: Node, given: Collection[Node]) -> bool:
+    """Whether a value is computed from the values of these."""
+    waiting, seen = [node], set[Node]()
+    while waiting:
+        own = waiting.pop()
+        if own in given:
+            return True
+        if own in seen or not isinstance(own.meta.get("val"), Tensor | list | tuple):
+            continue
+        seen.add(own)
+        if _name(own) not in OF_SHAPES:
+            waiting += own.all_input_nodes
+    return False
+
+
+def _starts(
+    program: ExportedProgram, carried: Sequence[_Carried], module: nn.Module, tensors: Sequence[Tensor]
+) -> list[Tensor]:
+    with torch.no_grad():
+        return RolledRun(program).values_of([own.start.name for own in carried], module, tensors)
+
+
+def _lift(program: ExportedProgram, state: _Carried, pair: StatePair, *, is_offset: bool) -> None:
+    """Let a loop start from a further input, and give what it ends with as a further output."""
+    graph, begin, end = program.graph, state.loop.begin, state.loop.node
+    last_input = [node for node in graph.nodes if node.op == "placeholder"][-1]
+    with graph.inserting_after(last_input):
+        given = graph.placeholder(f"state_{pair.input}")
+    given.meta["val"] = state.start.meta["val"]
+    start = given
+    if is_offset:
+        with graph.inserting_before(begin):
+            start = _computed(graph.call_function(torch.ops.aten.add.Tensor, (given, state.start)), given)
+    tensors: Any = begin.args[0]
+    own = list(tensors)
+    own[state.number] = start
+    begin.args = (own, *begin.args[1:])
+    results: Any = graph.output_node().args[0]
+    with graph.inserting_before(graph.output_node()):
+        place = len(end.meta["val"]) - len(state.loop.states) + state.number
+        last = graph.call_function(operator.getitem, (end, place))
+        last.meta["val"] = end.meta["val"][place]
+        if is_offset:
+            last = _computed(graph.call_function(torch.ops.aten.sub.Tensor, (last, state.start)), last)
+    graph.output_node().args = ((*results, last),)
+    signature = program.graph_signature
+    signature.input_specs.append(InputSpec(kind=InputKind.USER_INPUT, arg=TensorArgument(name=given.name), target=None))
+    signature.output_specs.append(
+        OutputSpec(kind=OutputKind.USER_OUTPUT, arg=TensorArgument(name=last.name), target=None)
+    )
+
+
+def _declare(program: ExportedProgram) -> None:
+    """Let the program's call take and give as many tensors as its graph does."""
+    signature: Any = program.module_call_graph[0].signature
+    given = (0,) * len(program.graph_signature.user_inputs)
+    signature.in_spec = pytree.tree_flatten(((given,), {}))[1]
+    signature.out_spec = pytree.tree_flatten((0,) * len(program.graph_signature.user_outputs))[1]
+    program.graph_module.recompile()
+
+
+def _computed(node: Node, like: Node) -> Node:
+    node.meta["val"] = like.meta["val"]
+    return node
+
+
+def _name(node: Node) -> str:
+    return str(getattr(node.target, "__name__", node.target)).split(".")[0]
