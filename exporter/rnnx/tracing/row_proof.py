@@ -32,6 +32,9 @@ BATCH = 3
 LEAST_TIME = 5
 """Time steps, where the model leaves its time free: enough that falling lengths differ."""
 
+MOST_TIME = 50
+"""Time steps that are enough for any row to reach another: a longer example is tried where the model wants more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Trial:
@@ -72,7 +75,7 @@ def batching_of(eager: EagerModel, contract: Contract, example: Mapping[str, Any
     source = CaseSource(contract=contract, example=given)
     sizes = {dim: max(size, LEAST_TIME) if dim == "T" else BATCH if dim == "B" else size for dim, size in own.items()}
     try:
-        coupled = _coupled(eager, source, sizes)
+        tried, coupled = _coupled_at(eager, source, sizes)
     except Exception as error:  # the model's own, which may raise anything
         return Batching(rows="unknown", padding=no_padding, reason=raised(f"a batch of {BATCH}", error))
     if coupled:
@@ -82,7 +85,7 @@ def batching_of(eager: EagerModel, contract: Contract, example: Mapping[str, Any
         reason = f"output {mixed[0].name!r} {mixed[0].shape} has no axis B to tell rows by"
         return Batching(rows="unknown", padding=no_padding, reason=reason)
     try:
-        padding, reason = _padding(eager, source, sizes)
+        padding, reason = _padding(eager, source, tried)
     except Exception as error:
         return Batching(padding="unknown", reason=raised("other values in the padding", error))
     return Batching(padding=padding, reason=reason)
@@ -116,6 +119,17 @@ def _with_last(value: Array, other: int) -> Array:
     found = value.copy() if value.size > 1 else np.repeat(np.atleast_1d(value), 2, axis=0)
     found.flat[-1] = other
     return found
+
+
+def _coupled_at(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> tuple[Mapping[str, int], str]:
+    """The sizes to try at, and how a row's result depends on the others there."""
+    short = {dim: min(size, MOST_TIME) if dim == "T" else size for dim, size in sizes.items()}
+    if short != sizes:
+        try:
+            return short, _coupled(eager, source, short)
+        except Exception:  # the model's own: it may want a longer time
+            pass
+    return sizes, _coupled(eager, source, sizes)
 
 
 def _coupled(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> str:

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnx.errors import ExportError, OptionError
+from rnnx.tracing.loop_operators import python_loops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +29,13 @@ class CallSignature:
     structure: pytree.TreeSpec
 
     def call(self, module: nn.Module, tensors: Sequence[Tensor]) -> Any:
-        """The module's result for these tensors."""
+        """The module's result for these tensors; PyTorch's operators for loops run as Python."""
         leaves = list(self.leaves)
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
         args, kwargs = pytree.tree_unflatten(leaves, self.structure)
-        return module(*args, **kwargs)
+        with python_loops():
+            return module(*args, **kwargs)
 
 
 def read_signature(

@@ -22,6 +22,9 @@ _RENORMS = frozenset(("embedding_renorm_",))
 _OVERWRITES = frozenset(("zero_", "fill_"))
 """Operators in place that keep nothing of what was there."""
 
+_PLAIN = (int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format, type(None))
+"""What operators take besides tensors, which nobody has to look into."""
+
 
 class ValueOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside the block, every tensor has the labels of the tensors that its values come from.
@@ -76,7 +79,16 @@ class ValueOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """Every tensor in nested tuples, lists, dicts and packed sequences."""
-    return (leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for own in value:
+            yield from tensors_in(own)
+    elif isinstance(value, dict):
+        for own in value.values():
+            yield from tensors_in(own)
+    elif not isinstance(value, _PLAIN):
+        yield from (leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))
 
 
 def _memory(tensor: Tensor) -> int:

@@ -29,6 +29,9 @@ LONGEST = 7
 
 Axes = frozenset[tuple[int, int]]
 
+TraceUpTo = Callable[[Sequence[Tensor], int | None], Trace]
+"""Traces tensors, with loops up to a length."""
+
 
 class _NoLoopError(Exception):
     """Axes that no loop goes over, whatever the model's line looks like."""
@@ -44,24 +47,43 @@ class Unrolling:
     rolled: Axes = frozenset()
 
 
-def first_trace(
-    trace: Callable[[Sequence[Tensor], int | None], Trace], tensors: Sequence[Tensor], *, rolls: bool
-) -> tuple[Trace, Sequence[Tensor]]:
+def first_trace(trace: TraceUpTo, tensors: Sequence[Tensor], *, rolls: bool) -> tuple[Trace, Sequence[Tensor]]:
     """The trace of a model in which nothing is rolled, and the example that it was made with.
 
-    A long loop is not copied as often as it runs: the example is cut to `LONGEST` along it. `trace` takes tensors and
-    how long a loop may be; without `rolls` every loop is copied.
+    A long loop is not copied as often as it runs: the example is cut to `LONGEST` along it, unless the model wants that
+    very size, as of an image. `trace` takes tensors and how long a loop may be; without `rolls` every loop is copied.
     """
-    try:
-        return trace(tensors, LONGEST if rolls else None), tensors
-    except LongLoopError as error:
-        for axes in _axes_of_size(tensors, error):
-            short = [_resized(own, place, axes, LONGEST) for place, own in enumerate(tensors)]
-            try:
-                return trace(short, LONGEST), short
-            except RnnxError:
+    short, longest = tensors, LONGEST if rolls else None
+    while True:
+        try:
+            return trace(short, longest), short
+        except LongLoopError as error:
+            cut = _cut(trace, short, error, longest or LONGEST)
+            short, longest = cut or short, longest if cut else error.size
+        except RnnxError:
+            if short is tensors:
+                raise
+            return trace(tensors, None), tensors
+
+
+def _cut(
+    trace: Callable[[Sequence[Tensor], int | None], Trace],
+    tensors: Sequence[Tensor],
+    error: LongLoopError,
+    longest: int,
+) -> Sequence[Tensor] | None:
+    """The example cut along a long loop so that this loop is traced; None where the model takes no shorter one."""
+    for axes in _axes_of_size(tensors, error):
+        short = [_resized(own, place, axes, LONGEST) for place, own in enumerate(tensors)]
+        try:
+            trace(short, longest)
+        except LongLoopError as other:
+            if (other.input, other.axis) in axes:
                 continue
-    return trace(tensors, None), tensors
+        except RnnxError:
+            continue
+        return short
+    return None
 
 
 def _axes_of_size(tensors: Sequence[Tensor], loop: LongLoopError) -> Iterator[Axes]:

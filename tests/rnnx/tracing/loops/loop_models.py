@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
+from torch._higher_order_ops.while_loop import while_loop
 
 
 class LayerNormLSTM(nn.Module):
@@ -252,6 +254,69 @@ class TwoLengths(nn.Module):
             h = self.decoder(frame, h)
             outputs.append(h)
         return torch.stack(outputs, 1)
+
+
+class OperatorScan(nn.Module):
+    """PyTorch's own `scan`, over time and over what that gave from the end on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.u = nn.Linear(5, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        def step(h: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
+            h = torch.tanh(self.w(frame) + self.u(h))
+            return h, h.clone()
+
+        def summed(total: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            return total + h, total * 0.5
+
+        last, outputs = scan(step, x.new_zeros(x.size(0), 8), x, dim=1)
+        _, later = scan(summed, torch.zeros_like(last), outputs, dim=1, reverse=True)
+        return later, last
+
+
+class OperatorWhile(nn.Module):
+    """PyTorch's own `while_loop`, until values are large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u = nn.Linear(5, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x[:, 0]
+        found: Any = while_loop(lambda own: own.sum() < 50, lambda own: (own + torch.sigmoid(self.u(own)),), (h,))
+        return found[0]  # type: ignore[no-any-return]
+
+
+class FedByEachOther(nn.Module):
+    """A loop inside of each step that is one longer each time, and whose end the next step reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outer, self.inner = nn.GRUCell(5, 8), nn.GRUCell(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = g = x.new_zeros(x.size(0), 8)
+        for t in range(x.size(1)):
+            h = self.outer(x[:, t], h + g)
+            for _ in range(t + 1):
+                g = self.inner(h, g)
+        return g
+
+
+class WritesItsBuffer(nn.Module):
+    """A memory that each step writes in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(5, 8)
+        self.register_buffer("memory", torch.zeros(3, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for t in range(x.size(1)):
+            self.memory.copy_(self.cell(x[:, t], self.memory))
+        return self.memory + 0
 
 
 class GrowingList(nn.Module):

@@ -8,16 +8,20 @@ import torch
 from tests.rnnx.tracing.eager_truth import assert_as_close, onnx_outputs
 from tests.rnnx.tracing.loops.loop_models import (
     ConvLSTM,
+    FedByEachOther,
     FirstFrame,
     GrowingList,
     GrowingState,
     LayerFrameByFrame,
     LayerNormLSTM,
     LayersInTime,
+    OperatorScan,
+    OperatorWhile,
     TeacherForced,
     TwoDirections,
     TwoLengths,
     UntilLarge,
+    WritesItsBuffer,
     Written,
 )
 from torch import Tensor, nn
@@ -38,6 +42,7 @@ LOOPS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "first-frame": (FirstFrame, {"x": SEQUENCE}),
     "teacher-forced": (TeacherForced, {"x": SEQUENCE, "memory": ("B", 3, 8)}),
     "two-lengths": (TwoLengths, {"x": SEQUENCE, "y": ("B", 6, 5)}),
+    "torch-scan": (OperatorScan, {"x": SEQUENCE}),
 }
 
 
@@ -79,6 +84,9 @@ REFUSED = {
     "growing-list": (GrowingList, "a step that changes the shape of what it computes", "range(x.size(1))"),
     "growing-state": (GrowingState, "a step that changes the shape of what it computes", "range(x.size(1))"),
     "until-large": (UntilLarge, "depends on the values", "while t < x.size(1)"),
+    "torch-while-loop": (OperatorWhile, "depends on the values", "return while_loop("),
+    "fed-by-each-other": (FedByEachOther, "steps that differ from one another", "range(x.size(1))"),
+    "writes-its-buffer": (WritesItsBuffer, "a tensor that forward changes and reads in the next call", ".memory"),
 }
 
 
