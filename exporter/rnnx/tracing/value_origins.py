@@ -1,5 +1,6 @@
 """Which values a tensor was computed from, followed through every operator that a model runs."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -60,12 +61,15 @@ class ValueOrigins(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        name = str(func._schema.name).split("::")[-1]
+        name, written = _facts(func)
         if name in _OVERWRITES and args[0].untyped_storage().nbytes() == args[0].nbytes:
             self.relabel(args[0], *self.of(args[1:]))
         elif name not in OF_SHAPES | _RENORMS:
             labels = self.of((args, kwargs))
-            for tensor in (*_written(func, args, kwargs or {}), *tensors_in(result)):
+            for place, keyword in written if labels else ():
+                for tensor in tensors_in(args[place] if place < len(args) else (kwargs or {}).get(keyword)):
+                    self._add(tensor, labels)
+            for tensor in tensors_in(result) if labels else ():
                 self._add(tensor, labels)
         return result
 
@@ -95,8 +99,12 @@ def _memory(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else id(tensor)
 
 
-def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    """The arguments that an operator writes into."""
-    for place, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            yield from tensors_in(args[place] if place < len(args) else kwargs.get(argument.name))
+@functools.cache
+def _facts(func: Any) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """An operator's name, and the places and names of the arguments that it writes into."""
+    written = [
+        (place, argument.name)
+        for place, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return str(func._schema.name).split("::")[-1], tuple(written)

@@ -285,8 +285,8 @@ class OperatorWhile(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = x[:, 0]
-        found: Any = while_loop(lambda own: own.sum() < 50, lambda own: (own + torch.sigmoid(self.u(own)),), (h,))
-        return found[0]  # type: ignore[no-any-return]
+        loop: Any = while_loop
+        return loop(lambda own: own.sum() < 50, lambda own: (own + torch.sigmoid(self.u(own)),), (h,))[0]  # type: ignore[no-any-return]
 
 
 class FedByEachOther(nn.Module):
@@ -307,6 +307,8 @@ class FedByEachOther(nn.Module):
 
 class WritesItsBuffer(nn.Module):
     """A memory that each step writes in place."""
+
+    memory: Tensor
 
     def __init__(self) -> None:
         super().__init__()

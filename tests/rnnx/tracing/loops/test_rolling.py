@@ -84,7 +84,7 @@ REFUSED = {
     "growing-list": (GrowingList, "a step that changes the shape of what it computes", "range(x.size(1))"),
     "growing-state": (GrowingState, "a step that changes the shape of what it computes", "range(x.size(1))"),
     "until-large": (UntilLarge, "depends on the values", "while t < x.size(1)"),
-    "torch-while-loop": (OperatorWhile, "depends on the values", "return while_loop("),
+    "torch-while-loop": (OperatorWhile, "depends on the values", "return loop("),
     "fed-by-each-other": (FedByEachOther, "steps that differ from one another", "range(x.size(1))"),
     "writes-its-buffer": (WritesItsBuffer, "a tensor that forward changes and reads in the next call", ".memory"),
 }
