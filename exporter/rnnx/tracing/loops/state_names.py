@@ -21,10 +21,12 @@ def state_pairs_of(states: Sequence[tuple[LoopNode, Node]], taken: Collection[st
     named = [(_base(node), _layer(node), int(attribute_of(loop.node, "loop"))) for loop, node in states]
     found, used = list[StatePair](), set(taken)
     for base, layer, loop in named:
-        leads = [prefix_of(layer)] if layer else [f"loop{loop}_"]
         alike = [own for own in named if own[0] == base]
-        if len(alike) == 1 or (not layer and all(own[2] == loop for own in alike)):
+        leads = [prefix_of(layer)] if layer else [f"loop{loop}_"]
+        if len(alike) == 1:
             leads.insert(0, "")
+        elif not layer and all(own[2] == loop for own in alike):
+            leads = [""]
         pair = next(own for own in _pairs(leads, base) if used.isdisjoint((own.input, own.output)))
         used |= {pair.input, pair.output}
         found.append(pair)

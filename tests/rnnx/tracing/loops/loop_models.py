@@ -27,14 +27,14 @@ class LayerNormLSTM(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """Frames `(B, T, 1, 4, 4)` through a ConvLSTM; the last state alone."""
+    """Frames `(B, T, 1, 9, 9)` through a ConvLSTM; the last state alone."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gates = nn.Conv2d(3, 8, 3, padding=1)
 
     def forward(self, clip: Tensor) -> Tensor:
-        h = c = clip.new_zeros(clip.size(0), 2, 4, 4)
+        h = c = clip.new_zeros(clip.size(0), 2, 9, 9)
         for frame in clip.unbind(1):
             i, f, o, g = self.gates(torch.cat([frame, h], 1)).chunk(4, 1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
