@@ -18,6 +18,7 @@ from torch import SymBool
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from rnnx.modules.source_lines import below_trace, is_own_file, last_own_frame, model_line
+from rnnx.tracing.specializations import goes_over
 
 _ASKING = (
     *("torch/fx/experimental/", "torch/__init__.py", "torch/utils/_sympy/", "torch/_export/non_strict_utils.py"),
@@ -55,6 +56,14 @@ class SizeGuard:
     def is_equality(self) -> bool:
         """Whether the condition is no mere lower or upper end: it pins a number, or a remainder."""
         return isinstance(self.condition, sympy.Eq) or not isinstance(self.condition, sympy.Rel)
+
+    @cached_property
+    def steps(self) -> int | None:
+        """How often a loop in Python runs whose number of steps the condition fixes; None where it is no loop."""
+        sides = self.condition.args if isinstance(self.condition, sympy.Eq) else ()
+        numbers = [int(own) for own in sides if own.is_Integer]
+        made = any(not own.is_Atom for own in sides)
+        return numbers[0] if numbers and made and goes_over(self.code) else None
 
     @property
     def symbols(self) -> frozenset[Any]:

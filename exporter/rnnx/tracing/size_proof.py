@@ -8,7 +8,7 @@ from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.guarded_sizes import GuardedSizes, with_ranges
 from rnnx.truths.cases import Case
-from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, in_range, model_sizes, sizes_name
+from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, model_sizes, sizes_name
 from rnnx.truths.model_golden import ModelTruth, model_truth
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
@@ -56,7 +56,7 @@ class SizeProof:
     def _sizes(self, contract: Contract) -> list[dict[str, int]]:
         source = CaseSource(contract=contract, example=self.example)
         usual = model_sizes(source)
-        further = [in_range(source, sizes) for sizes in self.guarded.further([source.sizes, *usual])]
+        further = self.guarded.further([source.sizes, *usual], contract.ranges)
         return [*usual, *(sizes for sizes in further if sizes not in usual)]
 
     def _drawn(self, source: CaseSource, seed: int) -> Iterator[Case]:

@@ -31,7 +31,7 @@ from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
 from rnnx.tracing.lifted_states import LiftedStates, StateHandover
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
-from rnnx.tracing.pooling import traced_pooling
+from rnnx.tracing.pooling import PoolingOperators, traced_pooling
 from rnnx.tracing.precision_scopes import without_autocast
 from rnnx.tracing.random_numbers import MeansOfRandomNumbers, refuse_random_numbers
 from rnnx.tracing.scripted_code import python_functions
@@ -137,7 +137,7 @@ def trace_model(
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
     layers, means = OpaqueLayers(module), MeansOfRandomNumbers()
-    modes = [DataViews(), *constant_values(signature), *([means] if deterministic else [])]
+    modes = [DataViews(), PoolingOperators(), *constant_values(signature), *([means] if deterministic else [])]
     run = _Run(module, signature, output_names, lifted, layers, modes)
 
     def trace(*, cut: bool) -> Trace:
