@@ -1,7 +1,7 @@
 """Random models as people write them, exported and held against PyTorch: `python benchmarks/random_models.py`.
 
-Each is drawn from its seed by `drawn_models/` as a file of Python, and tried by `random_trial.py` in a process forked from
-one that has imported everything. `--seed N --source` prints a model.
+Each is drawn from its seed by `drawn_models/` as a file of Python, and tried by `random_trial.py` in a process forked
+from one that has exported before. `--seed N --source` prints a model.
 """
 
 import json
@@ -40,10 +40,7 @@ VERDICTS = ("right", "narrow", "refused", "wrong", "void")
 @click.option("--seed", "seeds", type=int, multiple=True, help="one seed, in place of a range; nothing is written down")
 @click.option("--source", is_flag=True, help="print the sources of these seeds and try nothing")
 @click.option("--json", "as_json", is_flag=True, help="print the rows as JSON and write nothing down")
-@click.option("--known", is_flag=True)
-def main(
-    cases: int, first: int, jobs: int, seeds: tuple[int, ...], source: bool, as_json: bool, known: bool
-) -> None:
+def main(cases: int, first: int, jobs: int, seeds: tuple[int, ...], source: bool, as_json: bool) -> None:
     """Draw, export, compare, write down and print."""
     chosen = seeds or range(first, first + cases)
     if source:
@@ -90,7 +87,7 @@ def _forked(seed: int) -> tuple[int, Verdict]:
         os.close(read)
         signal.alarm(LIMIT_S)
         try:
-            with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nothing:
+            with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nothing:
                 os.dup2(nothing.fileno(), 1)
                 os.dup2(nothing.fileno(), 2)
                 verdict = tried(drawn_model(seed), Path(folder), f"model_{seed}")

@@ -1,7 +1,7 @@
 """One random model exported in this process and held, in plain ONNX Runtime, against float64 PyTorch at several sizes.
 
-A model is right where the file gives what PyTorch gives at every size that PyTorch takes; narrow where the file's contract
-says that it takes fewer sizes; refused where the export says why in one message; else it is wrong.
+A model is right where the file gives what PyTorch gives at every size that PyTorch takes; narrow where the file's
+contract says that it takes fewer sizes; refused where the export says why in one message; else it is wrong.
 """
 
 import copy
@@ -11,7 +11,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnx
-from rnnx.graphs.export_report import ExportReport
 from rnnx.errors import RnnxError
+from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
-from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract
 
 Array = NDArray[Any]
@@ -80,7 +79,10 @@ def _tried(drawn: Drawn, folder: Path, name: str) -> tuple[str, str]:
         except RnnxError as error:
             return "refused", str(error)
         except Exception as error:
-            return "wrong", f"crash: {type(error).__name__}: {error} at {traceback.format_exc().splitlines()[-3].strip()}"[:500]
+            return (
+                "wrong",
+                f"crash: {type(error).__name__}: {error} at {traceback.format_exc().splitlines()[-3].strip()}"[:500],
+            )
         try:
             _judge(drawn, own, path, report)
         except _WrongError as error:
@@ -141,7 +143,9 @@ def _judge_chunks(own: Mapping[str, Any], session: Any, contract: Contract) -> N
     axes = {spec.name: spec.dims.index("T") for spec in contract.inputs if "T" in spec.dims}
     parts, start, state = [], 0, dict[str, Array]()
     for size in CHUNKS:
-        chunk = {name: value.narrow(axes[name], start, size) if name in axes else value for name, value in inputs.items()}
+        chunk = {
+            name: value.narrow(axes[name], start, size) if name in axes else value for name, value in inputs.items()
+        }
         outputs = _run(session, contract, chunk, 2, f"chunk of {size} from {start}", state)
         named = dict(zip((spec.name for spec in contract.outputs), outputs, strict=True))
         state = {pair.input: named[pair.output] for pair in contract.states}
@@ -223,9 +227,7 @@ def _results(module: nn.Module, inputs: Mapping[str, Any], dtype: torch.dtype) -
         torch.set_default_dtype(before)
 
 
-def _compare(
-    found: list[Array], truth: list[Array], single: list[Array], case: str, *, squeezed: bool
-) -> None:
+def _compare(found: list[Array], truth: list[Array], single: list[Array], case: str, *, squeezed: bool) -> None:
     if len(found) != len(truth):
         raise _WrongError(f"{case}: {len(found)} results, PyTorch has {len(truth)}")
     for ours, true, theirs in zip(found, truth, single, strict=True):

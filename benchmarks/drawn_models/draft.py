@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 class Draft:
     """Lines of a model whose value `x` is `(B, T, width)`, or `(T, B, width)` with `time_first`.
 
-    `parameters` are those of `forward` with the expression in B, T and the generator g that draws them; `lengths` is the
-    variable of the valid lengths of `x`, if it has any. `last` is an expression of a layer's last states `(B, last_width)`.
-    `is_longer` says that `x` may have more steps than the inputs. `traits` count what was drawn; `states` are the tensors
-    that `--stateful` has to lift.
+    `parameters` are those of `forward` with the expression in B, T and the generator g that draws them; `lengths` is
+    the variable of the valid lengths of `x`, if it has any. `last` is an expression of a layer's last states, of
+    `(B, last_width)`. `is_longer` says that `x` may have more steps than the inputs. `traits` count what was drawn;
+    `states` are the tensors that `--stateful` has to lift.
     """
 
     chance: random.Random
@@ -63,7 +63,7 @@ class Draft:
         return f"{stem}{self._count}"
 
     def module(self, stem: str, made: str, share: float = 0.3) -> str:
-        """A submodule by `made`, or one that is there already: the same attribute, or another one for the same object."""
+        """A submodule by `made`, or one that is there already: by its attribute, or by another for the same object."""
         known = self._modules.get(made)
         if known is not None and self.coin(share):
             self.traits.append("shared module")

@@ -223,7 +223,9 @@ def _pool(draft: Draft) -> None:
 def _portion(draft: Draft) -> None:
     """The first part of the sequence, its size by `int`, `round`, `ceil` or a floor division."""
     draft.trait("part by int()")
-    size = draft.pick("max(1, int(T / 2))", "int(T * 0.5) + 1", "round(T * 0.7) or 1", "math.ceil(T / 3)", "(T + 1) // 2")
+    size = draft.pick(
+        "max(1, int(T / 2))", "int(T * 0.5) + 1", "round(T * 0.7) or 1", "math.ceil(T / 3)", "(T + 1) // 2"
+    )
     draft.line(f"T = {draft.frames}", f"half = {size}", f"x = {draft.time_slice(draft.pick(':half', '-half:'))}")
     draft.shorter("{n}")
 

@@ -29,7 +29,9 @@ def _steps(draft: Draft) -> str:
         draft.trait("squeeze(-1)")
         value = draft.pick(f"{value}.squeeze(-1)", f"{value}[..., 0]", f"torch.sigmoid({value}).squeeze(2)")
     else:
-        value = draft.pick(value, f"{value}.log_softmax(-1)", f"torch.softmax({value}, dim=2)", f"{value}.transpose(0, 1)")
+        value = draft.pick(
+            value, f"{value}.log_softmax(-1)", f"torch.softmax({value}, dim=2)", f"{value}.transpose(0, 1)"
+        )
     draft.line(f"steps = {value}")
     return "steps"
 
@@ -40,7 +42,9 @@ def _row(draft: Draft, value: str, width: int) -> str:
     result = f"{head}({value})"
     if classes == 1:
         draft.trait("squeeze of a row's result")
-        result = draft.pick(f"{result}.squeeze(1)", f"{result}.squeeze(-1)", f"torch.sigmoid({result}).squeeze()", f"{result}.view(-1)")
+        result = draft.pick(
+            f"{result}.squeeze(1)", f"{result}.squeeze(-1)", f"torch.sigmoid({result}).squeeze()", f"{result}.view(-1)"
+        )
     else:
         result = draft.pick(result, f"F.log_softmax({result}, dim=1)", f"torch.softmax({result}, 1)")
     draft.line(f"result = {result}")
@@ -52,7 +56,15 @@ def pooled(draft: Draft) -> tuple[str, int]:
     ways = ["last step", "mean", "max", "attention", "mean and max", "first and last"]
     ways += ["hn", "hn"] if draft.last is not None else []
     if draft.lengths is not None:
-        ways = ["last valid", "last valid by index", "masked mean", "masked max", "masked attention", "sum by lengths", *ways[-2:]]
+        ways = [
+            "last valid",
+            "last valid by index",
+            "masked mean",
+            "masked max",
+            "masked attention",
+            "sum by lengths",
+            *ways[-2:],
+        ]
     way = draft.chance.choice(ways)
     draft.trait(f"pooled by {way}")
     axis, width, n = draft.t, draft.width, draft.lengths
@@ -91,9 +103,16 @@ def pooled(draft: Draft) -> tuple[str, int]:
             divisor = draft.pick(f"{n}.unsqueeze(1)", "keep.sum(1, keepdim=True)", f"{n}.float().clamp(min=1)[:, None]")
             return f"(z * keep.unsqueeze(-1)).sum(1) / {divisor}", width
         case "masked max":
-            return draft.pick("z.masked_fill(~keep.unsqueeze(-1), -1e9).max(1)[0]", "torch.where(keep[:, :, None], z, float('-inf')).amax(1)"), width
+            return draft.pick(
+                "z.masked_fill(~keep.unsqueeze(-1), -1e9).max(1)[0]",
+                "torch.where(keep[:, :, None], z, float('-inf')).amax(1)",
+            ), width
     score = draft.module("score", f"nn.Linear({width}, 1)")
     scores = f"{score}(torch.tanh(z)).squeeze(-1)"
     scores = f"{scores}.masked_fill(~keep, float('-inf'))" if n is not None else scores
     draft.line(f"weights = torch.softmax({scores}, dim=1)")
-    return draft.pick("(z * weights.unsqueeze(-1)).sum(1)", "torch.bmm(weights.unsqueeze(1), z).squeeze(1)", "torch.einsum('bt,btf->bf', weights, z)"), width
+    return draft.pick(
+        "(z * weights.unsqueeze(-1)).sum(1)",
+        "torch.bmm(weights.unsqueeze(1), z).squeeze(1)",
+        "torch.einsum('bt,btf->bf', weights, z)",
+    ), width

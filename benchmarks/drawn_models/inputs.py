@@ -1,4 +1,4 @@
-"""The first piece of a model: what `forward` takes, floats or tokens, and lengths in the forms that people give them."""
+"""The first piece of a model: what `forward` takes, floats or tokens, and lengths in all forms that people give."""
 
 from drawn_models.draft import Draft
 

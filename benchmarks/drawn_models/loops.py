@@ -18,17 +18,24 @@ class Step:
 def draw_loop(draft: Draft) -> None:
     """A loop over the steps of `x`, with what it carries and how it gathers."""
     draft.trait("loop")
-    step = draft.chance.choice((_cell, _cell, _cell_stack, _written_cell, _written_cell, _frame_by_frame, _attending))(draft)
+    step = draft.chance.choice((_cell, _cell, _cell_stack, _written_cell, _written_cell, _frame_by_frame, _attending))(
+        draft
+    )
     starts = [_start(draft, width, step) for width in step.widths]
     if step.lines[0].startswith("y, (h, c)"):  # a layer's, (layers, B, H)
-        starts = ["x.new_zeros(1, x.size({}), {})".format(draft.b, width) for width in step.widths]
+        starts = [f"x.new_zeros(1, x.size({draft.b}), {width})" for width in step.widths]
     elif step.lines[0].startswith("y, h ="):
         starts = [f"torch.zeros(1, {draft.rows}, {step.widths[0]})"]
     draft.line(*(f"{name} = {start}" for name, start in zip(step.states, starts, strict=True)))
     draft.states += len(step.widths) if draft.stateful else 0
     reverse = not draft.stateful and draft.coin(0.15)
     head, frame = _over(draft, reverse=reverse)
-    lines = [*frame, *_before(draft, step, indexed=" t " in head), *step.lines, *_after(draft, step, indexed=" t " in head)]
+    lines = [
+        *frame,
+        *_before(draft, step, indexed=" t " in head),
+        *step.lines,
+        *_after(draft, step, indexed=" t " in head),
+    ]
     before, gathered, after = _gathered(draft, step, reverse=reverse, indexed=" t " in head)
     draft.line(*before, head, *(f"    {line}" for line in (*lines, *gathered)), *after)
     draft.width = step.width
@@ -37,7 +44,11 @@ def draw_loop(draft: Draft) -> None:
 
 def _over(draft: Draft, *, reverse: bool) -> tuple[str, list[str]]:
     """The loop's first line, and what reads the frame of a step."""
-    frame = "frame = x[t]" if draft.time_first else draft.pick("frame = x[:, t]", "frame = x[:, t, :]", f"frame = x.select(1, t)")
+    frame = (
+        "frame = x[t]"
+        if draft.time_first
+        else draft.pick("frame = x[:, t]", "frame = x[:, t, :]", "frame = x.select(1, t)")
+    )
     if reverse:
         draft.trait("loop reversed")
         head = draft.pick(f"for t in reversed(range({draft.frames})):", f"for t in range({draft.frames} - 1, -1, -1):")
@@ -52,7 +63,10 @@ def _over(draft: Draft, *, reverse: bool) -> tuple[str, list[str]]:
         f"for frame in torch.chunk(x, {draft.frames}, {draft.t}):": [f"frame = frame.squeeze({draft.t})"],
     }
     head = draft.chance.choice((*heads, next(iter(heads)), next(iter(heads))))
-    draft.trait("loop by " + ("index" if heads[head] == [frame] else head.split("x")[-1].split("(")[0].strip(".:") or "iteration"))
+    draft.trait(
+        "loop by "
+        + ("index" if heads[head] == [frame] else head.split("x")[-1].split("(")[0].strip(".:") or "iteration")
+    )
     return head, heads[head]
 
 
@@ -91,9 +105,7 @@ def _after(draft: Draft, step: Step, *, indexed: bool) -> list[str]:
     return []
 
 
-def _gathered(
-    draft: Draft, step: Step, *, reverse: bool, indexed: bool
-) -> tuple[list[str], list[str], list[str]]:
+def _gathered(draft: Draft, step: Step, *, reverse: bool, indexed: bool) -> tuple[list[str], list[str], list[str]]:
     """How `y` of each step becomes `x`: lines before, in and after the loop."""
     axis, layer = draft.t, _is_layer(step)
     if layer:
@@ -109,11 +121,17 @@ def _gathered(
         case "stack":
             return ["outputs = []"], ["outputs.append(y)"], [*turned, f"x = torch.stack(outputs, dim={axis})"]
         case "cat":
-            return ["outputs = []"], [f"outputs.append(y.unsqueeze({axis}))"], [*turned, f"x = torch.cat(outputs, {axis})"]
+            return (
+                ["outputs = []"],
+                [f"outputs.append(y.unsqueeze({axis}))"],
+                [*turned, f"x = torch.cat(outputs, {axis})"],
+            )
         case "+=":
             return ["outputs = []"], ["outputs += [y]"], [*turned, f"x = torch.stack(outputs, {axis})"]
     size = f"{draft.frames}, {draft.rows}" if draft.time_first else f"{draft.rows}, {draft.frames}"
-    made = draft.pick(f"x.new_zeros({size}, {step.width})", f"torch.zeros({size}, {step.width})", f"torch.empty({size}, {step.width})")
+    made = draft.pick(
+        f"x.new_zeros({size}, {step.width})", f"torch.zeros({size}, {step.width})", f"torch.empty({size}, {step.width})"
+    )
     at = "outputs[t] = y" if draft.time_first else draft.pick("outputs[:, t] = y", "outputs[:, t, :] = y")
     return [f"outputs = {made}"], [at], ["x = outputs"]
 
@@ -140,7 +158,9 @@ def _cell(draft: Draft) -> Step:
     draft.trait(kind)
     cell = draft.module("cell", f"nn.{kind}({draft.width}, {width})")
     if kind == "LSTMCell":
-        return Step(lines=(f"h, c = {cell}(frame, (h, c))", "y = h"), states=("h", "c"), widths=(width, width), width=width)
+        return Step(
+            lines=(f"h, c = {cell}(frame, (h, c))", "y = h"), states=("h", "c"), widths=(width, width), width=width
+        )
     return Step(lines=(f"h = {cell}(frame, h)", "y = h"), states=("h",), widths=(width,), width=width)
 
 
@@ -159,7 +179,9 @@ def _written_cell(draft: Draft) -> Step:
     draft.classes.setdefault(name, CELLS[name])
     cell = draft.module("cell", f"{name}({draft.width}, {width})")
     if name in ("HandLSTM", "NormLSTM"):
-        return Step(lines=(f"h, c = {cell}(frame, (h, c))", "y = h"), states=("h", "c"), widths=(width, width), width=width)
+        return Step(
+            lines=(f"h, c = {cell}(frame, (h, c))", "y = h"), states=("h", "c"), widths=(width, width), width=width
+        )
     return Step(lines=(f"h = {cell}(frame, h)", "y = h"), states=("h",), widths=(width,), width=width)
 
 

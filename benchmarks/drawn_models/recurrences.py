@@ -1,4 +1,4 @@
-"""Pieces with `nn.LSTM`, `nn.GRU` and `nn.RNN`: options, packed sequences, and the states that models make themselves."""
+"""Pieces with `nn.LSTM`, `nn.GRU` and `nn.RNN`: options, packed sequences, and states that models make themselves."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -158,8 +158,8 @@ def _directions(draft: Draft, layer: Layer) -> None:
         draft.line(
             draft.pick(
                 f"x = x[:, :, :{half}] + x[:, :, {half}:]",
-                f"x = x.view(x.size(0), x.size(1), 2, -1).sum(2)",
-                f"x = sum(x.chunk(2, -1))",
+                "x = x.view(x.size(0), x.size(1), 2, -1).sum(2)",
+                "x = sum(x.chunk(2, -1))",
                 f"x = torch.add(*x.split({half}, dim=-1))",
             )
         )

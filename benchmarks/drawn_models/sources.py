@@ -14,9 +14,10 @@ from drawn_models.recurrences import draw_layer
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A model's source, whose `factory()` and `inputs(B, T, cut)` make it and what it takes; `cut` shortens each length.
+    """A model's source, whose `factory()` and `inputs(B, T, cut)` make it and what it takes.
 
-    `states` is how many tensors `--stateful` lifts, None where it is not asked for. `traits` are what was drawn.
+    `cut` shortens each length. `states` is how many tensors `--stateful` lifts, None where it is not asked for;
+    `traits` are what was drawn.
     """
 
     source: str

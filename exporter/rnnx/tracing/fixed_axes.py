@@ -92,13 +92,13 @@ class FixedAxes:
             for guard in self.trace.guards if axis < self.tensors[name].dim() - 1 or axis < 2 else ():
                 if guard.steps is None or symbol not in guard.symbols or not self._takes_other((name, axis)):
                     continue
+                size = self._size((name, axis))
                 raise FrozenDimError(
                     f"input {name!r} axis {axis}",
-                    got=f"a loop in Python of {guard.steps} steps, which are not the axis' own {self._size((name, axis))} "
-                    f"but made of it: {guard.line}",
+                    got=f"a loop in Python of {guard.steps} steps, not the axis' {size} but made of them: {guard.line}",
                     expected="a loop over the whole of an axis, which becomes one Scan",
                     remedy=f"{remedy_for(guard.code, is_loop=True)}, or fix the axis on purpose "
-                    f"({self._size((name, axis))} there in --input, None in dims)",
+                    f"({size} there in --input, None in dims)",
                 )
 
     def in_the_way(self, places: Collection[Axis]) -> set[Axis]:
