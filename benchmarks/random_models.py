@@ -7,12 +7,12 @@ from one that has exported before. `--seed N --source` prints a model.
 import json
 import os
 import re
-import signal
+import resource
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from rnnx.cli.render import print_table
 
 Row = dict[str, Any]
 
-LIMIT_S = 300
+LIMIT_S = 120
+"""Of a processor's time for one model."""
 VERDICTS = ("right", "narrow", "refused", "wrong", "void")
 
 
@@ -46,7 +47,7 @@ def main(cases: int, first: int, jobs: int, seeds: tuple[int, ...], source: bool
     if source:
         print("\n\n".join(drawn_model(seed).source for seed in chosen))
         return
-    rows = list(_rows(chosen, jobs))
+    rows = sorted(_rows(chosen, jobs), key=lambda row: int(row["seed"]))
     if as_json:
         print(json.dumps(rows))
         return
@@ -68,13 +69,14 @@ def main(cases: int, first: int, jobs: int, seeds: tuple[int, ...], source: bool
 
 
 def _rows(seeds: Iterable[int], jobs: int) -> Iterator[Row]:
-    """Each seed's verdict in order, told on the way."""
+    """Each seed's verdict as it comes, told on the way."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:  # what only a first export does, once for all
         warm = nn.Sequential(nn.Linear(3, 3), nn.GRU(3, 3))
         rnnx.export(warm.eval(), Path(folder) / "warm.onnx", example_inputs=(torch.zeros(3, 2, 3),))
     with ThreadPoolExecutor(jobs) as threads:
-        for seed, verdict in threads.map(_forked, seeds):
+        for done in as_completed([threads.submit(_forked, seed) for seed in seeds]):
+            seed, verdict = done.result()
             print(f"{seed}: {verdict.verdict} [{verdict.seconds:.0f} s] {verdict.detail}", file=sys.stderr, flush=True)
             yield {"seed": seed, **asdict(verdict)}
 
@@ -85,7 +87,7 @@ def _forked(seed: int) -> tuple[int, Verdict]:
     child = os.fork()
     if child == 0:
         os.close(read)
-        signal.alarm(LIMIT_S)
+        resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_S, LIMIT_S))
         try:
             with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nothing:
                 os.dup2(nothing.fileno(), 1)

@@ -66,7 +66,7 @@ _SIZE_REMEDY = (
 )
 
 _GRAPH_REMEDY = (
-    "where forward works on PackedSequence.data other than row by row, use the padded tensor and lengths; where it goes "
-    "over time in a loop of Python, make no size of that time by //, int() or round(); else this is a defect of rnnx: "
-    "report it with the model"
+    "where forward works on PackedSequence.data other than row by row, use the padded tensor and lengths; where it "
+    "goes over time in a loop of Python, make no size of that time by //, int() or round(); else this is a defect of "
+    "rnnx: report it with the model"
 )

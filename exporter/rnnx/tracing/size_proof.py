@@ -8,7 +8,7 @@ from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.guarded_sizes import GuardedSizes, with_ranges
 from rnnx.truths.cases import Case
-from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, model_sizes, sizes_name
+from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, in_range, model_sizes, sizes_name
 from rnnx.truths.model_golden import ModelTruth, model_truth
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
@@ -19,13 +19,14 @@ from rnnx_runtime.contract import Contract, Dim
 class SizeProof:
     """What a whole model's values are held against: the model itself, its example, and the guards of its trace.
 
-    `times` are the dims of time of its layers by name.
+    `times` are the dims of time of its layers by name, `rolled` those of its loops that were rolled.
     """
 
     eager: EagerModel
     example: Mapping[str, Any]
     guarded: GuardedSizes
     times: Mapping[str, Dim]
+    rolled: frozenset[Dim] = frozenset()
 
     def truth(self, contract: Contract) -> ModelTruth:
         """The model's truth at the sizes that every model is tried at, and at those that its guards ask for."""
@@ -57,7 +58,8 @@ class SizeProof:
         source = CaseSource(contract=contract, example=self.example)
         usual = model_sizes(source)
         further = self.guarded.further([source.sizes, *usual], contract.ranges)
-        return [*usual, *(sizes for sizes in further if sizes not in usual)]
+        far = [in_range(source, {**source.sizes, dim: _FAR}) for dim in self.rolled if dim in source.sizes]
+        return [*usual, *(sizes for sizes in (*further, *far) if sizes not in usual)]
 
     def _drawn(self, source: CaseSource, seed: int) -> Iterator[Case]:
         yield from drawn_cases(source, seed)
@@ -66,6 +68,9 @@ class SizeProof:
 
 
 _REFUSED = "PyTorch raises"
+
+_FAR = 70
+"""A loop's length far from those of its traces, for `min(50, T)` is T in all of these, and `T // 4` one number."""
 
 
 def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:

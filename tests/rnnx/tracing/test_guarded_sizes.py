@@ -84,6 +84,12 @@ def test_sizes_are_tried_at_which_a_guard_does_not_hold() -> None:
     assert guarded.further(_at(6, 8, 3), {}) == []
 
 
+def test_sizes_are_tried_inside_of_the_ranges() -> None:
+    guarded = _guarded(sympy.Eq((T + 1) // 2, 3))
+    assert [sizes["T"] for sizes in guarded.further(_at(6), {"T": SizeRange(min=5)})] == [7]
+    assert guarded.further(_at(6), {"T": SizeRange(min=5, max=6)}) == []
+
+
 def test_a_far_upper_end_needs_no_trial() -> None:
     assert _guarded(T <= 5000).known_ranges == {"T": SizeRange(min=1, max=5000)}
     assert _guarded(T <= 5000, operator=True).known_ranges == {}
