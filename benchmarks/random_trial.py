@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import rnnx
-from rnnx.errors import RnnxError
 from rnnx.graphs.export_report import ExportReport
 from rnnx.modules.model_options import ModelOptions
 from rnnx_runtime.contract import Contract
+from rnnx_runtime.errors import RnnxError
 
 Array = NDArray[Any]
 

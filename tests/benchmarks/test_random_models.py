@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def _called(*options: str) -> str:
-    command = [sys.executable, BENCHMARKS / "random_models.py", *options]
+    command = [sys.executable, str(BENCHMARKS / "random_models.py"), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
