@@ -194,10 +194,11 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
         golden_path(written).write_bytes(golden)
         nodes = write_model(written, graph.model, complete)
         remedy = "write this part of the model in another way"
+        tried = replace(truth, entries=(*truth.entries, *proof.far_entries(contract)))
         try:
-            return complete, nodes, checked_export(written, truth.entries, complete, remedy=remedy)
+            return complete, nodes, checked_export(written, tried.entries, complete, remedy=remedy)
         except ValuesDifferError as error:
-            contract = proof.narrowed(contract, truth, error)
+            contract = proof.narrowed(contract, tried, error)
             truth = proof.truth(contract)
 
 

@@ -1,14 +1,16 @@
 """A whole model held against its own values at several sizes, and what its contract has to leave out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.guarded_sizes import GuardedSizes, with_ranges
 from rnnx.truths.cases import Case
-from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, in_range, model_sizes, sizes_name
+from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, model_sizes, sizes_name
 from rnnx.truths.model_golden import ModelTruth, model_truth
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
@@ -31,6 +33,16 @@ class SizeProof:
     def truth(self, contract: Contract) -> ModelTruth:
         """The model's truth at the sizes that every model is tried at, and at those that its guards ask for."""
         return _with_all_axes(model_truth(self.eager, contract, self.example, self._drawn), contract)
+
+    def far_entries(self, contract: Contract) -> tuple[CaseTruth, ...]:
+        """Cases in which rolled loops are long: no part of the golden truth, for roundings add up over the steps."""
+
+        def draw(source: CaseSource, seed: int) -> Iterator[Case]:
+            for dim in sorted(str(own) for own in self.rolled if own in source.sizes):
+                yield drawn_case(source, {**source.sizes, dim: _FAR}, seed)
+
+        found = model_truth(self.eager, contract, self.example, draw) if self.rolled else None
+        return tuple(_coarse(own) for own in found.entries if own.case.name != EXAMPLE) if found else ()
 
     def without_refused(self, contract: Contract, truth: ModelTruth) -> Contract:
         """The contract without the sizes that PyTorch refuses, as far as they make a range."""
@@ -58,8 +70,7 @@ class SizeProof:
         source = CaseSource(contract=contract, example=self.example)
         usual = model_sizes(source)
         further = self.guarded.further([source.sizes, *usual], contract.ranges)
-        far = [in_range(source, {**source.sizes, dim: _FAR}) for dim in self.rolled if dim in source.sizes]
-        return [*usual, *(sizes for sizes in (*further, *far) if sizes not in usual)]
+        return [*usual, *(sizes for sizes in further if sizes not in usual)]
 
     def _drawn(self, source: CaseSource, seed: int) -> Iterator[Case]:
         yield from drawn_cases(source, seed)
@@ -71,6 +82,17 @@ _REFUSED = "PyTorch raises"
 
 _FAR = 70
 """A loop's length far from those of its traces, for `min(50, T)` is T in all of these, and `T // 4` one number."""
+
+_COARSE = 1e-3
+
+
+def _coarse(entry: CaseTruth) -> CaseTruth:
+    """The case for a look at what is computed, not at how exactly."""
+    errors = {
+        name: max(error, _COARSE * float(np.abs(entry.truth[name]).max(initial=1.0)))
+        for name, error in entry.float32_error.items()
+    }
+    return replace(entry, float32_error=errors)
 
 
 def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:

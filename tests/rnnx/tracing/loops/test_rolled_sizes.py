@@ -55,6 +55,18 @@ def test_a_number_that_stands_still_at_great_lengths_is_found(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+class _HalvedWhereOdd(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.size(1) % 2:
+            x = x / 2
+        return x
+
+
+def test_a_branch_on_the_length_behind_a_loop_is_told_by_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="does at one length and not at another: .*x = x / 2"):
+        export_model(_Looped(after=_HalvedWhereOdd()).eval(), {"x": torch.randn(2, 9, 5)}, tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize("before", [lambda x: x[:, ::2], lambda x: x[:, : -(-x.size(1) // 3)]], ids=["second", "third"])
 def test_a_loop_over_a_part_of_an_axis_is_refused_with_its_line(
     before: Callable[[Tensor], Tensor], tmp_path: Path
