@@ -55,6 +55,33 @@ def test_a_number_that_stands_still_at_great_lengths_is_found(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+class _TwoNames(nn.Module):
+    """One projection under two names, before the loop and after it, and one parameter likewise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entry, self.cell = nn.Linear(5, 5), nn.GRUCell(5, 5)
+        self.head = self.entry
+        self.shift = nn.Parameter(torch.rand(5))
+        self.scale = self.shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, outputs = self.entry(x) + self.shift, []
+        h = torch.zeros_like(x[:, 0])
+        for t in range(x.size(1)):
+            h = self.cell(x[:, t], h)
+            outputs.append(h)
+        result: Tensor = self.head(torch.stack(outputs, 1)) * self.scale
+        return result
+
+
+def test_a_module_or_parameter_of_two_names_is_found_by_both(tmp_path: Path) -> None:
+    module, path = _TwoNames().eval(), tmp_path / "m.onnx"
+    export_model(module, {"x": torch.randn(2, 9, 5)}, path)
+    inputs = {"x": torch.randn(3, 5, 5)}
+    assert_as_close(list(onnx_outputs(path, {"x": inputs["x"].numpy()}).values()), module, inputs, "shared")
+
+
 class _HalvedWhereOdd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.size(1) % 2:
