@@ -90,7 +90,7 @@ class _HalvedWhereOdd(nn.Module):
 
 
 def test_a_branch_on_the_length_behind_a_loop_is_told_by_its_line(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="does at one length and not at another: .*x = x / 2"):
+    with pytest.raises(ExportError, match=r"does at one length and not at another: .*x = x / 2"):
         export_model(_Looped(after=_HalvedWhereOdd()).eval(), {"x": torch.randn(2, 9, 5)}, tmp_path / "m.onnx")
 
 
