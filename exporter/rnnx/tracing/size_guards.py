@@ -4,6 +4,7 @@ torch.export keeps such guards on paper alone where they fix no size: the graph 
 example's side, and of another model's values for all others.
 """
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -18,13 +19,15 @@ from torch import SymBool
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from rnnx.modules.source_lines import below_trace, is_own_file, last_own_frame, model_line
-from rnnx.tracing.specializations import goes_over
 
 _ASKING = (
     *("torch/fx/experimental/", "torch/__init__.py", "torch/utils/_sympy/", "torch/_export/non_strict_utils.py"),
     *("rnnx/tracing/size_guards.py", "rnnx/tracing/sized_tensors.py", "rnnx/tracing/exact_sizes.py"),
 )
 """Where a comparison of sizes is answered, whoever asks."""
+
+_LOOP = re.compile(r"\bfor\b.*\bin\b|\bwhile\b|\bunbind\b")
+"""A line that has as many steps as an axis; `chunk(2)` has as many parts as it says."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +66,7 @@ class SizeGuard:
         sides = self.condition.args if isinstance(self.condition, sympy.Eq) else ()
         numbers = [int(own) for own in sides if own.is_Integer]
         made = any(not own.is_Atom for own in sides)
-        return numbers[0] if numbers and made and goes_over(self.code) else None
+        return numbers[0] if numbers and made and _LOOP.search(self.code) else None
 
     @property
     def symbols(self) -> frozenset[Any]:

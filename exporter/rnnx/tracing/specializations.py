@@ -40,18 +40,13 @@ class Specialization:
     def is_loop(self) -> bool:
         """Whether that line goes over the axis in Python."""
         place = last_own_frame(self.frames)
-        return place >= 0 and goes_over(self.frames[place].line or "")
+        return place >= 0 and bool(_LOOP.search(self.frames[place].line or ""))
 
     @property
     def is_weights(self) -> bool:
         """Whether the axis was fixed by a weight's shape, as every feature axis is."""
         inner = self.frames[last_own_frame(self.frames) + 1 :]
         return any(frame.name in _WEIGHT_CHECKS or _LAYER.search(frame.filename) for frame in inner)
-
-
-def goes_over(code: str) -> bool:
-    """Whether a line of code goes over an axis in Python."""
-    return bool(_LOOP.search(code))
 
 
 class LongLoopError(RnnxError):
