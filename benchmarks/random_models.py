@@ -112,8 +112,13 @@ def _reasons(rows: Iterable[Row], verdict: str) -> dict[str, int]:
 
 
 def _kind(detail: str) -> str:
-    text = re.sub(r"'[^']*'|`[^`]*`|\"[^\"]*\"", "…", detail.split("; ")[0])
-    return re.sub(r"\d+(\.\d+)?", "N", text)[:160]
+    """What a message says that it got, without names, numbers and places; of a loop, why it is no Scan."""
+    reason = re.search(r"does not roll up, because of ([^:]*)", detail)
+    got = re.search(r"got (.*?)(, expected|$)", detail)
+    text = f"a loop that does not roll up: {reason[1]}" if reason else got[1] if got else detail
+    text = re.split(r":? ?(at )?\w+\.py, line", text)[0]
+    text = re.sub(r"'[^']*'|\"[^\"]*\"|\[.*\]", "…", text)
+    return re.sub(r"-?\b[A-Z]?\d+(\.\d+)?(e-\d+)?", "N", text)[:120]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ contract says that it takes fewer sizes; refused where the export says why in on
 
 import copy
 import importlib.util
+import re
 import sys
 import tempfile
 import time
@@ -38,6 +39,8 @@ SIZES = ((2, 9, 0), (1, 1, 0), (3, 7, 0), (2, 23, 0), (1, 10, 0), (4, 2, 0), (3,
 
 CHUNKS = (4, 1, 5)
 
+_FOLDERS = re.compile(r"\S*/(?=[\w.]+\.(py|onnx)\b)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -60,6 +63,7 @@ def tried(drawn: Drawn, folder: Path, name: str) -> Verdict:
     """Write the model's source, import it, export it and hold the file against it."""
     start = time.perf_counter()
     verdict, detail = _tried(drawn, folder, name)
+    detail = _FOLDERS.sub("", detail)
     return Verdict(verdict=verdict, detail=detail, seconds=round(time.perf_counter() - start, 1))
 
 
