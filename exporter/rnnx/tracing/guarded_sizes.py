@@ -105,7 +105,7 @@ class GuardedSizes:
         return guard.holds({symbol: sizes[name] for symbol, name in self.names.items() if name in sizes})
 
     def _dims(self, guard: SizeGuard) -> list[str]:
-        return sorted({self.names[symbol] for symbol in guard.symbols if symbol in self.names})
+        return sorted({self.names[own] for own in guard.symbols & self.names.keys()} & self.example.keys())
 
     def _nearby(self, guard: SizeGuard) -> Iterator[dict[str, int]]:
         """The example's sizes with one of them changed, small ones first."""
