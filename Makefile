@@ -59,6 +59,7 @@ bench: install
 	$(BIN)/python benchmarks/corrupted_files.py
 	$(BIN)/python benchmarks/module_db.py
 	$(BIN)/python benchmarks/model_configurations.py
+	$(BIN)/python benchmarks/random_models.py
 	$(BIN)/python benchmarks/library_models.py
 	$(BIN)/python benchmarks/side_by_side.py
 	$(BIN)/python benchmarks/loops.py

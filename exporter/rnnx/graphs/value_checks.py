@@ -62,10 +62,12 @@ def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ValuesDiff
 
 _SIZE_REMEDY = (
     "the example's own size is right: look for a size that forward turns into a number of Python's (int(), //, range), "
-    "or export with static=True (--static); else this is a defect of rnnx: report it with the model"
+    "or for a loop over what lengths have cut (give pad_packed_sequence its total_length), or export with static=True "
+    "(--static); else this is a defect of rnnx: report it with the model"
 )
 
 _GRAPH_REMEDY = (
-    "where forward works on PackedSequence.data other than row by row, use the padded tensor and lengths; else this is "
-    "a defect of rnnx: report it with the model"
+    "where forward works on PackedSequence.data other than row by row, use the padded tensor and lengths; where it "
+    "goes over time in a loop of Python, make no size of that time by //, int() or round(); else this is a defect of "
+    "rnnx: report it with the model"
 )

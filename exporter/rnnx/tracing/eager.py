@@ -13,6 +13,7 @@ from rnnx.tracing.float_dtypes import in_dtype, reading_floats
 from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
 from rnnx.tracing.layer_states import as_states, recurrent_layers
 from rnnx.tracing.lifted_states import LiftedStates, StateHandover
+from rnnx.tracing.packed_states import checked_packed_states
 from rnnx.tracing.precision_scopes import without_autocast
 from rnnx.tracing.random_numbers import MeansOfRandomNumbers
 from rnnx.tracing.scripted_code import python_functions
@@ -52,6 +53,7 @@ class EagerModel:
             _default_dtype(dtype),
             reading_floats(module, dtype),
             MeansOfRandomNumbers(),
+            checked_packed_states(module),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")

@@ -36,6 +36,7 @@ from rnnx.tracing.fewer_axes import (
 )
 from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.lifted_states import start_notes
+from rnnx.tracing.loops.markers import loop_nodes
 from rnnx.tracing.loops.scans import write_scans
 from rnnx.tracing.masked_rows import keep_masked_rows
 from rnnx.tracing.moving_axes import Axis, AxisTrials, axis_trials
@@ -194,10 +195,11 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
         golden_path(written).write_bytes(golden)
         nodes = write_model(written, graph.model, complete)
         remedy = "write this part of the model in another way"
+        tried = replace(truth, entries=(*truth.entries, *proof.far_entries(contract)))
         try:
-            return complete, nodes, checked_export(written, truth.entries, complete, remedy=remedy)
+            return complete, nodes, checked_export(written, tried.entries, complete, remedy=remedy)
         except ValuesDifferError as error:
-            contract = proof.narrowed(contract, truth, error)
+            contract = proof.narrowed(contract, tried, error)
             truth = proof.truth(contract)
 
 
@@ -220,6 +222,7 @@ def _written(
             example=subject.tensors,
             guarded=guarded_sizes(trace.program, trace.guards, dims.names, input_shapes(trace.program, names)),
             times={own.layer: dims.dims([own.time])[0] for own in recurrences if own.time is not None},
+            rolled=frozenset(dims.dims([own.time])[0] for own in loop_nodes(trace.program) if own.time is not None),
         )
         contract = with_ranges(contract, proof.guarded.known_ranges)
         with preserved(subject.module):

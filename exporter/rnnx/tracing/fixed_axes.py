@@ -74,11 +74,32 @@ class FixedAxes:
                 remedy=f"{remedy_for(own.line, is_loop=own.is_loop)}, or fix the axis on purpose "
                 f"({own.size} there in --input, None in dims)",
             )
+        self._refuse_partial_loops()
         return tuple(notes)
 
     def takes_other(self, own: Specialization) -> bool:
         """Whether the model runs at another size of an axis that the trace fixed."""
         return self._takes_other(self._places(own))
+
+    def _refuse_partial_loops(self) -> None:
+        """Refuse a loop over a number of steps that is made of a free axis, as every second one or a multiple of four.
+
+        It would be copied as often as it runs in the example. One over features is left, as that axis gets fixed.
+        """
+        shapes = input_shapes(self.trace.program, list(self.tensors))
+        for name, axis in self._open():
+            symbol = expression_of(shapes[name][axis])
+            for guard in self.trace.guards if axis < self.tensors[name].dim() - 1 or axis < 2 else ():
+                if guard.steps is None or symbol not in guard.symbols or not self._takes_other((name, axis)):
+                    continue
+                size = self._size((name, axis))
+                raise FrozenDimError(
+                    f"input {name!r} axis {axis}",
+                    got=f"a loop in Python of {guard.steps} steps, not the axis' {size} but made of them: {guard.line}",
+                    expected="a loop over the whole of an axis, which becomes one Scan",
+                    remedy=f"{remedy_for(guard.code, is_loop=True)}, or fix the axis on purpose "
+                    f"({size} there in --input, None in dims)",
+                )
 
     def in_the_way(self, places: Collection[Axis]) -> set[Axis]:
         """The axes of other sizes that a batch is made of, as by `view(-1, n)`: it is free where they are fixed."""

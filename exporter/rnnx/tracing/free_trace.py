@@ -28,6 +28,7 @@ from rnnx.tracing.loops.folding import FoldingError
 from rnnx.tracing.loops.markers import recurrences_beside_loops
 from rnnx.tracing.loops.rolling import Unrolling, first_trace, rolled_trace, told_why
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
+from rnnx.tracing.squeezed_axes import single_axes
 from rnnx.tracing.subject import Subject
 from rnnx.tracing.tracing import Trace, refuse_half_results, trace_model
 
@@ -139,9 +140,10 @@ class _Tracing:
         )
 
     def _axes_to_fix(self) -> set[tuple[str, int]]:
-        program = self.found.program
+        program, shapes = self.found.program, input_shapes(self.found.program, self.names)
         states = state_inputs(program, self.names, self.recurrences)
-        return axes_to_fix(program, input_shapes(program, self.names), self.recurrences, states)
+        single = single_axes(program, shapes, self.recurrences)
+        return single | axes_to_fix(program, shapes, self.recurrences, states)
 
 
 @contextlib.contextmanager

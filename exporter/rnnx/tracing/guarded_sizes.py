@@ -37,14 +37,15 @@ class GuardedSizes:
     example: Sizes
     places: Mapping[str, str]
 
-    def further(self, tried: Sequence[Sizes]) -> list[dict[str, int]]:
-        """Sizes beyond those that are tried, at which guards do not hold that hold at all of them."""
+    def further(self, tried: Sequence[Sizes], ranges: Mapping[str, SizeRange]) -> list[dict[str, int]]:
+        """Sizes in these ranges beyond those that are tried, at which guards do not hold that hold at all of them."""
         found: list[dict[str, int]] = []
         for guard in self.guards:
             if not (guard.is_own or guard.is_equality) or len(found) == _MOST_FURTHER:
                 continue
             if all(self._holds(guard, sizes) for sizes in (*tried, *found)):
-                found += next(([sizes] for sizes in self._nearby(guard) if not self._holds(guard, sizes)), [])
+                inside = (sizes for sizes in self._nearby(guard) if _is_inside(sizes, ranges))
+                found += next(([sizes] for sizes in inside if not self._holds(guard, sizes)), [])
         return found
 
     @cached_property
@@ -104,7 +105,7 @@ class GuardedSizes:
         return guard.holds({symbol: sizes[name] for symbol, name in self.names.items() if name in sizes})
 
     def _dims(self, guard: SizeGuard) -> list[str]:
-        return sorted({self.names[symbol] for symbol in guard.symbols if symbol in self.names})
+        return sorted({self.names[own] for own in guard.symbols & self.names.keys()} & self.example.keys())
 
     def _nearby(self, guard: SizeGuard) -> Iterator[dict[str, int]]:
         """The example's sizes with one of them changed, small ones first."""
@@ -173,6 +174,10 @@ def with_ranges(contract: Contract, ranges: Mapping[str, SizeRange]) -> Contract
     """The contract with ranges that are in none of its own, or narrower."""
     own = {dim: _narrower(contract.ranges.get(dim), wanted) for dim, wanted in ranges.items()}
     return replace(contract, ranges={**contract.ranges, **own})
+
+
+def _is_inside(sizes: Sizes, ranges: Mapping[str, SizeRange]) -> bool:
+    return all(own.nearest(sizes[dim]) == sizes[dim] for dim, own in ranges.items() if dim in sizes)
 
 
 def _replaced(condition: Any, sizes: Mapping[Any, tuple[torch.SymInt, str]]) -> Any:

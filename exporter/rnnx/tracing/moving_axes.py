@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnx.tracing.layer_states import watched_layers
+from rnnx.tracing.packed_states import checked_packed_states
 from rnnx.tracing.preparation import preserved
 from rnnx.tracing.signature import CallSignature
 
@@ -132,7 +133,8 @@ def _run(module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor])
         torch.manual_seed(0)
         warnings.simplefilter("ignore")
         try:
-            result = signature.call(module, [tensor.clone() for tensor in tensors])
+            with checked_packed_states(module):
+                result = signature.call(module, [tensor.clone() for tensor in tensors])
         except Exception:  # the model's own, which may raise anything at sizes that it does not take
             return None
     ranks = tuple(leaf.dim() for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor))

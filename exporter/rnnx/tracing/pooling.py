@@ -9,6 +9,7 @@ import torch
 from torch import SymInt, Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
@@ -28,6 +29,28 @@ def traced_pooling() -> Iterator[None]:
             for place in places:
                 stack.enter_context(mock.patch.object(place, name, replacement))
         yield
+
+
+class PoolingOperators(TorchFunctionMode):
+    """Reads the operators of pooling as the functions of `traced_pooling`.
+
+    A rolled model calls operators: those of its traces, in which its time was a number.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        place, name = _OPERATORS.get(func, (None, ""))
+        return (func if place is None else getattr(place, name))(*args, **(kwargs or {}))
+
+
+_OPERATORS: dict[Any, tuple[Any, str]] = {
+    torch.ops.aten.max_pool1d.default: (torch, "max_pool1d"),
+    torch.ops.aten.avg_pool1d.default: (functional, "avg_pool1d"),
+    torch.ops.aten.adaptive_avg_pool1d.default: (functional, "adaptive_avg_pool1d"),
+    torch.ops.aten.adaptive_avg_pool2d.default: (torch._C._nn, "adaptive_avg_pool2d"),
+    torch.ops.aten.adaptive_max_pool1d.default: (torch, "adaptive_max_pool1d"),
+}
 
 
 def _max_pool1d(original: Any) -> Any:

@@ -4,6 +4,7 @@ torch.export keeps such guards on paper alone where they fix no size: the graph 
 example's side, and of another model's values for all others.
 """
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,9 @@ _ASKING = (
     *("rnnx/tracing/size_guards.py", "rnnx/tracing/sized_tensors.py", "rnnx/tracing/exact_sizes.py"),
 )
 """Where a comparison of sizes is answered, whoever asks."""
+
+_LOOP = re.compile(r"\bfor\b.*\bin\b|\bwhile\b|\bunbind\b")
+"""A line that has as many steps as an axis; `chunk(2)` has as many parts as it says."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,6 +59,14 @@ class SizeGuard:
     def is_equality(self) -> bool:
         """Whether the condition is no mere lower or upper end: it pins a number, or a remainder."""
         return isinstance(self.condition, sympy.Eq) or not isinstance(self.condition, sympy.Rel)
+
+    @cached_property
+    def steps(self) -> int | None:
+        """How often a loop in Python runs whose number of steps the condition fixes; None where it is no loop."""
+        sides = self.condition.args if isinstance(self.condition, sympy.Eq) else ()
+        numbers = [int(own) for own in sides if own.is_Integer]
+        made = any(not own.is_Atom for own in sides)
+        return numbers[0] if numbers and made and _LOOP.search(self.code) else None
 
     @property
     def symbols(self) -> frozenset[Any]:

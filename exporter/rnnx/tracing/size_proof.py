@@ -1,14 +1,16 @@
 """A whole model held against its own values at several sizes, and what its contract has to leave out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.guarded_sizes import GuardedSizes, with_ranges
 from rnnx.truths.cases import Case
-from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, in_range, model_sizes, sizes_name
+from rnnx.truths.model_cases import EXAMPLE, CaseSource, drawn_case, drawn_cases, model_sizes, sizes_name
 from rnnx.truths.model_golden import ModelTruth, model_truth
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
@@ -19,17 +21,28 @@ from rnnx_runtime.contract import Contract, Dim
 class SizeProof:
     """What a whole model's values are held against: the model itself, its example, and the guards of its trace.
 
-    `times` are the dims of time of its layers by name.
+    `times` are the dims of time of its layers by name, `rolled` those of its loops that were rolled.
     """
 
     eager: EagerModel
     example: Mapping[str, Any]
     guarded: GuardedSizes
     times: Mapping[str, Dim]
+    rolled: frozenset[Dim] = frozenset()
 
     def truth(self, contract: Contract) -> ModelTruth:
         """The model's truth at the sizes that every model is tried at, and at those that its guards ask for."""
         return _with_all_axes(model_truth(self.eager, contract, self.example, self._drawn), contract)
+
+    def far_entries(self, contract: Contract) -> tuple[CaseTruth, ...]:
+        """Cases in which rolled loops are long: no part of the golden truth, for roundings add up over the steps."""
+
+        def draw(source: CaseSource, seed: int) -> Iterator[Case]:
+            for dim in sorted(str(own) for own in self.rolled if own in source.sizes):
+                yield drawn_case(source, {**source.sizes, dim: _FAR}, seed)
+
+        found = model_truth(self.eager, contract, self.example, draw) if self.rolled else None
+        return tuple(_coarse(own) for own in found.entries if own.case.name != EXAMPLE) if found else ()
 
     def without_refused(self, contract: Contract, truth: ModelTruth) -> Contract:
         """The contract without the sizes that PyTorch refuses, as far as they make a range."""
@@ -56,7 +69,7 @@ class SizeProof:
     def _sizes(self, contract: Contract) -> list[dict[str, int]]:
         source = CaseSource(contract=contract, example=self.example)
         usual = model_sizes(source)
-        further = [in_range(source, sizes) for sizes in self.guarded.further([source.sizes, *usual])]
+        further = self.guarded.further([source.sizes, *usual], contract.ranges)
         return [*usual, *(sizes for sizes in further if sizes not in usual)]
 
     def _drawn(self, source: CaseSource, seed: int) -> Iterator[Case]:
@@ -66,6 +79,20 @@ class SizeProof:
 
 
 _REFUSED = "PyTorch raises"
+
+_FAR = 70
+"""A loop's length far from those of its traces, for `min(50, T)` is T in all of these, and `T // 4` one number."""
+
+_COARSE = 1e-3
+
+
+def _coarse(entry: CaseTruth) -> CaseTruth:
+    """The case for a look at what is computed, not at how exactly."""
+    errors = {
+        name: max(error, _COARSE * float(np.abs(entry.truth[name]).max(initial=1.0)))
+        for name, error in entry.float32_error.items()
+    }
+    return replace(entry, float32_error=errors)
 
 
 def _with_all_axes(truth: ModelTruth, contract: Contract) -> ModelTruth:

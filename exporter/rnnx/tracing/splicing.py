@@ -81,7 +81,9 @@ def _time_of(node: ir.Node, recurrence: Recurrence) -> object:
 def _splice(graph: ir.Graph, node: ir.Node, call: _Call, label: str) -> None:
     builder = GraphBuilder()
     inner = ir.from_proto(_built(builder, call)).graph
-    held = {own.name: _initializer(graph, f"{label}/{own.name}", own) for own in builder.weights}
+    # A layer called on a frame and on a sequence too is written in two ways, each with weights of its own form.
+    place = f"{label}/frame" if call.recurrence.formulation == "frame" else label
+    held = {own.name: _initializer(graph, f"{place}/{own.name}", own) for own in builder.weights}
     names = [spec.name for spec in call.recurrence.inputs]
     outer = dict(zip(names, [value for value in node.inputs if value is not None], strict=True)) | held
     results = [_written(value) for value in inner.outputs]

@@ -1,6 +1,6 @@
 """`squeeze` of a free axis, which PyTorch drops where its size is one and a graph of fixed rank keeps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from rnnx.tracing.dims import DimNames, expression_of
-from rnnx.tracing.recurrence_nodes import Size
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
 
 _SQUEEZE, _CLONE = torch.ops.aten.squeeze, torch.ops.aten.clone.default
 
@@ -20,6 +20,40 @@ def squeezed_notes(program: ExportedProgram, names: DimNames) -> tuple[str, ...]
         f"squeeze keeps the axis {dim}: with {dim} = 1 PyTorch drops it, so give squeeze the axis that it is for"
         for dim in found
     )
+
+
+def single_axes(
+    program: ExportedProgram, inputs: Mapping[str, Sequence[Size]], recurrences: Sequence[RecurrenceNode]
+) -> set[tuple[str, int]]:
+    """The free axes, by input and place, of size one in the example that are meant to be one.
+
+    Those are the axes that the model gives to `squeeze`, and the columns of integers such as lengths `(B, 1)`; no batch
+    and no time of a layer.
+    """
+    sizes = [expression_of(size) for own in recurrences for size in (own.batch, own.time) if size is not None]
+    moving = {symbol for size in sizes for symbol in size.free_symbols}
+    alone = {symbol for size in sizes for symbol in size.free_symbols if len(size.free_symbols) == 1}
+    squeezed = {expression_of(size) for node in program.graph.nodes for size in _named_in_squeeze(node)}
+    dtypes = {name: own.meta["val"].dtype for name, own in _placeholders(program, list(inputs))}
+    return {
+        (name, axis)
+        for name, shape in inputs.items()
+        for axis, size in enumerate(shape)
+        if isinstance(size, torch.SymInt) and size.node.hint == 1
+        if (size.node.expr in squeezed and size.node.expr not in moving)
+        or (alone - {size.node.expr} == alone and moving and axis > 0 and not dtypes[name].is_floating_point)
+    }
+
+
+def _placeholders(program: ExportedProgram, names: Sequence[str]) -> Iterator[tuple[str, Node]]:
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    return zip(names, (nodes[own] for own in program.graph_signature.user_inputs), strict=True)
+
+
+def _named_in_squeeze(node: Node) -> Iterator[Size]:
+    """The sizes of the axes that a squeeze is given."""
+    if node.target in (_SQUEEZE.dim, _SQUEEZE.dims):
+        yield from (size for _, size in _squeezed(node))
 
 
 def keep_free_axes(program: ExportedProgram) -> None:

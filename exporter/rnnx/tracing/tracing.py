@@ -21,6 +21,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from rnnx.errors import ExportError, UntracedError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.constant_inputs import constant_values
+from rnnx.tracing.data_views import DataViews
 from rnnx.tracing.dims import expression_of, output_values
 from rnnx.tracing.exact_sizes import exact_sizes
 from rnnx.tracing.float_dtypes import reading_floats
@@ -30,7 +31,7 @@ from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
 from rnnx.tracing.lifted_states import LiftedStates, StateHandover
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
 from rnnx.tracing.packing import traced_packing
-from rnnx.tracing.pooling import traced_pooling
+from rnnx.tracing.pooling import PoolingOperators, traced_pooling
 from rnnx.tracing.precision_scopes import without_autocast
 from rnnx.tracing.random_numbers import MeansOfRandomNumbers, refuse_random_numbers
 from rnnx.tracing.scripted_code import python_functions
@@ -136,7 +137,7 @@ def trace_model(
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
     layers, means = OpaqueLayers(module), MeansOfRandomNumbers()
-    modes = [*constant_values(signature), *([means] if deterministic else [])]
+    modes = [DataViews(), PoolingOperators(), *constant_values(signature), *([means] if deterministic else [])]
     run = _Run(module, signature, output_names, lifted, layers, modes)
 
     def trace(*, cut: bool) -> Trace:

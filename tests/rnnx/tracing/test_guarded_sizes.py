@@ -79,9 +79,15 @@ def test_the_models_own_branch_comes_before_what_operators_ask() -> None:
 
 def test_sizes_are_tried_at_which_a_guard_does_not_hold() -> None:
     guarded = _guarded(sympy.Ne(T, 8), sympy.Eq(sympy.Mod(T, 2), 0))
-    further = guarded.further(_at(6, 2))
+    further = guarded.further(_at(6, 2), {})
     assert [sizes["T"] for sizes in further] == [8, 1]
-    assert guarded.further(_at(6, 8, 3)) == []
+    assert guarded.further(_at(6, 8, 3), {}) == []
+
+
+def test_sizes_are_tried_inside_of_the_ranges() -> None:
+    guarded = _guarded(sympy.Eq((T + 1) // 2, 3))
+    assert [sizes["T"] for sizes in guarded.further(_at(6), {"T": SizeRange(min=5)})] == [7]
+    assert guarded.further(_at(6), {"T": SizeRange(min=5, max=6)}) == []
 
 
 def test_a_far_upper_end_needs_no_trial() -> None:

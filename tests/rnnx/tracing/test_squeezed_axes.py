@@ -3,8 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.rnnx.tracing.eager_truth import onnx_outputs
 from tests.rnnx.tracing.small_models import Forward, sequence
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import rnnx
 from rnnx.errors import UntracedError
@@ -59,3 +62,26 @@ def test_a_batch_of_one_that_the_example_drops_is_refused(tmp_path: Path) -> Non
     with pytest.raises(UntracedError, match=r"got 2 axes from PyTorch on the example.*give a larger example"):
         export_model(module, (sequence(1, 4),), tmp_path / "m.onnx", ModelOptions(input_names=("x",)))
     assert not list(tmp_path.iterdir())
+
+
+class _Counted(nn.Module):
+    """A layer over packed rows whose lengths come as a column."""
+
+    def __init__(self, lengths: Any) -> None:
+        super().__init__()
+        self.gru, self._lengths = nn.GRU(5, 8, batch_first=True), lengths
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = pack_padded_sequence(x, self._lengths(lengths), batch_first=True, enforce_sorted=False)
+        result: Tensor = self.gru(packed)[1][0]
+        return result
+
+
+@pytest.mark.parametrize(
+    "lengths", [lambda n: n.squeeze(1), lambda n: n.flatten(), lambda n: n[:, 0]], ids=["squeeze", "flatten", "select"]
+)
+def test_a_column_of_lengths_stays_one(lengths: Any, tmp_path: Path) -> None:
+    example = {"x": torch.randn(2, 4, 5), "lengths": torch.tensor([[4], [2]])}
+    report = export_model(_Counted(lengths).eval(), example, tmp_path / "m.onnx")
+    assert [spec.dims for spec in report.contract.inputs] == [("B", "T", 5), ("B", 1)]
+    assert report.contract.outputs[0].dims == ("B", 8)

@@ -48,9 +48,9 @@ class _Folder:
             elif is_same(self._lists, self._places):
                 self._add_once()
             else:
-                raise self._unfoldable(self._reason or "steps that differ from one another")
+                raise self._differing()
         if any(place != len(own) for place, own in zip(self._places, self._lists, strict=True)):
-            raise self._unfoldable(self._reason or "steps that differ from one another")
+            raise self._differing()
         try:
             results = tuple(map(self._leaf, zip(*(own.results for own in self._programs), strict=True)))
         except PatternError as error:
@@ -126,6 +126,14 @@ class _Folder:
                 for trace, leaf in enumerate(leaves)
             ]
         )
+
+    def _differing(self) -> FoldingError:
+        """Why the instructions of one length are not those of another: a line that only one has tells it best."""
+        lines = [dict.fromkeys(line_of_node(own.meta) for own in program) for program in self._lists]
+        odd = [line for own in lines for line in own if any(line not in other for other in lines)]
+        if odd and not self._reason:
+            return FoldingError(reason="what the model does at one length and not at another", line=odd[0])
+        return self._unfoldable(self._reason or "steps that differ from one another")
 
     def _unfoldable(self, reason: str) -> FoldingError:
         place = min(self._places[0], len(self._lists[0]) - 1)

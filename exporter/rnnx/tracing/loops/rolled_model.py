@@ -27,11 +27,12 @@ class RolledModel(nn.Module):
     def __init__(self, model: nn.Module, rolled: Rolled, time: tuple[int, int], outputs: Sequence[str]) -> None:
         """`time` is the input and axis whose size is the loops' length."""
         super().__init__()
-        for name, child in model.named_children():
+        # Under every name that it has in the model: `named_children()` and the like leave a second one out.
+        for name, child in model._modules.items():
             self.add_module(name, child)
-        for name, parameter in model.named_parameters(recurse=False):
+        for name, parameter in model._parameters.items():
             self.register_parameter(name, parameter)
-        for name, buffer in model.named_buffers(recurse=False):
+        for name, buffer in model._buffers.items():
             self.register_buffer(name, buffer, persistent=name not in model._non_persistent_buffers_set)
         self._rolled, self._time, self._outputs = rolled, time, tuple(outputs)
 
