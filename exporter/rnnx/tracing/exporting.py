@@ -222,7 +222,9 @@ def _written(
             example=subject.tensors,
             guarded=guarded_sizes(trace.program, trace.guards, dims.names, input_shapes(trace.program, names)),
             times={own.layer: dims.dims([own.time])[0] for own in recurrences if own.time is not None},
-            rolled=frozenset(dims.dims([own.time])[0] for own in loop_nodes(trace.program) if own.time is not None),
+            rolled=frozenset(
+                dims.dims([own.time])[0] for own in loop_nodes(trace.program.graph) if own.time is not None
+            ),
         )
         contract = with_ranges(contract, proof.guarded.known_ranges)
         with preserved(subject.module):

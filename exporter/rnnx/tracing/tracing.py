@@ -21,7 +21,6 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from rnnx.errors import ExportError, UntracedError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.constant_inputs import constant_values
-from rnnx.tracing.data_views import DataViews
 from rnnx.tracing.dims import expression_of, output_values
 from rnnx.tracing.exact_sizes import exact_sizes
 from rnnx.tracing.float_dtypes import reading_floats
@@ -137,7 +136,7 @@ def trace_model(
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
     layers, means = OpaqueLayers(module), MeansOfRandomNumbers()
-    modes = [DataViews(), PoolingOperators(), *constant_values(signature), *([means] if deterministic else [])]
+    modes = [PoolingOperators(), *constant_values(signature), *([means] if deterministic else [])]
     run = _Run(module, signature, output_names, lifted, layers, modes)
 
     def trace(*, cut: bool) -> Trace:
