@@ -17,7 +17,10 @@ from unittest import mock
 import numpy as np
 import sympy  # type: ignore[import-untyped]
 from torch import SymFloat
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._sympy.functions import FloatTrueDiv, IntTrueDiv, ToFloat
+from torch.utils._sympy.interp import sympy_interp
+from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import below_trace, model_line
@@ -58,12 +61,16 @@ def _method(original: Callable[..., Any], rounding: Rounding) -> Callable[..., A
         other = _first_difference(self.node.expr, line, rounding)
         if other is not None:
             raise _inexact(line, rounding, other)
-        environment = self.node.shape_env
-        hint = line.atom.xreplace(environment.backed_var_to_val)
-        size = environment.create_symintnode(line.atom, hint=int(hint))
-        return _rounded(size, line, rounding)
+        return _rounded(_size(line.atom, self.node.shape_env), line, rounding)
 
     return convert
+
+
+def _size(expression: Any, environment: ShapeEnv) -> Any:
+    """The size that an expression of free sizes is, one operator after another, so that each becomes a node."""
+    hints = environment.backed_var_to_val
+    symbols = {own: environment.create_symintnode(own, hint=int(hints[own])) for own in expression.free_symbols}
+    return sympy_interp(PythonReferenceAnalysis, symbols, expression)
 
 
 def _rounded(size: Any, line: _Line, rounding: Rounding) -> Any:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ from rnnx.tracing.subject import Subject, read_subject
 from rnnx.tracing.traced_contract import traced_contract
 from rnnx.tracing.tracing import Trace
 from rnnx.tracing.translation import model_opset_of, onnx_from_program
+from rnnx.tracing.trimmed_slices import keep_whole_slices
 from rnnx.tracing.turns import own_turn
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes
@@ -223,6 +224,7 @@ def _written(
         with preserved(subject.module):
             truth = proof.truth(contract)
         keep_free_axes(trace.program)
+        keep_whole_slices(trace.program, proof.guarded.guards)
         write_with_forms(trace.program)
         keep_masked_rows(trace.program)
         return _Graph(
@@ -239,9 +241,9 @@ def _written(
     def trials() -> AxisTrials:
         return axis_trials(subject.module, subject.signature, tensors[:given], free[:given])
 
-    def is_right(found: _Graph, fixed: frozenset[Axis]) -> bool:
+    def is_right(found: _Graph, fixed: frozenset[Axis], moved: Collection[str]) -> bool:
         sizes = [tensors[place].shape[axis] for place, axis in fixed]
-        return not found.is_doubtful and not fixes_a_layer(found.recurrences, sizes)
+        return not found.is_doubtful and not fixes_a_layer(found.recurrences, sizes, moved)
 
     named = frozenset(place for place, name in enumerate(names) if name in options.dims)
     choice = Choice(free=free, given=given, named=named)

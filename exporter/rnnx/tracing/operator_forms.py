@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnx.tracing.complex_forms import COMPLEX_FORMS
+
 _ATEN = torch.ops.aten
 
 Form = Callable[..., Any]
@@ -244,6 +246,7 @@ FORMS: dict[Any, tuple[Form, Need]] = {
     _ATEN.adaptive_avg_pool1d.default: (adaptive_avg_pool, _becomes_means),
     _ATEN.adaptive_avg_pool2d.default: (adaptive_avg_pool, _becomes_means),
     _ATEN.adaptive_avg_pool3d.default: (adaptive_avg_pool, _becomes_means),
+    **COMPLEX_FORMS,
     _ATEN.istft.default: (istft, lambda *args, **_: args[7:8] != (False,) and args[9:] != (True,)),
     **{operator: (form, _always) for operator, form in _ALWAYS.items()},
 }

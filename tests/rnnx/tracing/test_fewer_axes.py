@@ -27,7 +27,7 @@ def _tried(attempt: Callable[[Free], Any], finish: Any = None, is_right: Any = N
     return with_fewer_axes(
         attempt,
         finish or (lambda found: found),
-        is_right or (lambda found, fixed: True),
+        is_right or (lambda found, fixed, moved: True),
         Choice(free=ALL, given=1, named=frozenset(named)),
         lambda: TRIALS,
         TENSORS,
