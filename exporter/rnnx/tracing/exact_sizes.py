@@ -16,7 +16,7 @@ from unittest import mock
 
 import numpy as np
 import sympy  # type: ignore[import-untyped]
-from torch import SymFloat
+from torch import SymFloat, SymInt
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._sympy.functions import FloatTrueDiv, IntTrueDiv, ToFloat
 from torch.utils._sympy.interp import sympy_interp
@@ -50,7 +50,14 @@ def exact_sizes() -> Iterator[None]:
         for name, rounding in methods.items():
             changed = _method(getattr(SymFloat, name), rounding)
             stack.enter_context(mock.patch.object(SymFloat, name, changed))
+            if hasattr(SymInt, name):
+                stack.enter_context(mock.patch.object(SymInt, name, _itself))
         yield
+
+
+def _itself(size: SymInt, *_: Any) -> SymInt:
+    """A whole number is its own ceiling, which PyTorch does not see."""
+    return size
 
 
 def _method(original: Callable[..., Any], rounding: Rounding) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -47,8 +48,25 @@ class GuardedSizes:
             if not (guard.is_own or guard.is_equality) or len(found) == _MOST_FURTHER:
                 continue
             if all(self._holds(guard, sizes) for sizes in (*tried, *found)):
-                found += next(self._nearby_failing(guard), [])
+                found += islice(self._nearby_failing(guard), 1)
         return found
+
+    def nearest(
+        self, tried: Sequence[Sizes], lost: Sequence[Sizes], ranges: Mapping[str, SizeRange]
+    ) -> list[dict[str, int]]:
+        """The same where nothing is known of the sizes that were lost: those in range nearest to the example's."""
+        found: list[dict[str, int]] = []
+        for guard in self.guards:
+            if not (guard.is_own or guard.is_equality) or len(found) == _MOST_FURTHER:
+                continue
+            if all(self._holds(guard, sizes) for sizes in (*tried, *found)):
+                failing = [sizes for sizes in self._nearby_failing(guard) if sizes not in lost]
+                inside = [own for own in failing if all(each.nearest(own[dim]) == own[dim] for dim, each in ranges.items())]
+                found += sorted(inside, key=self._distance)[:1]
+        return found
+
+    def _distance(self, sizes: Sizes) -> int:
+        return sum(abs(size - self.example[dim]) for dim, size in sizes.items())
 
     @cached_property
     def known_ranges(self) -> dict[str, SizeRange]:
@@ -115,13 +133,13 @@ class GuardedSizes:
         symbol = next(symbol for symbol, name in self.names.items() if name == dim)
         return guard.failing(symbol, sorted({size for size in tried if 1 <= size <= LARGEST_SIZE}), others)
 
-    def _nearby_failing(self, guard: SizeGuard) -> Iterator[list[dict[str, int]]]:
-        """The example's sizes with one of them changed so that a guard does not hold, the smallest such size."""
+    def _nearby_failing(self, guard: SizeGuard) -> Iterator[dict[str, int]]:
+        """The example's sizes with one of them changed so that a guard does not hold, small ones first."""
         for dim in self._dims(guard):
             own = self.example[dim]
             tried = [*range(1, own + 4), 2 * own, 2 * own + 1, *_told(guard, (-1, 0, 1))]
             for size in self._failing(guard, dim, (size for size in tried if size <= 4 * own + _NEARBY)):
-                yield [{**self.example, dim: size}]
+                yield {**self.example, dim: size}
 
     def _range(self, guard: SizeGuard) -> tuple[str, SizeRange | None]:
         """The dim that a guard is about, and the sizes that it leaves open to one side; None where it leaves gaps."""

@@ -1,6 +1,7 @@
 """Lengths that leave PyTorch in a model's code, for NumPy or as a list: in a trace they stay a tensor.
 
-`lengths.cpu().numpy()`, `lengths.tolist()` and `max(lengths)` would make plain numbers of the example's lengths.
+`lengths.cpu().numpy()`, `lengths.tolist()` and `max(lengths)` would make plain numbers of the example's lengths. A
+list of `torch.arange(1, 3)` depends on no input, and stays one of plain numbers.
 """
 
 import builtins
@@ -13,6 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+
+
+_NUMBERS = "_rnnx_numbers"
+"""Where a tensor of a trace keeps numbers that depend on no input, with its version that has them."""
 
 
 class TracedList:
@@ -56,6 +61,7 @@ def host_values(module: nn.Module) -> Iterator[None]:
     owner = threading.get_ident()
     own_numpy: Any = Tensor.numpy
     own_list: Any = FakeTensor.tolist
+    own_range: Any = torch.arange
 
     def is_traced(value: Any) -> bool:
         return isinstance(value, FakeTensor) and threading.get_ident() == owner
@@ -64,7 +70,16 @@ def host_values(module: nn.Module) -> Iterator[None]:
         return self if is_traced(self) else own_numpy(self, *args, **options)
 
     def tolist(self: Tensor) -> Any:
+        numbers, version = vars(self).get(_NUMBERS, (None, 0)) if is_traced(self) else (None, 0)
+        if numbers is not None and version == self._version:
+            return list(numbers)
         return listed(self) if is_traced(self) else own_list(self)
+
+    def arange(*args: Any, **options: Any) -> Any:
+        found = own_range(*args, **options)
+        if is_traced(found) and args and all(type(own) is int for own in args) and not found.is_floating_point():
+            setattr(found, _NUMBERS, (range(*args), found._version))
+        return found
 
     def largest(*values: Any, **options: Any) -> Any:
         if len(values) == 1 and not options:
@@ -81,10 +96,12 @@ def host_values(module: nn.Module) -> Iterator[None]:
         own["max"] = largest
     Tensor.numpy = numpy  # type: ignore[method-assign, assignment]
     FakeTensor.tolist = tolist  # type: ignore[method-assign]
+    torch.arange = arange
     try:
         yield
     finally:
         del Tensor.numpy
         FakeTensor.tolist = own_list  # type: ignore[method-assign]
+        torch.arange = own_range
         for own in changed:
             del own["max"]

@@ -87,11 +87,10 @@ def _role(
     module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], axes: Sequence[Axis], size: int, own: _Run
 ) -> str | None:
     """What of the layers these axes move, empty where nothing; None where the model does not take them longer."""
-    for grow in _GROWN:
-        found = _grown(module, signature, tensors, axes, grow(size), own)
-        if found is not None:
-            return own.role(found)
-    return None
+    found = (_grown(module, signature, tensors, axes, grow(size), own) for grow in _GROWN)
+    roles = (None if other is None else own.role(other) for other in found)
+    first = next(roles, None)
+    return first or next(roles, None) or first  # strides and padding may take one more for the same
 
 
 def _by_size(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> dict[int, list[Axis]]:
