@@ -1,14 +1,20 @@
-"""One exporter on one class of a library in this process: `library_trial.py EXPORTER CLASS FOLDER`.
+"""Exporters on classes of libraries, each in a process of its own: `library_trial.py JOBS TIMEOUT EXPORTER,… CLASS…`.
 
-Prints one JSON object: right, wrong or refused, with the reason. What is right is what `exporter_trial.py` says: as
-close to the module in float64 as PyTorch's own float32, at the example's size and at three others.
+The processes are forked from this one, which has imported PyTorch, JOBS at a time and for TIMEOUT seconds at most. Each
+prints one JSON object: right, wrong or refused, with the reason. What is right is what `exporter_trial.py` says: as
+close to the module in float64 as PyTorch's own float32, at the example's size and at three others. The seconds of an
+export are the processor's, for other processes run beside it.
 """
 
 import json
+import os
+import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +28,63 @@ from torch.export import Dim
 
 
 def main() -> None:
-    """Try one exporter, and print what it gave."""
-    exporter, name, folder = sys.argv[1:]
+    """Try the exporters on the classes, and print what each gave, in order."""
+    jobs, timeout, exporters, *names = sys.argv[1:]
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    path = Path(folder) / f"{exporter}.onnx"
-    print(json.dumps(_tried(CLASSES[name], EXPORTERS[exporter], path)))
+    for package in ("onnxscript", "onnx_ir", "torch.onnx._internal.exporter._core", "rnnx.tracing.exporting"):
+        import_module(package)
+    waiting = [(name, exporter) for name in names for exporter in exporters.split(",")]
+    running: list[_Trial] = []
+    while waiting or running:
+        while waiting and len(running) < int(jobs):
+            running.append(_Trial(*waiting.pop(0), timeout=int(timeout)))
+        print(json.dumps(running.pop(0).result()), flush=True)
+
+
+class _Trial:
+    """An exporter on a class in a forked process."""
+
+    def __init__(self, name: str, exporter: str, *, timeout: int) -> None:
+        self._told = {"class": name, "exporter": exporter}
+        self._timeout = timeout
+        self._reads, writes = os.pipe()
+        self._process = os.fork()
+        if self._process == 0:
+            signal.alarm(timeout)
+            os.write(writes, json.dumps(_quietly_tried(name, exporter)).encode())
+            os._exit(0)
+        os.close(writes)
+
+    def result(self) -> dict[str, Any]:
+        """What came of it, once it has ended."""
+        with os.fdopen(self._reads, "rb") as pipe:
+            written = pipe.read()
+        _, status = os.waitpid(self._process, 0)
+        if written:
+            return {**self._told, **json.loads(written)}
+        ended = os.waitstatus_to_exitcode(status)
+        late = ended == -signal.SIGALRM
+        detail = f"no end within {self._timeout} s" if late else f"the process ended with {ended}"
+        return {**self._told, "verdict": "refused", "detail": detail}
+
+
+def _quietly_tried(name: str, exporter: str) -> dict[str, Any]:
+    """A trial whose libraries print nothing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        return _tried(CLASSES[name], EXPORTERS[exporter], Path(folder) / f"{exporter}.onnx")
 
 
 def _tried(own: LibraryClass, export: Callable[[LibraryClass, Path], object], path: Path) -> dict[str, Any]:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         export(own, path)
     except Exception as error:
         return {"verdict": "refused", "detail": reason_of(error)}
-    seconds = round(time.perf_counter() - start, 2)
+    seconds = round(time.process_time() - start, 2)
     faults = [fault for size in (own.example, *own.sizes) for fault in _faults(own, path, *size)]
     verdict = "wrong" if faults else "right"
     return {"verdict": verdict, "detail": "; ".join(faults[:1]), "wrong_sizes": len(faults), "export_s": seconds}

@@ -34,6 +34,7 @@ from rnnx.tracing.fewer_axes import (
     step_note,
     with_fewer_axes,
 )
+from rnnx.tracing.floor_divisions import keep_floors
 from rnnx.tracing.free_trace import free_trace
 from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.lifted_states import start_notes
@@ -225,6 +226,7 @@ def _written(
             truth = proof.truth(contract)
         keep_free_axes(trace.program)
         keep_whole_slices(trace.program, proof.guarded.guards)
+        keep_floors(trace.program)
         write_with_forms(trace.program)
         keep_masked_rows(trace.program)
         return _Graph(

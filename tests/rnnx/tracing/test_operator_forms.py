@@ -26,6 +26,10 @@ def spectrum(*, center: bool, normalized: bool = False) -> Tensor:
     return found
 
 
+def complexes(*shape: int) -> Tensor:
+    return torch.view_as_complex(values(*shape, 2))
+
+
 def distances(p: float) -> Arguments:
     return (values(2, 3, 4), values(2, 5, 4) + 1, p), {}
 
@@ -40,6 +44,14 @@ CASES: dict[str, tuple[Any, Callable[[], Arguments]]] = {
         ATEN.scaled_dot_product_attention.default,
         lambda: ((*(values(2, 3, 4),) * 3, None, 0.0, True), {"scale": 0.3}),
     ),
+    "pad-complex": (ATEN.pad.default, lambda: ((complexes(2, 3, 4), [1, 0, 2, 1]), {})),
+    "pad-complex-reflected": (ATEN.pad.default, lambda: ((complexes(2, 3, 4), [1, 2], "reflect"), {})),
+    "windows-complex": (ATEN.unfold.default, lambda: ((complexes(2, 7, 4), -2, 3, 2), {})),
+    "products-complex": (
+        ATEN.einsum.default,
+        lambda: (("btfn,bntf->btf", [complexes(2, 3, 4, 5), complexes(2, 5, 3, 4)]), {}),
+    ),
+    "products-with-real": (ATEN.einsum.default, lambda: (("ij,jk->ik", [complexes(2, 3), values(3, 4)]), {})),
     "amax": (ATEN.amax.default, lambda: ((values(2, 3),), {})),
     "amin-keepdim": (ATEN.amin.default, lambda: ((values(2, 3), [], True), {})),
     "rrelu": (ATEN.rrelu.default, lambda: ((values(2, 3), 0.1, 0.3), {})),
