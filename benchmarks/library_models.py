@@ -30,16 +30,16 @@ Row = dict[str, Any]
 @click.command()
 @click.option("--class", "names", multiple=True, help="one class; all when left out, and written down then alone")
 @click.option("--exporter", "exporters", multiple=True, type=click.Choice(list(TITLES)), help="all when left out")
-@click.option("--timeout", default=600, help="seconds for each export and its comparison")
+@click.option("--seconds", default=120, help="of the processor, for each export and its comparison")
 @click.option("--jobs", default=2, help="processes at a time")
 @click.option("--markdown", is_flag=True, help="print the written results as the README's table and measure nothing")
-def main(names: tuple[str, ...], exporters: tuple[str, ...], timeout: int, jobs: int, markdown: bool) -> None:
+def main(names: tuple[str, ...], exporters: tuple[str, ...], seconds: int, jobs: int, markdown: bool) -> None:
     """Install, export, compare, write down and print."""
     if markdown:
         print(markdown_table(json.loads((RESULTS / "library_models.json").read_text())["rows"]))
         return
     _install()
-    rows = _rows(names or tuple(CLASSES), exporters or tuple(TITLES), timeout, jobs)
+    rows = _rows(names or tuple(CLASSES), exporters or tuple(TITLES), seconds, jobs)
     if not names and not exporters:
         write_result("library_models", "python benchmarks/library_models.py", {"rows": rows})
     print_table("Classes of libraries", ("class", *(f"~{title}" for title in TITLES.values())), map(_cells, rows))
@@ -73,10 +73,10 @@ def _install() -> None:
     done.touch()
 
 
-def _rows(names: tuple[str, ...], exporters: tuple[str, ...], timeout: int, jobs: int) -> list[Row]:
+def _rows(names: tuple[str, ...], exporters: tuple[str, ...], seconds: int, jobs: int) -> list[Row]:
     """A row for each class, with what each exporter gave."""
     rows: dict[str, Row] = {name: {"class": name, "library": CLASSES[name].library} for name in names}
-    command = [str(VENV / "bin/python"), str(TRIAL), str(jobs), str(timeout), ",".join(exporters), *names]
+    command = [str(VENV / "bin/python"), str(TRIAL), str(jobs), str(seconds), ",".join(exporters), *names]
     paths = os.pathsep.join(str(ROOT / folder) for folder in ("exporter", "runtime", ".", "examples"))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as trials:

@@ -1,13 +1,14 @@
-"""Exporters on classes of libraries, each in a process of its own: `library_trial.py JOBS TIMEOUT EXPORTER,… CLASS…`.
+"""Exporters on classes of libraries, each in a process of its own: `library_trial.py JOBS SECONDS EXPORTER,… CLASS…`.
 
-The processes are forked from this one, which has imported PyTorch, JOBS at a time and for TIMEOUT seconds at most. Each
-prints one JSON object: right, wrong or refused, with the reason. What is right is what `exporter_trial.py` says: as
-close to the module in float64 as PyTorch's own float32, at the example's size and at three others. The seconds of an
-export are the processor's, for other processes run beside it.
+The processes are forked from this one, which has imported PyTorch, JOBS at a time. Of each one JSON object is printed:
+right, wrong or refused, with the reason. What is right is what `exporter_trial.py` says: as close to the module in
+float64 as PyTorch's own float32, at the example's size and at three others. All seconds are the processor's, because
+other processes run beside it.
 """
 
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -28,44 +29,44 @@ from torch.export import Dim
 
 
 def main() -> None:
-    """Try the exporters on the classes, and print what each gave, in order."""
-    jobs, timeout, exporters, *names = sys.argv[1:]
+    """Try the exporters on the classes, and print what each gave."""
+    jobs, seconds, exporters, *names = sys.argv[1:]
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     for package in ("onnxscript", "onnx_ir", "torch.onnx._internal.exporter._core", "rnnx.tracing.exporting"):
         import_module(package)
     waiting = [(name, exporter) for name in names for exporter in exporters.split(",")]
-    running: list[_Trial] = []
+    running: dict[int, _Trial] = {}
     while waiting or running:
         while waiting and len(running) < int(jobs):
-            running.append(_Trial(*waiting.pop(0), timeout=int(timeout)))
-        print(json.dumps(running.pop(0).result()), flush=True)
+            trial = _Trial(*waiting.pop(0), seconds=int(seconds))
+            running[trial.process] = trial
+        process, status = os.wait()
+        print(json.dumps(running.pop(process).result(os.waitstatus_to_exitcode(status))), flush=True)
 
 
 class _Trial:
-    """An exporter on a class in a forked process."""
+    """An exporter on a class in a forked process, which may take so many seconds of the processor."""
 
-    def __init__(self, name: str, exporter: str, *, timeout: int) -> None:
+    def __init__(self, name: str, exporter: str, *, seconds: int) -> None:
         self._told = {"class": name, "exporter": exporter}
-        self._timeout = timeout
+        self._seconds = seconds
         self._reads, writes = os.pipe()
-        self._process = os.fork()
-        if self._process == 0:
-            signal.alarm(timeout)
+        self.process = os.fork()
+        if self.process == 0:
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
             os.write(writes, json.dumps(_quietly_tried(name, exporter)).encode())
             os._exit(0)
         os.close(writes)
 
-    def result(self) -> dict[str, Any]:
-        """What came of it, once it has ended."""
+    def result(self, code: int) -> dict[str, Any]:
+        """What came of it, once it has ended with this code."""
         with os.fdopen(self._reads, "rb") as pipe:
             written = pipe.read()
-        _, status = os.waitpid(self._process, 0)
         if written:
             return {**self._told, **json.loads(written)}
-        ended = os.waitstatus_to_exitcode(status)
-        late = ended == -signal.SIGALRM
-        detail = f"no end within {self._timeout} s" if late else f"the process ended with {ended}"
+        late = code in (-signal.SIGXCPU, -signal.SIGKILL)
+        detail = f"no end within {self._seconds} s" if late else f"the process ended with {code}"
         return {**self._told, "verdict": "refused", "detail": detail}
 
 

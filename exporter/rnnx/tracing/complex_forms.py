@@ -27,9 +27,7 @@ def einsum_complex(equation: str, operands: Any, **options: Any) -> Tensor:
     def product(one: int, other: int) -> Tensor:
         return torch.einsum(equation, first[one], second[other])
 
-    return torch.view_as_complex(
-        torch.stack((product(0, 0) - product(1, 1), product(0, 1) + product(1, 0)), -1)
-    )
+    return torch.view_as_complex(torch.stack((product(0, 0) - product(1, 1), product(0, 1) + product(1, 0)), -1))
 
 
 def _parts(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,7 +61,9 @@ class GuardedSizes:
                 continue
             if all(self._holds(guard, sizes) for sizes in (*tried, *found)):
                 failing = [sizes for sizes in self._nearby_failing(guard) if sizes not in lost]
-                inside = [own for own in failing if all(each.nearest(own[dim]) == own[dim] for dim, each in ranges.items())]
+                inside = [
+                    own for own in failing if all(each.nearest(own[dim]) == own[dim] for dim, each in ranges.items())
+                ]
                 found += sorted(inside, key=self._distance)[:1]
         return found
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-
 _NUMBERS = "_rnnx_numbers"
 """Where a tensor of a trace keeps numbers that depend on no input, with its version that has them."""
 

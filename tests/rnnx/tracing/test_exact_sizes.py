@@ -22,7 +22,9 @@ Forward = Callable[[Tensor], Any]
         pytest.param(lambda x: x[:, : round(x.size(1) / 2)], id="round-half-to-even"),
         pytest.param(lambda x: x[:, : round(x.size(1) * 0.3)], id="round-ratio"),
         pytest.param(lambda x: torch.zeros(math.ceil(x.size(1) * x.size(0) / 4) * 2), id="two-sizes"),
-        pytest.param(lambda x: torch.zeros(max(1, math.ceil(max(1, math.ceil(x.size(1) / 4)) / 2) + 1)), id="nested-max"),
+        pytest.param(
+            lambda x: torch.zeros(max(1, math.ceil(max(1, math.ceil(x.size(1) / 4)) / 2) + 1)), id="nested-max"
+        ),
         pytest.param(lambda x: torch.zeros(math.ceil(x.size(1) * 1) + 1), id="whole-already"),
     ],
 )

@@ -29,9 +29,9 @@ SIZES = np.arange(1, 40)
 def test_many_sizes_give_what_each_gives(expression: Any) -> None:
     found = at_sizes(expression, {T: SIZES, B: 3})
     each = [expression.xreplace({T: sympy.Integer(int(size)), B: sympy.Integer(3)}) for size in SIZES]
-    assert [bool(one) if own in (sympy.true, sympy.false) else int(one) for one, own in zip(found, each, strict=True)] == [
-        bool(own) if own in (sympy.true, sympy.false) else int(own) for own in each
-    ]
+    assert [
+        bool(one) if own in (sympy.true, sympy.false) else int(one) for one, own in zip(found, each, strict=True)
+    ] == [bool(own) if own in (sympy.true, sympy.false) else int(own) for own in each]
 
 
 def test_a_symbol_without_a_size_is_an_error() -> None:

@@ -46,7 +46,12 @@ B, T = "B", "T"
         (_dropped, [(2, 1, 5)], {(0, 0): B}, set()),
         (lambda self, x: self.lstm(x.view(2, 9, 5))[0], [(2, 9, 5)], {}, set()),
         (_fours, [(2, 6, 5)], {(0, 0): B, (0, 1): T}, set()),
-        (_many, [(2, 9, 5), *[(2, 9, 2)] * 4], {(place, axis): "BT"[axis] for place in range(5) for axis in (0, 1)}, set()),
+        (
+            _many,
+            [(2, 9, 5), *[(2, 9, 2)] * 4],
+            {(place, axis): "BT"[axis] for place in range(5) for axis in (0, 1)},
+            set(),
+        ),
     ],
     ids=["features", "memory", "another-rank", "frozen", "padded", "many"],
 )
