@@ -31,7 +31,8 @@ class LibraryClass:
     def module(self) -> nn.Module:
         """The module in evaluation mode, with seeded weights."""
         torch.manual_seed(0)
-        return self.make().eval()
+        with torch.no_grad():  # weights of the old weight_norm can be copied then
+            return self.make().eval()
 
     def seeded_inputs(self, batch: int, time: int) -> Inputs:
         """Inputs of this size, always the same ones."""

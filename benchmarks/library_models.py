@@ -1,7 +1,7 @@
 """Model classes of public libraries through rnnx and both modes of torch.onnx: `python benchmarks/library_models.py`.
 
 The libraries go into `.venv-libraries`, made on the first call from `library_requirements.txt`, beside the versions of
-`constraints.txt`. Each export runs in a process of its own, with random weights.
+`constraints.txt`. Each export runs in a process of its own, with random weights; its seconds are the processor's.
 """
 
 import json
@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,16 @@ Row = dict[str, Any]
 @click.command()
 @click.option("--class", "names", multiple=True, help="one class; all when left out, and written down then alone")
 @click.option("--exporter", "exporters", multiple=True, type=click.Choice(list(TITLES)), help="all when left out")
-@click.option("--timeout", default=300.0, help="seconds for each export")
+@click.option("--seconds", default=120, help="of the processor, for each export and its comparison")
+@click.option("--jobs", default=2, help="processes at a time")
 @click.option("--markdown", is_flag=True, help="print the written results as the README's table and measure nothing")
-def main(names: tuple[str, ...], exporters: tuple[str, ...], timeout: float, markdown: bool) -> None:
+def main(names: tuple[str, ...], exporters: tuple[str, ...], seconds: int, jobs: int, markdown: bool) -> None:
     """Install, export, compare, write down and print."""
     if markdown:
         print(markdown_table(json.loads((RESULTS / "library_models.json").read_text())["rows"]))
         return
     _install()
-    rows = [_row(name, exporters or tuple(TITLES), timeout) for name in names or CLASSES]
+    rows = _rows(names or tuple(CLASSES), exporters or tuple(TITLES), seconds, jobs)
     if not names and not exporters:
         write_result("library_models", "python benchmarks/library_models.py", {"rows": rows})
     print_table("Classes of libraries", ("class", *(f"~{title}" for title in TITLES.values())), map(_cells, rows))
@@ -73,32 +73,21 @@ def _install() -> None:
     done.touch()
 
 
-def _row(name: str, exporters: tuple[str, ...], timeout: float) -> Row:
-    with tempfile.TemporaryDirectory() as folder:
-        trials = {exporter: _trial(exporter, name, folder, timeout) for exporter in exporters}
-    print(f"{name}: " + ", ".join(f"{key} {trial['verdict']}" for key, trial in trials.items()), file=sys.stderr)
-    return {"class": name, "library": CLASSES[name].library, **trials}
-
-
-def _trial(exporter: str, name: str, folder: str, timeout: float) -> Row:
-    command = [str(VENV / "bin/python"), str(TRIAL), exporter, name, folder]
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "examples")))
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            env={**os.environ, "PYTHONPATH": paths},
-        )
-    except subprocess.TimeoutExpired:
-        return {"verdict": "refused", "detail": f"no end within {timeout:g} s"}
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"verdict": "refused", "detail": f"the process ended with {done.returncode}: {last}"[:300]}
-    result: Row = json.loads(done.stdout.strip().splitlines()[-1])
-    return result
+def _rows(names: tuple[str, ...], exporters: tuple[str, ...], seconds: int, jobs: int) -> list[Row]:
+    """A row for each class, with what each exporter gave."""
+    rows: dict[str, Row] = {name: {"class": name, "library": CLASSES[name].library} for name in names}
+    command = [str(VENV / "bin/python"), str(TRIAL), str(jobs), str(seconds), ",".join(exporters), *names]
+    paths = os.pathsep.join(str(ROOT / folder) for folder in ("exporter", "runtime", ".", "examples"))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as trials:
+        for line in trials.stdout or ():
+            trial = json.loads(line)
+            name, exporter = trial.pop("class"), trial.pop("exporter")
+            rows[name][exporter] = trial
+            print(f"{name}: {exporter} {trial['verdict']}", file=sys.stderr)
+    if trials.returncode:
+        raise click.ClickException(f"{TRIAL.name} ended with {trials.returncode}")
+    return list(rows.values())
 
 
 def _tally(rows: list[Row]) -> str:

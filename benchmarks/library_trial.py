@@ -1,14 +1,21 @@
-"""One exporter on one class of a library in this process: `library_trial.py EXPORTER CLASS FOLDER`.
+"""Exporters on classes of libraries, each in a process of its own: `library_trial.py JOBS SECONDS EXPORTER,… CLASS…`.
 
-Prints one JSON object: right, wrong or refused, with the reason. What is right is what `exporter_trial.py` says: as
-close to the module in float64 as PyTorch's own float32, at the example's size and at three others.
+The processes are forked from this one, which has imported PyTorch, JOBS at a time. Of each one JSON object is printed:
+right, wrong or refused, with the reason. What is right is what `exporter_trial.py` says: as close to the module in
+float64 as PyTorch's own float32, at the example's size and at three others. All seconds are the processor's, because
+other processes run beside it.
 """
 
 import json
+import os
+import resource
+import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +29,63 @@ from torch.export import Dim
 
 
 def main() -> None:
-    """Try one exporter, and print what it gave."""
-    exporter, name, folder = sys.argv[1:]
+    """Try the exporters on the classes, and print what each gave."""
+    jobs, seconds, exporters, *names = sys.argv[1:]
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    path = Path(folder) / f"{exporter}.onnx"
-    print(json.dumps(_tried(CLASSES[name], EXPORTERS[exporter], path)))
+    for package in ("onnxscript", "onnx_ir", "torch.onnx._internal.exporter._core", "rnnx.tracing.exporting"):
+        import_module(package)
+    waiting = [(name, exporter) for name in names for exporter in exporters.split(",")]
+    running: dict[int, _Trial] = {}
+    while waiting or running:
+        while waiting and len(running) < int(jobs):
+            trial = _Trial(*waiting.pop(0), seconds=int(seconds))
+            running[trial.process] = trial
+        process, status = os.wait()
+        print(json.dumps(running.pop(process).result(os.waitstatus_to_exitcode(status))), flush=True)
+
+
+class _Trial:
+    """An exporter on a class in a forked process, which may take so many seconds of the processor."""
+
+    def __init__(self, name: str, exporter: str, *, seconds: int) -> None:
+        self._told = {"class": name, "exporter": exporter}
+        self._seconds = seconds
+        self._reads, writes = os.pipe()
+        self.process = os.fork()
+        if self.process == 0:
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+            os.write(writes, json.dumps(_quietly_tried(name, exporter)).encode())
+            os._exit(0)
+        os.close(writes)
+
+    def result(self, code: int) -> dict[str, Any]:
+        """What came of it, once it has ended with this code."""
+        with os.fdopen(self._reads, "rb") as pipe:
+            written = pipe.read()
+        if written:
+            return {**self._told, **json.loads(written)}
+        late = code in (-signal.SIGXCPU, -signal.SIGKILL)
+        detail = f"no end within {self._seconds} s" if late else f"the process ended with {code}"
+        return {**self._told, "verdict": "refused", "detail": detail}
+
+
+def _quietly_tried(name: str, exporter: str) -> dict[str, Any]:
+    """A trial whose libraries print nothing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        return _tried(CLASSES[name], EXPORTERS[exporter], Path(folder) / f"{exporter}.onnx")
 
 
 def _tried(own: LibraryClass, export: Callable[[LibraryClass, Path], object], path: Path) -> dict[str, Any]:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         export(own, path)
     except Exception as error:
         return {"verdict": "refused", "detail": reason_of(error)}
-    seconds = round(time.perf_counter() - start, 2)
+    seconds = round(time.process_time() - start, 2)
     faults = [fault for size in (own.example, *own.sizes) for fault in _faults(own, path, *size)]
     verdict = "wrong" if faults else "right"
     return {"verdict": verdict, "detail": "; ".join(faults[:1]), "wrong_sizes": len(faults), "export_s": seconds}
@@ -48,7 +97,7 @@ def _faults(own: LibraryClass, path: Path, batch: int, length: int) -> Iterator[
     single = eager_outputs(own.module(), inputs, torch.float32)
     try:
         truth = eager_outputs(own.module(), inputs, torch.float64)
-    except (RuntimeError, TypeError):  # a class that makes tensors of float32 itself
+    except (RuntimeError, TypeError, ValueError):  # a class that makes tensors of float32 itself
         truth = single
     try:
         session = session_of(path)

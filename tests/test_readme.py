@@ -225,6 +225,23 @@ def test_the_table_beside_torch_onnx_is_what_was_measured() -> None:
     assert table in README
 
 
+def test_the_table_of_libraries_and_its_tally_are_what_was_measured() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks/library_models.py"), "--markdown"]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert table in (ROOT / "docs/libraries.md").read_text(encoding="utf-8")
+    rows = json.loads((ROOT / "benchmarks/results/library_models.json").read_text())["rows"]
+    ours, dynamo, script = (
+        sum(row[exporter]["verdict"] == "right" for row in rows) for exporter in ("rnnx", "dynamo", "torchscript")
+    )
+    assert len(rows) >= 30
+    assert ours >= 27
+    text = " ".join(README.split())
+    libraries = len({row["library"] for row in rows})
+    assert f"Of {len(rows)} classes of {libraries} public libraries" in text
+    assert f"rnnx has {ours} right, torch.onnx {dynamo} in dynamo mode and {script} in TorchScript mode" in text
+    assert "(`python benchmarks/library_models.py`)" in text
+
+
 def test_the_counts_of_configurations_are_what_was_measured() -> None:
     results = ROOT / "benchmarks/results"
     drawn = json.loads((results / "model_configurations.json").read_text())

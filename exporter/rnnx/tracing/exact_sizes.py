@@ -16,8 +16,11 @@ from unittest import mock
 
 import numpy as np
 import sympy  # type: ignore[import-untyped]
-from torch import SymFloat
+from torch import SymFloat, SymInt
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._sympy.functions import FloatTrueDiv, IntTrueDiv, ToFloat
+from torch.utils._sympy.interp import sympy_interp
+from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import below_trace, model_line
@@ -47,7 +50,14 @@ def exact_sizes() -> Iterator[None]:
         for name, rounding in methods.items():
             changed = _method(getattr(SymFloat, name), rounding)
             stack.enter_context(mock.patch.object(SymFloat, name, changed))
+            if hasattr(SymInt, name):
+                stack.enter_context(mock.patch.object(SymInt, name, _itself))
         yield
+
+
+def _itself(size: SymInt, *_: Any) -> SymInt:
+    """A whole number is its own ceiling, which PyTorch does not see."""
+    return size
 
 
 def _method(original: Callable[..., Any], rounding: Rounding) -> Callable[..., Any]:
@@ -58,12 +68,16 @@ def _method(original: Callable[..., Any], rounding: Rounding) -> Callable[..., A
         other = _first_difference(self.node.expr, line, rounding)
         if other is not None:
             raise _inexact(line, rounding, other)
-        environment = self.node.shape_env
-        hint = line.atom.xreplace(environment.backed_var_to_val)
-        size = environment.create_symintnode(line.atom, hint=int(hint))
-        return _rounded(size, line, rounding)
+        return _rounded(_size(line.atom, self.node.shape_env), line, rounding)
 
     return convert
+
+
+def _size(expression: Any, environment: ShapeEnv) -> Any:
+    """The size that an expression of free sizes is, one operator after another, so that each becomes a node."""
+    hints = environment.backed_var_to_val
+    symbols = {own: environment.create_symintnode(own, hint=int(hints[own])) for own in expression.free_symbols}
+    return sympy_interp(PythonReferenceAnalysis, symbols, expression)
 
 
 def _rounded(size: Any, line: _Line, rounding: Rounding) -> Any:

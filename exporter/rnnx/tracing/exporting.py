@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from rnnx.tracing.fewer_axes import (
     step_note,
     with_fewer_axes,
 )
+from rnnx.tracing.floor_divisions import keep_floors
 from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
 from rnnx.tracing.lifted_states import start_notes
 from rnnx.tracing.loops.markers import loop_nodes
@@ -53,6 +54,7 @@ from rnnx.tracing.subject import Subject, read_subject
 from rnnx.tracing.traced_contract import traced_contract
 from rnnx.tracing.tracing import Trace
 from rnnx.tracing.translation import model_opset_of, onnx_from_program
+from rnnx.tracing.trimmed_slices import keep_whole_slices
 from rnnx.tracing.turns import own_turn
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes
@@ -230,6 +232,8 @@ def _written(
         with preserved(subject.module):
             truth = proof.truth(contract)
         keep_free_axes(trace.program)
+        keep_whole_slices(trace.program, proof.guarded.guards)
+        keep_floors(trace.program)
         write_with_forms(trace.program)
         keep_masked_rows(trace.program)
         return _Graph(
@@ -247,9 +251,9 @@ def _written(
     def trials() -> AxisTrials:
         return axis_trials(given_subject.module, given_subject.signature, tensors[:given], free[:given])
 
-    def is_right(found: _Graph, fixed: frozenset[Axis]) -> bool:
+    def is_right(found: _Graph, fixed: frozenset[Axis], moved: Collection[str]) -> bool:
         sizes = [tensors[place].shape[axis] for place, axis in fixed]
-        return not found.is_doubtful and not fixes_a_layer(found.recurrences, sizes)
+        return not found.is_doubtful and not fixes_a_layer(found.recurrences, sizes, moved)
 
     named = frozenset(place for place, name in enumerate(names) if name in options.dims)
     choice = Choice(free=free, given=given, named=named)

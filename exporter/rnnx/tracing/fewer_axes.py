@@ -1,6 +1,6 @@
 """Further tries of an export that fails with every axis free: the axes of features fixed at the example's sizes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ class Choice:
 def with_fewer_axes(
     attempt: Callable[[Free], _Found],
     finish: Callable[[_Found], _Report],
-    is_right: Callable[[_Found, frozenset[Axis]], bool],
+    is_right: Callable[[_Found, frozenset[Axis], Collection[str]], bool],
     choice: Choice,
     trials: Callable[[], AxisTrials],
     tensors: Sequence[Tensor],
@@ -58,7 +58,8 @@ def with_fewer_axes(
     Args:
         attempt: traces and translates with these axes free.
         finish: writes that, and raises ExportError where it gives other values than the model.
-        is_right: whether what it gave, with these axes fixed, is good; the first that is not serves where none is.
+        is_right: whether what it gave, with these axes fixed, is good, where some axis moves these of a layer's "B" and
+            "T"; the first that is not serves where none is.
         choice: the axes of the first try.
         trials: runs the model at other sizes; is called where the first try is no good.
         tensors: the example's.
@@ -83,7 +84,7 @@ def with_fewer_axes(
             if own is choice:
                 raise
             continue
-        if not is_right(found, fixed):
+        if not is_right(found, fixed, frozenset(tried.moving.values())):
             doubtful = found if own is choice else doubtful
             continue
         try:
@@ -174,13 +175,16 @@ def _with_lines(error: ExportError | BrokenExtraError, lines: str) -> ExportErro
     return UntracedError(error.subject, got=error.got, expected=error.expected, remedy=remedy)
 
 
-def fixes_a_layer(calls: Sequence[RecurrenceNode], fixed: Sequence[int]) -> bool:
-    """Whether a layer's batch or time is a number that a fixed axis has, or none is free; a step has a time of 1."""
+def fixes_a_layer(calls: Sequence[RecurrenceNode], fixed: Sequence[int], moved: Collection[str] = "BT") -> bool:
+    """Whether a layer's batch or time is a number that a fixed axis has, or none is free; a step has a time of 1.
+
+    `moved` are the roles that some axis moves: a layer over the model's own context has no free time to lose.
+    """
     for role in ("batch", "time"):
         sizes = [size for own in calls if (size := getattr(own, role)) is not None]
         numbers = [int(size) for size in sizes if not isinstance(size, torch.SymInt) or expression_of(size).is_Integer]
         if any(size in fixed for size in numbers if size > 1 or role == "batch"):
             return True
-        if numbers and max(numbers) > 1 and len(numbers) == len(sizes) and fixed:
+        if role[0].upper() in moved and numbers and max(numbers) > 1 and len(numbers) == len(sizes) and fixed:
             return True
     return False

@@ -167,7 +167,7 @@ class FixedAxes:
         """Whether the model runs with one more there: alone, or with axes of the same size or place."""
         equal = [own for own in self._open() if self._size(own) == self._size(place)]
         alike = [own for own in equal if own[1] == place[1]]
-        return any(self._runs(self._grown(places)) for places in ([place], equal, alike))
+        return any(self._runs(self._grown(places)) for places in ([place], equal, alike) if place in places)
 
     def _grown(self, places: Sequence[Axis]) -> dict[str, Tensor]:
         grown = dict(self.tensors)

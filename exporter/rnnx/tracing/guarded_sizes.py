@@ -1,8 +1,9 @@
 """At which sizes a written graph is the model: the guards of its trace held against what its values show."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -22,6 +23,9 @@ _MOST_FURTHER = 3
 """Sizes that are tried because of guards alone: each is a case of the golden file."""
 
 _NEARBY = 16
+_BEYOND = 2**16
+"""As many sizes past the example's are tried one by one: `(T - 52) % 256 != 0` holds at most of them."""
+
 _LARGEST_TRIED = 2**20
 
 
@@ -44,9 +48,25 @@ class GuardedSizes:
             if not (guard.is_own or guard.is_equality) or len(found) == _MOST_FURTHER:
                 continue
             if all(self._holds(guard, sizes) for sizes in (*tried, *found)):
-                inside = (sizes for sizes in self._nearby(guard) if _is_inside(sizes, ranges))
-                found += next(([sizes] for sizes in inside if not self._holds(guard, sizes)), [])
+                inside = (sizes for sizes in self._nearby_failing(guard) if _is_inside(sizes, ranges))
+                found += islice(inside, 1)
         return found
+
+    def nearest(
+        self, tried: Sequence[Sizes], lost: Sequence[Sizes], ranges: Mapping[str, SizeRange]
+    ) -> list[dict[str, int]]:
+        """The same where nothing is known of the sizes that were lost: those in range nearest to the example's."""
+        found: list[dict[str, int]] = []
+        for guard in self.guards:
+            if not (guard.is_own or guard.is_equality) or len(found) == _MOST_FURTHER:
+                continue
+            if all(self._holds(guard, sizes) for sizes in (*tried, *found)):
+                failing = (sizes for sizes in self._nearby_failing(guard) if sizes not in lost)
+                found += sorted((own for own in failing if _is_inside(own, ranges)), key=self._distance)[:1]
+        return found
+
+    def _distance(self, sizes: Sizes) -> int:
+        return sum(abs(size - self.example[dim]) for dim, size in sizes.items())
 
     @cached_property
     def known_ranges(self) -> dict[str, SizeRange]:
@@ -107,14 +127,19 @@ class GuardedSizes:
     def _dims(self, guard: SizeGuard) -> list[str]:
         return sorted({self.names[own] for own in guard.symbols & self.names.keys()} & self.example.keys())
 
-    def _nearby(self, guard: SizeGuard) -> Iterator[dict[str, int]]:
-        """The example's sizes with one of them changed, small ones first."""
+    def _failing(self, guard: SizeGuard, dim: str, tried: Iterable[int]) -> list[int]:
+        """The sizes of a dim, the smallest first, at which a guard does not hold beside the example's other sizes."""
+        others = {symbol: self.example[name] for symbol, name in self.names.items() if name in self.example}
+        symbol = next(symbol for symbol, name in self.names.items() if name == dim)
+        return guard.failing(symbol, sorted({size for size in tried if 1 <= size <= LARGEST_SIZE}), others)
+
+    def _nearby_failing(self, guard: SizeGuard) -> Iterator[dict[str, int]]:
+        """The example's sizes with one of them changed so that a guard does not hold, small ones first."""
         for dim in self._dims(guard):
             own = self.example[dim]
-            told = [int(atom) + step for atom in guard.condition.atoms(sympy.Integer) for step in (-1, 0, 1)]
-            for size in sorted({*range(1, own + 4), 2 * own, 2 * own + 1, *told}):
-                if 1 <= size <= 4 * own + _NEARBY:
-                    yield {**self.example, dim: size}
+            tried = [*range(1, own + 4), 2 * own, 2 * own + 1, *_told(guard, (-1, 0, 1))]
+            for size in self._failing(guard, dim, (size for size in tried if size <= 4 * own + _NEARBY)):
+                yield {**self.example, dim: size}
 
     def _range(self, guard: SizeGuard) -> tuple[str, SizeRange | None]:
         """The dim that a guard is about, and the sizes that it leaves open to one side; None where it leaves gaps."""
@@ -122,16 +147,16 @@ class GuardedSizes:
         if len(dims) != 1 or isinstance(guard.condition, sympy.Eq):
             return "", None
         dim, own = dims[0], self.example[dims[0]]
+        tried = (*range(1, own + _BEYOND), *_powers(own), *_told(guard, (0, 1)))
+        failing = self._failing(guard, dim, tried)
+        least = max((size + 1 for size in failing if size < own), default=1)
+        beyond = min((size for size in failing if size > own), default=None)
+        if (least > 1) == (beyond is not None):
+            return "", None
 
         def holds(size: int) -> bool:
             return self._holds(guard, {**self.example, dim: size})
 
-        least = next((size + 1 for size in range(own - 1, 0, -1) if not holds(size)), 1)
-        tried = [*range(own + 1, own + 1 + _NEARBY), *_powers(own)]
-        tried += [int(atom) + step for atom in guard.condition.atoms(sympy.Integer) for step in (0, 1)]
-        beyond = next((size for size in sorted(tried) if own < size <= LARGEST_SIZE and not holds(size)), None)
-        if (least > 1) == (beyond is not None):
-            return "", None
         return dim, SizeRange(min=least, max=None if beyond is None else _last(holds, own, beyond))
 
     def _refusal(self, guard: SizeGuard, sizes: Sizes) -> FrozenDimError:
@@ -190,6 +215,11 @@ def _replaced(condition: Any, sizes: Mapping[Any, tuple[torch.SymInt, str]]) -> 
 def _narrower(first: SizeRange | None, second: SizeRange) -> SizeRange:
     ends = [own.max for own in (first, second) if own is not None and own.max is not None]
     return SizeRange(min=max(first.min if first else 1, second.min), max=min(ends, default=None))
+
+
+def _told(guard: SizeGuard, steps: Sequence[int]) -> Iterator[int]:
+    """The numbers that a condition names, and those beside them."""
+    yield from (int(atom) + step for atom in guard.condition.atoms(sympy.Integer) for step in steps)
 
 
 def _powers(own: int) -> Iterator[int]:

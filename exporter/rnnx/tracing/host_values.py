@@ -1,7 +1,8 @@
 """Lengths that leave PyTorch in a model's code, for NumPy or as a list: in a trace they stay a tensor.
 
 `lengths.cpu().numpy()`, `lengths.tolist()` and `max(lengths)` would make plain numbers of the example's lengths. A
-trace loses sight of `scores.data.masked_fill_(...)` too, which writes into a tensor past its history.
+list of `torch.arange(1, 3)` depends on no input, and stays one of plain numbers. A trace loses sight of
+`scores.data.masked_fill_(...)` too, which writes into a tensor past its history.
 """
 
 import builtins
@@ -14,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+
+_NUMBERS = "_rnnx_numbers"
+"""Where a tensor of a trace keeps numbers that depend on no input, with its version that has them."""
 
 
 class TracedList:
@@ -58,6 +62,7 @@ def host_values(module: nn.Module) -> Iterator[None]:
     own_numpy: Any = Tensor.numpy
     own_list: Any = FakeTensor.tolist
     own_data: Any = Tensor.data
+    own_range: Any = torch.arange
 
     def is_traced(value: Any) -> bool:
         return isinstance(value, FakeTensor) and threading.get_ident() == owner
@@ -66,10 +71,19 @@ def host_values(module: nn.Module) -> Iterator[None]:
         return self if is_traced(self) else own_numpy(self, *args, **options)
 
     def tolist(self: Tensor) -> Any:
+        numbers, version = vars(self).get(_NUMBERS, (None, 0)) if is_traced(self) else (None, 0)
+        if numbers is not None and version == self._version:
+            return list(numbers)
         return listed(self) if is_traced(self) else own_list(self)
 
     def data(self: Tensor) -> Any:
         return self.detach() if is_traced(self) else own_data.__get__(self)
+
+    def arange(*args: Any, **options: Any) -> Any:
+        found = own_range(*args, **options)
+        if is_traced(found) and args and all(type(own) is int for own in args) and not found.is_floating_point():
+            setattr(found, _NUMBERS, (range(*args), found._version))
+        return found
 
     def largest(*values: Any, **options: Any) -> Any:
         if len(values) == 1 and not options:
@@ -87,11 +101,13 @@ def host_values(module: nn.Module) -> Iterator[None]:
     Tensor.numpy = numpy  # type: ignore[method-assign, assignment]
     Tensor.data = property(data, own_data.__set__)  # type: ignore[assignment]
     FakeTensor.tolist = tolist  # type: ignore[method-assign]
+    torch.arange = arange
     try:
         yield
     finally:
         del Tensor.numpy
         del Tensor.data
         FakeTensor.tolist = own_list  # type: ignore[method-assign]
+        torch.arange = own_range
         for own in changed:
             del own["max"]

@@ -88,11 +88,10 @@ def _role(
     module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], axes: Sequence[Axis], size: int, own: _Run
 ) -> str | None:
     """What of the layers these axes move, empty where nothing; None where the model does not take them longer."""
-    for grow in _GROWN:
-        found = _grown(module, signature, tensors, axes, grow(size), own)
-        if found is not None:
-            return own.role(found)
-    return None
+    found = (_grown(module, signature, tensors, axes, grow(size), own) for grow in _GROWN)
+    roles = (None if other is None else own.role(other) for other in found)
+    first = next(roles, None)
+    return first or next(roles, None) or first  # strides and padding may take one more for the same
 
 
 def _by_size(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> dict[int, list[Axis]]:
@@ -105,10 +104,15 @@ def _by_size(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> dict[
 
 
 def _choices(axes: Sequence[Axis]) -> Iterator[tuple[Axis, ...]]:
-    """The axes together, then fewer of them, down to each alone."""
-    counts = range(len(axes), 0, -1) if len(axes) <= _MOST_TOGETHER else sorted({len(axes), 1}, reverse=True)
-    for count in counts:
-        yield from itertools.combinations(axes, count)
+    """The axes together, then fewer of them, down to each alone; of many the first axes of all inputs, and so on."""
+    if len(axes) <= _MOST_TOGETHER:
+        for count in range(len(axes), 0, -1):
+            yield from itertools.combinations(axes, count)
+        return
+    yield tuple(axes)
+    for number in sorted({axis for _, axis in axes}):
+        yield tuple(own for own in axes if own[1] == number)
+    yield from ((own,) for own in axes)
 
 
 def _grown(

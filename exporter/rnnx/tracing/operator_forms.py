@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnnx.tracing.complex_forms import COMPLEX_FORMS
+
 _ATEN = torch.ops.aten
 
 Form = Callable[..., Any]
@@ -272,6 +274,7 @@ FORMS: dict[Any, tuple[Form, Need]] = {
         repeat_interleave,
         lambda _, repeats, dim=None, **__: dim is not None and isinstance(repeats, torch.SymInt),
     ),
+    **COMPLEX_FORMS,
     _ATEN.istft.default: (istft, lambda *args, **_: args[7:8] != (False,) and args[9:] != (True,)),
     **{operator: (form, _always) for operator, form in _ALWAYS.items()},
 }

@@ -7,18 +7,20 @@ example's side, and of another model's values for all others.
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import sympy  # type: ignore[import-untyped]
 from torch import SymBool
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from rnnx.modules.source_lines import below_trace, is_own_file, last_own_frame, model_line
+from rnnx.tracing.many_sizes import at_sizes
 
 _ASKING = (
     *("torch/fx/experimental/", "torch/__init__.py", "torch/utils/_sympy/", "torch/_export/non_strict_utils.py"),
@@ -28,6 +30,8 @@ _ASKING = (
 
 _LOOP = re.compile(r"\bfor\b.*\bin\b|\bwhile\b|\bunbind\b")
 """A line that has as many steps as an axis; `chunk(2)` has as many parts as it says."""
+_MOST_ALONE = 256
+"""As many sizes are tried of a condition that has no form for arrays, one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,6 +84,14 @@ class SizeGuard:
         except (ArithmeticError, ValueError, AssertionError):  # such as a division by a size of zero
             return True
         return bool(found != sympy.false)
+
+    def failing(self, symbol: Any, tried: Sequence[int], others: Mapping[Any, int]) -> list[int]:
+        """The sizes of a symbol, of those that are tried, at which it does not hold beside the others' sizes."""
+        try:
+            held = at_sizes(self.condition, {**others, symbol: np.array(tried, np.int64)})
+        except (KeyError, NotImplementedError, TypeError, AttributeError):
+            return [size for size in tried[:_MOST_ALONE] if not self.holds({**others, symbol: size})]
+        return [size for size, holds in zip(tried, np.broadcast_to(held, len(tried)), strict=True) if not holds]
 
 
 @contextmanager

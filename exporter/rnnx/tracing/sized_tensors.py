@@ -134,6 +134,8 @@ def _only_called(file: ModuleType, name: str) -> bool:
         elif isinstance(node, ast.Call):
             asks = isinstance(node.func, ast.Name) and node.func.id == "isinstance"
             fine |= {id(inner) for part in (node.args[1:] if asks else [node.func]) for inner in ast.walk(part)}
+        elif isinstance(node, ast.keyword) and node.arg == "type":  # argparse's, of which no model runs
+            fine.add(id(node.value))
         elif isinstance(node, ast.arg | ast.AnnAssign | ast.FunctionDef):
             told = node.returns if isinstance(node, ast.FunctionDef) else node.annotation
             fine |= {id(inner) for inner in ast.walk(told)} if told is not None else set()

@@ -14,7 +14,7 @@ from rnnx_runtime.errors import RnnxError
 
 _SOURCE = re.compile(r"\[(\d+)\]\.size\(\)\[(\d+)\]$")
 
-_LOOP = re.compile(r"\bfor\b.*\bin\b|\bwhile\b|\bunbind\b|\bchunk\b|\bsplit\b|\btolist\b|\bscan\b")
+_LOOP = re.compile(r"\brange\b|\bfor\b.*\bin\b|\bwhile\b|\bunbind\b|\bchunk\b|\bsplit\b|\btolist\b|\bscan\b")
 
 _WEIGHT_CHECKS = frozenset(("fix_size", "meta_mm", "meta_bmm", "meta_addmm", "meta_conv", "linear", "conv1d", "conv2d"))
 

@@ -22,7 +22,9 @@ from rnnx.errors import ExportError, UntracedError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.constant_inputs import constant_values
 from rnnx.tracing.dims import expression_of, output_values
+from rnnx.tracing.even_chunks import even_chunks
 from rnnx.tracing.exact_sizes import exact_sizes
+from rnnx.tracing.flat_reshapes import flat_reshapes
 from rnnx.tracing.float_dtypes import reading_floats
 from rnnx.tracing.host_values import host_values
 from rnnx.tracing.kept_states import kept_state
@@ -150,6 +152,8 @@ def trace_model(
             host_values(module),
             exact_sizes(),
             traced_pooling(),
+            even_chunks(),
+            flat_reshapes(),
             without_autocast() as left_out,
             python_functions(),
             mock.patch.object(Distribution, "_validate_args", False),  # which compares the values of a distribution

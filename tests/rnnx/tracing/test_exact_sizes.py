@@ -22,6 +22,10 @@ Forward = Callable[[Tensor], Any]
         pytest.param(lambda x: x[:, : round(x.size(1) / 2)], id="round-half-to-even"),
         pytest.param(lambda x: x[:, : round(x.size(1) * 0.3)], id="round-ratio"),
         pytest.param(lambda x: torch.zeros(math.ceil(x.size(1) * x.size(0) / 4) * 2), id="two-sizes"),
+        pytest.param(
+            lambda x: torch.zeros(max(1, math.ceil(max(1, math.ceil(x.size(1) / 4)) / 2) + 1)), id="nested-max"
+        ),
+        pytest.param(lambda x: torch.zeros(math.ceil(x.size(1) * 1) + 1), id="whole-already"),
     ],
 )
 def test_a_whole_number_made_by_floats_stays_free_and_is_pythons(forward: Forward) -> None:
@@ -29,6 +33,12 @@ def test_a_whole_number_made_by_floats_stays_free_and_is_pythons(forward: Forwar
     for time in (1, 2, 6, 7, 10, 50):
         x = torch.randn(3, time)
         assert torch.equal(run(program, x), forward(x)), time
+
+
+def test_the_ceiling_of_a_whole_number_is_the_number() -> None:
+    program = traced(lambda x: torch.zeros(math.ceil(x.size(1))), torch.randn(2, 9), exact_sizes())
+    sizes = [node.meta["val"] for node in program.graph.nodes if isinstance(node.meta.get("val"), torch.SymInt)]
+    assert all("Ceil" not in str(size.node.expr) for size in sizes)
 
 
 def test_it_is_made_of_integers_alone() -> None:

@@ -27,7 +27,7 @@ def _tried(attempt: Callable[[Free], Any], finish: Any = None, is_right: Any = N
     return with_fewer_axes(
         attempt,
         finish or (lambda found: found),
-        is_right or (lambda found, fixed: True),
+        is_right or (lambda found, fixed, moved: True),
         Choice(free=ALL, given=1, named=frozenset(named)),
         lambda: TRIALS,
         TENSORS,
@@ -89,9 +89,9 @@ def test_a_refusal_that_no_axis_cures_comes_at_once() -> None:
 
 
 def test_a_try_that_is_not_right_serves_where_none_is() -> None:
-    assert _tried(lambda free: free, is_right=lambda found, fixed: False)[0] == ALL
+    assert _tried(lambda free: free, is_right=lambda found, fixed, moved: False)[0] == ALL
     with pytest.raises(UntracedError):
-        _tried(_failing(UNTRACED), is_right=lambda found, fixed: False)
+        _tried(_failing(UNTRACED), is_right=lambda found, fixed, moved: False)
 
 
 def test_a_refusal_shows_the_axes_to_name() -> None:

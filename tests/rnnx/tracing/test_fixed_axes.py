@@ -65,3 +65,15 @@ def test_a_loop_over_a_memory_leaves_it_free(tmp_path: Path) -> None:
     example = (torch.randn(2, 5), torch.randn(2, 9, 8))
     report = export_model(Forward(_looped).eval(), example, tmp_path / "m.onnx", options)
     assert isinstance(report.contract.inputs[1].dims[1], str)
+
+
+def test_a_channel_that_the_weights_fix_does_not_fix_the_length(tmp_path: Path) -> None:
+    def convolved(self: Any, x: Tensor) -> Tensor:
+        padded = torch.nn.functional.pad(x, (0, -(-x.size(2) // 4) * 4 - x.size(2)))
+        kernel = torch.ones(5, 1, 4)
+        result: Tensor = self.lstm(torch.nn.functional.conv1d(padded, kernel, stride=4).mT)[0]
+        return result
+
+    options = ModelOptions(input_names=("x",))
+    report = export_model(Forward(convolved).eval(), (torch.randn(2, 1, 30),), tmp_path / "m.onnx", options)
+    assert report.contract.inputs[0].dims == ("B", 1, "T")

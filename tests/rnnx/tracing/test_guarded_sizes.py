@@ -52,10 +52,11 @@ def test_a_guard_on_one_side_becomes_a_range(
     [
         (sympy.Eq(sympy.Mod(T, 2), 0), 5),
         (sympy.Ne(sympy.Mod(T, 5), 0), 5),
+        (sympy.Ne(sympy.Mod(T - 3, 256), 0), 3),
         (sympy.Eq((T + 3) // 4, 2), 9),
         (T + B > 7, 5),
     ],
-    ids=["even", "not-fifth", "parts", "two-dims"],
+    ids=["even", "not-fifth", "rarely", "parts", "two-dims"],
 )
 def test_a_guard_with_gaps_is_refused_with_the_line_and_a_remedy(condition: Any, failing: int) -> None:
     with pytest.raises(FrozenDimError) as refused:
@@ -88,6 +89,13 @@ def test_sizes_are_tried_inside_of_the_ranges() -> None:
     guarded = _guarded(sympy.Eq((T + 1) // 2, 3))
     assert [sizes["T"] for sizes in guarded.further(_at(6), {"T": SizeRange(min=5)})] == [7]
     assert guarded.further(_at(6), {"T": SizeRange(min=5, max=6)}) == []
+
+
+def test_the_nearest_sizes_in_range_stand_in_for_lost_ones() -> None:
+    guarded = _guarded(sympy.Eq((T + 3) // 4, 2))
+    assert guarded.nearest(_at(6), _at(4), {}) == _at(3)
+    assert guarded.nearest(_at(6), [], {"T": SizeRange(min=1, max=8)}) == _at(4)
+    assert guarded.nearest(_at(6, 9), [], {}) == []
 
 
 def test_a_far_upper_end_needs_no_trial() -> None:

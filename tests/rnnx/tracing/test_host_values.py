@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.exporting import export_model
-from rnnx.tracing.host_values import host_values
+from rnnx.tracing.host_values import TracedList, host_values
 
 
 def _masked(x: Tensor) -> Tensor:
@@ -57,3 +58,35 @@ def test_first_states_like_the_data_of_a_weight_keep_the_batch_free(tmp_path: Pa
     feeds = {pair.input: torch.zeros(2, 3, 8).numpy() for pair in report.contract.states}
     found = onnx_outputs(report.path, feeds | {"x": inputs["x"].numpy()})
     assert_as_close(list(found.values())[:1], module, inputs, f"stateful {stateful}")
+
+
+def test_a_list_that_depends_on_no_input_is_one_of_plain_numbers() -> None:
+    def normalised(x: Tensor) -> Any:
+        axes: list[int] = torch.arange(1, len(x.shape)).tolist()
+        return x - x.mean(axes, keepdim=True)
+
+    program = traced(normalised, torch.randn(2, 3, 4), host_values(nn.Identity()))
+    x = torch.randn(5, 7, 2)
+    assert torch.equal(run(program, x), normalised(x))
+
+
+def test_a_range_that_was_written_into_is_the_graphs() -> None:
+    kinds: list[type] = []
+
+    def shifted(x: Tensor) -> Any:
+        places = torch.arange(3)
+        places += 1
+        kinds.append(type(places.tolist()))
+        kinds.append(type(torch.arange(x.size(1)).tolist()))
+        return x * 2
+
+    traced(shifted, torch.randn(2, 3), host_values(nn.Identity()))
+    assert set(kinds) == {TracedList}
+
+
+def test_pytorch_is_as_it_was() -> None:
+    before = torch.arange
+    with host_values(nn.Identity()):
+        assert torch.arange is not before
+        assert torch.arange(3).tolist() == [0, 1, 2]
+    assert torch.arange is before

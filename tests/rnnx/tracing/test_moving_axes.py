@@ -27,6 +27,14 @@ def _dropped(self: Any, x: Tensor) -> Any:
     return self.lstm(x)[0].squeeze(1)
 
 
+def _fours(self: Any, x: Tensor) -> Any:
+    return self.lstm(torch.nn.functional.pad(x, (0, 0, 0, -(-x.size(1) // 4) * 4 - x.size(1))))
+
+
+def _many(self: Any, x: Tensor, *others: Tensor) -> Any:
+    return self.lstm(x + sum(own @ own.new_ones(2, 5) for own in others))
+
+
 B, T = "B", "T"
 
 
@@ -37,8 +45,15 @@ B, T = "B", "T"
         (_memory, [(3, 5), (3, 8), (3, 6, 8)], {(0, 0): B, (1, 0): B, (2, 0): B}, {(2, 1)}),
         (_dropped, [(2, 1, 5)], {(0, 0): B}, set()),
         (lambda self, x: self.lstm(x.view(2, 9, 5))[0], [(2, 9, 5)], {}, set()),
+        (_fours, [(2, 6, 5)], {(0, 0): B, (0, 1): T}, set()),
+        (
+            _many,
+            [(2, 9, 5), *[(2, 9, 2)] * 4],
+            {(place, axis): "BT"[axis] for place in range(5) for axis in (0, 1)},
+            set(),
+        ),
     ],
-    ids=["features", "memory", "another-rank", "frozen"],
+    ids=["features", "memory", "another-rank", "frozen", "padded", "many"],
 )
 def test_axes_move_a_layer_or_are_taken_or_neither(forward: Any, shapes: Any, moving: Any, taken: Any) -> None:
     found = _trials(Forward(forward), *(torch.ones(shape) for shape in shapes))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnx.tracing import operator_forms
+from rnnx.tracing import complex_forms, operator_forms
 from rnnx.tracing.operator_forms import FORMS
 
 ATEN = torch.ops.aten
@@ -26,6 +26,10 @@ def spectrum(*, center: bool, normalized: bool = False) -> Tensor:
     return found
 
 
+def complexes(*shape: int) -> Tensor:
+    return torch.view_as_complex(values(*shape, 2))
+
+
 def distances(p: float) -> Arguments:
     return (values(2, 3, 4), values(2, 5, 4) + 1, p), {}
 
@@ -39,6 +43,13 @@ CASES: dict[str, tuple[Any, Callable[[], Arguments]]] = {
     "attention-causal": (
         ATEN.scaled_dot_product_attention.default,
         lambda: ((*(values(2, 3, 4),) * 3, None, 0.0, True), {"scale": 0.3}),
+    ),
+    "pad-complex": (ATEN.pad.default, lambda: ((complexes(2, 3, 4), [1, 0, 2, 1]), {})),
+    "pad-complex-reflected": (ATEN.pad.default, lambda: ((complexes(2, 3, 4), [1, 2], "reflect"), {})),
+    "windows-complex": (ATEN.unfold.default, lambda: ((complexes(2, 7, 4), -2, 3, 2), {})),
+    "products-complex": (
+        ATEN.einsum.default,
+        lambda: (("btfn,bntf->btf", [complexes(2, 3, 4, 5), complexes(2, 5, 3, 4)]), {}),
     ),
     "amax": (ATEN.amax.default, lambda: ((values(2, 3),), {})),
     "amin-keepdim": (ATEN.amin.default, lambda: ((values(2, 3), [], True), {})),
@@ -117,4 +128,4 @@ OF_FREE_SIZES = {"chunk", "repeat_interleave"}
 def test_every_form_has_a_case() -> None:
     tried = {FORMS[operator][0] for operator, _ in CASES.values()}
     assert {form.__name__ for form, _ in FORMS.values()} == {form.__name__ for form in tried} | OF_FREE_SIZES
-    assert all(hasattr(operator_forms, form.__name__) for form in tried)
+    assert all(any(hasattr(own, form.__name__) for own in (operator_forms, complex_forms)) for form in tried)

@@ -1,3 +1,4 @@
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,16 @@ def test_a_size_that_pytorch_refuses_is_out_of_range(tmp_path: Path) -> None:
 
     report = export_model(Forward(windowed).eval(), (sequence(3, 8),), tmp_path / "m.onnx", _NAMED)
     assert report.contract.ranges == {"T": SizeRange(min=5)}
+
+
+def test_sizes_that_pytorch_has_no_values_at_prove_nothing(tmp_path: Path) -> None:
+    def whole_eights(self: Any, x: Tensor) -> Tensor:
+        x = x / x.std(1, keepdim=True)  # of one step: NaN
+        size = operator.index(-(-x.size(1) // 8)) * 8
+        padded = torch.nn.functional.pad(x, (0, 0, 0, size - x.size(1)))
+        result: Tensor = self.lstm(padded)[0][:, -1]
+        return result
+
+    with pytest.raises(FrozenDimError) as refused:
+        export_model(Forward(whole_eights).eval(), (sequence(3, 20),), tmp_path / "m.onnx", _NAMED)
+    assert "operator.index" in refused.value.got
