@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from rnnx.errors import OptionError
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.layer_states import as_states, watched_layers
 from rnnx.tracing.signature import CallSignature
+from rnnx.tracing.states.layer_states import as_states, watched_layers
 
 Constant = str | bool | int | float
 

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnx.tracing.float_dtypes import in_dtype, reading_floats
-from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
-from rnnx.tracing.layer_states import as_states, recurrent_layers
-from rnnx.tracing.lifted_states import LiftedStates, StateHandover
-from rnnx.tracing.packed_states import checked_packed_states
-from rnnx.tracing.precision_scopes import without_autocast
-from rnnx.tracing.random_numbers import MeansOfRandomNumbers
-from rnnx.tracing.scripted_code import python_functions
+from rnnx.tracing.operators.float_dtypes import in_dtype, reading_floats
+from rnnx.tracing.operators.precision_scopes import without_autocast
+from rnnx.tracing.operators.random_numbers import MeansOfRandomNumbers
+from rnnx.tracing.operators.scripted_code import python_functions
 from rnnx.tracing.signature import CallSignature, named_outputs
+from rnnx.tracing.states.kept_tensors import kept_tensors, placed_tensors
+from rnnx.tracing.states.layer_states import as_states, recurrent_layers
+from rnnx.tracing.states.lifted_states import LiftedStates, StateHandover
+from rnnx.tracing.states.packed_states import checked_packed_states
 from rnnx.tracing.turns import own_turn
 from rnnx_runtime.array_type import Array
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from rnnx.tracing.eager import StatefulCall
-from rnnx.tracing.float_dtypes import copied, reading_floats
-from rnnx.tracing.lifted_states import LiftedStates
-from rnnx.tracing.random_numbers import MeansOfRandomNumbers
+from rnnx.tracing.operators.float_dtypes import copied, reading_floats
+from rnnx.tracing.operators.random_numbers import MeansOfRandomNumbers
 from rnnx.tracing.signature import CallSignature
+from rnnx.tracing.states.lifted_states import LiftedStates
 from rnnx.truths.cases import Case
 from rnnx.truths.torch_reference import cuda_device
 from rnnx_runtime.array_type import Array

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from rnnx.errors import ExportError
 from rnnx.modules.source_lines import model_line_of
-from rnnx.tracing.float_dtypes import reading_floats
-from rnnx.tracing.kept_tensors import (
+from rnnx.tracing.operators.float_dtypes import reading_floats
+from rnnx.tracing.preparation import preserved
+from rnnx.tracing.signature import CallSignature, named_outputs
+from rnnx.tracing.states.kept_tensors import (
     Holders,
     TensorPlace,
     holders_of,
@@ -20,10 +22,8 @@ from rnnx.tracing.kept_tensors import (
     placed_tensors,
     restored_values,
 )
-from rnnx.tracing.layer_states import LayerCall, recorded_calls
-from rnnx.tracing.preparation import preserved
-from rnnx.tracing.signature import CallSignature, named_outputs
-from rnnx.tracing.value_origins import ValueOrigins
+from rnnx.tracing.states.layer_states import LayerCall, recorded_calls
+from rnnx.tracing.states.value_origins import ValueOrigins
 from rnnx_runtime.errors import RnnxError
 
 _EARLIER = "an earlier call"

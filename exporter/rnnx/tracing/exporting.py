@@ -20,13 +20,20 @@ from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.constant_inputs import of_inputs_left
-from rnnx.tracing.dims import (
+from rnnx.tracing.eager import EagerModel
+from rnnx.tracing.loops.markers import loop_nodes
+from rnnx.tracing.loops.scans import write_scans
+from rnnx.tracing.operators.masked_rows import keep_masked_rows
+from rnnx.tracing.operators.rewriting import write_with_forms
+from rnnx.tracing.preparation import fixed_weights, preserved
+from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.row_proof import batching_of
+from rnnx.tracing.sizes.dims import (
     DimNames,
     free_axes,
     input_shapes,
 )
-from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.fewer_axes import (
+from rnnx.tracing.sizes.fewer_axes import (
     Choice,
     Free,
     fixed_note,
@@ -34,27 +41,20 @@ from rnnx.tracing.fewer_axes import (
     step_note,
     with_fewer_axes,
 )
-from rnnx.tracing.floor_divisions import keep_floors
-from rnnx.tracing.guarded_sizes import guarded_sizes, with_ranges
-from rnnx.tracing.lifted_states import start_notes
-from rnnx.tracing.loops.markers import loop_nodes
-from rnnx.tracing.loops.scans import write_scans
-from rnnx.tracing.masked_rows import keep_masked_rows
-from rnnx.tracing.moving_axes import Axis, AxisTrials, axis_trials
-from rnnx.tracing.operator_rewriting import write_with_forms
-from rnnx.tracing.preparation import fixed_weights, preserved
-from rnnx.tracing.recurrence_nodes import RecurrenceNode
-from rnnx.tracing.row_proof import batching_of
-from rnnx.tracing.size_proof import SizeProof
+from rnnx.tracing.sizes.floor_divisions import keep_floors
+from rnnx.tracing.sizes.guarded_sizes import guarded_sizes, with_ranges
+from rnnx.tracing.sizes.moving_axes import Axis, AxisTrials, axis_trials
+from rnnx.tracing.sizes.proof import SizeProof
+from rnnx.tracing.sizes.squeezed_axes import keep_free_axes, squeezed_notes
+from rnnx.tracing.sizes.trimmed_slices import keep_whole_slices
 from rnnx.tracing.splicing import splice_recurrences
-from rnnx.tracing.squeezed_axes import keep_free_axes, squeezed_notes
 from rnnx.tracing.stateful_trace import stateful_trace
+from rnnx.tracing.states.lifted_states import start_notes
 from rnnx.tracing.streaming_proof import streaming_of
 from rnnx.tracing.subject import Subject, read_subject
 from rnnx.tracing.traced_contract import traced_contract
 from rnnx.tracing.tracing import Trace
 from rnnx.tracing.translation import model_opset_of, onnx_from_program
-from rnnx.tracing.trimmed_slices import keep_whole_slices
 from rnnx.tracing.turns import own_turn
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes

@@ -8,27 +8,27 @@ from torch import Tensor
 
 from rnnx.errors import ExportError, FrozenDimError, UntracedError
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.data_paths import state_inputs
-from rnnx.tracing.dims import (
-    axes_to_fix,
-    input_shapes,
-    output_values,
-)
 from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.fewer_axes import (
-    Free,
-    input_lines,
-    traced_roles,
-)
-from rnnx.tracing.fixed_axes import FixedAxes
-from rnnx.tracing.frozen_dims import refuse_frozen_dims
-from rnnx.tracing.inner_axes import inner_notes
-from rnnx.tracing.layer_states import recurrent_layers
 from rnnx.tracing.loops.folding import FoldingError
 from rnnx.tracing.loops.markers import recurrences_beside_loops
 from rnnx.tracing.loops.rolling import Unrolling, first_trace, rolled_trace, told_why
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, recurrence_nodes
-from rnnx.tracing.squeezed_axes import single_axes
+from rnnx.tracing.sizes.dims import (
+    axes_to_fix,
+    input_shapes,
+    output_values,
+)
+from rnnx.tracing.sizes.fewer_axes import (
+    Free,
+    input_lines,
+    traced_roles,
+)
+from rnnx.tracing.sizes.fixed_axes import FixedAxes
+from rnnx.tracing.sizes.frozen_dims import refuse_frozen_dims
+from rnnx.tracing.sizes.inner_axes import inner_notes
+from rnnx.tracing.sizes.squeezed_axes import single_axes
+from rnnx.tracing.states.data_paths import state_inputs
+from rnnx.tracing.states.layer_states import recurrent_layers
 from rnnx.tracing.subject import Subject
 from rnnx.tracing.tracing import Trace, refuse_half_results, trace_model
 

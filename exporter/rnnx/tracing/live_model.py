@@ -17,10 +17,10 @@ from rnnx.tracing.contract_call import calls_of_contract, example_of_contract
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.eager_candidate import EagerCandidate
 from rnnx.tracing.example_run import ExampleRun, run_example
-from rnnx.tracing.lifted_states import LiftedStates, lifted_states, nothing_to_lift, repeated_layers
 from rnnx.tracing.preparation import as_float32, fixed_weights, preserved, unwrapped
 from rnnx.tracing.signature import CallSignature
 from rnnx.tracing.stateful_trace import stateful_trace
+from rnnx.tracing.states.lifted_states import LiftedStates, lifted_states, nothing_to_lift, repeated_layers
 from rnnx.tracing.subject import Subject
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnx.errors import ExportError
-from rnnx.tracing.layer_states import as_states, recurrent_layers
-from rnnx.tracing.lifted_states import StateHandover
 from rnnx.tracing.packing import PackedRows, check_equal, rows_of
+from rnnx.tracing.states.layer_states import as_states, recurrent_layers
+from rnnx.tracing.states.lifted_states import StateHandover
 
 DOMAIN, OPERATOR = "rnnx", "Recurrence"
 

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from rnnx.errors import ExportError, OptionError
-from rnnx.tracing.float_dtypes import copied, in_dtype
-from rnnx.tracing.scripted_code import python_module
+from rnnx.tracing.operators.float_dtypes import copied, in_dtype
+from rnnx.tracing.operators.scripted_code import python_module
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 

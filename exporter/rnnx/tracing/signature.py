@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils import _pytree as pytree
 
 from rnnx.errors import ExportError, OptionError
-from rnnx.tracing.loop_operators import python_loops
+from rnnx.tracing.loops.operators import python_loops
 
 
 @dataclass(frozen=True, kw_only=True)

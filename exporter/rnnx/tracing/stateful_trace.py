@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from rnnx.errors import ExportError
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.fewer_axes import Free
 from rnnx.tracing.free_trace import free_trace
-from rnnx.tracing.lifted_states import lifted_states, nothing_to_lift, repeated_layers
 from rnnx.tracing.loops.lifting import with_carried_states
 from rnnx.tracing.loops.markers import layers_in_loops, loop_nodes
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.sizes.fewer_axes import Free
+from rnnx.tracing.states.lifted_states import lifted_states, nothing_to_lift, repeated_layers
 from rnnx.tracing.subject import Subject
 from rnnx.tracing.tracing import Trace
 

@@ -11,11 +11,11 @@ from rnnx.errors import OptionError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.constant_inputs import constant_notes, refuse_constant_states, with_constants
 from rnnx.tracing.example_run import ExampleRun, run_example
-from rnnx.tracing.kept_states import refuse_kept_states
-from rnnx.tracing.lifted_states import LiftedStates, lifted_states
+from rnnx.tracing.operators.scripted_code import check_python_module
 from rnnx.tracing.preparation import as_float32, isolated, preserved, unwrapped
-from rnnx.tracing.scripted_code import check_python_module
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
+from rnnx.tracing.states.kept_states import refuse_kept_states
+from rnnx.tracing.states.lifted_states import LiftedStates, lifted_states
 from rnnx_runtime.contract import Contract
 
 

@@ -7,22 +7,22 @@ from importlib.metadata import version
 from torch import Tensor
 
 from rnnx.modules.model_options import ModelOptions
-from rnnx.tracing.blended_states import blended_pairs
-from rnnx.tracing.data_paths import lengths_inputs, state_pairs
-from rnnx.tracing.dims import (
+from rnnx.tracing.layer_weights import PRECISION
+from rnnx.tracing.loops.markers import loop_nodes
+from rnnx.tracing.operators.table_lookups import table_sizes
+from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.sizes.dims import (
     DimNames,
     input_shapes,
     name_dims,
     output_values,
     refuse_unsolved_dims,
 )
-from rnnx.tracing.layer_weights import PRECISION
-from rnnx.tracing.loops.markers import loop_nodes
-from rnnx.tracing.named_states import joined_states, named_states
-from rnnx.tracing.output_dims import OutputDims
-from rnnx.tracing.recurrence_nodes import RecurrenceNode
+from rnnx.tracing.sizes.output_dims import OutputDims
+from rnnx.tracing.states.blended_states import blended_pairs
+from rnnx.tracing.states.data_paths import lengths_inputs, state_pairs
+from rnnx.tracing.states.named_states import joined_states, named_states
 from rnnx.tracing.subject import Subject
-from rnnx.tracing.table_lookups import table_sizes
 from rnnx.tracing.tracing import Trace
 from rnnx.tracing.weights_digest import weights_sha256
 from rnnx_runtime.contract import Contract, Source, Streaming, TensorSpec

@@ -21,26 +21,26 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from rnnx.errors import ExportError, UntracedError
 from rnnx.modules.source_lines import model_line_of
 from rnnx.tracing.constant_inputs import constant_values
-from rnnx.tracing.dims import expression_of, output_values
-from rnnx.tracing.even_chunks import even_chunks
-from rnnx.tracing.exact_sizes import exact_sizes
-from rnnx.tracing.flat_reshapes import flat_reshapes
-from rnnx.tracing.float_dtypes import reading_floats
 from rnnx.tracing.host_values import host_values
-from rnnx.tracing.kept_states import kept_state
-from rnnx.tracing.kept_tensors import kept_tensors, placed_tensors
-from rnnx.tracing.lifted_states import LiftedStates, StateHandover
 from rnnx.tracing.opaque_layers import OpaqueLayers, opaque
+from rnnx.tracing.operators.float_dtypes import reading_floats
+from rnnx.tracing.operators.pooling import PoolingOperators, traced_pooling
+from rnnx.tracing.operators.precision_scopes import without_autocast
+from rnnx.tracing.operators.random_numbers import MeansOfRandomNumbers, refuse_random_numbers
+from rnnx.tracing.operators.scripted_code import python_functions
 from rnnx.tracing.packing import traced_packing
-from rnnx.tracing.pooling import PoolingOperators, traced_pooling
-from rnnx.tracing.precision_scopes import without_autocast
-from rnnx.tracing.random_numbers import MeansOfRandomNumbers, refuse_random_numbers
-from rnnx.tracing.scripted_code import python_functions
 from rnnx.tracing.signature import CallSignature, named_outputs
-from rnnx.tracing.size_guards import SizeGuard, recorded_guards
-from rnnx.tracing.sized_functions import sized_functions
-from rnnx.tracing.sized_tensors import sized_tensors
-from rnnx.tracing.specializations import Specialization, recorded_specializations
+from rnnx.tracing.sizes.dims import expression_of, output_values
+from rnnx.tracing.sizes.even_chunks import even_chunks
+from rnnx.tracing.sizes.exact_sizes import exact_sizes
+from rnnx.tracing.sizes.flat_reshapes import flat_reshapes
+from rnnx.tracing.sizes.guards import SizeGuard, recorded_guards
+from rnnx.tracing.sizes.sized_functions import sized_functions
+from rnnx.tracing.sizes.sized_tensors import sized_tensors
+from rnnx.tracing.sizes.specializations import Specialization, recorded_specializations
+from rnnx.tracing.states.kept_states import kept_state
+from rnnx.tracing.states.kept_tensors import kept_tensors, placed_tensors
+from rnnx.tracing.states.lifted_states import LiftedStates, StateHandover
 from rnnx_runtime.errors import RnnxError
 
 _LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")

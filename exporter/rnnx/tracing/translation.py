@@ -14,9 +14,9 @@ from torch.fx import Node
 from rnnx.errors import BrokenExtraError, OptionError, UntracedError
 from rnnx.extras import installed
 from rnnx.modules.source_lines import line_of_node
-from rnnx.tracing.elu_nodes import write_elus_as_selus
-from rnnx.tracing.operator_registry import composites_listed_once, kept_registry
-from rnnx.tracing.split_sequences import replace_sequences
+from rnnx.tracing.operators.elu_nodes import write_elus_as_selus
+from rnnx.tracing.operators.registry import composites_listed_once, kept_registry
+from rnnx.tracing.operators.split_sequences import replace_sequences
 from rnnx.tracing.tracing import quiet_torch
 
 OPSETS = range(18, 24)

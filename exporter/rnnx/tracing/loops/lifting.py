@@ -12,12 +12,12 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind, Outpu
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
-from rnnx.tracing.carried_states import CarriedStates
 from rnnx.tracing.loops.markers import LoopNode, loop_nodes
 from rnnx.tracing.loops.rolled_run import RolledRun
 from rnnx.tracing.loops.state_names import state_pairs_of
+from rnnx.tracing.states.carried_states import CarriedStates
+from rnnx.tracing.states.value_origins import OF_SHAPES
 from rnnx.tracing.tracing import Trace
-from rnnx.tracing.value_origins import OF_SHAPES
 from rnnx_runtime.contract import StatePair
 
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from rnnx.errors import ExportError
-from rnnx.tracing.lifted_states import LiftedStates
 from rnnx.tracing.loops.folding import FoldingError, folded
 from rnnx.tracing.loops.markers import loop_nodes
 from rnnx.tracing.loops.rolled import Loop, Rolled
 from rnnx.tracing.loops.rolled_model import RolledModel
 from rnnx.tracing.loops.unrolled import ReadingError, unrolled
 from rnnx.tracing.signature import CallSignature
-from rnnx.tracing.specializations import LongLoopError
+from rnnx.tracing.sizes.specializations import LongLoopError
+from rnnx.tracing.states.lifted_states import LiftedStates
 from rnnx.tracing.tracing import Trace, quiet_torch, trace_model
 from rnnx_runtime.errors import RnnxError
 

@@ -9,10 +9,10 @@ from typing import Any
 from torch.fx import Node
 
 from rnnx.modules.source_lines import code_of_node
-from rnnx.tracing.lifted_states import prefix_of
 from rnnx.tracing.loops.markers import LoopNode
 from rnnx.tracing.opaque_layers import DOMAIN as LAYERS
 from rnnx.tracing.recurrence_nodes import attribute_of
+from rnnx.tracing.states.lifted_states import prefix_of
 from rnnx_runtime.contract import StatePair
 
 
