@@ -65,7 +65,7 @@ def _refused_by_checker(path: Path) -> str:
 
     try:
         onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except Exception as error:  # besides its own errors whatever its C++ raises, such as ValueError for a type of -1
         return _first(str(error))
     return ""
 

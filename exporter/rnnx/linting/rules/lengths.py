@@ -8,7 +8,7 @@ from rnnx.linting.findings import Finding
 from rnnx.linting.rules.backends import TENSORRT
 from rnnx.linting.rules.examined_model import ExaminedModel
 from rnnx.linting.rules.recurrences import Recurrence
-from rnnx.linting.rules.scopes import Scope, is_onnx
+from rnnx.linting.rules.scopes import Scope, is_onnx, type_name
 
 _HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _INTEGERS = (TensorProto.INT32, TensorProto.INT64)
@@ -31,7 +31,7 @@ def _wrong_type(layer: Recurrence) -> Iterator[Finding]:
             rule="sequence-lens-type",
             severity="error",
             node=layer.shown,
-            message=f"sequence_lens {layer.sequence_lens!r} is {TensorProto.DataType.Name(kind).lower()}, "
+            message=f"sequence_lens {layer.sequence_lens!r} is {type_name(kind)}, "
             "ONNX wants int32: ONNX Runtime does not load the file",
             fix="declare it as int32, or put a Cast to int32 in front of it",
         )

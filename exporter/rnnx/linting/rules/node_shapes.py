@@ -8,12 +8,10 @@ backends read what lies there.
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 
-from onnx import TensorProto
-
 from rnnx.linting.findings import Finding
 from rnnx.linting.rules.examined_model import ExaminedModel
 from rnnx.linting.rules.recurrences import Recurrence
-from rnnx.linting.rules.scopes import input_of
+from rnnx.linting.rules.scopes import input_of, type_name
 
 _ACTIVATIONS = {"LSTM": 3, "GRU": 2, "RNN": 1}
 _NAMES = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
@@ -83,7 +81,7 @@ def _types(layer: Recurrence) -> dict[str, int]:
 
 
 def _listed(kinds: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} is {TensorProto.DataType.Name(kind).lower()}" for name, kind in kinds.items())
+    return ", ".join(f"{name} is {type_name(kind)}" for name, kind in kinds.items())
 
 
 def _fits(dims: Dims, expected: Dims) -> bool:

@@ -93,6 +93,11 @@ def input_of(node: NodeProto, place: int) -> str:
     return str(node.input[place]) if place < len(node.input) else ""
 
 
+def type_name(kind: int) -> str:
+    """An element type for people, such as `float16`; its number where ONNX has none such."""
+    return TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"type {kind}"
+
+
 def shown(node: NodeProto) -> str:
     """A node for people: its operator, and its name or else what it makes."""
     return f"{node.op_type} {printable(node.name or ', '.join(node.output), _LONGEST_NAME)!r}"

@@ -96,7 +96,7 @@ def test_of_two_directions_the_one_that_goes_forwards_has_states(tmp_path: Path)
 def _in_chunks(report: ExportReport, x: Array) -> Array:
     """The first output of the sequence, one chunk after another."""
     specs = {spec.name: spec for spec in report.contract.inputs}
-    sizes = {"B": len(x)}
+    sizes = dict(zip(map(str, next(iter(specs.values())).dims), x.shape, strict=True))
     states: dict[str, Any] = {
         pair.input: np.zeros([sizes.get(str(dim), dim) for dim in specs[pair.input].dims], np.float32)
         for pair in report.contract.states

@@ -41,18 +41,10 @@ def _even(self: Any, x: Tensor) -> Tensor:
     return result
 
 
-def _thirds(self: Any, x: Tensor) -> Tensor:
-    first, _, last = torch.tensor_split(self.lstm(x)[0], 3, 1)
-    return first.mean(1) + last.sum(1)
-
-
-@pytest.mark.parametrize(
-    ("forward", "code"), [(_even, "if x.size(1) % 2"), (_thirds, "torch.tensor_split(")], ids=["remainder", "parts"]
-)
-def test_a_way_that_other_sizes_do_not_go_is_refused_with_the_line(forward: Any, code: str, tmp_path: Path) -> None:
+def test_a_way_that_other_sizes_do_not_go_is_refused_with_the_line(tmp_path: Path) -> None:
     with pytest.raises(FrozenDimError) as refused:
-        export_model(Forward(forward).eval(), (sequence(3, 6),), tmp_path / "m.onnx", _NAMED)
-    assert code in refused.value.got
+        export_model(Forward(_even).eval(), (sequence(3, 6),), tmp_path / "m.onnx", _NAMED)
+    assert "if x.size(1) % 2" in refused.value.got
     assert __file__ in refused.value.got
     assert not list(tmp_path.iterdir())
 
