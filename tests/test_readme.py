@@ -242,6 +242,17 @@ def test_the_table_of_libraries_and_its_tally_are_what_was_measured() -> None:
     assert "(`python benchmarks/library_models.py`)" in text
 
 
+def test_the_counts_of_random_models_are_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmarks/results/random_models.json").read_text())
+    text, count = " ".join(README.split()), found["verdicts"]
+    assert f"Of {found['cases']} random models" in text
+    told = (
+        f"{count['right']} are right at every size, {count['narrow']} from a size on that their contract says, "
+        f"{count['refused']} are refused by name and {count['wrong']} are wrong"
+    )
+    assert told in text
+
+
 def test_the_counts_of_configurations_are_what_was_measured() -> None:
     results = ROOT / "benchmarks/results"
     drawn = json.loads((results / "model_configurations.json").read_text())

@@ -48,6 +48,6 @@ def test_a_seed_is_one_model() -> None:
 def test_what_was_measured_has_nothing_wrong() -> None:
     result = json.loads((BENCHMARKS / "results/random_models.json").read_text())
     verdicts = result["verdicts"]
-    assert result["cases"] == sum(verdicts.values())
+    assert result["cases"] == sum(verdicts.values()) >= 500
     assert verdicts["wrong"] == verdicts["void"] == 0
     assert sum(result["reasons"]["refused"].values()) == verdicts["refused"]
