@@ -253,6 +253,22 @@ def test_the_counts_of_random_models_are_what_was_measured() -> None:
     assert told in text
 
 
+def test_the_figures_of_loops_are_what_was_measured() -> None:
+    loops = json.loads((ROOT / "benchmarks/results/loops.json").read_text())["loops"].values()
+    copies = [own["copies_50"] for own in loops]
+    sizes, copied, times = (
+        sorted(own["nodes"] for own in loops),
+        sorted(own["nodes"] for own in copies),
+        sorted(own["time_of_rolled"] for own in copies),
+    )
+    text = " ".join(README.split())
+    assert len(loops) == 10
+    assert all(own["right"] for own in loops)
+    assert f"one graph of {sizes[0]} to {sizes[-1]} nodes each" in text
+    assert f"steps have {copied[0]:,} to {copied[-1]:,} and" in text
+    assert f"takes {times[0]} to {times[-1]} times the copies' time" in text
+
+
 def test_the_counts_of_configurations_are_what_was_measured() -> None:
     results = ROOT / "benchmarks/results"
     drawn = json.loads((results / "model_configurations.json").read_text())
