@@ -68,7 +68,7 @@ def _refusal(nodes: list[NodeProto], message: str) -> Finding:
 
 
 def _nested(part: ExaminedScope) -> Iterator[Finding]:
-    """A recurrent node in the body of a Scan or Loop, and an If in an If in an If."""
+    """A recurrent node in the body of a Scan, and an If in an If in an If."""
     holders = list(_holders(part.scope))
     inside = [node for node in holders if is_onnx(node, "Scan")]
     layers = [layer.node for layer in recurrences_of(part.scope)]

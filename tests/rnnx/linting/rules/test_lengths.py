@@ -40,3 +40,25 @@ def test_lengths_that_nothing_reads_are_an_error(told: Told, name: str) -> None:
 )
 def test_other_inputs_are_no_lengths(told: Told, text: str) -> None:
     assert told(text, *RULES) == []
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        pytest.param("s = Shape <start = 1, end = 2> (x) l = ConstantOfShape <value = int32[1] {7}> (s)", id="filled"),
+        pytest.param(
+            "s = Shape <start = 1, end = 2> (x) seven = Constant <value = int32[1] {7}> () l = Expand (seven, s)",
+            id="expanded",
+        ),
+        pytest.param("l = Constant <value = int32[2] {7, 7}> ()", id="constant"),
+    ],
+)
+def test_lengths_that_are_the_same_in_every_call_are_told(told: Told, nodes: str) -> None:
+    text = f"""g (float[T,B,5] x, float[1,32,5] w, float[1,32,8] r) => (float[T,1,B,8] y)
+        {{ {nodes} [rnn] y = LSTM <hidden_size = 8> (x, w, r, "", l) }}"""
+    (found,) = told(text, "lengths-constant")
+    assert (found.severity, found.node) == ("warning", "LSTM 'rnn'")
+
+
+def test_lengths_that_are_given_are_not_constant(told: Told) -> None:
+    assert told(with_lengths("int32", "lengths"), "lengths-constant") == []

@@ -111,3 +111,26 @@ def test_a_scan_with_a_projection_has_no_fused_node(told: Told) -> None:
     (found,) = told(text, *RULES)
     assert "one LSTM step with a projection" in found.message
     assert found.fix == "nothing: no ONNX operator has a projection"
+
+
+def ending(condition: str, gathered: bool = True) -> str:
+    """A Loop of at most 20 rounds that may end by its own condition."""
+    more = ", float[S,B,4] ys" if gathered else ""
+    return f"""g (int64 m, float[B,4] h0, float[4,4] r, float th) => (float[B,4] hn {more}) {{
+        yes = Constant <value = bool {{1}}> ()
+        [rounds] hn {", ys" if gathered else ""} = Loop (m, yes, h0) <body = body
+            (int64 t, bool go, float[B,4] h) => (bool go2, float[B,4] h2 {", float[B,4] out" if gathered else ""}) {{
+                a = MatMul (h, r) h2 = Tanh (a) {"out = Identity (h2)" if gathered else ""}
+                top = ReduceMax <keepdims = 0> (h2) {condition} }}> }}"""
+
+
+def test_a_loop_that_ends_early_and_gathers_is_an_error_in_tensorrt(told: Told) -> None:
+    (found,) = told(ending("go2 = Greater (top, th)"), "loop-ends-early")
+    assert (found.severity, found.node, found.backends) == ("error", "Loop 'rounds'", ("tensorrt", "tensorrt-rtx"))
+
+
+@pytest.mark.parametrize(
+    "text", [ending("go2 = Identity (go)"), ending("go2 = Greater (top, th)", gathered=False)], ids=["limit", "last"]
+)
+def test_other_loops_do_not_end_early(told: Told, text: str) -> None:
+    assert told(text, "loop-ends-early") == []

@@ -58,3 +58,10 @@ def test_the_message_says_what_is_picked(told: Told, after: str, constants: str,
 def test_in_a_model_of_fixed_lengths_a_place_is_a_place(told: Told) -> None:
     found = told(picking("[pick] out = Gather <axis = 0> (y, i)", "int64 i = {4}", "5,B"), "baked-time")
     assert [own.node for own in found] == ["input 'x'"]
+
+
+@pytest.mark.parametrize(("start", "end", "told_so"), [(-1, 2147483647, False), (3, 4, False), (0, 5, True)])
+def test_an_axis_that_was_cut_to_one_step_may_be_dropped(told: Told, start: int, end: int, told_so: bool) -> None:
+    constants = f"int64[1] a = {{{start}}}, int64[1] b = {{{end}}}, int64[1] c = {{0}}"
+    found = told(picking("s = Slice (y, a, b, c) [drop] out = Squeeze (s, c)", constants), "baked-time")
+    assert ("Squeeze 'drop'" in [own.node for own in found]) is told_so

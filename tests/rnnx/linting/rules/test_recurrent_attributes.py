@@ -62,3 +62,25 @@ def test_a_node_in_a_local_function_is_found(told: Told) -> None:
         F (x, w, r) => (y) { [inside] y = RNN <hidden_size = 1, layout = 1> (x, w, r) }"""
     (found,) = told(text, *RULES, functions=function)
     assert "inside" in found.node
+
+
+@pytest.mark.parametrize(
+    ("attributes", "rule"),
+    [
+        pytest.param(', activations = ["ThresholdedRelu"]', "activation-parameters", id="thresholded-relu"),
+        pytest.param(', activations = ["ScaledTanh"]', "activation-parameters", id="scaled-tanh"),
+        pytest.param(
+            ', activations = ["Affine"], activation_alpha = [1.0], activation_beta = [0.5]', "affine", id="affine"
+        ),
+    ],
+)
+def test_activations_that_tensorrt_does_not_compute_are_errors_there(told: Told, attributes: str, rule: str) -> None:
+    (found,) = told(one("RNN", attributes), "activation-parameters", "affine")
+    assert (found.rule, found.severity, found.backends) == (rule, "error", get_args(Flavor))
+
+
+def test_activations_with_their_parameters_are_no_findings(told: Told) -> None:
+    given = ', activations = ["ScaledTanh"], activation_alpha = [1.0], activation_beta = [0.5]'
+    assert told(one("RNN", given), "activation-parameters", "affine") == []
+    alone = ', activations = ["ThresholdedRelu"], activation_alpha = [1.0]'
+    assert told(one("RNN", alone), "activation-parameters", "affine") == []

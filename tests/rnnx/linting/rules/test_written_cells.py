@@ -85,3 +85,16 @@ def test_a_gru_that_resets_before_the_product_is_told_by_its_reset_gate(
     nodes = GRU_BEFORE.replace(*change) if change[0] else GRU_BEFORE
     text = f"g (float[B,8] x, float[B,8] h, float[8,16] w, float[8,8] u, float one) => (float[B,8] y) {{ {nodes} }}"
     assert cells(model_of(text)) == expected
+
+
+def rnn_steps(weight: str = "r") -> str:
+    return f"""g (float[B,3] x0, float[B,3] x1, float[B,4] h0) => (float[B,4] h2)
+        <float[3,4] w = {{{", ".join(["0.1"] * 12)}}}, float[4,4] r = {{{", ".join(["0.1"] * 16)}}},
+         float[4,4] other = {{{", ".join(["0.1"] * 16)}}}> {{
+        a0 = MatMul (x0, w) b0 = MatMul (h0, r) s0 = Add (a0, b0) h1 = Tanh (s0)
+        a1 = MatMul (x1, w) b1 = MatMul (h1, {weight}) s1 = Add (a1, b1) h2 = Tanh (s1) }}"""
+
+
+def test_plain_rnn_steps_share_the_weight_of_their_states() -> None:
+    assert cells(model_of(rnn_steps(), "", 17, "")) == ["RNN", "RNN"]
+    assert cells(model_of(rnn_steps("other"), "", 17, "")) == []
