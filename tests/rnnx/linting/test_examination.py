@@ -232,6 +232,7 @@ def test_a_file_without_its_opset_is_damaged(tmp_path: Path) -> None:
         doctor(tmp_path / "model.onnx")
 
 
+@pytest.mark.usefixtures("no_process")
 @pytest.mark.parametrize("seed", range(4))
 def test_changed_bytes_give_a_report_or_one_clear_error(tmp_path: Path, seed: int) -> None:
     generator = np.random.default_rng(seed)

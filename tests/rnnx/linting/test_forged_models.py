@@ -19,7 +19,6 @@ from torch import nn
 import rnnx
 from rnnx.cli.doctor import _print
 from rnnx.inspection import inspect
-from rnnx.linting import loading
 from rnnx.linting.examination import doctor, examine
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.linting.rules.inlining import MOST_NODES
@@ -74,17 +73,11 @@ def test_the_sound_model_has_no_fault_of_its_own(tmp_path: Path, capsys: pytest.
     assert told(tmp_path / "model.onnx", capsys) == ""
 
 
-@pytest.fixture
-def _no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime is not asked: a process for each of thousands of files takes minutes."""
-    monkeypatch.setattr(loading, "_refused_by_onnxruntime", lambda path: "")
-
-
 def test_forged_files_are_loaded_in_a_process_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(examined(SEED + 2, 30, tmp_path, capsys).values()) == 30
 
 
-@pytest.mark.usefixtures("_no_process")
+@pytest.mark.usefixtures("no_process")
 def test_a_forged_file_is_examined_or_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counts = examined(SEED, 400, tmp_path, capsys)
     assert counts["FileDamagedError"] > 100
@@ -92,7 +85,7 @@ def test_a_forged_file_is_examined_or_refused_by_name(tmp_path: Path, capsys: py
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_no_process")
+@pytest.mark.usefixtures("no_process")
 def test_thousands_of_forged_files_are_examined_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(examined(SEED + 1, 4_000, tmp_path, capsys).values()) == 4_000
 
