@@ -55,6 +55,7 @@ bench: install
 	$(BIN)/python benchmarks/pool_throughput.py
 	$(BIN)/python benchmarks/pool_latency.py
 	$(BIN)/python benchmarks/pool_soak.py
+	$(BIN)/python benchmarks/pool_schedules.py
 	$(BIN)/python benchmarks/service_load.py
 	$(BIN)/python benchmarks/corrupted_files.py
 	$(BIN)/python benchmarks/module_db.py
