@@ -47,8 +47,9 @@ def main(schedules: int) -> None:
 
 
 def _models(folder: Path) -> Iterator[tuple[str, Path, Any]]:
-    from g2p.export import export_speller
     from tests.test_every_model import KINDS as SUITE
+
+    from g2p.export import export_speller
 
     for name, kind_name in KINDS.items():
         kind, path = SUITE[kind_name], folder / f"{kind_name}.onnx"
@@ -67,7 +68,7 @@ def _phonemes(width: int) -> Any:
     def frames(index: int, time: int, seed: int) -> dict[str, Any]:
         word, chance = np.random.default_rng(index), np.random.default_rng(seed)
         letters = 5 + index % 4
-        values = {
+        values: dict[str, Any] = {
             "token": chance.integers(1, 30, time),
             "memory": np.broadcast_to(word.standard_normal((letters, width), np.float32), (time, letters, width)),
             "lengths": np.full(time, letters - index % 2),

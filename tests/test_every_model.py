@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import rnnx
 import rnnx_runtime
-from rnnx_runtime import InputError, Session, SnapshotError, State
+from rnnx_runtime import InputError, PoolOptions, Session, SnapshotError, State, StreamPool
 
 Array = NDArray[Any]
 
