@@ -1,6 +1,6 @@
-"""Whole models in a pool of 64 streams under random schedules, against lone sessions: `python benchmarks/pool_schedules.py`.
+"""Whole models in a pool under random schedules, against lone sessions: `python benchmarks/pool_schedules.py`.
 
-A tagger of frames, a keyword spotter with int64 tokens and a second input, a policy on a cell, and a trained decoder's
+64 streams of a tagger, a keyword spotter with int64 tokens and a second input, a policy on a cell, a trained decoder's
 step with its attention over a memory of each stream's own. Counts the arrays of results that equal bit for bit.
 """
 
