@@ -187,6 +187,11 @@ def test_the_figures_of_the_runtime_are_what_was_measured() -> None:
     differ = counts["comparisons"] - counts["bitwise"]
     told = f"{differ} of {counts['comparisons']:,} ({counts['schedules']:,} schedules, {counts['steps']:,} steps)"
     assert f"| {told} |" in README
+    whole = {
+        key: sum(row[key] for row in results["pool_schedules"]["rows"]) for key in ("results", "bitwise", "schedules")
+    }
+    differ = whole["results"] - whole["bitwise"]
+    assert f"| {differ} of {whole['results']:,} ({whole['schedules']:,} schedules) |" in README
     load = results["service_load"]
     told = f"{load['pushes']:,}, {load['p50_ms']:.0f} ms, {load['p99_ms']:.0f} ms, {len(load['errors'])}"
     assert f"| {told}, {load['server_rss_mib_at_start']:.0f} to {load['server_rss_mib_at_end']:.0f} MiB |" in README
