@@ -31,8 +31,8 @@ runtime."""
 MAY_IMPORT = {
     "rnnx": {  # top down
         "__main__": "cli",
-        "cli": "verifying reports timing diagnosis inspection exporting decoders tracing graphs modules formulations"
-        " parity runners tensorrt_network engines linting truths weights",
+        "cli": "verifying reports timing diagnosis inspection adopting exporting decoders tracing graphs modules"
+        " formulations parity runners tensorrt_network engines linting truths weights",
         "verifying": "reports timing checks diagnosis tracing modules parity runners tensorrt_network engines linting"
         " truths",
         "reports": "timing checks diagnosis parity runners linting",
@@ -42,8 +42,9 @@ MAY_IMPORT = {
         "parity": "runners truths",
         "runners": "tensorrt_network linting truths weights",
         "tensorrt_network": "engines truths",
-        "inspection": "engines linting weights",
+        "inspection": "adopting engines linting weights",
         "engines": "linting truths",
+        "adopting": "graphs linting truths",
         "exporting": "decoders tracing modules graphs formulations truths weights",
         "decoders": "tracing modules graphs truths",
         "tracing": "modules graphs formulations truths weights",

@@ -8,6 +8,7 @@ RnnxError (rnnx_runtime)
 ├── ExportError          the model cannot be exported, or its graph was refused by a checker or by ONNX Runtime
 │   ├── FrozenDimError   the model fixes a batch or a time at its example's size
 │   └── UntracedError    torch.export or torch.onnx fails on the model, as it is with so many axes free
+├── AdoptionError        a file of another exporter cannot become a model of rnnx
 ├── EngineError          TensorRT refused or failed to build the engine
 ├── GoldenError          a golden file is missing, damaged, or of another model
 ├── ReportError          an earlier report is missing, damaged, of another kind or schema, or another model's
@@ -47,6 +48,10 @@ class FrozenDimError(ExportError):
 
 class UntracedError(ExportError):
     """torch.export or torch.onnx fails on the model, as it is with so many axes free."""
+
+
+class AdoptionError(RnnxError):
+    """A file of another exporter cannot become a model of rnnx."""
 
 
 class EngineError(RnnxError):

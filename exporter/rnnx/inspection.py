@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.engines.profiles import text_from_profile
+from rnnx.extras import require
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.weights.checkpoint import open_checkpoint
 from rnnx.weights.recurrence import RecurrentModule
 from rnnx.weights.weights import surveyed
 from rnnx_runtime.contract import Contract, DecoderPart, Recurrence, TensorSpec
 from rnnx_runtime.contract_json import json_from_contract
-from rnnx_runtime.files.model_file import OnnxFile, PlanFile, read_onnx, read_plan
+from rnnx_runtime.files.model_file import LARGEST_ONNX, OnnxFile, PlanFile, bytes_of, checked_onnx, read_plan
+from rnnx_runtime.files.seal import is_sealed
 
 Row = tuple[str, str]
 
@@ -43,12 +45,14 @@ def inspect(path: str | os.PathLike[str]) -> CheckpointInspection | ModelInspect
 
     Raises:
         CheckpointError: the checkpoint cannot be read or has no recurrent layer.
-        FileDamagedError, ContractError: the model is damaged or was not written by rnnx.
+        FileDamagedError, ContractError: the model is damaged, or a plan has no sidecar.
+        AdoptionError: an .onnx that rnnx did not write has nothing recurrent in it.
     """
     path = Path(path)
     match path.suffix:
         case ".onnx":
-            return _onnx(read_onnx(path))
+            data = bytes_of(path, LARGEST_ONNX)
+            return _onnx(checked_onnx(path, data)) if is_sealed(data) else _foreign(path, data)
         case ".plan":
             return _plan(read_plan(path))
     checkpoint = open_checkpoint(path)
@@ -82,6 +86,24 @@ def _onnx(model: OnnxFile) -> ModelInspection:
         ("exported with", ", ".join(f"{name} {version}" for name, version in model.contract.versions.items())),
     )
     return ModelInspection(rows=rows, data={"contract": json_from_contract(model.contract), "nodes": nodes})
+
+
+def _foreign(path: Path, data: bytes) -> ModelInspection:
+    """What the graph of another exporter's file says; nothing of it is tried."""
+    require("onnx", extra="doctor", purpose=f"reading {path.name}")
+    from rnnx.adopting.reading import read_recurrent, rows_of_reading
+
+    reading = read_recurrent(path, data)
+    facts = {
+        "adopted": False,
+        "contract": json_from_contract(reading.contract),
+        "states": [state.shown for state in reading.states],
+        "others": dict(reading.others),
+        "renamed": reading.renamed,
+        "nodes": dict(sorted(reading.operators.items())),
+    }
+    rows = tuple(row for row in contract_rows(reading.contract) if row[0] not in ("streaming", "batching"))
+    return ModelInspection(rows=(*rows, *rows_of_reading(reading)), data=facts)
 
 
 def _node_counts(model: OnnxFile) -> dict[str, int] | None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.rnnx.adopting.foreign_files import PLAIN, write
 from torch import nn
 
 import rnnx
 from rnnx import ExportOptions, ExportReport
-from rnnx.errors import CheckpointError
+from rnnx.errors import AdoptionError, CheckpointError
 from rnnx.inspection import CheckpointInspection, ModelInspection, inspect, json_from_inspection
 from rnnx_runtime import ContractError, FileDamagedError
 from rnnx_runtime.contract_json import json_from_contract
@@ -144,3 +145,24 @@ def test_a_broken_module_does_not_hide_a_sound_one(tmp_path: Path) -> None:
     assert isinstance(inspection, CheckpointInspection)
     assert [module.prefix for module in inspection.modules] == ["good"]
     assert "key 'own.weight_hh': got no such key" in inspection.broken["own"]
+
+
+def test_a_file_of_another_exporter_shows_what_its_graph_says() -> None:
+    path = Path(__file__).parents[1] / "fixtures" / "torch_onnx" / "lstm-bi-states.torchscript.onnx"
+    inspection = inspect(path)
+    rows = json_rows(inspection)
+    assert ("recurrent", "/LSTM: LSTM, input 5, hidden 8, 1 layers, 2 directions, operator") in rows
+    assert ("input", "h0 float32 (2, B, 8)") in rows
+    assert ("state by", "h0 → hn (graph: LSTM '/LSTM')") in rows
+    assert dict(rows)["contract"] == "none in the file: rnnx adopt tries this out and writes one"
+    assert not {"streaming", "batching"} & dict(rows).keys()
+    data = json.loads(json.dumps(json_from_inspection(inspection)))
+    assert data["adopted"] is False
+    assert data["contract"]["states"] == [{"input": "h0", "output": "hn"}, {"input": "c0", "output": "cn"}]
+    assert data["nodes"]["LSTM"] == 1
+
+
+def test_a_file_of_another_exporter_without_recurrence_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "plain.onnx", PLAIN)
+    with pytest.raises(AdoptionError, match="got no recurrence, no state and no lengths, but 1 Relu, 1 Add"):
+        inspect(tmp_path / "plain.onnx")

@@ -81,7 +81,7 @@ def read_model(path: Path) -> ModelFile:
 
 def read_onnx(path: Path) -> OnnxFile:
     """Read and check an .onnx file; raises as `read_model`."""
-    return checked_onnx(path, _bytes_of(path, LARGEST_ONNX))
+    return checked_onnx(path, bytes_of(path, LARGEST_ONNX))
 
 
 def checked_onnx(path: Path, data: bytes) -> OnnxFile:
@@ -93,7 +93,7 @@ def checked_onnx(path: Path, data: bytes) -> OnnxFile:
 
 def read_plan(path: Path) -> PlanFile:
     """Read and check a .plan file and its sidecar; raises as `read_model`."""
-    data = _bytes_of(path, LARGEST_PLAN)
+    data = bytes_of(path, LARGEST_PLAN)
     sidecar = read_sidecar(path)
     check_plan(sidecar, path, data)
     return PlanFile(path=path, sidecar=sidecar, data=data)
@@ -123,7 +123,12 @@ def _weights_file(path: Path, data: bytes, values: dict[str, Any]) -> tuple[Path
     return real, _external_data(real, entry, tensors)
 
 
-def _bytes_of(path: Path, most: int) -> bytes:
+def bytes_of(path: Path, most: int) -> bytes:
+    """The bytes of a regular file, at most `most` of them.
+
+    Raises:
+        FileDamagedError: it cannot be read, is larger, or is no regular file.
+    """
     try:
         return read_regular(path, most)
     except OSError as error:

@@ -18,9 +18,11 @@ _Found = Iterator[tuple[str, Axes]]
 _Carrier = Callable[[Scope, NodeProto, Mapping[str, Axes]], _Found]
 
 
-def traced_axes(scope: Scope, layers: Sequence[Recurrence]) -> dict[str, Axes]:
-    """The axes of every tensor of a scope that can be reached from its recurrent nodes."""
-    axes: dict[str, Axes] = {}
+def traced_axes(
+    scope: Scope, layers: Sequence[Recurrence], known_axes: Mapping[str, Axes] | None = None
+) -> dict[str, Axes]:
+    """The axes of every tensor of a scope that can be reached from its recurrent nodes, and from `known_axes`."""
+    axes: dict[str, Axes] = dict(known_axes or {})
     for layer in layers:
         _carry(axes, _seeds(layer))
     known = -1
@@ -206,6 +208,18 @@ def _gather_down(scope: Scope, node: NodeProto, axes: Mapping[str, Axes]) -> _Fo
         yield node.output[0], (*own[:place], *([OTHER] if indices.dims else []), *own[place + 1 :])
 
 
+def _gather_up(scope: Scope, node: NodeProto, axes: Mapping[str, Axes]) -> _Found:
+    """To what one place was taken from: its other axes are known, and that one is not."""
+    indices, place = scope.tensor(node.input[1]), attributes_of(node).get("axis", 0)
+    own = axes.get(node.output[0])
+    if own is None or indices is None or len(indices.dims) > 1:
+        return
+    rank = len(own) + (not indices.dims)
+    if -rank <= place < rank:
+        place %= rank
+        yield node.input[0], (*own[:place], OTHER, *own[place + len(indices.dims) :])
+
+
 def _resized(axes: Axes, place: int) -> Axes:
     """The axes after one of them was cut or lengthened: time and batch stay what they are, of another size."""
     if not -len(axes) <= place < len(axes):
@@ -246,4 +260,5 @@ _UPSTREAM: dict[str, _Carrier] = {
     "Concat": _concat_up,
     "Slice": _slice_up,
     "Split": _split_up,
+    "Gather": _gather_up,
 }
