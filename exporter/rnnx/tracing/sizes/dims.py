@@ -1,6 +1,6 @@
 """The names of a traced model's dims: `B` and `T` are those that reach a recurrent layer as batch and time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from rnnx.errors import OptionError, UntracedError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
+from rnnx.tracing.sizes.picked_rows import picked_sizes, sizes_beside_picked
 from rnnx_runtime.contract import Contract, Dim
 from rnnx_runtime.contract_json import unsolved_symbols
 from rnnx_runtime.dim_expressions import symbols_of
@@ -94,7 +95,7 @@ def name_dims(
         if chosen is not None and name not in names.values():
             names[chosen] = name
     made = sorted({own for size in outputs for own in expression_of(size).free_symbols} - {*ordered}, key=str)
-    joined = _joined_batch(inputs, names, options)
+    joined = _joined_batch(inputs, names, options, picked_sizes(program))
     names |= dict.fromkeys(joined.values(), "B")
     rest = [symbol for symbol in (*ordered, *made) if symbol not in names]
     names |= {symbol: f"D{index}" for index, symbol in enumerate(rest, start=1)}
@@ -122,12 +123,15 @@ def expression_of(size: Size) -> Any:
 
 
 def _joined_batch(
-    inputs: Mapping[str, Sequence[Size]], names: Mapping[sympy.Symbol, str], options: ModelOptions
+    inputs: Mapping[str, Sequence[Size]],
+    names: Mapping[sympy.Symbol, str],
+    options: ModelOptions,
+    picked: Collection[sympy.Symbol],
 ) -> dict[str, sympy.Symbol]:
-    """Inputs whose first or second axis is the batch by the example alone, which the model's indexing leaves open.
+    """Inputs of which an axis is the batch by the example alone, which the model's indexing leaves open.
 
     `x[rows]` and `torch.gather` take fewer rows than there are, so a trace knows two sizes where the model has one.
-    So does `x[:, rows]`, where time stands first.
+    So does `x[:, rows]`, where time or layers stand first.
     """
     sizes = {
         expression_of(size): size.node.hint
@@ -141,8 +145,8 @@ def _joined_batch(
         symbols = [_free_symbol(size) for size in shape]
         if name in options.dims or "B" in map(names.get, symbols):
             continue
-        places = [0, 1] if symbols and names.get(symbols[0]) == "T" else [0]
-        open_ones = [symbols[place] for place in places if place < len(symbols)]
+        places = 2 if symbols and names.get(symbols[0]) == "T" else 1
+        open_ones = [*symbols[:places], *(symbol for symbol in symbols[places:] if symbol in picked)]
         own = next((own for own in open_ones if own in sizes and own not in names and sizes[own] in batch), None)
         if own is not None:
             found[name] = own
@@ -187,19 +191,24 @@ def axes_to_fix(
     """The free axes, by input and place, that no batch and no time can be, for the model wants one size there.
 
     A trace that takes a size of one for any size leaves an axis that must be one a range of 1 to 2 in place of a
-    number. And a state of several layers that `forward` takes apart (`h[0]`, `h[1]`) has as many as it takes. The
-    widths of what is joined in front of a weight (`12 - D1` and `D1`) are free in their sum alone.
+    number. And a state of several layers that `forward` takes apart (`h[0]`, `h[1]`) has as many as it takes, unless
+    its rows are picked by a tensor. The widths of what is joined in front of a weight (`12 - D1` and `D1`) are free
+    in their sum alone.
     """
     sizes = [size for own in recurrences for size in (own.batch, own.time) if size is not None]
     moving = {symbol for size in sizes for symbol in expression_of(size).free_symbols}
     shared = [_given_and_taken(size) for shape in inputs.values() for size in shape]
-    fixed = _bounded(program).union(*(symbols for symbols in shared if not symbols & moving))
+    picked = picked_sizes(program)
+    fixed = (_bounded(program) | sizes_beside_picked(program)).union(
+        *(symbols for symbols in shared if not symbols & moving)
+    )
     return {
         (name, axis)
         for name, shape in inputs.items()
         for axis, size in enumerate(shape)
         if (symbols := expression_of(size).free_symbols) and not symbols & moving
-        if symbols & fixed or (name in states and isinstance(expression_of(size), sympy.Symbol))
+        if symbols & fixed
+        or (name in states and isinstance(expression_of(size), sympy.Symbol) and not symbols & picked)
     }
 
 
