@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rnnx.errors import OptionError
 from rnnx.extras import require
 from rnnx.linting.findings import DoctorReport, Finding
+from rnnx.linting.kinds import by_kind
 from rnnx.linting.loading import loading_findings
 from rnnx.weights.recurrence import GATES
 from rnnx_runtime.errors import FileDamagedError, RnnxError
@@ -78,9 +79,13 @@ def concerning(findings: Iterable[Finding], *backends: str) -> tuple[Finding, ..
     return tuple(own for own in findings if not own.backends or set(own.backends) & set(backends))
 
 
+def each_finding(model: "ExaminedModel") -> tuple[Finding, ...]:
+    """What every rule says of every node, worst first, before findings of one kind are put together."""
+    return _ordered({finding: None for find in _rules() for finding in find(model)})
+
+
 def _findings(model: "ExaminedModel") -> tuple[Finding, ...]:
-    found = {finding: None for find in _rules() for finding in find(model)}  # in order, each once
-    return _ordered(found)
+    return by_kind(each_finding(model))
 
 
 def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -90,31 +95,40 @@ def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
     from rnnx.linting.rules import (
         baked_lengths,
+        chained_states,
+        crossed_states,
         dim_names,
         directions,
         leftovers,
         lengths,
+        loop_ends,
         loops,
         node_shapes,
         older_contracts,
+        other_runtimes,
         padded_steps,
+        partial_lengths,
         picked_steps,
         precision,
         quantization,
         recurrent_attributes,
         reset_gate,
+        rounded_states,
         states,
         tensorrt_operators,
+        time_order,
         training,
         unread_inputs,
         unrolled_steps,
+        weight_patterns,
         weight_values,
     )
 
     modules = (
-        node_shapes, weight_values, reset_gate, baked_lengths, unrolled_steps, picked_steps, directions,
-        recurrent_attributes, lengths, padded_steps, unread_inputs, dim_names, precision, loops, tensorrt_operators,
-        training, quantization, states, leftovers, older_contracts,
+        node_shapes, weight_values, weight_patterns, reset_gate, baked_lengths, unrolled_steps, picked_steps, directions,
+        time_order, recurrent_attributes, lengths, partial_lengths, padded_steps, unread_inputs, crossed_states,
+        chained_states, rounded_states, dim_names, precision, loop_ends, loops, tensorrt_operators, training,
+        quantization, states, leftovers, older_contracts, other_runtimes,
     )  # fmt: skip
     return tuple(module.find for module in modules)
 
@@ -127,7 +141,7 @@ def _counted(model: "ExaminedModel") -> dict[str, int]:
     names = [layer.node.op_type for layer in model.layers]
     for part in model.parts:
         names += [node.op_type for node in part.scope.nodes if is_onnx(node, "Loop", "Scan")]
-        if part.scope.holder is None:
+        if not part.scope.is_repeated:
             names += [f"{cell.operator} cell" for cell in written_cells(part.scope)]
     return dict(sorted(Counter(names).items()))
 

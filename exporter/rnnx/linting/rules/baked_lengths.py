@@ -8,7 +8,7 @@ from onnx import NodeProto
 from rnnx.linting.findings import Finding, Severity
 from rnnx.linting.rules.axes import BATCH, TIME, Axis
 from rnnx.linting.rules.examined_model import ExaminedModel, ExaminedScope
-from rnnx.linting.rules.fixed_lengths import Length, freedom, input_lengths, is_one_step
+from rnnx.linting.rules.fixed_lengths import InputLength, Length, freedom, input_lengths, is_one_step
 from rnnx.linting.rules.reshaping import matched
 from rnnx.linting.rules.scopes import attributes_of, is_onnx, shown
 from rnnx.linting.rules.shape_values import shape_values
@@ -37,7 +37,7 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
     """Every node, constant and input that fixes a time or batch length."""
     for found in input_lengths(model):
         if found.value is not None:
-            yield _input_finding(model, found.name, found.length, found.value)
+            yield _input_finding(model, found)
     if model.origin.is_traced:
         return  # its sizes are the model's own, such as a layer's directions; a trace that fixed one was refused
     for part in model.parts:
@@ -119,14 +119,15 @@ def _fix(length: Length) -> str:
     return "give h0 and c0 as inputs with a dynamic batch, or export it with rnnx export, which keeps batch free"
 
 
-def _input_finding(model: ExaminedModel, name: str, length: Length, value: int) -> Finding:
-    word = _WORDS[length]
+def _input_finding(model: ExaminedModel, found: InputLength) -> Finding:
+    word, axes = _WORDS[found.length], model.main.axes[found.name]
+    is_last = found.length == "T" and axes[-1] == TIME  # of (N, 21) the 21 may be bands, which have no other number
     return Finding(
-        rule=_RULES[length],
-        severity="info" if is_one_step(model, length) else "warning",
-        node=f"input {name!r}",
-        message=f"its {word} length is fixed to {value}: every backend refuses another one",
-        fix=f"export with a dynamic {word} axis, unless every call has {word} {value}",
+        rule=_RULES[found.length],
+        severity="info" if is_last or is_one_step(model, found.length) else "warning",
+        node=f"input {found.name!r}",
+        message=f"its {word} length is fixed to {found.value}: every backend refuses another one",
+        fix=f"export with a dynamic {word} axis, unless every call has {word} {found.value}",
     )
 
 

@@ -1,10 +1,12 @@
 """The values of a small tensor that lie in another file, read if they are as many as its shape says."""
 
 import warnings
+from contextlib import suppress
 from math import prod
 from pathlib import Path
+from typing import Any
 
-from onnx import TensorProto, external_data_helper, helper
+from onnx import TensorProto, checker, external_data_helper, helper, numpy_helper
 
 
 def with_outside_values(tensor: TensorProto, folder: Path) -> TensorProto:
@@ -33,3 +35,14 @@ def _extent(entries: dict[str, str], folder: Path) -> int:
     if entries.get("length"):
         return int(entries["length"])
     return (folder / entries.get("location", "")).stat().st_size - int(entries.get("offset") or 0)
+
+
+def values_of(tensor: TensorProto, folder: Path | None) -> Any:
+    """A constant's values; None where they are absent, outside the folder, or not as many as its shape says."""
+    with suppress(OSError, ValueError, KeyError, TypeError, checker.ValidationError):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            if folder is None:
+                return None
+            tensor = with_outside_values(tensor, folder)
+        return numpy_helper.to_array(tensor)
+    return None

@@ -13,12 +13,18 @@ from rnnx.linting.rules.axes import TIME, axis_at
 from rnnx.linting.rules.examined_model import ExaminedModel, ExaminedScope
 from rnnx.linting.rules.fixed_lengths import is_one_step
 from rnnx.linting.rules.recurrences import Recurrence
-from rnnx.linting.rules.scopes import attributes_of, input_of, is_onnx, shown
+from rnnx.linting.rules.scopes import Scope, attributes_of, input_of, is_onnx, shown
+from rnnx.linting.rules.time_order import backward_tensors
 
 Reading = Literal["last", "mean", "largest"]
 
 _REDUCTIONS: dict[str, Reading] = {"ReduceMean": "mean", "ReduceMax": "largest"}
-_ARRANGING = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Transpose")
+_KEEPING = (
+    "Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Dropout", "Relu", "Sigmoid", "Tanh", "LeakyRelu",
+    "Elu", "Gelu", "Softmax", "LogSoftmax", "LayerNormalization",
+)  # fmt: skip
+_WITH_WEIGHTS = ("MatMul", "Add", "Sub", "Mul", "Div")
+"""What works on each step alone where the other operand is a constant; where it is none, it may be a mask."""
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
@@ -32,18 +38,27 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
                 if reading and layer.sequence_lens:
                     yield _padded(node, layer, reading)
                 elif reading == "last" and layer.directions == 2:
-                    yield _backward(node, layer)
+                    yield _backward(node, f"the bidirectional {layer.shown}")
+        turned_back = backward_tensors(part)[1]
+        for node in part.scope.nodes:
+            if node.input and node.input[0] in turned_back and _reading(part, node) == "last":
+                yield _backward(node, f"{node.input[0]!r}, which holds a pass that was turned back")
 
 
 def _readers(part: ExaminedScope, name: str) -> Iterator[NodeProto]:
-    """The nodes that read an output, behind nodes that only arrange it."""
+    """The nodes that read an output, behind nodes that arrange it or change each step alone."""
     seen, waiting = {name}, [name] if name else []
     while waiting:
         for node in part.scope.readers.get(waiting.pop(), ()):
             yield node
-            if is_onnx(node, *_ARRANGING) and node.output[0] not in seen:
+            if _is_stepwise(part.scope, node) and node.output[0] not in seen:
                 seen.add(node.output[0])
                 waiting.append(node.output[0])
+
+
+def _is_stepwise(scope: Scope, node: NodeProto) -> bool:
+    varying = [name for name in node.input if scope.tensor(name) is None]
+    return is_onnx(node, *_KEEPING) or (is_onnx(node, *_WITH_WEIGHTS) and len(varying) == 1)
 
 
 def _reading(part: ExaminedScope, node: NodeProto) -> Reading | None:
@@ -78,12 +93,11 @@ def _padded(node: NodeProto, layer: Recurrence, reading: Reading) -> Finding:
     )
 
 
-def _backward(node: NodeProto, layer: Recurrence) -> Finding:
+def _backward(node: NodeProto, what: str) -> Finding:
     return Finding(
         rule="backward-start",
         severity="info",
         node=shown(node),
-        message=f"it takes the last step of the bidirectional {layer.shown}: the backward half there has seen one step "
-        "alone, not the sequence",
+        message=f"it takes the last step of {what}: the backward half there has seen one step alone, not the sequence",
         fix="take hn of both directions, unless the model was trained so",
     )

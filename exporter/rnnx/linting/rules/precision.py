@@ -8,17 +8,16 @@ from rnnx.linting.findings import Finding
 from rnnx.linting.rules.backends import ORT_CPU, TENSORRT
 from rnnx.linting.rules.examined_model import ExaminedModel
 from rnnx.linting.rules.recurrences import Recurrence
-from rnnx.linting.rules.scopes import Scope, attributes_of, is_onnx, shown, shown_with_others
+from rnnx.linting.rules.scopes import Scope, attributes_of, is_onnx, shown
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
     """Where float64 enters, and every recurrent node in another type than float32."""
-    doubles = [subject for part in model.parts for subject in _float64(part.scope)]
-    if doubles:
+    for subject in (own for part in model.parts for own in _float64(part.scope)):
         yield Finding(
             rule="float64",
             severity="error",
-            node=shown_with_others(doubles),
+            node=subject,
             message="float64, which TensorRT silently computes in float32",
             fix="export the model in float32, and verify it against the float64 reference",
             backends=TENSORRT,

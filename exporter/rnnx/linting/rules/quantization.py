@@ -7,12 +7,12 @@ On AVX2 without VNNI, u8 × s8 products are added in pairs in 16 bits (`vpmaddub
 from collections.abc import Iterator
 from pathlib import Path
 
-from onnx import NodeProto, TensorProto, checker, numpy_helper
+from onnx import NodeProto, TensorProto
 
 from rnnx.linting.findings import Finding
 from rnnx.linting.rules.backends import ORT_CPU
 from rnnx.linting.rules.examined_model import ExaminedModel
-from rnnx.linting.rules.outside_values import with_outside_values
+from rnnx.linting.rules.outside_values import values_of
 from rnnx.linting.rules.scopes import Scope, is_onnx, shown
 
 _SAFE = 64
@@ -85,12 +85,5 @@ def _dequantized(scope: Scope, node: NodeProto) -> Iterator[str]:
 
 def _largest(tensor: TensorProto, folder: Path | None) -> int | None:
     """The largest magnitude in an int8 weight; None where its values are not there or not as many as its shape says."""
-    try:
-        if tensor.data_location == TensorProto.EXTERNAL:
-            if folder is None:
-                return None
-            tensor = with_outside_values(tensor, folder)
-        values = numpy_helper.to_array(tensor)
-    except (OSError, ValueError, checker.ValidationError):
-        return None
-    return max(int(values.max(initial=0)), -int(values.min(initial=0)))
+    values = values_of(tensor, folder)
+    return None if values is None else max(int(values.max(initial=0)), -int(values.min(initial=0)))

@@ -34,6 +34,12 @@ class Scope:
     tensors: Mapping[str, TensorProto]
     declared: Mapping[str, ValueInfoProto]
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it runs more than once: a body of a Loop or Scan, or what stands in one."""
+        own = self.holder is not None and not is_onnx(self.holder, "If")
+        return own or (self.outer is not None and self.outer.is_repeated)
+
     def producer(self, name: str) -> NodeProto | None:
         """The node of this scope that makes a tensor; None for inputs, weights and tensors from outside."""
         return self.producers.get(name)

@@ -4,28 +4,25 @@ from collections.abc import Iterator
 
 from rnnx.linting.findings import Finding
 from rnnx.linting.rules.examined_model import ExaminedModel
-from rnnx.linting.rules.scopes import shown_with_others
 from rnnx.linting.rules.state_paths import gives_states, takes_states
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
     """The recurrent nodes of the main graph whose states cannot be carried from call to call."""
-    closed = [layer.shown for layer in model.main.layers if not takes_states(layer)]
-    if closed:
+    for layer in (own for own in model.main.layers if not takes_states(own)):
         yield Finding(
             rule="states-unreachable",
             severity="info",
-            node=shown_with_others(closed),
+            node=layer.shown,
             message="the initial state is absent or constant: every call starts from it, so a sequence cannot be "
             "streamed in chunks",
             fix="to stream, export h0 and c0 as inputs (rnnx export does, a whole model with --stateful)",
         )
-    mute = [layer.shown for layer in model.main.layers if not gives_states(layer)]
-    if mute:
+    for layer in (own for own in model.main.layers if not gives_states(own)):
         yield Finding(
             rule="final-states-unused",
             severity="info",
-            node=shown_with_others(mute),
+            node=layer.shown,
             message="hn or cn is no output of the graph: a call cannot hand its state to the next, and only output can "
             "be verified",
             fix="to stream, add them to the graph's outputs (rnnx export does, a whole model with --stateful)",

@@ -11,7 +11,7 @@ from rnnx.linting.findings import Finding
 from rnnx.linting.rules.backends import TENSORRT
 from rnnx.linting.rules.examined_model import ExaminedModel, ExaminedScope
 from rnnx.linting.rules.recurrences import recurrences_of
-from rnnx.linting.rules.scopes import Scope, attributes_of, is_onnx, shown, shown_with_others
+from rnnx.linting.rules.scopes import Scope, attributes_of, is_onnx, shown
 
 _SIZES = ("NonZero", "Compress", "Unique")
 _SEQUENCES = (
@@ -38,16 +38,13 @@ _READ_CONTRIB = ("Attention", "Gelu", "GridSample", "LayerNormalization", "MatMu
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
-    """Every operator, once each, that TensorRT refuses; and every node that it computes otherwise than ONNX."""
-    refused: dict[str, list[NodeProto]] = {}
+    """Every node that TensorRT refuses, and every node that it computes otherwise than ONNX."""
     for part in model.parts:
         for node in part.scope.nodes:
             if _why_refused(node):
-                refused.setdefault(node.op_type, []).append(node)
+                yield _refusal(node, f"TensorRT RTX refuses it, {_why_refused(node)}")
             yield from _silent(node)
         yield from _nested(part)
-    for nodes in refused.values():
-        yield _refusal(nodes, f"TensorRT RTX refuses it, {_why_refused(nodes[0])}")
 
 
 def _why_refused(node: NodeProto) -> str:
@@ -56,11 +53,11 @@ def _why_refused(node: NodeProto) -> str:
     return REFUSED.get(node.op_type, "") if is_onnx(node, node.op_type) else ""
 
 
-def _refusal(nodes: list[NodeProto], message: str) -> Finding:
+def _refusal(node: NodeProto, message: str) -> Finding:
     return Finding(
         rule="tensorrt-refused",
         severity="error",
-        node=shown_with_others([shown(node) for node in nodes]),
+        node=shown(node),
         message=message,
         fix="run this model in ONNX Runtime, or write that part with other operators",
         backends=("tensorrt-rtx",),
@@ -72,11 +69,11 @@ def _nested(part: ExaminedScope) -> Iterator[Finding]:
     holders = list(_holders(part.scope))
     inside = [node for node in holders if is_onnx(node, "Scan")]
     layers = [layer.node for layer in recurrences_of(part.scope)]
-    if inside and layers:
-        yield _refusal(layers, "it stands in the body of a Scan, where TensorRT builds no recurrent operator")
-    branches = [node for node in part.scope.nodes if is_onnx(node, "If")]
-    if branches and sum(is_onnx(node, "If") for node in holders) > 1:
-        yield _refusal(branches, "a branch within a branch within a branch, which TensorRT refuses")
+    for node in layers if inside else ():
+        yield _refusal(node, "it stands in the body of a Scan, where TensorRT builds no recurrent operator")
+    for node in part.scope.nodes if sum(is_onnx(own, "If") for own in holders) > 1 else ():
+        if is_onnx(node, "If"):
+            yield _refusal(node, "a branch within a branch within a branch, which TensorRT refuses")
 
 
 def _holders(scope: Scope) -> Iterator[NodeProto]:

@@ -6,7 +6,6 @@ from rnnx.linting.findings import Finding
 from rnnx.linting.rules.examined_model import ExaminedModel
 from rnnx.linting.rules.lengths import looks_like_lengths, names_read
 from rnnx.linting.rules.recurrences import Recurrence
-from rnnx.linting.rules.scopes import shown_with_others
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
@@ -18,11 +17,11 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
         for value in model.proto.graph.input
         if value.name not in read and value.name not in weights and not looks_like_lengths(value)
     ]
-    if unread and model.layers and not model.origin.is_traced:
+    for name in unread if model.layers and not model.origin.is_traced else ():
         yield Finding(
             rule="input-unread",
             severity="warning",
-            node=shown_with_others([f"input {name!r}" for name in unread]),
+            node=f"input {name!r}",
             message="read by no node: whatever a caller feeds there changes nothing, and a state is lost from call to "
             "call",
             fix="wire it to the node that it is meant for, or leave it out of the inputs",

@@ -1,7 +1,8 @@
 """LSTM, GRU and plain RNN steps that are written out as MatMul, Sigmoid and Tanh instead of one recurrent node.
 
 Told by how the gates meet: LSTM `c' = f·c + i·g, h' = o·tanh(c')`; GRU `h' = (1 - z)·n + z·h` or `n + z·(h - n)` with
-the reset gate inside n's tanh; a plain RNN by two products of one weight, the second of what the first became.
+the reset gate inside n's tanh; a plain RNN by two products of one weight, the second of what the first became, or by
+one of a loop's state that becomes that state. A gate may be a hard sigmoid, which is a Clip of a line.
 """
 
 from collections.abc import Iterator
@@ -9,19 +10,22 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
+from rnnx.linting.rules.loop_bodies import handed_from, states_of
 from rnnx.linting.rules.scopes import Scope, is_onnx
 
 _ARRANGING = ("Identity", "Cast", "Split", "Slice", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Gather")
+_GATES = ("Sigmoid", "HardSigmoid", "Clip")
 _DEEPEST = 6
 """Nodes between a gate and where it is used: more are another calculation."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WrittenCell:
-    """One step of an LSTM or GRU, by the node that makes its new h."""
+    """One step of an LSTM, GRU or RNN, by the node that makes its new h, and an LSTM's also by that of its new c."""
 
     operator: str
     node: NodeProto
+    cell_state: NodeProto | None = None
 
 
 def written_cells(scope: Scope) -> tuple[WrittenCell, ...]:
@@ -30,9 +34,9 @@ def written_cells(scope: Scope) -> tuple[WrittenCell, ...]:
     taken = {name for _, cell_state in lstms for name in cell_state.output}
     grus = (node for node in scope.nodes if is_onnx(node, "Add") and not taken.intersection(node.output))
     return (
-        *(WrittenCell(operator="LSTM", node=node) for node, _ in lstms),
+        *(WrittenCell(operator="LSTM", node=node, cell_state=cell_state) for node, cell_state in lstms),
         *(WrittenCell(operator="GRU", node=node) for node in grus if _is_gru_state(scope, node)),
-        *(WrittenCell(operator="RNN", node=node) for node in _rnn_steps(scope)),
+        *(WrittenCell(operator="RNN", node=node) for node in (*_rnn_steps(scope), *_looped_rnn_steps(scope))),
     )
 
 
@@ -50,6 +54,16 @@ def _rnn_steps(scope: Scope) -> Iterator[NodeProto]:
     for weight, states in taken.items():
         if scope.tensor(weight) is not None and states & made[weight]:
             yield from (steps[name] for name in steps if name in made[weight])
+
+
+def _looped_rnn_steps(scope: Scope) -> Iterator[NodeProto]:
+    """Every `h' = tanh(W·x + R·h)`, or with a ReLU, that a loop's body makes of its state and hands on as that state."""
+    for own in states_of(scope):
+        node = scope.producer(handed_from(scope, own.following))
+        if node is not None and is_onnx(node, "Tanh", "Relu"):
+            taken = [handed_from(scope, product.input[0]) for product in _products_of_a_sum(scope, node)]
+            if own.inside in taken:
+                yield node
 
 
 def _products_of_a_sum(scope: Scope, node: NodeProto) -> Iterator[NodeProto]:
@@ -84,7 +98,7 @@ def _is_gru_state(scope: Scope, node: NodeProto) -> bool:
     """Whether a node is a sum over a gate z and a candidate n that has a reset gate inside its tanh."""
     leaves = list(_leaves(scope, node, 4))
     tanhs = [leaf for leaf in leaves if leaf.op_type == "Tanh"]
-    gated = any(leaf.op_type == "Sigmoid" for leaf in leaves)
+    gated = any(leaf.op_type in _GATES for leaf in leaves)
     return gated and any(_has_reset_gate(scope, tanh) for tanh in tanhs)
 
 
@@ -114,14 +128,33 @@ def _factors(scope: Scope, product: NodeProto) -> set[str]:
 
 
 def _operators(nodes: list[NodeProto | None]) -> set[str]:
-    return {node.op_type for node in nodes if node is not None}
+    return {"Sigmoid" if node.op_type in _GATES else node.op_type for node in nodes if node is not None}
 
 
 def _origin(scope: Scope, name: str) -> NodeProto | None:
-    """The node that computed a tensor, past those that only rearrange it."""
+    """The node that computed a tensor, past those that only rearrange it or scale it by a number."""
     node = scope.producer(name)
     for _ in range(_DEEPEST):
-        if node is None or not is_onnx(node, *_ARRANGING):
+        if node is None:
             break
-        node = scope.producer(node.input[0])
+        if is_onnx(node, *_ARRANGING):
+            node = scope.producer(node.input[0])
+        elif (scaled := _scaled(scope, node)) is not None:
+            node = scope.producer(scaled)
+        else:
+            break
     return node
+
+
+def _scaled(scope: Scope, node: NodeProto) -> str | None:
+    """What a node multiplies by one constant number or divides by it; None where it does something else."""
+    if not is_onnx(node, "Mul", "Div"):
+        return None
+    numbers = [name for name in node.input if _is_number(scope, name)]
+    others = [name for name in node.input if name not in numbers]
+    return others[0] if len(others) == 1 and (is_onnx(node, "Mul") or node.input[1] in numbers) else None
+
+
+def _is_number(scope: Scope, name: str) -> bool:
+    tensor = scope.tensor(name)
+    return tensor is not None and all(dim == 1 for dim in tensor.dims)

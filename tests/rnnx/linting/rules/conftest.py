@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 from onnx import ModelProto, parser
 
-from rnnx.linting.examination import examine
+from rnnx.linting.examination import each_finding
 from rnnx.linting.findings import Finding
+from rnnx.linting.rules.examined_model import examined
 
 Told = Callable[..., list[Finding]]
 
@@ -18,11 +19,11 @@ Told = Callable[..., list[Finding]]
 def told() -> Told:
     """`told(text, *rules)`: the findings of these rules in a graph, all of them where none is named."""
 
-    def examined(text: str, *rules: str, producer: str = "", opset: int = 17, functions: str = "") -> list[Finding]:
+    def told_of(text: str, *rules: str, producer: str = "", opset: int = 17, functions: str = "") -> list[Finding]:
         model = model_of(text, producer, opset, functions)
-        return [finding for finding in examine(model) if not rules or finding.rule in rules]
+        return [finding for finding in each_finding(examined(model)) if not rules or finding.rule in rules]
 
-    return examined
+    return told_of
 
 
 def model_of(text: str, producer: str = "", opset: int = 17, functions: str = "") -> ModelProto:
