@@ -19,6 +19,8 @@ from rnnx.graphs.model_targets import check_model_target
 from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
+from rnnx.proofs.row_proof import batching_of
+from rnnx.proofs.streaming_proof import streaming_of
 from rnnx.tracing.constant_inputs import of_inputs_left
 from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.loops.markers import loop_nodes
@@ -27,7 +29,6 @@ from rnnx.tracing.operators.masked_rows import keep_masked_rows
 from rnnx.tracing.operators.rewriting import write_with_forms
 from rnnx.tracing.preparation import fixed_weights, preserved
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
-from rnnx.tracing.row_proof import batching_of
 from rnnx.tracing.sizes.dims import (
     DimNames,
     free_axes,
@@ -50,12 +51,12 @@ from rnnx.tracing.sizes.trimmed_slices import keep_whole_slices
 from rnnx.tracing.splicing import splice_recurrences
 from rnnx.tracing.stateful_trace import stateful_trace
 from rnnx.tracing.states.lifted_states import start_notes
-from rnnx.tracing.streaming_proof import streaming_of
 from rnnx.tracing.subject import Subject, read_subject
 from rnnx.tracing.traced_contract import traced_contract
 from rnnx.tracing.tracing import Trace
 from rnnx.tracing.translation import model_opset_of, onnx_from_program
 from rnnx.tracing.turns import own_turn
+from rnnx.tracing.watched_layers import running
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes
 from rnnx_runtime.contract import Contract
@@ -189,8 +190,8 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
             continue
         complete = replace(
             contract,
-            streaming=streaming_of(proof.eager, contract, proof.example, proof.times),
-            batching=batching_of(proof.eager, contract, proof.example),
+            streaming=streaming_of(running(proof.eager), contract, proof.example, proof.times),
+            batching=batching_of(running(proof.eager), contract, proof.example),
         )
         golden = model_golden_bytes(truth, contract.source.weights_sha256)
         complete = replace(complete, golden_sha256=hashlib.sha256(golden).hexdigest())

@@ -1,14 +1,12 @@
-"""How the rows of a model's batch go together, found by running it: each beside other rows and padding, in float64."""
+"""How the rows of a model's batch go together, found by running it: each beside other rows and padding."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.sameness import alike, raised
+from rnnx.proofs.running_model import RunningModel
 from rnnx.truths.counted_axes import counts_of
 from rnnx.truths.model_cases import CaseSource, drawn_case, with_sorted_lengths
 from rnnx.truths.rows import (
@@ -48,11 +46,11 @@ class _Trial:
     rows: tuple[int, ...]
 
 
-def batching_of(eager: EagerModel, contract: Contract, example: Mapping[str, Any]) -> Batching:
+def batching_of(model: RunningModel, contract: Contract, example: Mapping[str, Any]) -> Batching:
     """Whether a row's result depends on its mates, on its place or on its padding.
 
     Args:
-        eager: the model, nothing of it patched.
+        model: what runs it.
         contract: its inputs, outputs, states and lengths.
         example: the example's value of every input, states included: arrays or tensors.
     """
@@ -68,16 +66,16 @@ def batching_of(eager: EagerModel, contract: Contract, example: Mapping[str, Any
         return Batching(rows="unknown", padding=no_padding, reason=reason)
     given = {spec.name: np.asarray(example[spec.name], spec.dtype) for spec in contract.inputs}
     own = CaseSource(contract=contract, example=given).sizes
-    given, constant = _varied(eager, contract, given)
+    given, constant = _varied(model, contract, given)
     if constant:
-        reason = f"the example's {constant!r} has one value alone, and PyTorch takes no other"
+        reason = f"the example's {constant!r} has one value alone, and {model.name} takes no other"
         return Batching(rows="unknown", padding=no_padding, reason=reason)
     source = CaseSource(contract=contract, example=given)
     sizes = {dim: max(size, LEAST_TIME) if dim == "T" else BATCH if dim == "B" else size for dim, size in own.items()}
     try:
-        tried, coupled = _coupled_at(eager, source, sizes)
+        tried, coupled = _coupled_at(model, source, sizes)
     except Exception as error:  # the model's own, which may raise anything
-        return Batching(rows="unknown", padding=no_padding, reason=raised(f"a batch of {BATCH}", error))
+        return Batching(rows="unknown", padding=no_padding, reason=model.raised(f"a batch of {BATCH}", error))
     if coupled:
         return Batching(rows="coupled", padding=no_padding, reason=coupled)
     mixed = [spec for spec in contract.outputs if not has_rows(spec)]
@@ -85,16 +83,16 @@ def batching_of(eager: EagerModel, contract: Contract, example: Mapping[str, Any
         reason = f"output {mixed[0].name!r} {mixed[0].shape} has no axis B to tell rows by"
         return Batching(rows="unknown", padding=no_padding, reason=reason)
     try:
-        padding, reason = _padding(eager, source, tried)
+        padding, reason = _padding(model, source, tried)
     except Exception as error:
-        return Batching(padding="unknown", reason=raised("other values in the padding", error))
+        return Batching(padding="unknown", reason=model.raised("other values in the padding", error))
     return Batching(padding=padding, reason=reason)
 
 
-def _varied(eager: EagerModel, contract: Contract, example: dict[str, Array]) -> tuple[dict[str, Array], str]:
+def _varied(model: RunningModel, contract: Contract, example: dict[str, Array]) -> tuple[dict[str, Array], str]:
     """The values that each input may have, of integers at least two; or the name of one of which no second is known.
 
-    A value next to the only one of the example is tried in PyTorch, which refuses a token beyond its vocabulary.
+    A value next to the only one of the example is tried; a token beyond the vocabulary is refused.
     """
     varied, counts = dict(example), counts_of(contract, example)
     for spec in contract.plain_inputs:
@@ -104,7 +102,7 @@ def _varied(eager: EagerModel, contract: Contract, example: dict[str, Array]) ->
         for other in (value.min() + 1, value.min() - 1):
             tried = {**example, spec.name: np.full_like(value, other)}
             try:
-                eager.outputs(tried, torch.float64)
+                model.run(tried)
             except Exception:
                 continue
             varied[spec.name] = _with_last(value, other)
@@ -121,28 +119,28 @@ def _with_last(value: Array, other: int) -> Array:
     return found
 
 
-def _coupled_at(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> tuple[Mapping[str, int], str]:
+def _coupled_at(model: RunningModel, source: CaseSource, sizes: Mapping[str, int]) -> tuple[Mapping[str, int], str]:
     """The sizes to try at, and how a row's result depends on the others there."""
     short = {dim: min(size, MOST_TIME) if dim == "T" else size for dim, size in sizes.items()}
     if short != sizes:
         try:
-            return short, _coupled(eager, source, short)
+            return short, _coupled(model, source, short)
         except Exception:  # the model's own: it may want a longer time
             pass
-    return sizes, _coupled(eager, source, sizes)
+    return sizes, _coupled(model, source, sizes)
 
 
-def _coupled(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> str:
+def _coupled(model: RunningModel, source: CaseSource, sizes: Mapping[str, int]) -> str:
     """How a row's result depends on the others; empty where it does not."""
     contract = source.contract
     falling = with_sorted_lengths(drawn_case(source, sizes, seed=0), contract).feeds
-    whole = eager.outputs(falling, torch.float64)
+    whole = model.run(falling)
     rowed = [spec for spec in contract.outputs if has_rows(spec) and whole[spec.name].ndim == len(spec.dims)]
     for trial in _other_mates(source, sizes, falling):
-        found = eager.outputs(trial.feeds, torch.float64)
+        found = model.run(trial.feeds)
         own, expected = take_rows(rowed, found, range(len(trial.rows))), take_rows(rowed, whole, trial.rows)
         for spec in rowed:
-            if not alike(*equally_long(spec, own[spec.name], expected[spec.name])):
+            if not model.alike(*equally_long(spec, own[spec.name], expected[spec.name])):
                 return f"output {spec.name!r} of a row differs {trial.what}"
     return ""
 
@@ -159,7 +157,7 @@ def _other_mates(source: CaseSource, sizes: Mapping[str, int], feeds: Mapping[st
     yield _Trial(what="beside rows of NaN", feeds=put_rows(inputs, feeds, mates, nan), rows=(0,))
 
 
-def _padding(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) -> tuple[PaddingKind, str]:
+def _padding(model: RunningModel, source: CaseSource, sizes: Mapping[str, int]) -> tuple[PaddingKind, str]:
     """Whether the padding gets into a result, and how."""
     contract = source.contract
     if not contract.lengths:
@@ -168,17 +166,17 @@ def _padding(eager: EagerModel, source: CaseSource, sizes: Mapping[str, int]) ->
         return "unknown", "several lengths, one of which may mask what another pads"
     lengths = contract.lengths[0]
     feeds = with_sorted_lengths(drawn_case(source, sizes, seed=0), contract).feeds
-    whole = eager.outputs(feeds, torch.float64)
+    whole = model.run(feeds)
     if not any(is_told(cut_in_time(spec, whole[spec.name].shape, feeds[lengths])) for spec in contract.outputs):
         return "unknown", "no output's axes tell which of its values lie before a row's end"
     is_changed = False
     for word, fill in FILLS.items():
         filled = padded(contract, feeds, fill)
         is_changed |= any(not np.array_equal(filled[name], value, equal_nan=True) for name, value in feeds.items())
-        found = eager.outputs(filled, torch.float64)
+        found = model.run(filled)
         for spec in contract.outputs:
             seen = live(spec, found[spec.name], feeds[lengths])
-            if not alike(seen, live(spec, whole[spec.name], feeds[lengths])):
+            if not model.alike(seen, live(spec, whole[spec.name], feeds[lengths])):
                 return "read", f"output {spec.name!r} differs where the padding is {word}"
     return (
         ("ignored", "") if is_changed else ("unknown", "no input has the axes B and T, which padding would lie along")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rnnx.tracing.sameness import alike
+from rnnx.proofs.running_model import alike
 
 HUGE = [-1e9, np.inf, -np.inf]
 

@@ -1,17 +1,13 @@
-"""How a model streams, found by running it: a sequence in chunks of several sizes against the whole, in float64."""
+"""How a model streams, found by running it: a sequence in chunks of several sizes against the whole."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, cycle, islice
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.sameness import alike, raised
+from rnnx.proofs.running_model import RunningModel, Watched
 from rnnx.truths.model_cases import CaseSource, drawn_case
 from rnnx.truths.stream import Calls, Stream, run_calls
 from rnnx_runtime.array_type import Array
@@ -26,12 +22,12 @@ LONGEST = 12
 
 
 def streaming_of(
-    eager: EagerModel, contract: Contract, example: Mapping[str, Any], times: Mapping[str, Dim]
+    model: RunningModel, contract: Contract, example: Mapping[str, Any], times: Mapping[str, Dim]
 ) -> Streaming:
     """Whether chunks with the states carried give what the whole sequence gives, and the layer that is in the way.
 
     Args:
-        eager: the model, nothing of it patched.
+        model: what runs it.
         contract: its inputs, outputs, states and recurrent layers.
         example: the example's value of every input, states included: arrays or tensors.
         times: the dim that each recurrent layer runs over, by the layer's name; without cells.
@@ -54,13 +50,13 @@ def streaming_of(
         return Streaming(kind="no", reason=reason)
     if time is None:
         return Streaming(kind="exact")  # each call is one step
-    return _compared(eager, contract, example)
+    return _compared(model, contract, example)
 
 
 def _other_axes(contract: Contract, times: Mapping[str, Dim]) -> str:
     """What does not run over the axes that frames follow each other on, T, and streams lie beside each other on, B."""
     for spec in (*contract.plain_inputs, *contract.plain_outputs, *contract.state_specs):
-        if "B" not in spec.dims:
+        if "B" not in spec.dims and "B" in contract.free_dims:
             return f"{spec.name!r} {spec.shape}, which has no axis B for a row of each stream"
     for layer, dim in times.items():
         if dim != 1 and not re.search(r"\bT\b", str(dim)):
@@ -68,32 +64,31 @@ def _other_axes(contract: Contract, times: Mapping[str, Dim]) -> str:
     return ""
 
 
-def _compared(eager: EagerModel, contract: Contract, example: Mapping[str, Any]) -> Streaming:
+def _compared(model: RunningModel, contract: Contract, example: Mapping[str, Any]) -> Streaming:
     given = {spec.name: np.asarray(example[spec.name], spec.dtype) for spec in contract.inputs}
     source = CaseSource(contract=contract, example=given)
     total = max(LONGEST, source.sizes.get("T", 0))
     sizes = {**source.sizes, "T": total, "B": 2}
     stream = _stream(contract, drawn_case(source, {dim: sizes[dim] for dim in source.sizes}, seed=0).feeds)
-    module = eager.module(torch.float64)
 
-    def streamed(sizes: Sequence[int]) -> tuple[dict[str, Array], dict[str, list[Tensor]]]:
-        with _Watched(module) as watched:
-            found = run_calls(lambda case: eager.outputs(case.feeds, torch.float64), contract, stream, sizes)
-        return found.named(), watched.calls
+    def streamed(sizes: Sequence[int]) -> tuple[dict[str, Array], Watched]:
+        with model.watched() as calls:
+            found = run_calls(lambda case: model.run(case.feeds), contract, stream, sizes)
+        return found.named(), calls
 
     try:
         expected, whole = streamed([total])
     except Exception as error:  # the model's own, which may raise anything
-        return Streaming(kind="no", reason=raised(f"a sequence of {total} frames", error))
+        return Streaming(kind="no", reason=model.raised(f"a sequence of {total} frames", error))
     for chunks in CHUNKS:
         parts = _chunks(total, chunks)
         try:
             found, calls = streamed(parts)
         except Exception as error:
-            return Streaming(kind="chunked", reason=raised(f"chunks of {chunks[0]} frames", error))
-        differing = next((name for name, value in expected.items() if not alike(found[name], value)), "")
+            return Streaming(kind="chunked", reason=model.raised(f"chunks of {chunks[0]} frames", error))
+        differing = next((name for name, value in expected.items() if not model.alike(found[name], value)), "")
         if differing:
-            where = _first_differing(whole, calls, parts)
+            where = _first_differing(model, whole, calls, parts)
             told = f"{where} gives other values in chunks" if where else "its values differ in chunks"
             return Streaming(kind="chunked", reason=f"{told} (output {differing!r})")
     return Streaming(kind="exact")
@@ -114,36 +109,7 @@ def _chunks(total: int, sizes: Sequence[int]) -> list[int]:
     return [size for size in np.diff(ends, prepend=0).tolist() if size]
 
 
-@dataclass
-class _Watched:
-    """Records what each submodule without children gave at each of its calls, in the order of the first."""
-
-    module: nn.Module
-    calls: dict[str, list[Tensor]] = field(default_factory=dict)
-
-    def __enter__(self) -> "_Watched":
-        leaves = [(name, own) for name, own in self.module.named_modules() if not list(own.children())]
-        self._hooks = [own.register_forward_hook(self._taker(name, own)) for name, own in leaves]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _taker(self, name: str, own: nn.Module) -> Any:
-        shown = f"layer {name!r} ({type(own).__name__})" if name else type(own).__name__
-
-        def take(_: nn.Module, __: Any, result: Any) -> None:
-            first = result[0] if isinstance(result, tuple) and result else result
-            if isinstance(first, Tensor):
-                self.calls.setdefault(shown, []).append(first.detach().clone())
-
-        return take
-
-
-def _first_differing(
-    whole: Mapping[str, Sequence[Tensor]], chunked: Mapping[str, Sequence[Tensor]], sizes: Sequence[int]
-) -> str:
+def _first_differing(model: RunningModel, whole: Watched, chunked: Watched, sizes: Sequence[int]) -> str:
     """The first layer whose values in chunks are not those of the whole; empty where none can be told."""
     total = sum(sizes)
     for name, values in whole.items():
@@ -154,6 +120,6 @@ def _first_differing(
         fitting = [axis for axis in axes if all(p.shape[axis] == n for p, n in zip(parts, sizes, strict=True))]
         if not fitting:
             return name  # it gives another number of frames
-        if not any(alike(torch.cat(list(parts), axis).numpy(), values[0].numpy()) for axis in fitting):
+        if not any(model.alike(np.concatenate(parts, axis), values[0]) for axis in fitting):
             return name
     return ""
