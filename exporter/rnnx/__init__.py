@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rnnx_runtime.errors import RnnxError
 
 if TYPE_CHECKING:
+    from rnnx.adopting.adopt_options import AdoptOptions
+    from rnnx.adopting.adopt_report import AdoptReport
+    from rnnx.adopting.adoption import adopt
     from rnnx.decoders.decoder_options import DecoderOptions
     from rnnx.decoders.pair_export import Seq2SeqExportReport, export_seq2seq
     from rnnx.decoders.pair_options import Seq2SeqOptions
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from rnnx.verifying.verification import verify
 
 _HOMES = {
+    "AdoptOptions": "rnnx.adopting.adopt_options",
+    "AdoptReport": "rnnx.adopting.adopt_report",
     "BenchOptions": "rnnx.timing.benchmarking",
     "BenchReport": "rnnx.timing.figures",
     "DecoderOptions": "rnnx.decoders.decoder_options",
@@ -49,6 +54,7 @@ _HOMES = {
     "Seq2SeqOptions": "rnnx.decoders.pair_options",
     "VerificationReport": "rnnx.reports.verification_report",
     "VerifyOptions": "rnnx.runners.verify_options",
+    "adopt": "rnnx.adopting.adoption",
     "bench": "rnnx.timing.benchmarking",
     "build_engine": "rnnx.engines.engine",
     "doctor": "rnnx.linting.examination",
@@ -60,6 +66,8 @@ _HOMES = {
 """Public names and the modules they live in, imported on first use so that `import rnnx` stays light."""
 
 __all__ = [
+    "AdoptOptions",
+    "AdoptReport",
     "BenchOptions",
     "BenchReport",
     "DecoderOptions",
@@ -78,6 +86,7 @@ __all__ = [
     "Seq2SeqOptions",
     "VerificationReport",
     "VerifyOptions",
+    "adopt",
     "bench",
     "build_engine",
     "doctor",

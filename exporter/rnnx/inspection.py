@@ -15,12 +15,18 @@ from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.weights.checkpoint import open_checkpoint
 from rnnx.weights.recurrence import RecurrentModule
 from rnnx.weights.weights import surveyed
-from rnnx_runtime.contract import Contract, DecoderPart, Recurrence, TensorSpec
+from rnnx_runtime.contract import Contract, DecoderPart, Recurrence, TensorSpec, TruthKind
 from rnnx_runtime.contract_json import json_from_contract
 from rnnx_runtime.files.model_file import LARGEST_ONNX, OnnxFile, PlanFile, bytes_of, checked_onnx, read_plan
 from rnnx_runtime.files.seal import is_sealed
 
 Row = tuple[str, str]
+
+TRUTHS: dict[TruthKind, str] = {
+    "float64": "the reference in float64",
+    "onnxruntime-float32": "ONNX Runtime float32: the file's own values, no PyTorch truth",
+}
+"""What a golden file's values are, for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +143,7 @@ def contract_rows(contract: Contract) -> tuple[Row, ...]:
         *_tensor_rows(contract),
         ("streaming", _streaming(contract)),
         ("batching", _batching(contract)),
+        *([("golden", TRUTHS[contract.truth])] if contract.truth != "float64" else []),
         ("source", f"{contract.source.file} · {contract.source.module or '(root)'}"),
         ("weights", f"sha256 {contract.source.weights_sha256[:12]}…"),
     )

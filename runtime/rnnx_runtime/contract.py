@@ -19,6 +19,7 @@ DecoderForm = Literal["step", "unrolled", "loop"]
 TokenFeed = Literal["argmax", "teacher"]
 StreamingKind = Literal["exact", "chunked", "no"]
 RowsKind = Literal["independent", "coupled", "unknown"]
+TruthKind = Literal["float64", "onnxruntime-float32"]
 PaddingKind = Literal["ignored", "read", "unknown"]
 Dim = str | int
 
@@ -207,7 +208,8 @@ class Contract:
     model goes another way, which was not exported. `table_sizes` says of inputs that look rows up in a table, such as
     tokens, how many it has: their values lie in 0..N-1. `lengths` names the inputs that hold sequence lengths, in 1..T,
     which are T where left out. States that are left out are zeros. `recurrent` are the layers inside; `decoder` is set
-    for an autoregressive decoder alone. `golden_sha256` pins the golden file that was exported with the model.
+    for an autoregressive decoder alone. `golden_sha256` pins the golden file that was written with the model; `truth`
+    says what its values are: the reference in float64, or, of an adopted file, what ONNX Runtime gave in float32.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -224,6 +226,7 @@ class Contract:
     golden_sha256: str = ""
     ranges: Mapping[str, SizeRange] = field(default_factory=dict)
     table_sizes: Mapping[str, int] = field(default_factory=dict)
+    truth: TruthKind = "float64"
 
     @cached_property
     def bare(self) -> Recurrence | None:

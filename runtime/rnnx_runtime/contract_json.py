@@ -24,6 +24,7 @@ from rnnx_runtime.contract import (
     StreamingKind,
     TensorSpec,
     TokenFeed,
+    TruthKind,
 )
 from rnnx_runtime.dim_expressions import is_linear, symbols_of
 from rnnx_runtime.errors import ContractError
@@ -41,9 +42,10 @@ MOST_AXES = 8
 
 
 def json_from_contract(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON data, keys in a fixed order; `ranges` and `table_sizes` where there are any."""
+    """The contract as plain JSON data, keys in a fixed order; without `ranges`, `table_sizes` and `truth` if usual."""
     data = {"schema": SCHEMA, **{name: _plain(value) for name, value in asdict(contract).items()}}
-    return {name: value for name, value in data.items() if value or name not in ("ranges", "table_sizes")}
+    usual: dict[str, Any] = {"ranges": {}, "table_sizes": {}, "truth": Contract.truth}
+    return {name: value for name, value in data.items() if name not in usual or value != usual[name]}
 
 
 def _plain(value: Any) -> Any:
@@ -289,6 +291,7 @@ _CHECKS: dict[str, Callable[[Contract], bool]] = {
     "golden_sha256": lambda contract: isinstance(contract.golden_sha256, str),
     "ranges": _has_ranges,
     "table_sizes": _has_table_sizes,
+    "truth": lambda contract: contract.truth in get_args(TruthKind),
 }
 """Each part of a contract and whether it holds."""
 

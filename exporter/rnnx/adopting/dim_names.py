@@ -19,11 +19,16 @@ _TIMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class NamedSignature:
-    """The inputs and outputs with their dims named; `guessed` are `B` and `T` where a name alone says them."""
+    """The inputs and outputs with their dims named.
+
+    `guessed` has what `B` and `T` are called where that alone says it; `called` has the name here of each dim by its
+    name in the file, and by its place, such as `input.1`.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    guessed: frozenset[str]
+    guessed: Mapping[str, str]
+    called: Mapping[str, str]
 
 
 def named_signature(signature: GraphSignature, scopes: Sequence[Scope]) -> NamedSignature:
@@ -37,8 +42,20 @@ def named_signature(signature: GraphSignature, scopes: Sequence[Scope]) -> Named
     guessed |= _in_front(signature.inputs, names | guessed)
     names |= guessed
     names |= _rest(signature, names)
+    places = {
+        f"{name}.{axis}": names[dim]
+        for spec in signature.inputs
+        for axis, dim in enumerate(spec.dims)
+        if isinstance(dim, str)
+        for name in (spec.name, signature.theirs[spec.name])
+    }
     inputs, outputs = (tuple(_renamed(spec, names) for spec in side) for side in (signature.inputs, signature.outputs))
-    return NamedSignature(inputs=inputs, outputs=outputs, guessed=frozenset(guessed.values()))
+    return NamedSignature(
+        inputs=inputs,
+        outputs=outputs,
+        guessed={own: _called(dim) for dim, own in reversed(guessed.items())},
+        called={**names, **places},
+    )
 
 
 def _axes_by_input(scopes: Sequence[Scope]) -> Mapping[str, Axes]:
@@ -111,6 +128,10 @@ def _rest(signature: GraphSignature, names: Mapping[str, str]) -> dict[str, str]
         found[dim] = own
         taken.add(own)
     return found
+
+
+def _called(dim: str) -> str:
+    return "D" if is_unnamed(dim) else as_identifier(dim, "D")
 
 
 def _renamed(spec: TensorSpec, names: Mapping[str, str]) -> TensorSpec:

@@ -31,7 +31,8 @@ class Reading:
 
     `theirs` has the graph's name of each input and output; `states` say what speaks for each pair. `others` are
     recurrences that the contract does not list, such as loops; `compared` the constants that integer inputs are
-    compared with; `guessed` are the dims among B and T that a name alone says.
+    compared with; `guessed` has what the file calls those of B and T that its name alone says, `called` the name
+    here of each dim by its name in the file or its place.
     """
 
     path: Path
@@ -41,7 +42,8 @@ class Reading:
     states: tuple[FoundState, ...]
     others: Mapping[str, int]
     compared: Mapping[str, tuple[int, ...]]
-    guessed: frozenset[str]
+    guessed: Mapping[str, str]
+    called: Mapping[str, str]
     operators: Mapping[str, int]
 
     @property
@@ -96,6 +98,7 @@ def read_recurrent(path: Path, data: bytes, options: AdoptOptions | None = None)
         others=others,
         compared=compared_values(handed, named.inputs, signature.theirs),
         guessed=named.guessed,
+        called=named.called,
         operators=operators,
     )
 

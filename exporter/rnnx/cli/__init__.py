@@ -20,6 +20,7 @@ _COMMANDS = {
     "inspect": "rnnx.cli.inspect",
     "doctor": "rnnx.cli.doctor",
     "export": "rnnx.cli.export",
+    "adopt": "rnnx.cli.adopt",
     "build-engine": "rnnx.cli.build_engine",
     "verify": "rnnx.cli.verify",
     "bench": "rnnx.cli.bench",

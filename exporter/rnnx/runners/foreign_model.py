@@ -8,10 +8,10 @@ from typing import Any
 from rnnx.errors import CheckpointError, OptionError
 from rnnx.linting.graph_precision import precision_of
 from rnnx.linting.onnx_parsing import parse_onnx
+from rnnx.linting.outside_files import outside_files
 from rnnx.weights.recurrence import recurrence_from_module
 from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract, Form, Nonlinearity, Recurrence, Source, TensorSpec, layer_contract
-from rnnx_runtime.errors import FileDamagedError
 from rnnx_runtime.files.model_file import OnnxFile
 
 FORMULATION = "foreign"
@@ -70,7 +70,7 @@ def read_foreign_model(
     for spec in (*contract.inputs, *given):
         tensors = inputs if spec in contract.inputs else outputs
         _check_dims(path, checkpoint, spec, mapped[spec.name], tensors[mapped[spec.name]][1], fixed)
-    file = OnnxFile(path=path, contract=contract, data=data, external_data=_external_data(path, proto))
+    file = OnnxFile(path=path, contract=contract, data=data, external_data=next(iter(outside_files(path, proto)), None))
     unmapped = tuple(name for name in outputs if name not in mapped.values())
     return ForeignModel(file=file, names=mapped, outputs=given, fixed=fixed, unmapped=unmapped)
 
@@ -238,35 +238,6 @@ def _check_dims(
             remedy="give the checkpoint that the file was exported from, or map another tensor",
         )
     fixed |= {own: dim for dim, own in sizes if isinstance(dim, int) and isinstance(own, str)}
-
-
-def _external_data(path: Path, proto: Any) -> Path | None:
-    """A file of the graph's weights, where they are outside the protobuf; all must lie in the model's own folder."""
-    from rnnx.linting.rules.scopes import scopes_of
-
-    found = None
-    for tensor in (tensor for scope in scopes_of(proto) for tensor in scope.tensors.values()):
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                found = path.parent / entry.value
-                if not _is_inside(found, path.parent):
-                    raise FileDamagedError(
-                        str(path),
-                        got=f"external data at {entry.value!r}",
-                        expected="a plain file inside the model's folder",
-                        remedy="export it again with its data beside it",
-                    )
-    return found
-
-
-def _is_inside(file: Path, folder: Path) -> bool:
-    """Whether a path is that of a regular file in a folder, or of nothing there yet; no link leads out of it."""
-    try:
-        real = file.resolve()
-        inside = real.is_relative_to(folder.resolve()) and ".." not in file.relative_to(folder).parts
-        return inside and not file.is_symlink() and (not real.exists() or real.is_file())
-    except (OSError, ValueError):  # a name that no file can have, or an absolute one
-        return False
 
 
 def _no_name(subject: str, got: str, expected: Iterable[str], remedy: str) -> OptionError:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,6 +38,16 @@ class EagerModel(Protocol):
         """Every output of the contract, computed in a `torch.dtype`; raises what the model itself raises."""
 
 
+@runtime_checkable
+class MeasuredModel(Protocol):
+    """A model that is its own truth, such as a file whose weights are nowhere else; `name` is what runs it."""
+
+    name: str
+
+    def measured(self, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Every output of the contract, and the same rounded otherwise, which shows how far rounding reaches."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelTruth:
     """The cases with their truth, and what was left out and why."""
@@ -58,7 +68,7 @@ def model_golden_bytes(truth: ModelTruth, weights_sha256: str) -> bytes:
 
 
 def model_truth(
-    eager: EagerModel,
+    eager: EagerModel | MeasuredModel,
     contract: Contract,
     examples: Mapping[str, Any],
     draw: Draw = drawn_cases,
@@ -68,7 +78,7 @@ def model_truth(
     """The truth of an example and of cases around it.
 
     Args:
-        eager: the model, nothing of it patched.
+        eager: the model, nothing of it patched, or a file that is its own truth.
         contract: its inputs, outputs, states and lengths.
         examples: the example's value of every input, states included: arrays or tensors.
         draw: the cases besides the example.
@@ -82,7 +92,7 @@ def model_truth(
     own = _truth(eager, contract, Case(name=EXAMPLE, feeds=example))
     if isinstance(own, str):
         raise ExportError(
-            "the model's truth in PyTorch",
+            f"the model's truth in {_name(eager)}",
             got=f"on the example: {own}",
             expected="the same finite outputs in float32 and float64",
             remedy="give another example, or check the model's weights",
@@ -113,7 +123,7 @@ def read_model_golden(path: Path, contract: Contract) -> ModelTruth:
     return ModelTruth(entries=tuple(entries), left_out=tuple(str(left_out).splitlines()))
 
 
-def _drawn_truth(eager: EagerModel, source: CaseSource, case: Case, draw: Draw) -> CaseTruth | str:
+def _drawn_truth(eager: EagerModel | MeasuredModel, source: CaseSource, case: Case, draw: Draw) -> CaseTruth | str:
     """The truth of a case, with sorted lengths or drawn anew where it has none as it is; else why it has none."""
     contract, reason, entry = source.contract, "", ""
     for seed in range(_SEEDS):
@@ -131,18 +141,16 @@ def _drawn_truth(eager: EagerModel, source: CaseSource, case: Case, draw: Draw) 
 _UNSTEADY = "float32 and float64 give other integers"
 
 
-def _truth(eager: EagerModel, contract: Contract, case: Case) -> CaseTruth | str:
-    import torch
-
+def _truth(eager: EagerModel | MeasuredModel, contract: Contract, case: Case) -> CaseTruth | str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            truth, single = (eager.outputs(case.feeds, dtype) for dtype in (torch.float64, torch.float32))
+            truth, single = _measured(eager, case.feeds)
     except Exception as error:  # the model's own, which may raise anything at sizes that it does not take
-        return " ".join(f"PyTorch raises {type(error).__name__}: {error}".split())[:200]
+        return " ".join(f"{_name(eager)} raises {type(error).__name__}: {error}".split())[:200]
     errors: dict[str, float] = {}
     for spec in contract.outputs:
-        problem = _problem(truth[spec.name], single[spec.name])
+        problem = _problem(truth[spec.name], single[spec.name], _name(eager))
         if problem:
             return f"output {spec.name}: {problem}"
         errors[spec.name] = largest_apart(single[spec.name], truth[spec.name])
@@ -150,15 +158,28 @@ def _truth(eager: EagerModel, contract: Contract, case: Case) -> CaseTruth | str
     return CaseTruth(case=case, truth={name: _wide(truth[name]) for name in names}, float32_error=errors)
 
 
-def _problem(truth: Array, single: Array) -> str:
+def _measured(eager: EagerModel | MeasuredModel, feeds: Mapping[str, Array]) -> tuple[Mapping[str, Array], ...]:
+    """The truth, and what float32 makes of it."""
+    if isinstance(eager, MeasuredModel):
+        return eager.measured(feeds)
+    import torch
+
+    return tuple(eager.outputs(feeds, dtype) for dtype in (torch.float64, torch.float32))
+
+
+def _name(eager: EagerModel | MeasuredModel) -> str:
+    return eager.name if isinstance(eager, MeasuredModel) else "PyTorch"
+
+
+def _problem(truth: Array, single: Array, name: str) -> str:
     if truth.size == 0:
-        return "PyTorch gives an empty tensor"
+        return f"{name} gives an empty tensor"
     if truth.shape != single.shape:
         return f"float32 and float64 give other shapes, {single.shape} and {truth.shape}"
     if truth.dtype.kind != "f":
         return "" if np.array_equal(truth, single) else _UNSTEADY
     if np.isnan(truth).any() or not np.isfinite(comparable(single, truth)).all():
-        return "PyTorch gives NaN, or Inf in float32 alone"
+        return f"{name} gives NaN, or Inf in float32 alone"
     return ""
 
 

@@ -1,0 +1,115 @@
+"""An example that a foreign file takes: sizes for its free dims, found by trying."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnx.adopting.foreign_runs import ForeignRuns
+from rnnx.adopting.trial_values import TrialValues
+from rnnx.errors import AdoptionError
+from rnnx_runtime.array_type import Array
+from rnnx_runtime.contract import Contract
+from rnnx_runtime.errors import BackendError
+
+_TIME = 12
+_BATCHES = (2, 1)
+_ORDINARY = 16
+_LADDER = (
+    16, 64, 512, 576, 256, 160, 320, 257, 480, 128, 80, 40, 400, 640, 768, 960, 1024, 1280, 1536, 1600, 2048, 4000,
+    8000, 16000, 32000, 100, 7, 8, 32, 1, 2, 3, 4,
+)  # fmt: skip
+"""Sizes of frames and of chunks that models are made for, the likely ones first."""
+
+_MOST_SECONDS = 20.0
+_MOST_OTHERS = 3
+"""Dims that are tried in every combination."""
+
+_Sizes = Callable[[int, int, Mapping[str, int]], dict[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundExample:
+    """Sizes that the file takes, and one of its calls there."""
+
+    sizes: Mapping[str, int]
+    feeds: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+def found_example(
+    runs: ForeignRuns, contract: Contract, values: TrialValues, given: Mapping[str, int], subject: str
+) -> FoundExample:
+    """The first sizes at which the file gives finite results.
+
+    Args:
+        runs: the file.
+        contract: what its graph says; every symbol of its inputs gets a size.
+        values: what the inputs are given.
+        given: sizes that the caller says.
+        subject: the file's name, for the error.
+
+    Raises:
+        AdoptionError: it takes none of the sizes that were tried; with what ONNX Runtime said of the first.
+    """
+    first_error, count, start = "", 0, time.monotonic()
+    for sizes in _candidates(contract.free_dims, given):
+        count += 1
+        feeds = values.feeds(contract, sizes)
+        try:
+            outputs = runs.outputs(feeds)
+        except BackendError as error:
+            first_error = first_error or error.got
+        else:
+            if all(is_sound(value) for value in outputs.values()):
+                return FoundExample(sizes=sizes, feeds=feeds, outputs=outputs)
+            first_error = first_error or "an output that is empty, or NaN all over"
+        if time.monotonic() - start > _MOST_SECONDS:
+            break
+    dims = ", ".join(f"--size {dim}=N" for dim in contract.free_dims) or "values (--value)"
+    raise AdoptionError(
+        f"{subject} at {count} sizes",
+        got=first_error,
+        expected="sizes and values that the file takes",
+        remedy=f"say what it is called with: {dims}",
+    )
+
+
+def is_sound(value: Array) -> bool:
+    """Whether a result is one: not empty, and not NaN all over."""
+    return bool(value.size) and not (value.dtype.kind == "f" and np.isnan(value).all())
+
+
+def _candidates(symbols: Sequence[str], given: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Usual sizes first, then the ladder for all other dims at once, then every combination of a few."""
+    others = [symbol for symbol in symbols if symbol not in ("B", "T") and symbol not in given]
+    fixed = {symbol: given[symbol] for symbol in symbols if symbol in given}
+
+    def sizes(batch: int, time_steps: int, rest: Mapping[str, int]) -> dict[str, int]:
+        found = {"B": batch, "T": time_steps, **rest, **fixed}
+        return {symbol: found[symbol] for symbol in symbols}
+
+    seen = set[tuple[int, ...]]()
+    for found in itertools.chain(
+        (sizes(batch, _TIME, dict.fromkeys(others, _ORDINARY)) for batch in _BATCHES),
+        (sizes(batch, _TIME, dict.fromkeys(others, size)) for size in _LADDER for batch in _BATCHES),
+        (sizes(batch, size, dict.fromkeys(others, size)) for size in _LADDER for batch in _BATCHES if "T" in symbols),
+        _combinations(sizes, others),
+    ):
+        if tuple(found.values()) not in seen:
+            seen.add(tuple(found.values()))
+            yield found
+
+
+def _combinations(sizes: _Sizes, others: Sequence[str]) -> Iterator[dict[str, int]]:
+    if len(others) > _MOST_OTHERS:
+        return
+    for batch in _BATCHES:
+        # A batch without a name of its own is among them: its size comes first.
+        for combination in itertools.product((batch, *_LADDER), repeat=len(others)):
+            yield sizes(batch, _TIME, dict(zip(others, combination, strict=True)))
+    for size in _LADDER:
+        for combination in itertools.product((1, 2, size), repeat=len(others)):
+            yield sizes(1, size, dict(zip(others, combination, strict=True)))
