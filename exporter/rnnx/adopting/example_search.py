@@ -23,6 +23,9 @@ _LADDER = (
 )  # fmt: skip
 """Sizes of frames and of chunks that models are made for, the likely ones first."""
 
+_WARMING_CALLS = 3
+"""Calls from zeros on until states are like those of a running stream."""
+
 _MOST_SECONDS = 20.0
 _MOST_OTHERS = 3
 """Dims that are tried in every combination."""
@@ -60,12 +63,16 @@ def found_example(
         feeds = values.feeds(contract, sizes)
         try:
             outputs = runs.outputs(feeds)
+            if contract.states and not all(map(is_sound, outputs.values())):
+                feeds, outputs = _from_zeros(runs, contract, feeds)
+            if not all(map(is_sound, outputs.values())):
+                first_error = first_error or "an output that is empty, or has NaN in it"
+            elif not depends_on_inputs(runs, contract, feeds, values.feeds(contract, sizes, 1), outputs):
+                first_error = first_error or "outputs that do not depend on the inputs"
+            else:
+                return FoundExample(sizes=sizes, feeds=feeds, outputs=outputs)
         except BackendError as error:
             first_error = first_error or error.got
-        else:
-            if all(is_sound(value) for value in outputs.values()):
-                return FoundExample(sizes=sizes, feeds=feeds, outputs=outputs)
-            first_error = first_error or "an output that is empty, or NaN all over"
         if time.monotonic() - start > _MOST_SECONDS:
             break
     dims = ", ".join(f"--size {dim}=N" for dim in contract.free_dims) or "values (--value)"
@@ -78,8 +85,45 @@ def found_example(
 
 
 def is_sound(value: Array) -> bool:
-    """Whether a result is one: not empty, and not NaN all over."""
-    return bool(value.size) and not (value.dtype.kind == "f" and np.isnan(value).all())
+    """Whether a result is one: not empty, and without NaN."""
+    return bool(value.size) and not (value.dtype.kind == "f" and np.isnan(value).any())
+
+
+def depends_on_inputs(
+    runs: ForeignRuns,
+    contract: Contract,
+    feeds: Mapping[str, Array],
+    others: Mapping[str, Array],
+    outputs: Mapping[str, Array],
+) -> bool:
+    """Whether other values of the plain inputs change anything: of a sequence that is too short nothing may be left.
+
+    Raises:
+        BackendError: the file does not take the others.
+    """
+    plain = {spec.name: others[spec.name] for spec in contract.plain_inputs}
+    found = runs.outputs({**feeds, **plain})
+    return any(not np.array_equal(found[name], value) for name, value in outputs.items())
+
+
+def _from_zeros(
+    runs: ForeignRuns, contract: Contract, feeds: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """A call with states that the file itself gave, a few calls after zeros: it may take no others.
+
+    Raises:
+        BackendError: the file does not take zeros, or its own states.
+    """
+    own = {**feeds, **{pair.input: np.zeros_like(feeds[pair.input]) for pair in contract.states}}
+    outputs = runs.outputs(own)
+    for _ in range(_WARMING_CALLS):
+        own |= {
+            pair.input: outputs[pair.output]
+            for pair in contract.states
+            if outputs[pair.output].shape == own[pair.input].shape
+        }
+        outputs = runs.outputs(own)
+    return own, outputs
 
 
 def _candidates(symbols: Sequence[str], given: Mapping[str, int]) -> Iterator[dict[str, int]]:

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rnnx.adopting.example_search import FoundExample, is_sound
+from rnnx.adopting.example_search import FoundExample, depends_on_inputs, is_sound
 from rnnx.adopting.foreign_runs import ForeignRuns
 from rnnx.adopting.trial_values import TrialValues
 from rnnx_runtime.array_type import Array
@@ -41,9 +41,12 @@ class SizeTrials:
 
     def takes(self, sizes: Mapping[str, int]) -> bool:
         """Whether the file gives results there, that a state could be carried on from."""
-        feeds = self.values.feeds(self.contract, {**self.example.sizes, **sizes})
+        at = {**self.example.sizes, **sizes}
+        feeds = self.values.feeds(self.contract, at)
         try:
             found = self.runs.outputs(feeds)
+            if not depends_on_inputs(self.runs, self.contract, feeds, self.values.feeds(self.contract, at, 1), found):
+                return False
         except BackendError:
             return False
         first = self.example.outputs

@@ -8,6 +8,7 @@ from pathlib import Path
 from onnx import ModelProto, TensorProto, shape_inference
 
 from rnnx.adopting.adopt_options import AdoptOptions
+from rnnx.adopting.constant_inputs import fix_inputs
 from rnnx.adopting.dim_names import NamedSignature, named_signature
 from rnnx.adopting.graph_signature import LARGEST_INFERRED, GraphSignature, graph_signature
 from rnnx.adopting.handed_values import HandedValues, handed_values
@@ -64,6 +65,7 @@ def read_recurrent(path: Path, data: bytes, options: AdoptOptions | None = None)
     options = options or AdoptOptions()
     refuse_other_formats(path, data)
     proto = parse_onnx(path, data)
+    fix_inputs(proto, options.constants)
     scopes = _scopes(path, proto)
     signature = graph_signature(proto, path.name)
     named = named_signature(signature, scopes)

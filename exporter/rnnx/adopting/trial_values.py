@@ -19,9 +19,9 @@ class TrialValues:
 
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
-    def feeds(self, contract: Contract, sizes: Mapping[str, int]) -> dict[str, Array]:
+    def feeds(self, contract: Contract, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Array]:
         """Seeded values for every input: floats are normal, states uniform in ±1, masks true, lengths those of T."""
-        chance = np.random.default_rng(list(sizes.values()))
+        chance = np.random.default_rng([seed, *sizes.values()])
         states = {pair.input for pair in contract.states}
         shapes = {spec.name: shape_from_sizes(spec, sizes) for spec in contract.inputs}
         return {

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,29 @@ from rnnx.errors import AdoptionError
 from rnnx.graphs.onnx_stream import write_sealed
 from rnnx.graphs.onnx_writer import PROTOBUF_LIMIT
 from rnnx.linting.rules.outside_values import with_outside_values
-from rnnx.linting.rules.scopes import Scope, scopes_of
+from rnnx.linting.rules.scopes import scopes_of
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.contract_json import json_from_contract
 from rnnx_runtime.errors import FileDamagedError
 from rnnx_runtime.files.seal import BLANK, SEAL_KEY
 
 
-def outside_tensors(model: ModelProto) -> list[TensorProto]:
-    """Every tensor of a model whose values lie in another file."""
-    return list(_outside(scopes_of(model)))
+def take_in(model: ModelProto, folder: Path) -> bool:
+    """Read what lies outside into the graph, where one protobuf holds all of it; whether nothing is outside any more.
 
-
-def _outside(scopes: Sequence[Scope]) -> Iterator[TensorProto]:
-    for scope in scopes:
-        yield from (own for own in scope.tensors.values() if own.data_location == TensorProto.EXTERNAL)
+    Raises:
+        FileDamagedError: external data is missing, or is not what its tensors say.
+    """
+    tensors = _outside_tensors(model)
+    if sum(map(_byte_size, tensors)) + model.ByteSize() >= PROTOBUF_LIMIT:
+        return False
+    for tensor in tensors:
+        tensor.CopyFrom(_taken_in(tensor, folder))
+    return True
 
 
 def write_adopted(path: Path, model: ModelProto, contract: Contract, folder: Path) -> dict[str, int]:
-    """Write `path`, and `<path>.data` beside it where the weights outside do not fit into one protobuf.
+    """Write `path`, and `<path>.data` beside it for weights that are outside.
 
     `folder` is where the model's external data lies. The graph's own metadata stays beside the contract. Returns the
     graph's node count by operator.
@@ -41,21 +45,16 @@ def write_adopted(path: Path, model: ModelProto, contract: Contract, folder: Pat
         AdoptionError: constants of subgraphs lie outside and are too large to take in.
     """
     values: dict[str, Any] = json_from_contract(contract)
-    tensors = outside_tensors(model)
-    if tensors:
-        held = {name: tensor for name, tensor in _initializers(model).items() if tensor in tensors}
-        if sum(map(_byte_size, tensors)) + model.ByteSize() < PROTOBUF_LIMIT:
-            for tensor in tensors:
-                tensor.CopyFrom(_taken_in(tensor, folder))
-        elif len(held) < len(tensors):
+    outside = _outside_tensors(model)
+    if outside:
+        if len(outside) > sum(own.data_location == TensorProto.EXTERNAL for own in model.graph.initializer):
             raise AdoptionError(
                 path.name,
                 got="more than 2 GiB of constants outside, some of them in subgraphs",
                 expected="external data of the graph's own initializers",
                 remedy="move the constants into the graph's initializers, as onnxslim does",
             )
-        else:
-            values["external_data"] = _moved_out(list(held.values()), folder, path)
+        values["external_data"] = _moved_out(outside, folder, path)
     kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != "rnnx"}
     helper.set_model_props(model, {**kept, "rnnx": json.dumps({**values, SEAL_KEY: BLANK})})
     del model.training_info[:]
@@ -64,8 +63,10 @@ def write_adopted(path: Path, model: ModelProto, contract: Contract, folder: Pat
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
 
-def _initializers(model: ModelProto) -> dict[str, TensorProto]:
-    return {tensor.name: tensor for tensor in model.graph.initializer}
+def _outside_tensors(model: ModelProto) -> list[TensorProto]:
+    """Every tensor whose values lie in another file."""
+    tensors = [tensor for scope in scopes_of(model) for tensor in scope.tensors.values()]
+    return [own for own in tensors if own.data_location == TensorProto.EXTERNAL]
 
 
 def _byte_size(tensor: TensorProto) -> int:

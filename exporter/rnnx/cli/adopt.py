@@ -32,7 +32,14 @@ from rnnx.cli.render import print_json
     "values",
     multiple=True,
     metavar="NAME=LOW..HIGH",
-    help="The values of an input, such as sr=16000 or tokens=0..99; repeatable.",
+    help="The values of an input, such as tokens=0..99; repeatable.",
+)
+@click.option(
+    "--constant",
+    "constants",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Fix an input of the file that never changes, such as sr=16000; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -42,6 +49,7 @@ def command(
     lengths: tuple[str, ...],
     sizes: tuple[str, ...],
     values: tuple[str, ...],
+    constants: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make a model of rnnx of PATH, a recurrent .onnx of any exporter.
@@ -52,13 +60,19 @@ def command(
     from rnnx.adopting.adopt_options import AdoptOptions
     from rnnx.adopting.adoption import adopt
     from rnnx.cli.adopt_tables import print_adoption
-    from rnnx.cli.adopt_values import integers_from_texts, names_from_texts, ranges_from_texts
+    from rnnx.cli.adopt_values import (
+        constants_from_texts,
+        integers_from_texts,
+        names_from_texts,
+        ranges_from_texts,
+    )
 
     options = AdoptOptions(
         states=names_from_texts(states),
         lengths=lengths,
         sizes=integers_from_texts(sizes),
         values=ranges_from_texts(values),
+        constants=constants_from_texts(constants),
     )
     report = adopt(path, output, options)
     print_json(dataclasses.asdict(report)) if as_json else print_adoption(report)

@@ -38,6 +38,11 @@ def ranges_from_texts(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
     return found
 
 
+def constants_from_texts(texts: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE`; raises OptionError."""
+    return dict(_pair(text, texts, "constants", "NAME=VALUE, each input once", "--constant sr=16000") for text in texts)
+
+
 def _pair(text: str, texts: Sequence[str], option: str, expected: str, example: str) -> tuple[str, str]:
     name, _, value = (part.strip() for part in text.partition("="))
     if not name or not value or [other.partition("=")[0].strip() for other in texts].count(name) > 1:
