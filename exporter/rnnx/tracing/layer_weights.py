@@ -37,10 +37,12 @@ def module_of_layer(layer: "nn.Module", name: str) -> RecurrentModule:
     return choose_module(_checkpoint(layer, name), name)
 
 
-def recurrence_of_layer(layer: "nn.Module", name: str, *, state_inputs: bool, lengths: bool) -> Recurrence:
-    """The layer as an encoder or a step, for a formulation to build its graph from."""
+def recurrence_of_layer(
+    layer: "nn.Module", name: str, *, state_inputs: bool, lengths: bool, over_time: bool = False
+) -> Recurrence:
+    """The layer as a formulation builds its graph from it: an encoder, or a step of a cell that is not `over_time`."""
     module = module_of_layer(layer, name)
-    form: Form = "step" if module.is_cell else "encoder"
+    form: Form = "step" if module.is_cell and not over_time else "encoder"
     return recurrence_from_module(
         module,
         name=name,

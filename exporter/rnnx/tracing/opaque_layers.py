@@ -155,6 +155,30 @@ def _node(
     )
 
 
+def node_over_time(
+    name: str, x: Tensor, states: Sequence[Tensor], *, batched: bool, loop: int, reverse: bool
+) -> list[Tensor]:
+    """One node for what a loop gives a layer or cell step by step: `output`, `hn`, and `cn` for LSTM.
+
+    x is `(T, B, I)`, the states are as the layer has them: a cell's have no axis of layers. `loop` is the number of the
+    loop, and `reverse` says that it goes backwards.
+    """
+    batch, width = x.shape[1], states[0].shape[-1]
+    for own in states:
+        check_equal(own.shape[-2], batch)
+    padding = [None] * (2 - len(states))
+    return list(
+        torch.onnx.ops.symbolic_multi_out(
+            f"{DOMAIN}::{OPERATOR}",
+            [x, *states, *padding, None],
+            {"layer": name, "batch_first": 0, "batched": int(batched), "loop": loop, "reverse": int(reverse)},
+            dtypes=[torch.float32] * (1 + len(states)),
+            shapes=[[x.shape[0], batch, width], *(list(own.shape) for own in states)],
+            version=1,
+        )
+    )
+
+
 def check_sizes(value: Tensor, shape: Sequence[Any]) -> None:
     """Tell the trace that a tensor has a layer's sizes: numbers fix an axis, other axes are equal to one another."""
     for size, own in zip(value.shape, shape, strict=True):

@@ -1,6 +1,6 @@
 """The recurrent layers' calls as nodes of a traced program: their sizes, and where their states come from and go."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +44,21 @@ def recurrence_nodes(program: ExportedProgram) -> Iterator[RecurrenceNode]:
 
 def attribute_of(node: Node, name: str) -> Any:
     """An attribute of a node that stands for a layer or a loop, by its name."""
-    attributes: Any = node.kwargs
+    return attribute_in(node.kwargs, name)
+
+
+def attribute_in(attributes: Mapping[str, Any], name: str) -> Any:
+    """An attribute among the keywords of such a node."""
     place = attributes["attr_keys"].index(name)
     first, last = attributes["attr_pos"][place]
     kind = attributes["attr_types"][place]
     values = attributes["attr_strs" if kind in ("s", "ss") else "attr_ints"][first:last]
     return values[0] if len(kind) == 1 else values
+
+
+def is_over_time(node: Node) -> bool:
+    """Whether a recurrent layer's node takes at once what a loop gave the layer step by step."""
+    return node.kwargs.get("domain") == DOMAIN and "loop" in node.kwargs["attr_keys"]  # type: ignore[operator]
 
 
 def _read(node: Node) -> RecurrenceNode:

@@ -28,6 +28,8 @@ class _Call:
     recurrence: Recurrence
     weights: RecurrentWeights
     lead: str
+    is_cell_over_time: bool = False
+    is_reverse: bool = False
 
 
 def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[Recurrence, ...]:
@@ -52,6 +54,8 @@ def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[Recurrence, 
             recurrence=_recurrence(node, layer, name),
             weights=weights[name],
             lead=f"{_label(layer, name)}/{calls[name]}/",
+            is_cell_over_time=isinstance(layer, nn.RNNCellBase) and _is_over_time(node),
+            is_reverse=_is_over_time(node) and bool(node.attributes["reverse"].as_int()),
         )
         calls[name] += 1
         _splice(model.graph, node, call, _label(layer, name))
@@ -64,12 +68,19 @@ def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[Recurrence, 
 
 def _recurrence(node: ir.Node, layer: nn.Module, name: str) -> Recurrence:
     given = [value is not None for value in node.inputs] + [False] * 4
-    found = recurrence_of_layer(layer, _label(layer, name), state_inputs=given[1], lengths=given[3])
+    found = recurrence_of_layer(
+        layer, _label(layer, name), state_inputs=given[1], lengths=given[3], over_time=_is_over_time(node)
+    )
     if found.form == "step":
         return found
     found = replace(found, batch_first=bool(node.attributes["batch_first"].as_int()))
-    is_frame = not found.lengths and _time_of(node, found) == 1
+    is_frame = not found.lengths and not _is_over_time(node) and _time_of(node, found) == 1
     return replace(found, formulation="frame") if is_frame else found
+
+
+def _is_over_time(node: ir.Node) -> bool:
+    """Whether a call takes at once what a loop gave the layer step by step."""
+    return "loop" in node.attributes
 
 
 def _time_of(node: ir.Node, recurrence: Recurrence) -> object:
@@ -87,11 +98,16 @@ def _splice(graph: ir.Graph, node: ir.Node, call: _Call, label: str) -> None:
     names = [spec.name for spec in call.recurrence.inputs]
     outer = dict(zip(names, [value for value in node.inputs if value is not None], strict=True)) | held
     results = [_written(value) for value in inner.outputs]
-    nodes = [own for own in inner if own.op_type != "Identity" or own.outputs[0] not in inner.outputs]
+    copies = [own for own in inner if own.op_type == "Identity" and own.outputs[0] in inner.outputs]
+    nodes = [own for own in inner if own not in copies]
+    if call.is_reverse:
+        _turn_round(nodes)
     _prefix(nodes, call.lead)
     for value in list(inner.inputs):
         ir.convenience.replace_all_uses_with(value, outer[value.name or ""])
     inner.remove(list(inner))
+    for copy in copies:
+        copy.replace_input_with(0, None)  # or what it copies would count as read
     graph.insert_before(node, nodes)
     for old, new in zip(node.outputs, results, strict=True):
         new.name, new.type, new.shape = old.name, old.type, old.shape
@@ -101,10 +117,31 @@ def _splice(graph: ir.Graph, node: ir.Node, call: _Call, label: str) -> None:
 
 def _built(builder: GraphBuilder, call: _Call) -> onnx.ModelProto:
     own = call.recurrence
-    inputs = {spec.name: spox.argument(spox.Tensor(np.dtype(spec.dtype), spec.dims)) for spec in own.inputs}
-    outputs = formulation_named(own.formulation)(builder, own, call.weights, inputs)
-    ordered = {spec.name: outputs[spec.name] for spec in own.outputs}
+    states = {pair.input for pair in own.following} if call.is_cell_over_time else set()
+    inputs = {
+        spec.name: spox.argument(spox.Tensor(np.dtype(spec.dtype), spec.dims[1:] if spec.name in states else spec.dims))
+        for spec in own.inputs
+    }
+    op, first = builder.op, builder.ints(0)  # a cell's states have no axis of layers
+    given = {name: op.unsqueeze(var, first) if name in states else var for name, var in inputs.items()}
+    outputs = formulation_named(own.formulation)(builder, own, call.weights, given)
+    last = {pair.output for pair in own.following} if call.is_cell_over_time else set()
+    ordered = {
+        spec.name: op.squeeze(outputs[spec.name], first) if spec.name in last else outputs[spec.name]
+        for spec in own.outputs
+    }
     return spox.build(inputs | builder.placeholders, ordered)
+
+
+def _turn_round(nodes: list[ir.Node]) -> None:
+    """Let layers of one direction go from the end of their sequence to its beginning."""
+    for node in nodes:
+        if node.op_type in ("LSTM", "GRU", "RNN"):
+            node.attributes["direction"] = ir.AttrString("direction", "reverse")
+        elif node.op_type == "Scan":
+            for name in ("scan_input_directions", "scan_output_directions"):
+                count = len(node.attributes[name].as_ints())
+                node.attributes[name] = ir.AttrInt64s(name, [1] * count)
 
 
 def _written(value: ir.Value) -> ir.Value:

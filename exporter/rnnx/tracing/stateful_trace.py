@@ -7,7 +7,7 @@ from rnnx.errors import ExportError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.free_trace import free_trace
 from rnnx.tracing.loops.lifting import with_carried_states
-from rnnx.tracing.loops.markers import layers_in_loops, loop_nodes
+from rnnx.tracing.loops.markers import layers_of_loops, rolled_times
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
 from rnnx.tracing.sizes.fewer_axes import Free
 from rnnx.tracing.states.lifted_states import lifted_states, nothing_to_lift, repeated_layers
@@ -31,7 +31,7 @@ def stateful_trace(subject: Subject, options: ModelOptions, free: Free) -> Found
     trace, carried = with_carried_states(trace, own.module, own.tensors)
     lifted = replace(own.lifted, carried=carried)
     if not lifted.pairs:
-        raise nothing_to_lift(subject.run, loops=any(loop_nodes(trace.program.graph)))
+        raise nothing_to_lift(subject.run, loops=bool(rolled_times(trace.program)))
     return own.with_lifted(lifted), trace, recurrences
 
 
@@ -44,7 +44,7 @@ def _with_states_of_layers(subject: Subject, options: ModelOptions, free: Free) 
         found = _without(subject, options, free, repeated)
     except ExportError:
         return _without(subject, options, free, ())
-    inside = layers_in_loops(found[1].program)
+    inside = layers_of_loops(found[1].program)
     return found if repeated <= inside else _without(subject, options, free, inside)
 
 

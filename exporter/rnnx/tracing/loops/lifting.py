@@ -12,9 +12,10 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind, Outpu
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
-from rnnx.tracing.loops.markers import LoopNode, loop_nodes
+from rnnx.tracing.loops.markers import LoopNode, layers_over_time, loop_nodes
 from rnnx.tracing.loops.rolled_run import RolledRun
-from rnnx.tracing.loops.state_names import state_pairs_of
+from rnnx.tracing.loops.state_names import Source, source_of, state_pairs_of
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, attribute_of
 from rnnx.tracing.states.carried_states import CarriedStates
 from rnnx.tracing.states.value_origins import OF_SHAPES
 from rnnx.tracing.tracing import Trace
@@ -23,16 +24,19 @@ from rnnx_runtime.contract import StatePair
 
 @dataclass(frozen=True, kw_only=True)
 class _Carried:
-    """A state of a loop that can be lifted: its number among the loop's, and the node of its start."""
+    """A state of a loop, or of the layer that took its place, that can be lifted: the loop's number, and its nodes.
 
-    loop: LoopNode
-    number: int
+    `first` reads the state's `start` at place `given` of its inputs, `last` gives the last one at place `end`, and
+    `source` is what gives the next in a step.
+    """
+
+    loop: int
     start: Node
-
-    @property
-    def next(self) -> Node:
-        """The node of the step that gives the next."""
-        return self.loop.given_back[len(self.loop.given_back) - len(self.loop.states) + self.number]
+    first: Node
+    given: int
+    last: Node
+    end: int
+    source: Source
 
 
 def with_carried_states(
@@ -46,7 +50,7 @@ def with_carried_states(
     carried = list(_carried(program))
     if not carried:
         return trace, None
-    pairs = state_pairs_of([(own.loop, own.next) for own in carried], {*tensors, *trace.outputs})
+    pairs = state_pairs_of([(own.loop, own.source) for own in carried], {*tensors, *trace.outputs})
     starts = _starts(program, carried, module, list(tensors.values()))
     offsets = frozenset(pair.input for pair, own in zip(pairs, starts, strict=True) if own.count_nonzero())
     for own, pair in zip(carried, pairs, strict=True):
@@ -68,10 +72,37 @@ def with_carried_states(
 def _carried(program: ExportedProgram) -> Iterator[_Carried]:
     """The states that start from weights and constants alone, of loops that go forwards in time."""
     given = {node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs}
-    for loop in loop_nodes(program.graph):
-        for number, start in enumerate(loop.states):
-            if not any(loop.backwards) and not _reads(start, given):
-                yield _Carried(loop=loop, number=number, start=start)
+    ends = {own.node: own for own in (*loop_nodes(program.graph), *layers_over_time(program))}
+    found = [ends[node] for node in program.graph.nodes if node in ends]
+    return (own for end in found for own in _states_of(end) if not _reads(own.start, given))
+
+
+def _states_of(end: RecurrenceNode) -> Iterator[_Carried]:
+    loop, count = int(attribute_of(end.node, "loop")), len(end.states)
+    first_end = len(end.node.meta["val"]) - count
+    if isinstance(end, LoopNode):
+        given_back = end.given_back[first_end:]
+        for number, start in enumerate(end.states if not any(end.backwards) else ()):
+            yield _Carried(
+                loop=loop,
+                start=start,
+                first=end.begin,
+                given=number,
+                last=end.node,
+                end=first_end + number,
+                source=source_of(given_back[number]),
+            )
+    elif not attribute_of(end.node, "reverse"):
+        for number, start in enumerate(end.states):
+            yield _Carried(
+                loop=loop,
+                start=start,
+                first=end.node,
+                given=1 + number,
+                last=end.node,
+                end=first_end + number,
+                source=(end.node, first_end + number),
+            )
 
 
 def _reads(node: Node, given: Collection[Node]) -> bool:
@@ -98,24 +129,23 @@ def _starts(
 
 def _lift(program: ExportedProgram, state: _Carried, pair: StatePair, *, is_offset: bool) -> None:
     """Let a loop start from a further input, and give what it ends with as a further output."""
-    graph, begin, end = program.graph, state.loop.begin, state.loop.node
+    graph, first = program.graph, state.first
     last_input = [node for node in graph.nodes if node.op == "placeholder"][-1]
     with graph.inserting_after(last_input):
         given = graph.placeholder(f"state_{pair.input}")
     given.meta["val"] = state.start.meta["val"]
     start = given
     if is_offset:
-        with graph.inserting_before(begin):
+        with graph.inserting_before(first):
             start = _computed(graph.call_function(torch.ops.aten.add.Tensor, (given, state.start)), given)
-    tensors: Any = begin.args[0]
+    tensors: Any = first.args[0]
     own = list(tensors)
-    own[state.number] = start
-    begin.args = (own, *begin.args[1:])
+    own[state.given] = start
+    first.args = (own, *first.args[1:])
     results: Any = graph.output_node().args[0]
     with graph.inserting_before(graph.output_node()):
-        place = len(end.meta["val"]) - len(state.loop.states) + state.number
-        last = graph.call_function(operator.getitem, (end, place))
-        last.meta["val"] = end.meta["val"][place]
+        last = graph.call_function(operator.getitem, (state.last, state.end))
+        last.meta["val"] = state.last.meta["val"][state.end]
         if is_offset:
             last = _computed(graph.call_function(torch.ops.aten.sub.Tensor, (last, state.start)), last)
     graph.output_node().args = ((*results, last),)

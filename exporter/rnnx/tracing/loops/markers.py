@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from rnnx.tracing.loops.values import Instruction
-from rnnx.tracing.recurrence_nodes import RecurrenceNode, attribute_of, recurrence_nodes
+from rnnx.tracing.recurrence_nodes import RecurrenceNode, attribute_of, is_over_time, recurrence_nodes
 
 DOMAIN = "rnnx.loops"
 BEGIN, END = "LoopBegin", "LoopEnd"
@@ -138,10 +138,20 @@ def step_nodes(graph: Graph) -> dict[Node, list[Node]]:
     return found
 
 
-def layers_in_loops(program: ExportedProgram) -> frozenset[str]:
-    """The recurrent layers that a loop calls at each step."""
+def layers_over_time(program: ExportedProgram) -> Iterator[RecurrenceNode]:
+    """The recurrent layers that take at once what a loop gave them step by step."""
+    return (own for own in recurrence_nodes(program) if is_over_time(own.node))
+
+
+def layers_of_loops(program: ExportedProgram) -> frozenset[str]:
+    """The recurrent layers that a loop calls at each step, or called."""
     inside = set[Node]().union(*step_nodes(program.graph).values())
-    return frozenset(own.layer for own in recurrence_nodes(program) if own.node in inside)
+    return frozenset(own.layer for own in recurrence_nodes(program) if own.node in inside or is_over_time(own.node))
+
+
+def rolled_times(program: ExportedProgram) -> list[Any]:
+    """How long each loop is, be it that layers take its steps at once."""
+    return [own.time for own in (*loop_nodes(program.graph), *layers_over_time(program)) if own.time is not None]
 
 
 def recurrences_beside_loops(program: ExportedProgram) -> list[RecurrenceNode]:

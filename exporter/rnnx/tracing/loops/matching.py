@@ -15,7 +15,7 @@ from rnnx.tracing.loops.writing import with_writes
 
 def gathers(instruction: Instruction) -> bool:
     """Whether an instruction makes one tensor of a list of them."""
-    return _name(instruction) in ("stack", "cat")
+    return instruction.name in ("stack", "cat")
 
 
 def list_and_axis(instruction: Instruction) -> tuple[list[Any], int]:
@@ -149,7 +149,3 @@ def _is_equal(one: Any, other: Any) -> bool:
     if isinstance(one, Filled) and isinstance(other, Filled):
         return one == other
     return one is other or one == other
-
-
-def _name(instruction: Instruction) -> str:
-    return str(getattr(instruction.target, "__name__", instruction.target)).split(".")[0]

@@ -1,7 +1,7 @@
 """What a rolled program is made of: instructions that run once, and loops with a step, its states and its sequences."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rnnx.tracing.loops.affine import Affine
@@ -75,10 +75,13 @@ class Template:
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """A state of a loop: its first value, and what becomes the next (of the step, a slice of it, or another state)."""
+    """A state of a loop: its first value, and what becomes the next.
+
+    That is of the step, a slice of it, another state, or what an earlier loop gives at the same step.
+    """
 
     first: Any
-    after: Inner | State | Slice
+    after: Inner | State | Slice | Element
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +118,43 @@ class Loop:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fused:
+    """A recurrent layer that takes all steps of a loop in one call: its call in a step, and the states of the first.
+
+    It counts as a loop of one step, which has this call alone.
+    """
+
+    template: Template
+    firsts: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rolled:
     """A program at every length: its parts in order, each an instruction that runs once or a loop, and its results."""
 
-    parts: tuple[Template | Loop, ...]
+    parts: tuple[Template | Loop | Fused, ...]
     results: tuple[Any, ...]
     length: Affine
+
+    @property
+    def loops(self) -> tuple[Loop | Fused, ...]:
+        """Its loops by number."""
+        return tuple(own for own in self.parts if not isinstance(own, Template))
+
+    @property
+    def leaves(self) -> Iterator[Any]:
+        """Every value that something reads, but for the next states of loops."""
+        yield from leaves_in(self.results)
+        for part in self.parts:
+            for template in templates_of(part):
+                yield from leaves_in(template.leaves)
+            firsts = part.firsts if isinstance(part, Fused) else ()
+            yield from leaves_in(tuple(own.first for own in part.states) if isinstance(part, Loop) else firsts)
+
+
+def templates_of(part: Template | Loop | Fused) -> tuple[Template, ...]:
+    """The instructions of a part."""
+    return part.step if isinstance(part, Loop) else (part.template if isinstance(part, Fused) else part,)
 
 
 def leaves_in(value: Any) -> Iterator[Any]:
@@ -128,3 +162,12 @@ def leaves_in(value: Any) -> Iterator[Any]:
     yield value
     for own in value if isinstance(value, tuple) else (value.source,) if isinstance(value, Slice) else ():
         yield from leaves_in(own)
+
+
+def mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """A value with each of the values that it is made of replaced by what `leaf` makes of it."""
+    if isinstance(value, tuple):
+        return tuple(mapped(own, leaf) for own in value)
+    if isinstance(value, Slice):
+        return leaf(replace(value, source=mapped(value.source, leaf)))
+    return leaf(value)

@@ -1,6 +1,6 @@
 """A rolled program as a module that can be traced again, each loop's step run once between two marks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -11,11 +11,14 @@ from torch.utils._sympy.interp import sympy_interp
 from torch.utils._sympy.reference import PythonReferenceAnalysis
 
 from rnnx.tracing.loops.affine import Affine
+from rnnx.tracing.loops.all_steps import is_for_all_steps
+from rnnx.tracing.loops.calls import Read, joined, lines_kept, narrowed
 from rnnx.tracing.loops.folding import FoldingError
 from rnnx.tracing.loops.markers import is_begin
 from rnnx.tracing.loops.matching import gathers
-from rnnx.tracing.loops.rolled import Element, Loop, Once, Rolled, Span, Template, leaves_in
-from rnnx.tracing.loops.running import RunningLoop, joined, lines_kept, narrowed
+from rnnx.tracing.loops.rolled import Element, Fused, Loop, Once, Rolled, Span, Template
+from rnnx.tracing.loops.running import RunningLoop
+from rnnx.tracing.loops.running_layers import RunningLayer
 from rnnx.tracing.loops.values import Constant, Filled, Input, Slice, Weight, size_symbol
 from rnnx.tracing.opaque_layers import DOMAIN as LAYERS
 from rnnx.tracing.packing import check_equal
@@ -48,22 +51,31 @@ class Call:
     def __init__(self, module: nn.Module, rolled: Rolled, tensors: Sequence[Tensor], length: Any) -> None:
         self._module, self._rolled, self._tensors, self.length = module, rolled, tensors, length
         self._once: list[Any] = []
-        self._loops: list[RunningLoop] = []
-        self._rolled_before = sum(isinstance(own, Template) and is_begin(own.instruction) for own in rolled.parts)
+        self._loops: list[RunningLoop | RunningLayer] = []
+        self._marks = sum(isinstance(own, Template) and is_begin(own.instruction) for own in rolled.parts)
 
     def results(self) -> list[Tensor]:
         """Run all parts."""
         wanted = _wanted(self._rolled)
         for part in self._rolled.parts:
-            if isinstance(part, Loop):
-                number = len(self._loops)
-                loop = RunningLoop(self, self._rolled_before + number, part, wanted.get(number, {}))
-                self._loops.append(loop)
-                loop.run()
-            else:
+            if isinstance(part, Template):
                 with lines_kept(part.instruction.meta):
                     self._once.append(self.run(part, self.value))
+            else:
+                self._loops.append(self._looped(part, wanted))
         return [self.value(own) for own in self._rolled.results]
+
+    def _looped(self, loop: Loop | Fused, wanted: Mapping[int, Mapping[Read, None]]) -> RunningLoop | RunningLayer:
+        mark = self._marks
+        self._marks += isinstance(loop, Fused) or not is_for_all_steps(loop)
+        if isinstance(loop, Fused):
+            layer = RunningLayer(self, mark, loop)
+            with lines_kept(loop.template.instruction.meta):
+                layer.run()
+            return layer
+        running = RunningLoop(self, mark, loop, wanted.get(len(self._loops), {}))
+        running.run()
+        return running
 
     def run(self, template: Template, value: Callable[[Any], Any]) -> Any:
         """The result of an instruction; `value` reads its values."""
@@ -173,27 +185,19 @@ def _attribute(module: nn.Module, name: str) -> Any:
     return module
 
 
-def _wanted(rolled: Rolled) -> dict[int, dict[tuple[int, int | None], None]]:
+def _wanted(rolled: Rolled) -> dict[int, dict[Read, None]]:
     """What of each loop's step something outside of it reads, by place and part, besides last states."""
-    found: dict[int, dict[tuple[int, int | None], None]] = {}
-    loops = [own for own in rolled.parts if isinstance(own, Loop)]
-    for leaf in _leaves(rolled):
+    found: dict[int, dict[Read, None]] = {}
+    loops = rolled.loops
+    for leaf in rolled.leaves:
         if isinstance(leaf, Span) or (isinstance(leaf, Element) and not is_last(loops[leaf.loop], leaf)):
             found.setdefault(leaf.loop, {})[leaf.place, leaf.part] = None
     return found
 
 
-def is_last(loop: Loop, leaf: Element) -> bool:
+def is_last(loop: Loop | Fused, leaf: Element) -> bool:
     """Whether a value is a state after the loop's last step."""
+    if isinstance(loop, Fused):
+        return False
     last = Affine(base=-1 - loop.fewer, by_length=1)
     return leaf.index == last and (leaf.place, leaf.part) in loop.last_states
-
-
-def _leaves(rolled: Rolled) -> Iterator[Any]:
-    for own in rolled.results:
-        yield from leaves_in(own)
-    for part in rolled.parts:
-        for template in part.step if isinstance(part, Loop) else (part,):
-            yield from leaves_in(template.leaves)
-        for state in part.states if isinstance(part, Loop) else ():
-            yield from leaves_in(state.first)

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from rnnx.tracing.loops.markers import LoopNode, is_begin_node, loop_nodes, nodes_before, step_nodes
 from rnnx.tracing.opaque_layers import DOMAIN as LAYERS
-from rnnx.tracing.recurrence_nodes import attribute_of
+from rnnx.tracing.recurrence_nodes import attribute_of, is_over_time
 
 Values = dict[Node, Any]
 
@@ -119,6 +119,8 @@ class _Call:
         """What an operator or a recurrent layer gives."""
         if kwargs.get("domain") == LAYERS:
             layer = self._module.get_submodule(attribute_of(node, "layer"))
+            if is_over_time(node):
+                return _results_over_time(layer, *args[0][:3], reverse=bool(attribute_of(node, "reverse")))
             return _layer_results(layer, *args[0], batch_first=bool(attribute_of(node, "batch_first")))
         target: Any = node.target
         return target(*args, **kwargs)
@@ -146,3 +148,18 @@ def _layer_results(
     if lengths is not None:
         output, _ = pad_packed_sequence(output, layer.batch_first, total_length=x.shape[1 if batch_first else 0])
     return [output.transpose(0, 1) if turned else output, *(last if isinstance(last, tuple) else (last,))]
+
+
+def _results_over_time(layer: Any, x: Tensor, h0: Tensor, c0: Tensor | None, *, reverse: bool) -> list[Tensor]:
+    """What a layer or cell gives for all frames `(T, B, I)` of a loop: `output`, `hn`, and `cn` of LSTM."""
+    frames = x.flip(0) if reverse else x
+    if isinstance(layer, nn.RNNCellBase):
+        state = [h0] if c0 is None else [h0, c0]
+        outputs = []
+        for frame in frames:
+            state = _layer_results(layer, frame, *state, *[None] * (3 - len(state)), batch_first=False)
+            outputs.append(state[0])
+        output = torch.stack(outputs)
+    else:
+        output, *state = _layer_results(layer, frames, h0, c0, None, batch_first=False)
+    return [output.flip(0) if reverse else output, *state]

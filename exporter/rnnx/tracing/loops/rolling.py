@@ -11,7 +11,8 @@ from torch.utils import _pytree as pytree
 
 from rnnx.errors import ExportError
 from rnnx.tracing.loops.folding import FoldingError, folded
-from rnnx.tracing.loops.markers import loop_nodes
+from rnnx.tracing.loops.fusing import fused
+from rnnx.tracing.loops.markers import rolled_times
 from rnnx.tracing.loops.rolled import Loop, Rolled
 from rnnx.tracing.loops.rolled_model import RolledModel
 from rnnx.tracing.loops.unrolled import ReadingError, unrolled
@@ -31,6 +32,9 @@ Axes = frozenset[tuple[int, int]]
 
 TraceUpTo = Callable[[Sequence[Tensor], int | None], Trace]
 """Traces tensors, with loops up to a length."""
+
+
+_REFUSED = (ExportError, FoldingError, ReadingError, RuntimeError, ValueError, TypeError, IndexError)
 
 
 class _NoLoopError(Exception):
@@ -124,7 +128,7 @@ def _first_rolled(
             continue
         except FoldingError as error:
             reason = reason or error
-        except (ExportError, ReadingError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        except _REFUSED as error:
             reason = reason or FoldingError(reason=str(error).split("\n")[0][:200], line="its step")
     return None, frozenset(), reason
 
@@ -175,6 +179,12 @@ def _rolled(model: Unrolling, free: Sequence[Sequence[bool]], found: Trace, axes
         raise _NoLoopError
     if any(isinstance(part, Loop) and part.fewer > 1 for part in rolled.parts):
         raise FoldingError(reason="a first and a last step that differ from the others", line="forward")
+    simpler = fused(rolled, model.module)
+    if simpler is not rolled:
+        try:
+            return _traced_again(model, simpler, traces[-1], axes, still)
+        except _REFUSED:
+            pass  # the loop as it is may be traced all the same
     return _traced_again(model, rolled, traces[-1], axes, still)
 
 
@@ -203,9 +213,16 @@ def _traced_again(
     trace = trace_model(
         flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=LiftedStates(), any_size=True
     )
-    if any(not isinstance(own.time, torch.SymInt) for own in loop_nodes(trace.program.graph)):
+    if any(not isinstance(own, torch.SymInt) for own in (*rolled_times(trace.program), *_sizes_of(trace, axes))):
         raise ReadingError("a loop of fixed length")
     return replace(trace, calls=unrolled_trace.calls, notes=(*unrolled_trace.notes, *trace.notes))
+
+
+def _sizes_of(trace: Trace, axes: Axes) -> Iterator[Any]:
+    """The sizes of the inputs' axes that loops go over."""
+    nodes = {node.name: node for node in trace.program.graph.nodes if node.op == "placeholder"}
+    inputs = [nodes[name].meta["val"] for name in trace.program.graph_signature.user_inputs]
+    return (inputs[place].shape[axis] for place, axis in axes)
 
 
 def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], axes: Axes) -> list[tuple[bool, ...]]:

@@ -1,47 +1,20 @@
 """A loop of a rolled program while it is traced: its ends, its step, and what is read of it afterwards."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-import torch.fx.traceback as fx_traceback
 from torch import Tensor
 
 from rnnx.modules.source_lines import line_of_node
 from rnnx.tracing.loops.affine import Affine
+from rnnx.tracing.loops.all_steps import AllSteps, is_for_all_steps, is_step_of_sequence
+from rnnx.tracing.loops.calls import Call, Read, joined, lines_kept, narrowed, start_of
 from rnnx.tracing.loops.folding import FoldingError
 from rnnx.tracing.loops.markers import Sequenced, begin, end
 from rnnx.tracing.loops.rolled import Element, Inner, Loop, State, Template, Varying, Written, leaves_in
 from rnnx.tracing.loops.values import Filled, Slice
 from rnnx.tracing.packing import check_equal
-
-_Read = tuple[int, int | None]
-
-_OF_LINES = ("stack_trace", "nn_module_stack")
-"""What of a node's `meta` says where in the model it comes from."""
-
-
-class Call(Protocol):
-    """What a loop needs of the call that it is in: the loops' length, and the values outside of its step."""
-
-    length: Any
-
-    def run(self, template: Template, value: Callable[[Any], Any]) -> Any:
-        """The result of an instruction."""
-
-    def value(self, leaf: Any) -> Any:
-        """What a value is."""
-
-    def sliced(self, leaf: Slice, value: Callable[[Any], Any]) -> Tensor:
-        """A slice that is the same at all steps."""
-
-    def number(self, line: Affine) -> Any:
-        """A number that holds for all steps."""
-
-    def collected(self, leaf: Element) -> Tensor:
-        """What all steps of a loop gave."""
 
 
 class RunningLoop:
@@ -51,7 +24,7 @@ class RunningLoop:
     states over unchanged and whose results nothing reads: a Scan must not be empty.
     """
 
-    def __init__(self, call: Call, number: int, loop: Loop, wanted: Mapping[_Read, None]) -> None:
+    def __init__(self, call: Call, number: int, loop: Loop, wanted: Mapping[Read, None]) -> None:
         self._call, self._number, self._loop, self._wanted = call, number, loop, tuple(wanted)
         self._ahead = 1 if loop.fewer else 0
         self._sequences: dict[Any, Sequenced] = {}
@@ -59,10 +32,16 @@ class RunningLoop:
         self._states: list[Tensor] = []
         self._step: list[Any] = []
         self._last: list[Tensor] = []
-        self._results: dict[_Read, Tensor] = {}
+        self._results: dict[Read, Tensor] = {}
 
     def run(self) -> None:
-        """Trace the ends and the step between them."""
+        """Trace the ends and the step between them, or all steps at once where they carry nothing."""
+        if is_for_all_steps(self._loop):
+            self._results = dict(AllSteps(self._call, self._loop).results(self._wanted))
+        else:
+            self._run_steps()
+
+    def _run_steps(self) -> None:
         steps = self._call.length - self._loop.fewer + self._ahead
         for template in self._loop.step:
             for leaf in leaves_in(template.leaves):
@@ -118,23 +97,16 @@ class RunningLoop:
         return torch.arange(self._call.length - self._loop.fewer + self._ahead) - self._ahead
 
     def _firsts(self) -> list[Tensor]:
-        found = []
-        for state in self._loop.states:
-            first = replace(state.first, left_out=False) if isinstance(state.first, Filled) else state.first
-            result = self._shape_after(state.after)
-            if isinstance(first, Filled) and len(first.sizes) == len(result):
-                first = replace(first, sizes=tuple(map(_broadcast, first.sizes, result)))
-            found.append(self._call.value(first))
-        return found
+        return [start_of(self._call, own.first, self._shape_after(own.after)) for own in self._loop.states]
 
-    def _shape_after(self, after: Inner | State | Slice) -> Any:
+    def _shape_after(self, after: Inner | State | Slice | Element) -> Any:
         if isinstance(after, State):
             return self._shape_after(self._loop.states[after.number].after)
-        if isinstance(after, Slice):
+        if isinstance(after, Slice | Element):
             return ()
         return self._loop.step[after.place].instruction.shape_of(after.part)
 
-    def _after(self, after: Inner | State | Slice, before: Tensor) -> Tensor:
+    def _after(self, after: Inner | State | Slice | Element, before: Tensor) -> Tensor:
         found: Tensor = self._value(after)
         if found.dim() != before.dim() or found.dtype != before.dtype:
             raise FoldingError(reason="a step that changes the shape or the dtype of its state", line=self._line())
@@ -180,7 +152,7 @@ class RunningLoop:
             if abs(leaf.index.by_step) != 1:
                 raise FoldingError(reason="results of a loop in no order", line=line_of_node(template.instruction.meta))
             self._sequences[leaf] = self._sliced(self._call.collected(leaf), 0, leaf.index)
-        elif isinstance(leaf, Slice) and _is_step_of_sequence(leaf):
+        elif isinstance(leaf, Slice) and is_step_of_sequence(leaf):
             self._sequences[leaf] = self._sliced(self._call.value(leaf.source), leaf.axis, leaf.start)
 
     def _sliced(self, source: Tensor, axis: int, start: Affine) -> Sequenced:
@@ -213,19 +185,6 @@ class RunningLoop:
         return found if leaf.keeps else found.squeeze(leaf.axis)
 
 
-def joined(elements: Tensor, axis: int, *, keeps: bool) -> Tensor:
-    """Elements of a loop, time first, side by side along an axis: a new one, or one that they have (`keeps`)."""
-    if not keeps:
-        return elements.movedim(0, axis)
-    axis %= elements.dim() - 1
-    return elements.movedim(0, axis).flatten(axis, axis + 1)
-
-
-def _broadcast(size: Affine, after: Any) -> Affine:
-    """The size of a state's axis: where the first one is broadcast, the next one's."""
-    return Affine(base=after) if size == Affine(base=1) else size
-
-
 def _has_one_ahead(start: Affine) -> bool:
     """Whether a sequence has an element before the first that is read, on the side from which the steps come."""
     if not isinstance(start.base, int):
@@ -233,36 +192,3 @@ def _has_one_ahead(start: Affine) -> bool:
     return (
         (start.base <= -2 and start.by_length == 1) if start.by_step < 0 else (start.base > 0 and not start.by_length)
     )
-
-
-def _is_step_of_sequence(leaf: Slice) -> bool:
-    """Whether a slice is one element of something that stays, and the next or the previous one at the next step."""
-    inner = list(leaves_in(leaf.source))
-    moves = any(isinstance(own, Inner | State | Varying) for own in inner) or any(
-        (isinstance(own, Element) and own.index.by_step) or (isinstance(own, Slice) and own.start.by_step)
-        for own in inner
-    )
-    return not moves and abs(leaf.start.by_step) == 1 and leaf.length == Affine(base=1)
-
-
-def narrowed(source: Tensor, axis: int, first: Any, count: Any) -> Tensor:
-    """A part of a sequence; the whole of one that is as long as the part."""
-    size = source.shape[axis]
-    if type(first) is int and first == 0 and _may_be_equal(size, count):
-        check_equal(size, count)
-        return source
-    return source.narrow(axis, first, count)
-
-
-def _may_be_equal(size: Any, count: Any) -> bool:
-    """Whether two sizes are equal in the example."""
-    hints = [own.node.hint if isinstance(own, torch.SymInt) else own for own in (size, count)]
-    return bool(hints[0] == hints[1])
-
-
-@contextmanager
-def lines_kept(meta: Mapping[str, Any]) -> Iterator[None]:
-    """Give the nodes that are traced inside the block the model's line that their instruction came from."""
-    with fx_traceback.preserve_node_meta():
-        fx_traceback.current_meta.update({key: meta[key] for key in _OF_LINES if key in meta})
-        yield

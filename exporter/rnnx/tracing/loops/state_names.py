@@ -9,16 +9,18 @@ from typing import Any
 from torch.fx import Node
 
 from rnnx.modules.source_lines import code_of_node
-from rnnx.tracing.loops.markers import LoopNode
 from rnnx.tracing.opaque_layers import DOMAIN as LAYERS
 from rnnx.tracing.recurrence_nodes import attribute_of
 from rnnx.tracing.states.lifted_states import prefix_of
 from rnnx_runtime.contract import StatePair
 
+Source = tuple[Node, int]
+"""A node, and which part of its value."""
 
-def state_pairs_of(states: Sequence[tuple[LoopNode, Node]], taken: Collection[str]) -> tuple[StatePair, ...]:
-    """The pairs of states, each given by its loop and the node that gives the next; they avoid names `taken`."""
-    named = [(_base(node), _layer(node), int(attribute_of(loop.node, "loop"))) for loop, node in states]
+
+def state_pairs_of(states: Sequence[tuple[int, Source]], taken: Collection[str]) -> tuple[StatePair, ...]:
+    """The pairs of states, each given by its loop's number and what gives the next; they avoid names `taken`."""
+    named = [(_base(*source), _layer(source[0]), loop) for loop, source in states]
     found, used = list[StatePair](), set(taken)
     for base, layer, loop in named:
         alike = [own for own in named if own[0] == base]
@@ -41,9 +43,8 @@ def _pairs(leads: Sequence[str], base: str) -> Iterator[StatePair]:
         yield StatePair(input=f"{leads[0]}{base}_{number}", output=f"{leads[0]}{base}_{number}_out")
 
 
-def _base(node: Node) -> str:
+def _base(call: Node, part: int) -> str:
     """`h` or `c` of a recurrent layer, the variable that the line gives the value to, or `state`."""
-    call, part = _source(node)
     if call.kwargs.get("domain") == LAYERS:
         given: Any = call.args[0]
         kinds = 2 if given[2] is not None else 1
@@ -52,12 +53,11 @@ def _base(node: Node) -> str:
     return names[part if part < len(names) else 0] if names else "state"
 
 
-def _layer(node: Node) -> str:
-    call, _ = _source(node)
+def _layer(call: Node) -> str:
     return str(attribute_of(call, "layer")) if call.kwargs.get("domain") == LAYERS else ""
 
 
-def _source(node: Node) -> tuple[Node, int]:
+def source_of(node: Node) -> Source:
     """What a value is part of, and which part."""
     if node.target is not operator.getitem:
         return node, 0

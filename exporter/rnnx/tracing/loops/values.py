@@ -91,6 +91,11 @@ class Instruction:
     token: Any
     meta: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """The operator's name alone, such as `linear`."""
+        return str(getattr(self.target, "__name__", self.target)).split(".")[0]
+
     def shape_of(self, part: int | None) -> tuple[sympy.Expr, ...]:
         """The shape of the result or of one of its parts."""
         return self.shapes[part or 0]

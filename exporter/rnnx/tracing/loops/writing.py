@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from rnnx.tracing.loops.affine import Affine
-from rnnx.tracing.loops.rolled import Carried, Inner, Loop, State, Template, Written, leaves_in
-from rnnx.tracing.loops.values import Filled, Slice
+from rnnx.tracing.loops.rolled import Carried, Inner, Loop, State, Template, Written, leaves_in, mapped
+from rnnx.tracing.loops.values import Filled
 
 _SCATTERS = {"aten.select_scatter.default": False, "aten.slice_scatter.default": True}
 """The operators that write into one place, and whether they keep the axis."""
@@ -50,12 +50,11 @@ def _is_inner(source: Any) -> bool:
 
 
 def _without_state(loop: Loop, number: int, written: Written) -> Loop:
-    def renumbered(leaf: Any) -> Any:
-        if isinstance(leaf, tuple):
-            return tuple(map(renumbered, leaf))
-        if isinstance(leaf, Slice):
-            return replace(leaf, source=renumbered(leaf.source))
-        return State(number=leaf.number - 1) if isinstance(leaf, State) and leaf.number > number else leaf
+    def renumbered(value: Any) -> Any:
+        def own(leaf: Any) -> Any:
+            return State(number=leaf.number - 1) if isinstance(leaf, State) and leaf.number > number else leaf
+
+        return mapped(value, own)
 
     step = tuple(
         Template(instruction=own.instruction, leaves=renumbered(own.leaves))

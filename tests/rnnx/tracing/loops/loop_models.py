@@ -50,7 +50,7 @@ class MadeLayerNormLSTM(nn.Module):
         self.inner = LayerNormLSTM()
 
     def forward(self, x: Tensor) -> Tensor:
-        h = c = torch.zeros(x.size(0), 8)
+        h = c = torch.zeros(x.size(0), 8, dtype=x.dtype)
         output: Tensor = self.inner(x, h, c)[0]
         return output
 
