@@ -31,17 +31,18 @@ runtime."""
 MAY_IMPORT = {
     "rnnx": {  # top down
         "__main__": "cli",
-        "cli": "verifying reports timing diagnosis inspection adopting exporting decoders tracing graphs modules"
+        "cli": "verifying reports timing building diagnosis inspection adopting exporting decoders tracing graphs modules"
         " formulations parity runners tensorrt_network engines linting truths weights",
-        "verifying": "reports timing checks diagnosis tracing modules parity runners tensorrt_network engines linting"
+        "verifying": "reports timing adopting checks diagnosis tracing modules parity runners tensorrt_network engines linting"
         " truths",
         "reports": "timing checks diagnosis parity runners linting",
-        "timing": "tracing runners tensorrt_network truths",
+        "timing": "adopting tracing runners tensorrt_network truths",
         "checks": "parity runners truths weights",
         "diagnosis": "parity runners linting truths weights",
         "parity": "runners truths",
         "runners": "tensorrt_network linting truths weights",
         "tensorrt_network": "engines truths",
+        "building": "adopting engines linting",
         "inspection": "adopting engines linting weights",
         "engines": "linting truths",
         "adopting": "proofs graphs parity runners linting truths",

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rnnx.adopting.adopt_options import AdoptOptions
     from rnnx.adopting.adopt_report import AdoptReport
     from rnnx.adopting.adoption import adopt
+    from rnnx.building.engine import EngineReport, build_engine
     from rnnx.decoders.decoder_options import DecoderOptions
     from rnnx.decoders.pair_export import Seq2SeqExportReport, export_seq2seq
     from rnnx.decoders.pair_options import Seq2SeqOptions
-    from rnnx.engines.engine import EngineReport, build_engine
     from rnnx.engines.engine_options import EngineOptions
     from rnnx.exporting.exporter import export
     from rnnx.exporting.factory_export import FactoryOptions
@@ -42,7 +42,7 @@ _HOMES = {
     "DecoderOptions": "rnnx.decoders.decoder_options",
     "DoctorReport": "rnnx.linting.findings",
     "EngineOptions": "rnnx.engines.engine_options",
-    "EngineReport": "rnnx.engines.engine",
+    "EngineReport": "rnnx.building.engine",
     "ExportOptions": "rnnx.formulations.export_options",
     "ExportReport": "rnnx.graphs.export_report",
     "FactoryOptions": "rnnx.exporting.factory_export",
@@ -56,7 +56,7 @@ _HOMES = {
     "VerifyOptions": "rnnx.runners.verify_options",
     "adopt": "rnnx.adopting.adoption",
     "bench": "rnnx.timing.benchmarking",
-    "build_engine": "rnnx.engines.engine",
+    "build_engine": "rnnx.building.engine",
     "doctor": "rnnx.linting.examination",
     "export": "rnnx.exporting.exporter",
     "export_seq2seq": "rnnx.decoders.pair_export",

@@ -13,7 +13,7 @@ from torch import nn
 
 import rnnx
 import rnnx_runtime
-from rnnx.engines.engine import build_engine
+from rnnx.building.engine import build_engine
 from rnnx.engines.engine_options import EngineOptions
 from rnnx.engines.tensorrt_library import open_library
 from rnnx.parity.limits import limit_of

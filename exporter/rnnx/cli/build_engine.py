@@ -13,7 +13,7 @@ from rnnx.cli.progress_bars import progress_bars
 from rnnx.cli.render import byte_size, print_json, print_table
 
 if TYPE_CHECKING:
-    from rnnx.engines.engine import EngineReport
+    from rnnx.building.engine import EngineReport
     from rnnx_runtime.contract import Contract
 
 GROUPS = {
@@ -57,11 +57,11 @@ GROUPS = {
 @click.option("--timing-cache", type=ArtifactFile(), help="File to reuse and update; tensorrt only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool, **others: Any) -> None:
-    """Build a TensorRT engine from SOURCE, an .onnx that `rnnx export` wrote.
+    """Build a TensorRT engine from SOURCE, an .onnx that `rnnx export` wrote, or another exporter's.
 
     Beside OUTPUT lies its sidecar OUTPUT.json, which the runtime checks. Ctrl-C stops and leaves nothing.
     """
-    from rnnx.engines.engine import build_engine
+    from rnnx.building.engine import build_engine
     from rnnx.engines.engine_options import EngineOptions
     from rnnx.engines.profiles import profiles_from_texts
 

@@ -3,15 +3,16 @@
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnnx.adopting.adopted_copy import own_model
 from rnnx.errors import OptionError
 from rnnx.progress import ProgressListener, Silence
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_names import PYTORCH_ROWS, ROW_NAMES
-from rnnx.runners.sources import Sources, read_model_bytes, read_subject
+from rnnx.runners.sources import Sources, read_subject
 from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import check_kind, check_names, refuse_unfit_module
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
@@ -27,7 +28,6 @@ from rnnx.timing.start_up import measure_start_up, start_up_request
 from rnnx.timing.throughput import measure_throughput
 from rnnx.truths.model_cases import CaseSource
 from rnnx_runtime.errors import BackendUnavailable
-from rnnx_runtime.files.seal import is_sealed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,7 +74,7 @@ def bench(
     Start-up comes first, each backend in processes of its own: one that crashes or hangs there is not run here.
 
     Args:
-        model: an .onnx.
+        model: an .onnx; another exporter's is timed as `rnnx.adopt` reads it.
         options: see `BenchOptions`.
         before: an earlier report that this one is for comparing with; refused at once where the two could not be.
         listener: is told how far the call is.
@@ -89,6 +89,7 @@ def bench(
             its module.
         OptionError: an option does not fit the model.
         FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
+        AdoptionError: another exporter's file has nothing recurrent in it, or runs at no size that was tried.
         ReportError: the earlier report is another model's, or of another shape or number of threads.
         BackendUnavailable: no backend runs here; says why of each.
         BackendError: a backend failed while it was timed.
@@ -99,7 +100,22 @@ def bench(
     check_names("backends", options.backends)
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
-    subject = _read(Path(model), sources)
+    with own_model(_onnx(Path(model))) as own:
+        subject = read_subject(own.path, sources, own.data)
+        report = _benched(subject, sources, options, before, listener)
+        return replace(report, model=str(model), notes=(*own.notes, *report.notes))
+
+
+def _onnx(path: Path) -> Path:
+    if path.suffix != ".onnx":
+        remedy = "give the .onnx, and its plan as the engine"
+        raise OptionError("the file", got=path.name, expected="an .onnx", remedy=remedy)
+    return path
+
+
+def _benched(
+    subject: Subject, sources: Sources, options: BenchOptions, before: BenchReport | None, listener: ProgressListener
+) -> BenchReport:
     rows = _rows(subject, options)
     with contextlib.ExitStack() as stack:
         inputs, live = stack.enter_context(
@@ -119,19 +135,6 @@ def bench(
         stack.enter_context(_pytorch_threads(names, options.threads))
         opened += [stack.enter_context(contextlib.closing(subject.open(name, options.threads))) for name in names]
         return _report(subject, inputs, opened, sizes, tuple(start_up), options, listener)
-
-
-def _read(model: Path, sources: Sources) -> Subject:
-    """The model and what was given with it, of rnnx's own alone."""
-    data = read_model_bytes(model)
-    if not is_sealed(data):
-        raise OptionError(
-            "the file",
-            got=f"{model.name}, which rnnx did not make",
-            expected="a model that rnnx export wrote, whole",
-            remedy="rnnx verify --map times another exporter's file beside PyTorch",
-        )
-    return read_subject(model, sources, data)
 
 
 def _check(options: BenchOptions) -> None:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
+from tests.rnnx.adopting.foreign_files import STATES, write
 from torch import nn
 
 import rnnx
 from rnnx.cli import group, main
-from rnnx.errors import OptionError
 from rnnx.reports.bench_json import read_bench, text_from_bench
 from rnnx.timing import benchmarking
 from rnnx.timing.benchmarking import BenchOptions, bench
@@ -185,7 +185,12 @@ def test_help_says_what_a_comparison_does() -> None:
     assert "beyond the noise" in CliRunner().invoke(group, ["bench", "--help"]).stdout
 
 
-def test_another_exporters_file_is_refused_with_what_times_it(tmp_path: Path) -> None:
-    (tmp_path / "theirs.onnx").write_bytes(b"no contract in it")
-    with pytest.raises(OptionError, match=r"theirs.onnx, which rnnx did not make.*rnnx verify --map"):
-        CliRunner().invoke(group, ["bench", str(tmp_path / "theirs.onnx")], catch_exceptions=False)
+def test_another_exporters_file_is_timed_as_adopting_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnx.timing.throughput.LARGEST", {"B": 2, "T": 2})
+    monkeypatch.setattr("rnnx.timing.start_up.PROCESSES", 1)
+    theirs = write(tmp_path / "theirs.onnx", STATES)
+    report = bench(theirs, BenchOptions(seconds=0.02, stream_steps=30, backends=("ort-cpu",)))
+    assert report.model == str(theirs)
+    assert report.notes[0].startswith("theirs.onnx is another exporter's: states h0 → hn")
+    assert [row.steps for row in report.jitter] == [30]
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.onnx"]

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import rnnx
-from rnnx.engines.engine import build_engine
+from rnnx.building.engine import build_engine
 from rnnx.engines.engine_options import EngineOptions
 from rnnx.errors import EngineError, OptionError
 from rnnx_runtime.files.model_file import read_plan

@@ -11,7 +11,7 @@ from tests.rnnx_runtime.long_run import long_run
 
 import rnnx
 import rnnx_runtime
-from rnnx.engines.engine import build_engine
+from rnnx.building.engine import build_engine
 from rnnx.engines.engine_options import EngineOptions
 from rnnx.truths.golden import read_golden
 from rnnx_runtime import BackendError, BackendUnavailable, Contract, Session, State

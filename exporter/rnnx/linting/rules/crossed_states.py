@@ -57,7 +57,9 @@ def _of_cells(scope: Scope) -> Iterator[_State]:
     for cell in written_cells(scope):
         if cell.cell_state is not None:
             for kind, node in (("h", cell.node), ("c", cell.cell_state)):
-                yield _State(kind=kind, shown=shown(node), origin=None, ends=tuple(ends_of_state(scope, node.output[0])))
+                yield _State(
+                    kind=kind, shown=shown(node), origin=None, ends=tuple(ends_of_state(scope, node.output[0]))
+                )
 
 
 def _other_names(state: _State) -> Iterator[Finding]:
@@ -111,7 +113,9 @@ def _unpaired(scope: Scope, state: _State) -> Iterator[Finding]:
         first = scope.dims(state.origin.name) if state.origin is not None else None
         last = scope.dims(end.name)
         if first is not None and last is not None and len(first) == len(last) and state.origin is not None:
-            if any(own is not None and other is not None and own != other for own, other in zip(first, last, strict=True)):
+            if any(
+                own is not None and other is not None and own != other for own, other in zip(first, last, strict=True)
+            ):
                 yield Finding(
                     rule="states-unpaired",
                     severity="warning",

@@ -55,8 +55,12 @@ def _is_narrow(scope: Scope, node: NodeProto) -> bool:
     if is_onnx(node, "QuantizeLinear"):
         return True
     kind = scope.element_type(node.input[0])
-    return is_onnx(node, "Cast") and attributes_of(node).get("to") in _HALF and kind not in _HALF and kind is not None or (
-        is_onnx(node, "Cast") and attributes_of(node).get("to") in _HALF and kind is None
+    return (
+        is_onnx(node, "Cast")
+        and attributes_of(node).get("to") in _HALF
+        and kind not in _HALF
+        and kind is not None
+        or (is_onnx(node, "Cast") and attributes_of(node).get("to") in _HALF and kind is None)
     )
 
 
@@ -92,5 +96,3 @@ def _numbers(scope: Scope, name: str) -> "np.ndarray[tuple[int, ...], np.dtype[n
     if tensor is None or tensor.external_data:
         return None
     return np.asarray(numpy_helper.to_array(tensor))
-
-

@@ -11,7 +11,9 @@ from rnnx.linting.rules.scopes import Scope, attributes_of, input_of, is_onnx
 _HANDING_ON = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "QuantizeLinear", "DequantizeLinear")
 _MOST_STEPS = 64
 
-_HIDDEN = re.compile(r"(^|[^a-z])(h|hn|hx|hidden|hidden_?state|state_?h)(_?(in|out|n|t|x|next|new|prev|state))?[^a-z]*$")
+_HIDDEN = re.compile(
+    r"(^|[^a-z])(h|hn|hx|hidden|hidden_?state|state_?h)(_?(in|out|n|t|x|next|new|prev|state))?[^a-z]*$"
+)
 _CELL = re.compile(r"(^|[^a-z])(c|cn|cx|cell|cell_?state|state_?c)(_?(in|out|n|t|x|next|new|prev|state))?[^a-z]*$")
 
 

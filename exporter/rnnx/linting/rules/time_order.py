@@ -100,9 +100,13 @@ def _is_half_turned(scope: Scope, node: NodeProto) -> bool:
     own = attributes_of(node)
     taken, given = list(own.get("scan_input_directions", ())), own.get("scan_output_directions", ())
     carried = len(node.input) - int(own["num_scan_inputs"])
-    return bool(taken) and all(taken) and any(
-        _is_wanted(scope, name) and not (place < len(given) and given[place])
-        for place, name in enumerate(node.output[carried:])
+    return (
+        bool(taken)
+        and all(taken)
+        and any(
+            _is_wanted(scope, name) and not (place < len(given) and given[place])
+            for place, name in enumerate(node.output[carried:])
+        )
     )
 
 
@@ -110,7 +114,9 @@ def _is_wanted(scope: Scope, name: str) -> bool:
     """Whether an output is read by something that does not turn it back."""
     outputs = {value.name for value in scope.graph.output} if scope.graph is not None else set()
     readers = scope.readers.get(name, ())
-    turning = [node for node in readers if -1 in (scope.ints(input_of(node, 4)) or ()) or node.op_type == "ReverseSequence"]
+    turning = [
+        node for node in readers if -1 in (scope.ints(input_of(node, 4)) or ()) or node.op_type == "ReverseSequence"
+    ]
     return bool(name) and (name in outputs or bool(readers)) and not turning
 
 

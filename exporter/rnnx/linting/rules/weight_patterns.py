@@ -27,7 +27,9 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
         first = seen.setdefault(name if values is None else hash(values.tobytes()), layer)
         is_other = first is not layer and input_of(first.node, 1) != input_of(layer.node, 1)
         if is_other and (values is None or np.any(values)) and first.scope is layer.scope:
-            yield _repeated(layer, f"it has the recurrent weights {name!r} of {first.shown}, and input weights of its own")
+            yield _repeated(
+                layer, f"it has the recurrent weights {name!r} of {first.shown}, and input weights of its own"
+            )
 
 
 def _recurrent_weights(layer: Recurrence, folder: Path | None) -> Any:

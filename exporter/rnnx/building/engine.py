@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from rnnx.adopting.adopted_copy import own_model
 from rnnx.artifacts import check_targets, staged
 from rnnx.engines.engine_options import EngineOptions, completed
 from rnnx.engines.interruption import run_interruptibly
@@ -17,7 +18,7 @@ from rnnx.errors import EngineError, OptionError
 from rnnx.linting.examination import concerning, examine
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.progress import ProgressListener
-from rnnx_runtime.files.model_file import OnnxFile, read_onnx
+from rnnx_runtime.files.model_file import OnnxFile, checked_onnx
 from rnnx_runtime.files.sidecar import Sidecar, sidecar_path, text_from_sidecar
 
 PORTABLE = "portable"
@@ -28,8 +29,8 @@ PORTABLE = "portable"
 class EngineReport:
     """What was built: both files, the sidecar's content, why this library, the network's size, the build's time.
 
-    `default_profiles` says that no profile was given; `warnings` are those of `rnnx doctor` that concern TensorRT, then
-    TensorRT's own.
+    `default_profiles` says that no profile was given; `warnings` are what was found out about another exporter's file,
+    those of `rnnx doctor` that concern TensorRT, then TensorRT's own.
     """
 
     path: Path
@@ -51,7 +52,7 @@ def build_engine(
     *,
     listener: ProgressListener | None = None,
 ) -> EngineReport:
-    """Build a TensorRT engine from a model that `rnnx.export` wrote.
+    """Build a TensorRT engine of a model that `rnnx.export` wrote, or of another exporter's as `rnnx.adopt` reads it.
 
     KeyboardInterrupt ends the call at once and leaves no file; TensorRT itself stops at its next step.
 
@@ -63,7 +64,8 @@ def build_engine(
 
     Raises:
         FileDamagedError: the source is missing, truncated or changed.
-        ContractError: the source is not a model of rnnx.
+        ContractError: the source's contract is of another version.
+        AdoptionError, BackendError: another exporter's file has nothing recurrent in it, or does not run.
         OptionError: an option does not fit the model or the library.
         EngineError: TensorRT computes this graph wrongly, refuses it, or failed to build it.
         OutputError: the files could not be written.
@@ -73,12 +75,12 @@ def build_engine(
     _check_names(Path(source), target)
     caches = () if options.timing_cache is None else (Path(options.timing_cache),)
     check_targets(target, sidecar_path(target), *caches, inputs=(Path(source), Path(f"{source}.data")))
-    model = read_onnx(Path(source))
     library = open_library(options.flavor)
-    chosen = completed(options, library, model.contract, profile_of(model))
-    targets = (library.own_gpu(),) if library.builds_for_its_own_gpu else chosen.targets or (PORTABLE,)
-    doubts = _examined(model, library.flavor)
-    with staged(target) as stage:
+    with own_model(Path(source)) as own, staged(target) as stage:
+        model = checked_onnx(own.path, own.data)
+        chosen = completed(options, library, model.contract, profile_of(model))
+        targets = (library.own_gpu(),) if library.builds_for_its_own_gpu else chosen.targets or (PORTABLE,)
+        doubts = _examined(model, library.flavor)
         plan, build_s = _timed_build(library, model, chosen, listener)
         sidecar = _sidecar(library, model, plan, chosen, targets)
         (stage / target.name).write_bytes(plan.data)
@@ -94,7 +96,7 @@ def build_engine(
         loops=plan.loops,
         bytes=plan.data.nbytes,
         build_s=build_s,
-        warnings=(*doubts, *plan.warnings),
+        warnings=(*own.notes, *doubts, *plan.warnings),
     )
 
 
@@ -104,7 +106,7 @@ def _check_names(source: Path, target: Path) -> None:
         raise OptionError("output", got=target.name, expected="a name ending in .plan", remedy=remedy)
     if source.suffix != ".onnx":
         remedy = "export the checkpoint first with rnnx export"
-        raise OptionError("source", got=source.name, expected="an .onnx that rnnx export wrote", remedy=remedy)
+        raise OptionError("source", got=source.name, expected="an .onnx", remedy=remedy)
 
 
 def _examined(model: OnnxFile, flavor: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 import rnnx
-from rnnx.engines.engine import build_engine
+from rnnx.building.engine import build_engine
 from rnnx.errors import EngineError
 from rnnx.linting.findings import Finding, Severity
 
@@ -34,7 +34,7 @@ def test_warnings_that_concern_tensorrt_come_before_its_own(
         finding("warning", "tensorrt-rtx"),
         finding("info"),
     )
-    monkeypatch.setattr("rnnx.engines.engine.examine", lambda model, folder: findings)
+    monkeypatch.setattr("rnnx.building.engine.examine", lambda model, folder: findings)
     assert build_engine(step, tmp_path / "model.plan").warnings == ("LSTM 'warning': m; f",) * 2
 
 
@@ -42,8 +42,8 @@ def test_warnings_that_concern_tensorrt_come_before_its_own(
 def test_errors_that_concern_tensorrt_are_refused_before_the_build(
     step: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backends: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("rnnx.engines.engine.examine", lambda model, folder: (finding("error", *backends),) * 3)
-    monkeypatch.setattr("rnnx.engines.engine.compile_plan", None)
+    monkeypatch.setattr("rnnx.building.engine.examine", lambda model, folder: (finding("error", *backends),) * 3)
+    monkeypatch.setattr("rnnx.building.engine.compile_plan", None)
     with pytest.raises(EngineError) as caught:
         build_engine(step, tmp_path / "model.plan")
     assert str(caught.value) == (

@@ -10,15 +10,16 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from tests.rnnx.adopting.foreign_files import PLAIN, STATES, write
 from torch import nn
 
 import rnnx
-from rnnx.engines.engine import build_engine
+from rnnx.building.engine import build_engine
 from rnnx.engines.engine_options import EngineOptions
 from rnnx.engines.profiles import default_profile
-from rnnx.errors import EngineError, OptionError, OutputError
+from rnnx.errors import AdoptionError, EngineError, OptionError, OutputError
 from rnnx.truths.golden import golden_path
-from rnnx_runtime import ContractError, FileDamagedError
+from rnnx_runtime import FileDamagedError
 from rnnx_runtime.files.model_file import read_plan
 from rnnx_runtime.files.seal import BLANK, SEAL_KEY, seal_offset
 from rnnx_runtime.files.sidecar import Range
@@ -102,7 +103,7 @@ def test_tensorrts_warning_of_sizes_it_cannot_hold_is_in_the_report(lstm: Path, 
 
 
 def test_what_tensorrt_says_is_the_error(lstm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnx.engines.engine.completed", lambda options, *_: options)  # so that no profile is given
+    monkeypatch.setattr("rnnx.building.engine.completed", lambda options, *_: options)  # so that no profile is given
     with pytest.raises(EngineError, match=r"no optimization profile has been defined.*--profile"):
         build_engine(lstm, tmp_path / "model.plan")
     assert list(tmp_path.iterdir()) == []
@@ -148,17 +149,26 @@ def test_the_output_must_be_a_plan(lstm: Path, tmp_path: Path) -> None:
 def test_a_missing_folder_is_refused_before_the_build(
     lstm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rnnx.engines.engine.compile_plan", None)
+    monkeypatch.setattr("rnnx.building.engine.compile_plan", None)
     with pytest.raises(OutputError, match="no such folder"):
         build_engine(lstm, tmp_path / "none" / "model.plan")
 
 
-def test_a_foreign_model_is_refused(tmp_path: Path) -> None:
-    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
-    onnx.save(onnx.helper.make_model(graph), tmp_path / "foreign.onnx")
-    with pytest.raises(ContractError, match=r"foreign.onnx: got no rnnx contract in it"):
-        build_engine(tmp_path / "foreign.onnx", tmp_path / "model.plan")
+def test_another_exporters_file_is_built_as_adopting_reads_it(tmp_path: Path) -> None:
+    theirs = write(tmp_path / "theirs.onnx", STATES)
+    report, again = (build_engine(theirs, tmp_path / f"{name}.plan") for name in ("one", "two"))
+    assert report.warnings[0].startswith("theirs.onnx is another exporter's: states h0 → hn (graph: LSTM")
+    assert [pair.output for pair in report.sidecar.contract.states] == ["hn", "cn"]
+    assert report.sidecar.onnx_sha256 == again.sidecar.onnx_sha256
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("one.plan", "one.plan.json", "theirs.onnx", "two.plan", "two.plan.json")
+    ]
+
+
+def test_a_file_with_nothing_recurrent_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AdoptionError, match=r"theirs.onnx: got no recurrence.*1 Relu, 1 Add"):
+        build_engine(write(tmp_path / "theirs.onnx", PLAIN), tmp_path / "model.plan")
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.onnx"]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[1:], lambda data: b"\0" + data[1:]], ids=["cut", "changed"])
