@@ -120,7 +120,7 @@ class Stream:
     def snapshot(self) -> bytes:
         """The state as bytes, to go on from in any process, on any backend and in any form of the same model."""
         state = self._state or self._session.initial_state(1)
-        rows = [state[spec.name].take(0, spec.dims.index("B")) for spec in self._specs]
+        rows = [_row(state[spec.name], spec) for spec in self._specs]
         return snapshot_from_state(rows, self._session.spec)
 
     def restore(self, data: Snapshot, *, any_weights: bool = False) -> None:
@@ -134,7 +134,7 @@ class Stream:
             SnapshotError: no snapshot, of another format version, damaged, or of another model.
         """
         rows = state_from_snapshot(data, self._session.spec, any_weights=any_weights)
-        values = tuple(np.expand_dims(row, spec.dims.index("B")) for spec, row in zip(self._specs, rows, strict=True))
+        values = tuple(_as_batch(row, spec) for spec, row in zip(self._specs, rows, strict=True))
         self._state = state_of(self._session.initial_state(1).names, values)
         self._frames = 0
 
@@ -238,6 +238,15 @@ def owned_parts(state: Any, specs: Sequence[TensorSpec]) -> tuple[Part, ...]:
         raise InputError("state", got=got, expected=f"State({', '.join(names)})", remedy=remedy)
     parts = dict(zip(state.names, state.parts, strict=True)) if type(state) is State else state
     return tuple([_owned_part(parts[spec.name], spec) for spec in specs])
+
+
+def _row(value: Any, spec: TensorSpec) -> Any:
+    """A state without the axis of batch; of a fixed batch it has none."""
+    return value.take(0, spec.dims.index("B")) if "B" in spec.dims else value
+
+
+def _as_batch(row: Array, spec: TensorSpec) -> Array:
+    return np.expand_dims(row, spec.dims.index("B")) if "B" in spec.dims else row
 
 
 def _owned_part(value: Any, spec: TensorSpec) -> Part:

@@ -21,12 +21,12 @@ _ALL = slice(None)
 class Frames:
     """One input or output of a stream: without the axis of batch, and of a frame without that of time.
 
-    The indices give an input its missing axes, and take an output's away. `time` is the axis of time of the whole
+    `batch` is None of a model whose batch is fixed: its rows together are the stream. The indices give an input its missing axes, and take an output's away. `time` is the axis of time of the whole
     tensor, None of one that has none; `is_sequence` says whether it may hold many frames.
     """
 
     spec: TensorSpec
-    batch: int
+    batch: int | None
     time: int | None
     is_sequence: bool
 
@@ -45,7 +45,9 @@ class Frames:
     @property
     def chunk_axis(self) -> int:
         """The axis of time of a chunk."""
-        return self.time - (self.batch < self.time) if self.is_sequence and self.time is not None else 0
+        if not self.is_sequence or self.time is None:
+            return 0
+        return self.time - (self.batch is not None and self.batch < self.time)
 
     def indexed(self, at: int | None, *, chunk: bool) -> Index:
         """`at` stands for the axis of batch, and for that of time too but in a chunk; all else is kept."""
@@ -57,7 +59,7 @@ class FrameLayout:
     """What a model's frames and chunks are: of one input a frame such as `(I,)` and a chunk such as `(T, I)`.
 
     Raises:
-        InputError: an input or output has no axis of batch.
+        InputError: an input or output has no axis of batch, and others have one.
     """
 
     def __init__(self, contract: Contract) -> None:
@@ -65,6 +67,7 @@ class FrameLayout:
         self.steps = bare.steps if bare and bare.form == "unrolled" else None
         """How many frames every chunk has, of an unrolled decoder; None for any other model."""
         self._time = time_of(contract)
+        self._has_batch = "B" in contract.free_dims
         self.has_time = self._time is not None or self.steps not in (None, 1)
         """Whether one run takes a whole chunk."""
         self.inputs = {spec.name: self._frames(spec) for spec in contract.plain_inputs}
@@ -130,7 +133,7 @@ class FrameLayout:
         raise InputError("out", got=got, expected=f"{dtype} {shape}, writeable", remedy=remedy)
 
     def _frames(self, spec: TensorSpec) -> Frames:
-        if "B" not in spec.dims:
+        if self._has_batch and "B" not in spec.dims:
             raise InputError(
                 f"stream of {spec.name!r}",
                 got=f"a tensor {spec.shape} without an axis of batch",
@@ -138,7 +141,7 @@ class FrameLayout:
                 remedy="run whole batches with Session.run",
             )
         time = 0 if self.steps is not None else spec.dims.index(self._time) if self._time in spec.dims else None
-        return Frames(spec, spec.dims.index("B"), time, time is not None and self.steps != 1)
+        return Frames(spec, spec.dims.index("B") if self._has_batch else None, time, time is not None and self.steps != 1)
 
     def _viewed(self, frames: Frames, value: Any) -> Array:
         spec = frames.spec
@@ -154,7 +157,7 @@ class FrameLayout:
             return array
         if array.dtype != spec.dtype:
             remedy = f"cast it with .astype('{spec.dtype}')"
-        elif array.ndim == len(frames.chunk_dims) + 1:
+        elif array.ndim == len(frames.chunk_dims) + 1 and self._has_batch:
             remedy = "a stream is one row: leave out the batch axis"
         else:
             remedy = "push what the model takes (session.spec)"

@@ -99,7 +99,7 @@ class BatchedModel:
 
 def _input_order(own: Frames) -> tuple[int, ...] | None:
     """The transposition from the pool's axes to an input's; None where they are the same."""
-    lead = [own.batch] if own.time is None else [own.time, own.batch]
+    lead = [axis for axis in (own.time, own.batch) if axis is not None]
     rest = [axis for axis in range(len(own.spec.dims)) if axis not in lead]
     places = [*lead, *rest]  # the input's axis that each of the pool's becomes
     return _unless_same(tuple(places.index(axis) for axis in range(len(places))))
@@ -107,7 +107,7 @@ def _input_order(own: Frames) -> tuple[int, ...] | None:
 
 def _output_order(own: Frames) -> tuple[int, ...] | None:
     """The transposition from an output's axes to the pool's."""
-    lead = [own.batch] if own.time is None else [own.time, own.batch]
+    lead = [axis for axis in (own.time, own.batch) if axis is not None]
     return _unless_same((*lead, *(axis for axis in range(len(own.spec.dims)) if axis not in lead)))
 
 
