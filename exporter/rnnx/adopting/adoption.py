@@ -25,6 +25,7 @@ from rnnx.linting.outside_files import outside_files
 from rnnx.linting.rules.scopes import scopes_of
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes, model_truth
+from rnnx_runtime.errors import FileDamagedError
 from rnnx_runtime.files.model_file import LARGEST_ONNX, OnnxFile, bytes_of
 from rnnx_runtime.files.seal import is_sealed
 
@@ -104,6 +105,14 @@ def _opened(reading: Reading, data: bytes, *, changed: bool) -> tuple[Reading, O
     outside = outside_files(reading.path, reading.proto)
     if not outside and not changed:
         return reading, OnnxFile(path=reading.path, contract=reading.contract, data=data, external_data=None)
+    for file in outside:
+        if not file.is_file():
+            raise FileDamagedError(
+                str(file),
+                got="no such file",
+                expected=f"the external data of {reading.path.name}",
+                remedy="copy it along with the model",
+            )
     is_whole = take_in(reading.proto, reading.path.parent)
     if not is_whole and changed:
         raise OptionError(

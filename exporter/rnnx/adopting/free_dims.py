@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rnnx.adopting.example_search import FoundExample, depends_on_inputs, is_sound
+from rnnx.adopting.example_search import FoundExample, are_as_declared, depends_on_inputs, is_sound
 from rnnx.adopting.foreign_runs import ForeignRuns
 from rnnx.adopting.trial_values import TrialValues
 from rnnx_runtime.array_type import Array
@@ -50,6 +50,8 @@ class SizeTrials:
         except BackendError:
             return False
         first = self.example.outputs
+        if are_as_declared(self.contract, self.example.sizes, first) and not are_as_declared(self.contract, at, found):
+            return False
         return all(is_sound(value) and value.ndim == first[name].ndim for name, value in found.items()) and all(
             found[pair.output].shape == feeds[pair.input].shape for pair in self.contract.states
         )
