@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnx.adopting.adoption import adopt
+from rnnx.errors import OptionError
 from rnnx_runtime.files.model_file import LARGEST_ONNX, bytes_of
 from rnnx_runtime.files.seal import is_sealed
 
@@ -26,12 +26,17 @@ def own_model(path: Path) -> Iterator[OwnModel]:
 
     The copy of one file has the same bytes each time, so that an engine built from one belongs to the next.
 
-    Raises what `rnnx.adopt` raises.
+    Raises what `rnnx.adopt` raises, and OptionError for another suffix.
     """
+    if path.suffix != ".onnx":
+        remedy = "give the .onnx, and its plan as the engine"
+        raise OptionError("the file", got=path.name, expected="an .onnx", remedy=remedy)
     data = bytes_of(path, LARGEST_ONNX)
     if is_sealed(data):
         yield OwnModel(path=path, data=data)
         return
+    from rnnx.adopting.adoption import adopt  # here, for it imports onnx, and a golden file is compared without
+
     with tempfile.TemporaryDirectory(prefix="rnnx-") as folder:
         report = adopt(path, Path(folder) / path.name)
         states = "; ".join(report.states) or "none"

@@ -37,6 +37,11 @@ class Sources:
     names: Mapping[str, str] = field(default_factory=dict)
     batch_first: bool = False
 
+    @property
+    def says_what_the_file_is(self) -> bool:
+        """Whether what a foreign model is has been given, and need not be found out."""
+        return bool(self.checkpoint or self.module or self.names or self.batch_first)
+
 
 def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Subject:
     """Read the files and check that the engine and the weights are this model's; `data` are the model's bytes if read.

@@ -100,17 +100,10 @@ def bench(
     check_names("backends", options.backends)
     _check(options)
     sources = Sources(checkpoint=_path(options.checkpoint), engine=_path(options.engine))
-    with own_model(_onnx(Path(model))) as own:
+    with own_model(Path(model)) as own:
         subject = read_subject(own.path, sources, own.data)
         report = _benched(subject, sources, options, before, listener)
         return replace(report, model=str(model), notes=(*own.notes, *report.notes))
-
-
-def _onnx(path: Path) -> Path:
-    if path.suffix != ".onnx":
-        remedy = "give the .onnx, and its plan as the engine"
-        raise OptionError("the file", got=path.name, expected="an .onnx", remedy=remedy)
-    return path
 
 
 def _benched(

@@ -69,7 +69,7 @@ def expectation_of(
 def truth_title(subject: Subject, reference: ModelReference | None, options: VerifyOptions) -> str:
     """Where the truth comes from, for a report."""
     golden = f"golden file {golden_path(subject.model.path).name}"
-    if subject.contract.truth == "onnxruntime-float32":
+    if subject.contract.truth == "onnxruntime-float32" and reference is None:
         return f"{golden}, ONNX Runtime in float32 (no PyTorch truth)"
     if subject.is_whole:
         return f"{reference.live.title if reference else golden}, PyTorch in float64"

@@ -4,8 +4,10 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from rnnx.adopting.adopted_copy import own_model
 from rnnx.errors import MissingExtraError, OptionError
 from rnnx.linting.findings import Finding
 from rnnx.parity.parity import ParityReport
@@ -41,7 +43,8 @@ def verify(
     A whole model is held to its golden file, or to its module where that is given.
 
     Args:
-        model: an .onnx that rnnx exported, or one of any exporter together with a checkpoint.
+        model: an .onnx that rnnx exported, or one of any exporter: with a checkpoint, a layer of PyTorch's; without
+            one, what `rnnx.adopt` finds in it, held to ONNX Runtime on the CPU or to its module.
         options: see `VerifyOptions`.
         listener: is told how far the call is.
 
@@ -54,13 +57,25 @@ def verify(
         OptionError: an option does not fit the model.
         ReportError: the baseline is damaged, of an older schema, or another model's.
         FileDamagedError, ContractError: the model or the engine is damaged or was not written by rnnx.
+        AdoptionError: another exporter's file has nothing recurrent in it, or runs at no size that was tried.
         MissingExtraError: a checkpoint was given and PyTorch or onnx is not installed.
     """
     start = time.perf_counter()
     options, listener = options or VerifyOptions(), listener or Silence()
     check_kind(options, VerifyOptions)
     check_options(options)
-    subject = read_subject(Path(model), options.sources)
+    path = Path(model)
+    if options.sources.says_what_the_file_is:
+        return _verify(path, None, options, listener, start)
+    with own_model(path) as own:
+        report = _verify(own.path, own.data, options, listener, start)
+    return report if own.path == path else replace(report, model=str(path), truth=f"{report.truth}; {own.notes[0]}")
+
+
+def _verify(
+    path: Path, data: bytes | None, options: VerifyOptions, listener: ProgressListener, start: float
+) -> VerificationReport:
+    subject = read_subject(path, options.sources, data)
     refuse_unfit(subject, options)
     golden = read_model_golden(golden_path(subject.model.path), subject.contract) if subject.is_whole else None
     example = golden.example.case.feeds if golden else {}
