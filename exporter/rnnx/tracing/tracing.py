@@ -30,6 +30,7 @@ from rnnx.tracing.operators.random_numbers import MeansOfRandomNumbers, refuse_r
 from rnnx.tracing.operators.scripted_code import python_functions
 from rnnx.tracing.packing import traced_packing
 from rnnx.tracing.signature import CallSignature, named_outputs
+from rnnx.tracing.sizes.clamped_slices import clamped_slices
 from rnnx.tracing.sizes.dims import expression_of, output_values
 from rnnx.tracing.sizes.even_chunks import even_chunks
 from rnnx.tracing.sizes.exact_sizes import exact_sizes
@@ -153,6 +154,7 @@ def trace_model(
             exact_sizes(),
             traced_pooling(),
             even_chunks(),
+            clamped_slices(),
             flat_reshapes(),
             without_autocast() as left_out,
             python_functions(),

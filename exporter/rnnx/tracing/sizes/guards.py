@@ -64,6 +64,11 @@ class SizeGuard:
         """Whether the condition is no mere lower or upper end: it pins a number, or a remainder."""
         return isinstance(self.condition, sympy.Eq) or not isinstance(self.condition, sympy.Rel)
 
+    @property
+    def is_end(self) -> bool:
+        """Whether an operator asked on which side of a number a size lies."""
+        return not (self.is_own or self.is_equality)
+
     @cached_property
     def steps(self) -> int | None:
         """How often a loop in Python runs whose number of steps the condition fixes; None where it is no loop."""

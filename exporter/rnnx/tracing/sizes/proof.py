@@ -15,6 +15,7 @@ from rnnx.truths.model_golden import ModelTruth, model_truth
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract, Dim
+from rnnx_runtime.dim_expressions import size_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +54,16 @@ class SizeProof:
         return tuple(_coarse(own) for own in found.entries if own.case.name != EXAMPLE) if found else ()
 
     def without_refused(self, contract: Contract, truth: ModelTruth) -> Contract:
-        """The contract without the sizes that PyTorch refuses, as far as they make a range."""
+        """The contract without the sizes that PyTorch refuses, as far as they make a range.
+
+        So of those at which it gives other shapes than the contract says, such as `x[:, :20]` of fewer than 20.
+        """
         names = {sizes_name(sizes): sizes for sizes in self._sizes(contract)}
         refused = [names[own.split(":")[0]] for own in truth.left_out if _REFUSED in own and own.split(":")[0] in names]
-        taken = [sizes_from_feeds(contract.inputs, entry.case.feeds) for entry in truth.entries]
+        taken = list[Sizes]()
+        for entry in truth.entries:
+            sizes = sizes_from_feeds(contract.inputs, entry.case.feeds)
+            (taken if _has_shapes(entry, contract, sizes) else refused).append(dict(sizes))
         ranges = self.guarded.ranges_of_refusals(refused, taken)
         return with_ranges(contract, ranges) if ranges else contract
 
@@ -95,6 +102,15 @@ _FAR = 70
 """A loop's length far from those of its traces, for `min(50, T)` is T in all of these, and `T // 4` one number."""
 
 _COARSE = 1e-3
+
+
+def _has_shapes(entry: CaseTruth, contract: Contract, sizes: Sizes) -> bool:
+    """Whether the outputs have the sizes that the contract says, of dims that its inputs tell."""
+    return all(
+        size_of(dim, sizes) in (None, size)
+        for spec in contract.outputs
+        for dim, size in zip(spec.dims, entry.truth[spec.name].shape, strict=True)
+    )
 
 
 def _coarse(entry: CaseTruth) -> CaseTruth:

@@ -1,4 +1,5 @@
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,13 @@ def test_sizes_are_tried_at_which_a_guard_does_not_hold() -> None:
     further = guarded.further(_at(6, 2), {})
     assert [sizes["T"] for sizes in further] == [8, 1]
     assert guarded.further(_at(6, 8, 3), {}) == []
+
+
+def test_an_operators_end_is_passed_by_two_after_the_models_own_guards() -> None:
+    """`x[:, :8]` asks whether there are fewer than 8, and cuts nothing of 8 itself."""
+    assert _guarded(T < 8, operator=True).further(_at(1, 2, 6), {}) == _at(9)
+    both = replace(_guarded(T > 4), guards=(*_guarded(T < 8, operator=True).guards, *_guarded(T > 4).guards))
+    assert both.further(_at(6), {}) == [*_at(1), *_at(9)]
 
 
 def test_sizes_are_tried_inside_of_the_ranges() -> None:
