@@ -51,7 +51,7 @@ class DataSet:
     @property
     def data(self) -> bytes:
         """The graph's bytes."""
-        return self.model.SerializeToString()
+        return bytes(self.model.SerializeToString())
 
     @property
     def path(self) -> Path:
@@ -81,7 +81,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     sets = [own for own in data_sets() if options.only in own.name]
     found = list(_results(sets))
-    rows = [_row("all data sets", found), _row("recurrences and control flow", [own for own in found if own["control"]])]
+    rows = [
+        _row("all data sets", found),
+        _row("recurrences and control flow", [own for own in found if own["control"]]),
+    ]
     if not options.only:
         write_result("backend_tests", "python benchmarks/backend_tests.py", _summary(rows, found))
     print_table("ONNX's backend tests", ("data sets", ">count", *(f">{name}" for name in OUTCOMES)), _table(rows))

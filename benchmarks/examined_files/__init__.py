@@ -1,1 +1,1 @@
-"""Files for `doctor_score.py`: right ones from several exporters, and what becomes of right ones when one thing breaks."""
+"""Files for `doctor_score.py`: right ones from several exporters, and right ones with one thing broken."""

@@ -1,6 +1,9 @@
-"""Right graphs made by hand, from which `broken_*.py` make the broken ones: a dozen shapes that recurrent files have."""
+"""Right graphs made by hand, from which `broken_*.py` make the broken ones: shapes that recurrent files have."""
+
+from collections.abc import Callable
 
 import numpy as np
+
 from examined_files.graph_text import Draw, GraphText, ints
 
 ONE, LAST = ints(1), ints(-1)
@@ -138,14 +141,18 @@ _CELL = """
 def decoder_loop() -> GraphText:
     """A decoder that feeds its own output back, as many steps as it is told."""
     draw = Draw()
-    text = """decoder (float[B,5] x0, float[B,8] h0, float[B,8] c0, int64 steps)
+    text = (
+        """decoder (float[B,5] x0, float[B,8] h0, float[B,8] c0, int64 steps)
         => (float[N,B,5] output, float[B,8] hn, float[B,8] cn) {
         go_on = Constant <value = bool {1}> ()
         [walk] last, hn, cn, output = Loop <body = step (int64 k, bool go, float[B,5] x, float[B,8] h, float[B,8] c)
             => (bool go_out, float[B,5] next_x, float[B,8] next_h, float[B,8] next_c, float[B,5] shown) {
-            go_out = Identity (go)""" + _CELL.replace("cn", "next_c").replace("hn", "next_h") + """
+            go_out = Identity (go)"""
+        + _CELL.replace("cn", "next_c").replace("hn", "next_h")
+        + """
             next_x = MatMul (next_h, out)
             shown = Identity (next_x) }> (steps, go_on, x0, h0, c0) }"""
+    )
     weights = {"W": draw.uniform((5, 32)), "R": draw.uniform((8, 32)), "b": draw.uniform((32,))}
     return GraphText(text=text, constants={**weights, "out": draw.uniform((8, 5))})
 
@@ -153,13 +160,15 @@ def decoder_loop() -> GraphText:
 def scan_lstm() -> GraphText:
     """An LSTM with its step in a Scan."""
     draw = Draw()
-    text = """scanned (float[T,B,5] x, float[B,8] h0, float[B,8] c0)
+    text = (
+        """scanned (float[T,B,5] x, float[B,8] h0, float[B,8] c0)
         => (float[B,8] hn, float[B,8] cn, float[T,B,8] output) {
         [scan] hn, cn, output = Scan <num_scan_inputs = 1, body = step (float[B,8] h, float[B,8] c, float[B,5] x_t)
-            => (float[B,8] next_h, float[B,8] next_c, float[B,8] shown) {""" + _CELL.replace("cn", "next_c").replace(
-        "hn", "next_h"
-    ).replace("(x,", "(x_t,") + """
+            => (float[B,8] next_h, float[B,8] next_c, float[B,8] shown) {"""
+        + _CELL.replace("cn", "next_c").replace("hn", "next_h").replace("(x,", "(x_t,")
+        + """
             shown = Identity (next_h) }> (h0, c0, x) }"""
+    )
     weights = {"W": draw.uniform((5, 32)), "R": draw.uniform((8, 32)), "b": draw.uniform((32,))}
     return GraphText(text=text, constants=weights)
 
@@ -179,7 +188,8 @@ def branches() -> GraphText:
 
 def function_layer() -> GraphText:
     """A layer as a local function that the graph calls."""
-    text = """called (float[T,B,5] x, float[1,B,8] h0, float[1,B,8] c0) => (float[T,1,B,8] y, float[1,B,8] hn, float[1,B,8] cn) {
+    text = """called (float[T,B,5] x, float[1,B,8] h0, float[1,B,8] c0)
+        => (float[T,1,B,8] y, float[1,B,8] hn, float[1,B,8] cn) {
         y, hn, cn = local.layer (x, W, R, B, h0, c0) }"""
     functions = """<domain: "local", opset_import: ["" : 17]>
         layer (X, W, R, B, h, c) => (Y, Yh, Yc) { Y, Yh, Yc = LSTM <hidden_size = 8> (X, W, R, B, "", h, c) }"""
@@ -203,10 +213,9 @@ def written_steps() -> GraphText:
     return GraphText(text=text, constants={"W": draw.uniform((5, 8)), "R": draw.uniform((8, 8)), **places})
 
 
-BASES = {
-    own.__name__.replace("_", "-"): own
-    for own in (
-        stacked_lstm, tagger, classifier, gru_stream, plain_rnn, two_passes, front_end, lstm_step, decoder_loop,
-        scan_lstm, branches, function_layer, written_steps,
-    )  # fmt: skip
-}
+_MAKERS: tuple[Callable[[], GraphText], ...] = (
+    stacked_lstm, tagger, classifier, gru_stream, plain_rnn, two_passes, front_end, lstm_step, decoder_loop, scan_lstm,
+    branches, function_layer, written_steps,
+)  # fmt: skip
+
+BASES = {make.__name__.replace("_", "-"): make for make in _MAKERS}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+
 from examined_files import bases
 from examined_files.graph_text import GraphText
 
@@ -57,7 +58,10 @@ def scanned_over_rows() -> GraphText:
     """A Scan that goes over the rows of a batch-first input."""
     return bases.scan_lstm().edited(
         ("(float[T,B,5] x, float[B,8] h0, float[B,8] c0)", "(float[batch,seq,5] x, float[seq,8] h0, float[seq,8] c0)"),
-        ("(float[B,8] hn, float[B,8] cn, float[T,B,8] output)", "(float[seq,8] hn, float[seq,8] cn, float[batch,seq,8] output)"),
+        (
+            "(float[B,8] hn, float[B,8] cn, float[T,B,8] output)",
+            "(float[seq,8] hn, float[seq,8] cn, float[batch,seq,8] output)",
+        ),
     )
 
 
@@ -110,14 +114,18 @@ def mask_without_side() -> GraphText:
 
 
 def pooling_that_rounds_up() -> GraphText:
-    """Pooling with ceil_mode."""
-    return bases.front_end().edited(("strides = [2]>", "strides = [2], ceil_mode = 1>"))
+    """Pooling with ceil_mode, whose last window can lie in the padding."""
+    return bases.front_end().edited(("strides = [2]>", "strides = [3], pads = [1, 1], ceil_mode = 1>"))
 
 
 def resized_half_pixels() -> GraphText:
     """Features brought to another rate with pytorch_half_pixel."""
     return bases.front_end().edited(
-        ("c = Conv", 'wide = Resize <mode = "linear", coordinate_transformation_mode = "pytorch_half_pixel"> (x, "", scales) c = Conv'),
+        (
+            "c = Conv",
+            'wide = Resize <mode = "linear", coordinate_transformation_mode = "pytorch_half_pixel"> (x, "", scales) '
+            "c = Conv",
+        ),
         ("(x, kernel)", "(wide, kernel)"),
         scales=np.array([1, 1, 0.5], np.float32),
     )

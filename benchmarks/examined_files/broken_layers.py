@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+
 from examined_files import bases
 from examined_files.graph_text import Draw, GraphText
 
@@ -23,7 +24,9 @@ def recurrent_weight_transposed() -> GraphText:
 
 def activations_of_one_direction() -> GraphText:
     """A bidirectional node with the activations of one direction alone."""
-    return bases.classifier().edited(("linear_before_reset = 1", 'linear_before_reset = 1, activations = ["Sigmoid", "Tanh"]'))
+    return bases.classifier().edited(
+        ("linear_before_reset = 1", 'linear_before_reset = 1, activations = ["Sigmoid", "Tanh"]')
+    )
 
 
 def direction_lost() -> GraphText:

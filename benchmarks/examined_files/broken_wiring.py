@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+
 from examined_files import bases
 from examined_files.graph_text import GraphText, ints
 
@@ -96,7 +97,10 @@ def last_step_over_padding() -> GraphText:
 def backward_half_of_the_last_step() -> GraphText:
     """The last step of both directions, where the backward one has just begun."""
     return bases.two_passes().edited(
-        ("output = Concat <axis = 2> (s0, b1)", "both = Concat <axis = 2> (s0, b1) output = Gather <axis = 0> (both, minus)"),
+        (
+            "output = Concat <axis = 2> (s0, b1)",
+            "both = Concat <axis = 2> (s0, b1) output = Gather <axis = 0> (both, minus)",
+        ),
         ("float[T,B,16] output", "float[1,B,16] output"),
     )
 
@@ -118,12 +122,16 @@ def padding_first() -> GraphText:
 
 def batch_turned_round() -> GraphText:
     """The backward pass turns the batch round instead of the time."""
-    return bases.two_passes().edited(("[flip] r = Slice (x, minus, least, zero, minus)", "[flip] r = Slice (x, minus, least, one, minus)"))
+    return bases.two_passes().edited(
+        ("[flip] r = Slice (x, minus, least, zero, minus)", "[flip] r = Slice (x, minus, least, one, minus)")
+    )
 
 
 def never_turned_back() -> GraphText:
     """The backward pass's output stays in its own order."""
-    return bases.two_passes().edited(("(s0, b1)", "(s0, s1)"), ("[back] b1 = Slice (s1, minus, least, zero, minus)", ""))
+    return bases.two_passes().edited(
+        ("(s0, b1)", "(s0, s1)"), ("[back] b1 = Slice (s1, minus, least, zero, minus)", "")
+    )
 
 
 def rows_joined() -> GraphText:

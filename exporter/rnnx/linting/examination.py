@@ -115,7 +115,9 @@ def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
         reset_gate,
         rounded_states,
         states,
+        tensorrt_nesting,
         tensorrt_operators,
+        tensorrt_silent,
         time_order,
         training,
         unread_inputs,
@@ -125,10 +127,10 @@ def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
     )
 
     modules = (
-        node_shapes, weight_values, weight_patterns, reset_gate, baked_lengths, unrolled_steps, picked_steps, directions,
-        time_order, recurrent_attributes, lengths, partial_lengths, padded_steps, unread_inputs, crossed_states,
-        chained_states, rounded_states, dim_names, precision, loop_ends, loops, tensorrt_operators, training,
-        quantization, states, leftovers, older_contracts, other_runtimes,
+        node_shapes, weight_values, weight_patterns, reset_gate, baked_lengths, unrolled_steps, picked_steps,
+        directions, time_order, recurrent_attributes, lengths, partial_lengths, padded_steps, unread_inputs,
+        crossed_states, chained_states, rounded_states, dim_names, precision, loop_ends, loops, tensorrt_operators, tensorrt_nesting,
+        tensorrt_silent, training, quantization, states, leftovers, older_contracts, other_runtimes,
     )  # fmt: skip
     return tuple(module.find for module in modules)
 

@@ -14,8 +14,8 @@ class Finding:
     An error computes wrongly somewhere, or a backend that it names refuses it; a warning does so under a condition that
     the file does not tell (how it was trained, the sizes it will see, the processor); an info limits what can be done.
 
-    `rule` is a short stable name such as `gru-reset-before`. `node` names the node or tensor, with its operator, and says
-    how many more of the same kind there are; `others` are those, each with its own message where that is another.
+    `rule` is a short stable name such as `gru-reset-before`. `node` names the node or tensor, with its operator, and
+    says how many more of the same kind there are; `others` are those, each with its own message where that differs.
     `backends` are those it concerns, such as `("tensorrt", "tensorrt-rtx")`; empty means every backend. `message` says
     what happens there, `fix` what to do.
     """

@@ -35,11 +35,8 @@ TORCH_ONNX: dict[str, list[str]] = {
     "lstm-batch-first.torchscript": ["warning dims-swapped input 'input'", f"{STREAM} LSTM '/LSTM'"],
     "lstm-bi-states.torchscript": [],
     "lstm-bi-static.dynamo": [
-        "warning baked-time input 'input'",
-        "warning baked-batch input 'input'",
-        "warning baked-time Reshape 'node_lstm__0'",
-        "warning baked-batch Reshape 'node_lstm__0'",
-        "warning baked-batch LSTM 'node_lstm__2'",
+        "warning baked-time input 'input' (and 1 more)",
+        "warning baked-batch input 'input' (and 2 more)",
         f"{STREAM} LSTM 'node_lstm__2'",
     ],
     "gru-reset-before.dynamo": [
@@ -110,7 +107,8 @@ def test_nothing_is_found_in_what_rnnx_exports(tmp_path: Path, form: str) -> Non
     module, options, recurrences = FORMS[form]
     rnnx.export(module(), tmp_path / "model.onnx", rnnx.ExportOptions(**options))
     report = doctor(tmp_path / "model.onnx")
-    assert (report.findings, dict(report.recurrences)) == ((), recurrences)
+    known = [own.rule for own in report.findings if own.backends != ("openvino",)]
+    assert (known, dict(report.recurrences)) == ([], recurrences)
 
 
 def test_zeros_for_states_are_told_as_what_they_are(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def told(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
         report = doctor(path)
     except RnnxError as error:
         return refused(error, path.name)
-    _print(report)
+    _print(report, bool(report))
     out = capsys.readouterr().out
     assert all(character.isprintable() for line in out.split("\n") for character in line)
     assert json.dumps(asdict(report)).encode()

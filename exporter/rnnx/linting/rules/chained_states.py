@@ -23,16 +23,16 @@ def _chained(part: ExaminedScope, layer: Recurrence) -> Iterator[Finding]:
     sources = {handed_through(part.scope, name) for name in layer.initial_states if name}
     for below in part.layers:
         given = {name for name in below.outputs[1:] if name}
-        if below is not layer and sources & given and below.node.input[1] != layer.node.input[1]:
-            if below.outputs[0] and below.outputs[0] in upstream_of(part.scope, layer.x):
-                yield Finding(
-                    rule="state-from-layer",
-                    severity="warning",
-                    node=layer.shown,
-                    message=f"it reads the output of {below.shown} and starts from that one's final state, which has "
-                    "already seen the whole sequence: no framework's stacked layers do",
-                    fix="give it zeros, or its own part of the initial states",
-                )
+        is_other = below is not layer and below.node.input[1] != layer.node.input[1]
+        if is_other and sources & given and below.outputs[0] in upstream_of(part.scope, layer.x):
+            yield Finding(
+                rule="state-from-layer",
+                severity="warning",
+                node=layer.shown,
+                message=f"it reads the output of {below.shown} and starts from that one's final state, which has "
+                "already seen the whole sequence: no framework's stacked layers do",
+                fix="give it zeros, or its own part of the initial states",
+            )
 
 
 def _left_out(scope: Scope) -> Iterator[Finding]:
@@ -50,8 +50,8 @@ def _left_out(scope: Scope) -> Iterator[Finding]:
                     rule="step-left-out",
                     severity="warning",
                     node=shown(node),
-                    message=f"a second step starts from the state {key[0]!r}, with the same weights: one of them leaves "
-                    "out what came between",
+                    message=f"a second step starts from the state {key[0]!r}, with the same weights: one of them "
+                    "leaves out what came between",
                     fix="start each step from the one before it",
                 )
             seen.add(key)

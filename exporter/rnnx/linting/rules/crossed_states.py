@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from rnnx.linting.findings import Finding
 from rnnx.linting.rules.examined_model import ExaminedModel
+from rnnx.linting.rules.recurrences import Recurrence
 from rnnx.linting.rules.scopes import Scope, shown
 from rnnx.linting.rules.state_ends import Part, ends_of_state, kind_of_name, origin_of_state
 from rnnx.linting.rules.written_cells import written_cells
+
+_Dims = tuple[int | None, ...]
 
 _FIX = "wire h to h and c to c and each layer to its own part, or rename the model's inputs and outputs"
 
@@ -27,21 +30,18 @@ class _State:
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
     """States under each other's names, parts that two layers take, parts in another order, and unequal pairs."""
-    states = [state for part in model.parts for state in (*_of_cells(part.scope),)]
-    states += [state for part in model.parts for layer in part.layers for state in _of_layer(layer)]
-    for state in states:
-        yield from _other_names(state)
-        yield from _unpaired(model.main.scope, state)
-    for kind in ("h", "c"):
-        own = [state for state in states if state.kind == kind]
-        yield from _taken_twice(own)
-        yield from _other_order(own)
+    for part in model.parts:
+        states = [*_of_cells(part.scope), *(state for layer in part.layers for state in _of_layer(layer))]
+        for state in states:
+            yield from _other_names(state)
+            yield from _unpaired(model.main.scope, state)
+        for kind in ("h", "c"):
+            own = [state for state in states if state.kind == kind]
+            yield from _taken_twice(own)
+            yield from _other_order(own)
 
 
-def _of_layer(layer: "object") -> Iterator[_State]:
-    from rnnx.linting.rules.recurrences import Recurrence
-
-    assert isinstance(layer, Recurrence)
+def _of_layer(layer: Recurrence) -> Iterator[_State]:
     finals = layer.outputs[1:]
     for kind, first, last in zip("hc", layer.initial_states, finals, strict=False):
         yield _State(
@@ -109,24 +109,27 @@ def _crossed(state: _State, what: str) -> Finding:
 
 
 def _unpaired(scope: Scope, state: _State) -> Iterator[Finding]:
-    for end in state.ends:
-        first = scope.dims(state.origin.name) if state.origin is not None else None
-        last = scope.dims(end.name)
-        if first is not None and last is not None and len(first) == len(last) and state.origin is not None:
-            if any(
-                own is not None and other is not None and own != other for own, other in zip(first, last, strict=True)
-            ):
-                yield Finding(
-                    rule="states-unpaired",
-                    severity="warning",
-                    node=state.shown,
-                    message=f"its state comes from {state.origin.name!r} {_dims(first)} and is given back as {end.name!r} "
-                    f"{_dims(last)}: a call's result is no input of the next",
-                    fix="give back the states of all layers and directions, as they are taken",
-                )
+    source = state.origin.name if state.origin is not None else ""
+    for end in state.ends if source else ():
+        first, last = scope.dims(source), scope.dims(end.name)
+        if first is not None and last is not None and _are_unequal(first, last):
+            yield Finding(
+                rule="states-unpaired",
+                severity="warning",
+                node=state.shown,
+                message=f"its state comes from {source!r} {_dims(first)} and is given back as {end.name!r} "
+                f"{_dims(last)}: a call's result is no input of the next",
+                fix="give back the states of all layers and directions, as they are taken",
+            )
 
 
-def _dims(dims: tuple[int | None, ...]) -> str:
+def _are_unequal(first: _Dims, last: _Dims) -> bool:
+    """Whether two tensors of one rank have another size somewhere; of two ranks, a caller may squeeze one."""
+    pairs = zip(first, last, strict=False)
+    return len(first) == len(last) and any(None not in (own, other) and own != other for own, other in pairs)
+
+
+def _dims(dims: _Dims) -> str:
     return f"({', '.join('…' if dim is None else str(dim) for dim in dims)})"
 
 

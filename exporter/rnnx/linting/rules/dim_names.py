@@ -8,7 +8,7 @@ from onnx import ValueInfoProto
 from rnnx.linting.findings import Finding
 from rnnx.linting.rules.axes import BATCH, OTHER, TIME, Axes
 from rnnx.linting.rules.examined_model import ExaminedModel
-from rnnx.linting.rules.scopes import attributes_of, is_onnx
+from rnnx.linting.rules.scopes import attributes_of, is_onnx, scanned_count
 
 _BATCH = re.compile(r"^(b|n|bs|nb|batch.*|.*_batch|.*batch_?size)$", re.IGNORECASE)
 _TIME = re.compile(r"^(t|s|l|seq.*|time.*|.*_?len(gth)?|frames?|num_frames|steps?|.*_time)$", re.IGNORECASE)
@@ -40,7 +40,7 @@ def _scanned(model: ExaminedModel) -> Iterator[tuple[str, Axes]]:
     for node in model.main.scope.nodes:
         if is_onnx(node, "Scan"):
             own = attributes_of(node)
-            count = int(own["num_scan_inputs"])
+            count = scanned_count(node)
             places = own.get("scan_input_axes") or [0] * count
             for name, place in zip(node.input[len(node.input) - count :], places, strict=False):
                 rank = len(model.main.scope.dims(name) or ())

@@ -7,7 +7,7 @@ condition first, then what is carried; a Scan's takes what is carried first, the
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rnnx.linting.rules.scopes import Scope, attributes_of, is_onnx
+from rnnx.linting.rules.scopes import Scope, is_onnx, scanned_count
 
 _HANDING_ON = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape")
 _DEEPEST = 12
@@ -31,7 +31,7 @@ def carried_values(body: Scope) -> Iterator[Carried]:
     if is_onnx(holder, "Loop"):
         firsts, insides, followings = holder.input[2:], graph.input[2:], graph.output[1:]
     else:
-        count = len(holder.input) - int(attributes_of(holder).get("num_scan_inputs", 0))
+        count = len(holder.input) - scanned_count(holder)
         firsts, insides, followings = holder.input[:count], graph.input[:count], graph.output[:count]
     lasts = [*holder.output, *[""] * len(firsts)]
     for first, inside, following, last in zip(firsts, insides, followings, lasts, strict=False):

@@ -10,8 +10,8 @@ from onnx import NodeProto
 
 from rnnx.linting.findings import Finding
 from rnnx.linting.rules.examined_model import ExaminedModel, ExaminedScope
-from rnnx.linting.rules.recurrences import Recurrence
 from rnnx.linting.rules.loop_bodies import carried_values, handed_from, is_counter, states_of
+from rnnx.linting.rules.recurrences import Recurrence
 from rnnx.linting.rules.scopes import Scope, is_onnx, shown
 from rnnx.linting.rules.written_cells import written_cells
 

@@ -20,8 +20,8 @@ Reading = Literal["last", "mean", "largest"]
 
 _REDUCTIONS: dict[str, Reading] = {"ReduceMean": "mean", "ReduceMax": "largest"}
 _KEEPING = (
-    "Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Dropout", "Relu", "Sigmoid", "Tanh", "LeakyRelu",
-    "Elu", "Gelu", "Softmax", "LogSoftmax", "LayerNormalization",
+    "Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Dropout", "Relu", "Sigmoid", "Tanh",
+    "LeakyRelu", "Elu", "Gelu", "Softmax", "LogSoftmax", "LayerNormalization",
 )  # fmt: skip
 _WITH_WEIGHTS = ("MatMul", "Add", "Sub", "Mul", "Div")
 """What works on each step alone where the other operand is a constant; where it is none, it may be a mask."""

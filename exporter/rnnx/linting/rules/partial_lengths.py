@@ -1,4 +1,4 @@
-"""`lengths-partial`: layers on top of each other of which some know the rows' lengths and others run over the padding."""
+"""`lengths-partial`: layers of which some know the rows' lengths, and others above them run over the padding."""
 
 from collections.abc import Iterator
 

@@ -52,16 +52,8 @@ def _behind(scope: Scope, name: str) -> Iterator[NodeProto]:
 
 
 def _is_narrow(scope: Scope, node: NodeProto) -> bool:
-    if is_onnx(node, "QuantizeLinear"):
-        return True
-    kind = scope.element_type(node.input[0])
-    return (
-        is_onnx(node, "Cast")
-        and attributes_of(node).get("to") in _HALF
-        and kind not in _HALF
-        and kind is not None
-        or (is_onnx(node, "Cast") and attributes_of(node).get("to") in _HALF and kind is None)
-    )
+    to_half = is_onnx(node, "Cast") and attributes_of(node).get("to") in _HALF
+    return is_onnx(node, "QuantizeLinear") or (to_half and scope.element_type(node.input[0]) not in _HALF)
 
 
 def _finding(scope: Scope, node: NodeProto) -> Finding:

@@ -99,6 +99,12 @@ def input_of(node: NodeProto, place: int) -> str:
     return str(node.input[place]) if place < len(node.input) else ""
 
 
+def scanned_count(node: NodeProto) -> int:
+    """How many of a Scan's inputs it goes through; the last ones, and never more than there are."""
+    count = int(attributes_of(node).get("num_scan_inputs", 0))
+    return min(max(count, 0), len(node.input))
+
+
 def type_name(kind: int) -> str:
     """An element type for people, such as `float16`; its number where ONNX has none such."""
     return TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"type {kind}"

@@ -1,4 +1,4 @@
-"""Where a layer's states come from and go to: inputs and outputs of the model, followed out of branches, and in parts."""
+"""Where a layer's states come from and go to: inputs and outputs of the model, and parts of them."""
 
 import re
 from collections.abc import Iterator
@@ -50,8 +50,10 @@ def origin_of_state(scope: Scope, name: str) -> Part | None:
             return Part(name=name, place=place, passed=tuple(passed)) if is_input else None
         passed.append(node)
         if not is_onnx(node, *_HANDING_ON):
-            if place is not None or (place := _cut(scope, node, name)) is None:
+            cut = _cut(scope, node, name)
+            if cut is None or place is not None:
                 return None
+            place = cut
         name = node.input[0]
     return None
 

@@ -1,6 +1,7 @@
-"""`tensorrt-refused` and `tensorrt-silent`: operators that TensorRT does not read, or reads as something else.
+"""`tensorrt-refused`: operators that TensorRT does not read.
 
-Asked of the importer of TensorRT for RTX 1.7 (`OnnxParser.supports_operator`), and of the network that it made of each.
+Asked of the importer of TensorRT for RTX 1.7 (`OnnxParser.supports_operator`), and by the tests of every operator that
+ONNX ships (`benchmarks/backend_tests.py`).
 """
 
 from collections.abc import Iterator
@@ -8,10 +9,8 @@ from collections.abc import Iterator
 from onnx import NodeProto
 
 from rnnx.linting.findings import Finding
-from rnnx.linting.rules.backends import TENSORRT
-from rnnx.linting.rules.examined_model import ExaminedModel, ExaminedScope
-from rnnx.linting.rules.recurrences import recurrences_of
-from rnnx.linting.rules.scopes import Scope, attributes_of, is_onnx, shown
+from rnnx.linting.rules.examined_model import ExaminedModel
+from rnnx.linting.rules.scopes import is_onnx, shown
 
 _SIZES = ("NonZero", "Compress", "Unique")
 _SEQUENCES = (
@@ -38,13 +37,11 @@ _READ_CONTRIB = ("Attention", "Gelu", "GridSample", "LayerNormalization", "MatMu
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
-    """Every node that TensorRT refuses, and every node that it computes otherwise than ONNX."""
+    """Every node of an operator that TensorRT refuses."""
     for part in model.parts:
         for node in part.scope.nodes:
             if _why_refused(node):
-                yield _refusal(node, f"TensorRT RTX refuses it, {_why_refused(node)}")
-            yield from _silent(node)
-        yield from _nested(part)
+                yield refusal(node, f"TensorRT RTX refuses it, {_why_refused(node)}")
 
 
 def _why_refused(node: NodeProto) -> str:
@@ -53,7 +50,8 @@ def _why_refused(node: NodeProto) -> str:
     return REFUSED.get(node.op_type, "") if is_onnx(node, node.op_type) else ""
 
 
-def _refusal(node: NodeProto, message: str) -> Finding:
+def refusal(node: NodeProto, message: str) -> Finding:
+    """The finding that TensorRT does not take a node; the message says why."""
     return Finding(
         rule="tensorrt-refused",
         severity="error",
@@ -62,48 +60,3 @@ def _refusal(node: NodeProto, message: str) -> Finding:
         fix="run this model in ONNX Runtime, or write that part with other operators",
         backends=("tensorrt-rtx",),
     )
-
-
-def _nested(part: ExaminedScope) -> Iterator[Finding]:
-    """A recurrent node in the body of a Scan, and an If in an If in an If."""
-    holders = list(_holders(part.scope))
-    inside = [node for node in holders if is_onnx(node, "Scan")]
-    layers = [layer.node for layer in recurrences_of(part.scope)]
-    for node in layers if inside else ():
-        yield _refusal(node, "it stands in the body of a Scan, where TensorRT builds no recurrent operator")
-    for node in part.scope.nodes if sum(is_onnx(own, "If") for own in holders) > 1 else ():
-        if is_onnx(node, "If"):
-            yield _refusal(node, "a branch within a branch within a branch, which TensorRT refuses")
-
-
-def _holders(scope: Scope) -> Iterator[NodeProto]:
-    """The nodes whose bodies a scope stands in, from the inside out."""
-    inner: Scope | None = scope
-    while inner is not None and inner.holder is not None:
-        yield inner.holder
-        inner = inner.outer
-
-
-def _silent(node: NodeProto) -> Iterator[Finding]:
-    what = _otherwise(node)
-    if what:
-        yield Finding(
-            rule="tensorrt-silent",
-            severity="warning",
-            node=shown(node),
-            message=what,
-            fix="compare with rnnx verify (the row tensorrt-network needs no GPU), or write it with other operators",
-            backends=TENSORRT,
-        )
-
-
-def _otherwise(node: NodeProto) -> str:
-    """How TensorRT computes a node otherwise than ONNX says; empty where it does not."""
-    own = attributes_of(node)
-    if is_onnx(node, "Trilu") and "upper" not in own:
-        return "no attribute `upper`: TensorRT does not take ONNX's default, the upper triangle, and says nothing"
-    if is_onnx(node, "MaxPool", "AveragePool", "LpPool") and own.get("ceil_mode"):
-        return "ceil_mode=1: at some sizes TensorRT places the last window otherwise, and says nothing"
-    if is_onnx(node, "Resize") and own.get("coordinate_transformation_mode") == b"pytorch_half_pixel":
-        return "pytorch_half_pixel: at some sizes TensorRT reads other places, and says nothing"
-    return ""

@@ -12,7 +12,7 @@ from rnnx.linting.findings import Finding
 from rnnx.linting.rules.axes import BATCH, TIME, Axis, axis_at
 from rnnx.linting.rules.examined_model import ExaminedModel, ExaminedScope
 from rnnx.linting.rules.recurrences import Recurrence
-from rnnx.linting.rules.scopes import Scope, attributes_of, input_of, is_onnx, shown
+from rnnx.linting.rules.scopes import Scope, attributes_of, input_of, is_onnx, scanned_count, shown
 from rnnx.linting.rules.upstream import handed_through
 
 _JOINING = ("Concat", "Add", "Mul", "Sub", "Max", "Min", "Sum", "Mean")
@@ -99,7 +99,7 @@ def _is_half_turned(scope: Scope, node: NodeProto) -> bool:
         return False
     own = attributes_of(node)
     taken, given = list(own.get("scan_input_directions", ())), own.get("scan_output_directions", ())
-    carried = len(node.input) - int(own["num_scan_inputs"])
+    carried = len(node.input) - scanned_count(node)
     return (
         bool(taken)
         and all(taken)

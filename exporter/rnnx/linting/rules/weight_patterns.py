@@ -53,9 +53,9 @@ def _zeros(layer: Recurrence, values: Any) -> Iterator[Finding]:
 def _directions(layer: Recurrence, values: Any, folder: Path | None) -> Iterator[Finding]:
     tensor = layer.scope.tensor(input_of(layer.node, 1))
     inputs = None if tensor is None else values_of(tensor, folder)
-    if len(values) == 2 and inputs is not None and len(inputs) == 2 and np.any(values):
-        if np.array_equal(values[0], values[1]) and np.array_equal(inputs[0], inputs[1]):
-            yield _repeated(layer, "both directions have the same weights")
+    both = [own for own in (values, inputs) if own is not None and len(own) == 2]
+    if len(both) == 2 and np.any(values) and all(np.array_equal(own[0], own[1]) for own in both):
+        yield _repeated(layer, "both directions have the same weights")
 
 
 def _repeated(layer: Recurrence, what: str) -> Finding:

@@ -24,7 +24,7 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
-    """Every node with such a weight or constant state, and every other constant with a NaN, which masks have none of."""
+    """Every node with such a weight or constant state, and every other constant with a NaN: masks hold infinities."""
     for part in model.parts:
         for node in part.scope.nodes:
             for place, name in enumerate(node.input):
@@ -39,8 +39,8 @@ def _finding(node: NodeProto, name: str, count: int) -> Finding:
         rule="weights-not-finite",
         severity="error",
         node=shown(node),
-        message=f"{name!r} has {count:,} values that are NaN or infinite: what is computed from them is NaN, or on some "
-        "backends a finite number that means nothing",
+        message=f"{name!r} has {count:,} values that are NaN or infinite: what is computed from them is NaN, or on "
+        "some backends a finite number that means nothing",
         fix="take a checkpoint from before the training diverged, and export it again",
     )
 

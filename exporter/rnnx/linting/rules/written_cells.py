@@ -57,7 +57,7 @@ def _rnn_steps(scope: Scope) -> Iterator[NodeProto]:
 
 
 def _looped_rnn_steps(scope: Scope) -> Iterator[NodeProto]:
-    """Every `h' = tanh(W·x + R·h)`, or with a ReLU, that a loop's body makes of its state and hands on as that state."""
+    """Every `h' = tanh(W·x + R·h)`, or with a ReLU, that a loop's body makes of its state h and hands on as it."""
     for own in states_of(scope):
         node = scope.producer(handed_from(scope, own.following))
         if node is not None and is_onnx(node, "Tanh", "Relu"):

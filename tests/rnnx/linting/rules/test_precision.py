@@ -4,6 +4,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from tests.rnnx.linting.rules.conftest import Told
 
 from rnnx.linting.examination import examine
+from rnnx.linting.kinds import by_kind
 
 RULES = ("float64", "float64-recurrence", "bfloat16", "bfloat16-gru", "float16")
 
@@ -33,7 +34,7 @@ def test_each_type_is_judged_for_each_backend(
 
 
 def test_the_first_of_several_float64_tensors_is_named_and_the_others_counted(told: Told) -> None:
-    (found,) = told(of_type("LSTM", "double"), "float64")
+    (found,) = by_kind(told(of_type("LSTM", "double"), "float64"))
     assert (found.node, found.message) == (
         "tensor 'y' (and 3 more)",
         "float64, which TensorRT silently computes in float32",

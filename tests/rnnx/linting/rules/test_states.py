@@ -1,6 +1,8 @@
 import pytest
 from tests.rnnx.linting.rules.conftest import Told
 
+from rnnx.linting.kinds import by_kind
+
 RULES = ("states-unreachable", "final-states-unused")
 
 WEIGHTS = "float[T,B,5] x, float[1,32,5] w, float[1,32,8] r"
@@ -80,4 +82,4 @@ def test_several_nodes_are_one_finding(told: Told) -> None:
     text = f"""g ({WEIGHTS}) => (float[a,b,c,d] y2) {{
         [one] y = LSTM <hidden_size = 8> (x, w, r)
         [two] y2 = LSTM <hidden_size = 8> (x, w, r) }}"""
-    assert [own.node for own in told(text, *RULES)] == ["LSTM 'one' (and 1 more)"] * 2
+    assert [own.node for own in by_kind(told(text, *RULES))] == ["LSTM 'one' (and 1 more)"] * 2

@@ -1,6 +1,8 @@
 import pytest
 from tests.rnnx.linting.rules.conftest import Told
 
+from rnnx.linting.kinds import by_kind
+
 RULES = ("input-unread", "half-state")
 
 
@@ -19,7 +21,7 @@ def test_a_state_that_nothing_reads_is_told_at_both_ends(told: Told) -> None:
 
 
 def test_several_are_one_finding(told: Told) -> None:
-    (found,) = told(lstm('""', '""'), *RULES)
+    (found,) = by_kind(told(lstm('""', '""'), *RULES))
     assert found.node == "input 'h0' (and 1 more)"
 
 
