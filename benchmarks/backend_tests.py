@@ -194,10 +194,10 @@ def data_sets() -> Iterator[DataSet]:
     from onnx.backend.test.loader import load_model_tests
 
     for case in (*node.collect_testcases(None), *model.collect_testcases()):
-        for inputs, outputs in case.data_sets or ():
+        for inputs, outputs in case.data_sets or () if case.model is not None else ():
             yield DataSet(
                 name=case.name,
-                model=case.model,
+                model=case.model or ModelProto(),
                 inputs=tuple(inputs),
                 outputs=tuple(outputs),
                 rtol=case.rtol,

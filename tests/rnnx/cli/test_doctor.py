@@ -89,3 +89,18 @@ def test_a_name_that_looks_like_markup_stays_as_it_is(
     path.write_bytes((FIXTURES / "gru.torchscript.onnx").read_bytes())
     assert run(monkeypatch, path) == 0
     assert str(path) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "code"), [("lstm-bi-static.dynamo", 1), ("lstm-bi-states.torchscript", 0)])
+def test_strict_fails_on_warnings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, code: int
+) -> None:
+    assert run(monkeypatch, FIXTURES / f"{name}.onnx", "--strict") == code
+    assert capsys.readouterr().out.splitlines()[-1].startswith("FAIL" if code else "PASS")
+
+
+def test_the_nodes_of_one_kind_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, FIXTURES / "lstm-bi-static.dynamo.onnx")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "input 'input' (and 2 more): its batch length is fixed to 3" in out
+    assert "also Reshape 'node_lstm__0': its shape [5, 3, 16] holds the batch length 3" in out

@@ -26,7 +26,7 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
             yield from _directions(layer, values, model.folder)
         first = seen.setdefault(name if values is None else hash(values.tobytes()), layer)
         is_other = first is not layer and input_of(first.node, 1) != input_of(layer.node, 1)
-        if is_other and (values is None or np.any(values)) and first.scope is layer.scope:
+        if is_other and (values is None or not _is_zero(values)) and first.scope is layer.scope:
             yield _repeated(
                 layer, f"it has the recurrent weights {name!r} of {first.shown}, and input weights of its own"
             )
@@ -38,7 +38,7 @@ def _recurrent_weights(layer: Recurrence, folder: Path | None) -> Any:
 
 
 def _zeros(layer: Recurrence, values: Any) -> Iterator[Finding]:
-    empty = [place for place, own in enumerate(values) if own.size and not np.any(own)]
+    empty = [place for place, own in enumerate(values) if own.size and _is_zero(own)]
     if empty:
         yield Finding(
             rule="weights-zero",
@@ -54,7 +54,7 @@ def _directions(layer: Recurrence, values: Any, folder: Path | None) -> Iterator
     tensor = layer.scope.tensor(input_of(layer.node, 1))
     inputs = None if tensor is None else values_of(tensor, folder)
     both = [own for own in (values, inputs) if own is not None and len(own) == 2]
-    if len(both) == 2 and np.any(values) and all(np.array_equal(own[0], own[1]) for own in both):
+    if len(both) == 2 and not _is_zero(values) and all(np.array_equal(own[0], own[1]) for own in both):
         yield _repeated(layer, "both directions have the same weights")
 
 
@@ -66,3 +66,8 @@ def _repeated(layer: Recurrence, what: str) -> Finding:
         message=f"{what}: no training leaves them so, a conversion may",
         fix="compare them with the checkpoint's (rnnx inspect), and export again",
     )
+
+
+def _is_zero(values: Any) -> bool:
+    with np.errstate(all="ignore"):  # a forged NaN can be one that signals
+        return not np.count_nonzero(values)

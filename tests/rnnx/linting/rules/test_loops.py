@@ -1,7 +1,7 @@
 import pytest
 from tests.rnnx.linting.rules.conftest import Told
 
-RULES = ("loop-no-limit", "loop-for-cell", "baked-time", "scan")
+RULES = ("loop-for-cell", "baked-time", "scan")
 
 LSTM_STEP = """
     gates = Gemm <transB = 1> (xt, w, b)
@@ -76,13 +76,6 @@ def test_a_loop_that_no_fused_node_could_replace_is_no_finding(told: Told, text:
     assert told(text, *RULES) == []
 
 
-def test_a_loop_without_a_trip_limit_is_refused_by_tensorrt(told: Told) -> None:
-    found = {own.rule: own for own in told(looped(limit=""), *RULES)}
-    assert set(found) == {"loop-no-limit", "loop-for-cell"}
-    assert found["loop-no-limit"].severity == "error"
-    assert found["loop-no-limit"].backends == ("tensorrt", "tensorrt-rtx")
-
-
 def test_a_single_step_is_no_baked_length(told: Told) -> None:
     assert told(looped(limit="five").replace("five = {5}", "five = {1}"), "baked-time") == []
 
@@ -111,26 +104,3 @@ def test_a_scan_with_a_projection_has_no_fused_node(told: Told) -> None:
     (found,) = told(text, *RULES)
     assert "one LSTM step with a projection" in found.message
     assert found.fix == "nothing: no ONNX operator has a projection"
-
-
-def ending(condition: str, gathered: bool = True) -> str:
-    """A Loop of at most 20 rounds that may end by its own condition."""
-    more = ", float[S,B,4] ys" if gathered else ""
-    return f"""g (int64 m, float[B,4] h0, float[4,4] r, float th) => (float[B,4] hn {more}) {{
-        yes = Constant <value = bool {{1}}> ()
-        [rounds] hn {", ys" if gathered else ""} = Loop (m, yes, h0) <body = body
-            (int64 t, bool go, float[B,4] h) => (bool go2, float[B,4] h2 {", float[B,4] out" if gathered else ""}) {{
-                a = MatMul (h, r) h2 = Tanh (a) {"out = Identity (h2)" if gathered else ""}
-                top = ReduceMax <keepdims = 0> (h2) {condition} }}> }}"""
-
-
-def test_a_loop_that_ends_early_and_gathers_is_an_error_in_tensorrt(told: Told) -> None:
-    (found,) = told(ending("go2 = Greater (top, th)"), "loop-ends-early")
-    assert (found.severity, found.node, found.backends) == ("error", "Loop 'rounds'", ("tensorrt", "tensorrt-rtx"))
-
-
-@pytest.mark.parametrize(
-    "text", [ending("go2 = Identity (go)"), ending("go2 = Greater (top, th)", gathered=False)], ids=["limit", "last"]
-)
-def test_other_loops_do_not_end_early(told: Told, text: str) -> None:
-    assert told(text, "loop-ends-early") == []

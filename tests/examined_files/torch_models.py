@@ -184,7 +184,7 @@ class Twins(nn.Module):
         self.rnn = nn.GRU(5, 8, batch_first=True)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        return (self.rnn(x)[1][-1] - self.rnn(other)[1][-1]).abs().sum(-1)
+        return (self.rnn(x)[1][-1] - self.rnn(other)[1][-1]).abs().sum(-1)  # type: ignore[no-any-return]
 
 
 class Conditioned(nn.Module):

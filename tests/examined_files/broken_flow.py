@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-
-from examined_files import bases
-from examined_files.graph_text import GraphText
+from tests.examined_files import bases
+from tests.examined_files.graph_text import GraphText
 
 
 def ends_when_told() -> GraphText:

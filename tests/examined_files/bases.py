@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-
-from examined_files.graph_text import Draw, GraphText, ints
+from tests.examined_files.graph_text import Draw, GraphText, ints
 
 ONE, LAST = ints(1), ints(-1)
 

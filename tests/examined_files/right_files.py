@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from tests.examined_files.bases import BASES
+from tests.examined_files.torch_models import SUBJECTS, Subject
 from torch import nn
 
 import rnnx
-from examined_files.bases import BASES
-from examined_files.torch_models import SUBJECTS, Subject
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "benchmarks/doctor_requirements.txt"

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-
-from examined_files import bases
-from examined_files.graph_text import GraphText, ints
+from tests.examined_files import bases
+from tests.examined_files.graph_text import GraphText, ints
 
 
 def states_exchanged() -> GraphText:
@@ -168,7 +167,7 @@ BROKEN: dict[Callable[[], GraphText], tuple[str, ...]] = {
     states_exchanged: ("states-crossed",),
     final_states_exchanged: ("states-crossed",),
     chained_layers: ("state-from-layer",),
-    one_part_for_both_layers: ("states-crossed"),
+    one_part_for_both_layers: ("states-crossed",),
     layers_in_reverse_order: ("states-crossed",),
     cell_state_left_out: ("half-state",),
     last_layer_alone: ("states-unpaired",),

@@ -1,6 +1,6 @@
 """Writes the files of `dynamo/`: models of `torch_models.py` through torch.onnx with dynamo=True.
 
-    PYTHONPATH=benchmarks python benchmarks/examined_files/dynamo_exports.py [NAME...]
+    python -m tests.examined_files.dynamo_exports [NAME...]
 
 They are kept because torch 2.13 does not write them every time: now and then it takes a free axis for a fixed one, and
 refuses. Where in the source each node came from is removed: it names the folders of the machine that ran it.
@@ -14,8 +14,7 @@ from typing import Any
 
 import onnx
 import torch
-
-from examined_files.torch_models import SUBJECTS, Subject
+from tests.examined_files.torch_models import SUBJECTS, Subject
 
 FOLDER = Path(__file__).with_name("dynamo")
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-
-from examined_files import bases
-from examined_files.graph_text import Draw, GraphText
+from tests.examined_files import bases
+from tests.examined_files.graph_text import Draw, GraphText
 
 _DRAW = Draw(chance=np.random.default_rng(1))
 
