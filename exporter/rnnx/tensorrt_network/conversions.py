@@ -21,6 +21,7 @@ def compile_quantize(layer: Layer) -> Evaluator:
     if layer.outputs[0].type not in _RANGES:
         raise layer.unsupported(f"output type {layer.outputs[0].type}")
     dtype, axis, rank = layer.dtype, int(layer.native.axis), len(layer.outputs[0].shape)
+    _refuse_blocks(layer)
     smallest, largest = _RANGES[layer.outputs[0].type]
     rounds = layer.outputs[0].type == "INT8"  # fp8 rounds as it is converted
 
@@ -36,6 +37,7 @@ def compile_dequantize(layer: Layer) -> Evaluator:
     """`(x - zero point) · scale`, the scale per tensor or along an axis."""
     if layer.inputs[0] is None or layer.inputs[0].type not in _RANGES:
         raise layer.unsupported(f"input type {layer.inputs[0] and layer.inputs[0].type}")
+    _refuse_blocks(layer)
     dtype, axis, rank = layer.dtype, int(layer.native.axis), len(layer.outputs[0].shape)
 
     def dequantize(x: Array, scale: Array, zero: Array | None = None) -> Array:
@@ -43,6 +45,12 @@ def compile_dequantize(layer: Layer) -> Evaluator:
         return np.asarray((shifted * _along(scale.astype(np.float32), axis, rank)).astype(dtype))
 
     return dequantize
+
+
+def _refuse_blocks(layer: Layer) -> None:
+    scale = layer.inputs[1]
+    if scale is not None and len(scale.shape) > 1:
+        raise layer.unsupported("a scale for each block")
 
 
 def _zero_point(zero: Array | None, axis: int, rank: int) -> Array:

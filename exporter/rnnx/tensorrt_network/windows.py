@@ -32,6 +32,11 @@ class Window:
     mode: str
 
     @property
+    def is_same(self) -> bool:
+        """Whether the padding follows from the sizes, so that every place has a window."""
+        return self.mode in ("SAME_UPPER", "SAME_LOWER")
+
+    @property
     def extent(self) -> tuple[int, ...]:
         """From the first place that it reads to the last."""
         return tuple(gap * (size - 1) + 1 for size, gap in zip(self.size, self.dilation, strict=True))
@@ -46,7 +51,7 @@ class Window:
         for axis, length in enumerate(shape):
             extent, stride = self.extent[axis], self.stride[axis]
             before, after = self.before[axis], self.after[axis]
-            if self.mode in ("SAME_UPPER", "SAME_LOWER"):
+            if self.is_same:
                 total = max(0, (math.ceil(length / stride) - 1) * stride + extent - length)
                 less, more = total // 2, total - total // 2
                 before, after = (less, more) if self.mode == "SAME_UPPER" else (more, less)
@@ -135,8 +140,8 @@ def compile_pooling(layer: Layer) -> Evaluator:
         views = window.views(_padded(x, padding, 0))
         axes = _inner_axes(views, window)
         counted = np.ones((1, 1, *x.shape[_SPATIAL:]), x.dtype)
-        if not excludes:  # the explicit padding counts, but not what rounding up added to it
-            explicit = list(zip(window.before, window.after, strict=True))
+        if not excludes:  # all padding counts, but for what rounding up added to it
+            explicit = padding if window.is_same else list(zip(window.before, window.after, strict=True))
             counted = _padded(counted, explicit, 1)
             padding = [(0, both[1] - own[1]) for both, own in zip(padding, explicit, strict=True)]
         counts = window.views(_padded(counted, padding, 0)).sum(axis=axes)

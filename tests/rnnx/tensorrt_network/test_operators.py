@@ -137,6 +137,8 @@ WINDOWS = {
     "AveragePool-pads": _one("AveragePool", x=Z, kernel_shape=[3], strides=[2], pads=[1, 1]),
     "AveragePool-counts-pads": _one("AveragePool", x=Z, kernel_shape=[3], pads=[1, 1], count_include_pad=1),
     "AveragePool-two-axes": _one("AveragePool", x=IMAGE, kernel_shape=[2, 3], strides=[2, 1], pads=[1, 0, 0, 1]),
+    "LpPool-same": _one("LpPool", x=IMAGE, kernel_shape=[2, 2], auto_pad="SAME_UPPER"),
+    "LpPool-same-lower": _one("LpPool", x=IMAGE, kernel_shape=[2, 3], auto_pad="SAME_LOWER", p=1),
     "GlobalAveragePool": _one("GlobalAveragePool", x=IMAGE),
     "GlobalMaxPool": _one("GlobalMaxPool", x=Z),
     "Resize-nearest": _one(
@@ -337,4 +339,12 @@ def test_a_normalization_is_over_each_group(groups: int, network_program: Any) -
 def test_random_values_are_refused(imported_outputs: Outputs) -> None:
     operator = _one("RandomUniformLike", x=X)
     with pytest.raises(BackendUnavailable, match=r"operation RANDOM_UNIFORM, which gives other values every time"):
+        imported_outputs(operator.model(), operator.feeds)
+
+
+def test_a_scale_for_each_block_is_refused(imported_outputs: Outputs) -> None:
+    operator = _one(
+        "QuantizeLinear", "x", "by", x=_normal(2, 4), by=np.ones((2, 2), np.float32), block_size=2, opset=21
+    )
+    with pytest.raises(BackendUnavailable, match="type QUANTIZE: got a scale for each block"):
         imported_outputs(operator.model(), operator.feeds)

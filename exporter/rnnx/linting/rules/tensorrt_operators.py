@@ -21,7 +21,8 @@ _INTEGER = ("MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "QLinearCon
 _UNKNOWN = (
     "AffineGrid", "Bernoulli", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CenterCropPad",
     "Col2Im", "CumProd", "DFT", "DeformConv", "Det", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix", "Multinomial",
-    "NegativeLogLikelihoodLoss", "Optional", "OptionalGetElement", "OptionalHasElement", "SoftmaxCrossEntropyLoss",
+    "NegativeLogLikelihoodLoss", "ImageDecoder", "BitCast", "SwiGLU", "FlexAttention",
+    "StringConcat", "StringSplit", "RegexFullMatch", "Optional", "OptionalGetElement", "OptionalHasElement", "SoftmaxCrossEntropyLoss",
     "StringNormalizer", "TfIdfVectorizer",
 )  # fmt: skip
 REFUSED = {

@@ -12,14 +12,14 @@ from onnx import NodeProto
 from rnnx.linting.findings import Finding
 from rnnx.linting.rules.backends import TENSORRT
 from rnnx.linting.rules.examined_model import ExaminedModel
-from rnnx.linting.rules.scopes import attributes_of, is_onnx, shown
+from rnnx.linting.rules.scopes import Scope, attributes_of, is_onnx, shown, subgraphs_of
 
 
 def find(model: ExaminedModel) -> Iterator[Finding]:
     """Every node with attributes, or without them, that TensorRT reads as something else."""
     for part in model.parts:
         for node in part.scope.nodes:
-            what = _otherwise(node)
+            what = _otherwise(node) or _renamed(part.scope, node)
             if what:
                 yield Finding(
                     rule="tensorrt-silent",
@@ -39,13 +39,22 @@ def _otherwise(node: NodeProto) -> str:
         return "no attribute `upper`: TensorRT does not take ONNX's default, the upper triangle"
     if is_onnx(node, "MaxPool", "AveragePool", "LpPool") and own.get("ceil_mode") and _can_start_outside(own):
         return "ceil_mode=1 with padding or strides beyond the window: TensorRT keeps a last window that lies outside"
-    if is_onnx(node, "LpPool") and own.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER"):
-        return "LpPool with auto_pad: TensorRT divides by another number of places"
     if is_onnx(node, "Resize") and own.get("coordinate_transformation_mode") == b"pytorch_half_pixel":
         return "pytorch_half_pixel: where an axis comes to a single place, TensorRT reads another one"
     if is_onnx(node, "SpaceToDepth") and own.get("mode") == b"CRD":
         return "mode CRD: TensorRT orders the channels as DCR does"
     return ""
+
+
+def _renamed(scope: Scope, node: NodeProto) -> str:
+    """Whether a Loop takes its condition straight from an input, which then has its body's name for it."""
+    if not is_onnx(node, "Loop") or scope.outer is not None or scope.graph is None or not node.input[1:]:
+        return ""
+    body = next(iter(subgraphs_of(node)), None)
+    is_input = node.input[1] in {value.name for value in scope.graph.input} and node.input[1] not in scope.tensors
+    if body is None or not is_input or len(body.input) < 2:
+        return ""
+    return f"its condition {node.input[1]!r} is an input: TensorRT calls the engine's input {body.input[1].name!r}"
 
 
 def _can_start_outside(own: dict[str, Any]) -> bool:
