@@ -131,7 +131,8 @@ def _rules() -> "tuple[Callable[[ExaminedModel], Iterator[Finding]], ...]":
         node_shapes, weight_values, weight_patterns, reset_gate, baked_lengths, unrolled_steps, picked_steps,
         directions, time_order, recurrent_attributes, lengths, partial_lengths, padded_steps, unread_inputs,
         crossed_states, chained_states, rounded_states, dim_names, precision, loop_ends, loops, tensorrt_operators,
-        tensorrt_nesting, tensorrt_quantization, tensorrt_silent, training, quantization, states, leftovers, older_contracts, other_runtimes,
+        tensorrt_nesting, tensorrt_quantization, tensorrt_silent, training, quantization, states,
+        leftovers, older_contracts, other_runtimes,
     )  # fmt: skip
     return tuple(module.find for module in modules)
 

@@ -8,7 +8,7 @@ from onnx import NodeProto
 from rnnx.linting.findings import Finding, Severity
 from rnnx.linting.rules.axes import BATCH, TIME, Axis
 from rnnx.linting.rules.examined_model import ExaminedModel, ExaminedScope
-from rnnx.linting.rules.fixed_lengths import InputLength, Length, freedom, input_lengths, is_one_step
+from rnnx.linting.rules.fixed_lengths import InputLength, Length, freedom, input_lengths, is_one_step, is_something_else
 from rnnx.linting.rules.reshaping import matched
 from rnnx.linting.rules.scopes import attributes_of, is_onnx, shown
 from rnnx.linting.rules.shape_values import shape_values
@@ -109,7 +109,7 @@ def _severity(model: ExaminedModel, length: Length) -> Severity:
             return "error"
         case "unknown":
             return "warning"
-    is_told = any(found.length == length for found in input_lengths(model))
+    is_told = any(found.length == length for found in input_lengths(model)) and not is_something_else(model, length)
     return "warning" if is_told and not is_one_step(model, length) else "info"
 
 
@@ -121,10 +121,11 @@ def _fix(length: Length) -> str:
 
 def _input_finding(model: ExaminedModel, found: InputLength) -> Finding:
     word, axes = _WORDS[found.length], model.main.axes[found.name]
+    is_on_purpose = is_one_step(model, found.length) or is_something_else(model, found.length)
     is_last = found.length == "T" and axes[-1] == TIME  # of (N, 21) the 21 may be bands, which have no other number
     return Finding(
         rule=_RULES[found.length],
-        severity="info" if is_last or is_one_step(model, found.length) else "warning",
+        severity="info" if is_last or is_on_purpose else "warning",
         node=f"input {found.name!r}",
         message=f"its {word} length is fixed to {found.value}: every backend refuses another one",
         fix=f"export with a dynamic {word} axis, unless every call has {word} {found.value}",

@@ -3,7 +3,7 @@
 Servers that keep states themselves, such as Triton's sequence batcher, pair inputs and outputs by name alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnx.linting.findings import Finding
@@ -31,9 +31,11 @@ class _State:
 def find(model: ExaminedModel) -> Iterator[Finding]:
     """States under each other's names, parts that two layers take, parts in another order, and unequal pairs."""
     for part in model.parts:
-        states = [*_of_cells(part.scope), *(state for layer in part.layers for state in _of_layer(layer))]
+        pairs = [*_of_cells(part.scope), *(tuple(_of_layer(layer)) for layer in part.layers)]
+        states = [state for pair in pairs for state in pair]
+        for pair in pairs:
+            yield from _other_names(pair)
         for state in states:
-            yield from _other_names(state)
             yield from _unpaired(model.main.scope, state)
         for kind in ("h", "c"):
             own = [state for state in states if state.kind == kind]
@@ -52,22 +54,28 @@ def _of_layer(layer: Recurrence) -> Iterator[_State]:
         )
 
 
-def _of_cells(scope: Scope) -> Iterator[_State]:
+def _of_cells(scope: Scope) -> Iterator[tuple[_State, ...]]:
     """The states of steps that are written out: of an LSTM alone, whose two can be taken for each other."""
     for cell in written_cells(scope):
         if cell.cell_state is not None:
-            for kind, node in (("h", cell.node), ("c", cell.cell_state)):
-                yield _State(
-                    kind=kind, shown=shown(node), origin=None, ends=tuple(ends_of_state(scope, node.output[0]))
-                )
+            yield tuple(
+                _State(kind=kind, shown=shown(node), origin=None, ends=tuple(ends_of_state(scope, node.output[0])))
+                for kind, node in (("h", cell.node), ("c", cell.cell_state))
+            )
 
 
-def _other_names(state: _State) -> Iterator[Finding]:
-    """A hidden state that the model's inputs or outputs call a cell state, or the reverse."""
-    for part in (state.origin, *state.ends):
-        if part is not None and kind_of_name(part.name) not in ("", state.kind):
-            role = "comes from the input" if part is state.origin else "is given back as"
-            yield _crossed(state, f"its {_word(state.kind)} state {role} {part.name!r}, whose name is of the other one")
+def _other_names(states: Sequence[_State]) -> Iterator[Finding]:
+    """An LSTM's states whose names in the model are each other's; a pair of one name says nothing."""
+    if len(states) != 2:
+        return
+    for place in range(1 + max(len(state.ends) for state in states)):
+        parts = [(state.origin, *state.ends)[place] if place <= len(state.ends) else None for state in states]
+        kinds = [kind_of_name(part.name) if part is not None else "" for part in parts]
+        for state, part, own, other in zip(states, parts, kinds, reversed(kinds), strict=True):
+            if part is not None and own not in ("", state.kind) and own != other:
+                role = "comes from the input" if place == 0 else "is given back as"
+                what = f"its {_word(state.kind)} state {role} {part.name!r}, whose name is of the other one"
+                yield _crossed(state, what)
 
 
 def _taken_twice(states: list[_State]) -> Iterator[Finding]:

@@ -65,5 +65,10 @@ def is_one_step(model: ExaminedModel, length: Length) -> bool:
     return values == {1} and (length == "B" or all(takes_states(layer) for layer in model.layers))
 
 
+def is_something_else(model: ExaminedModel, length: Length) -> bool:
+    """Whether inputs fix a length to different numbers, as layers over bands or channels do."""
+    return len({found.value for found in input_lengths(model) if found.length == length} - {None}) > 1
+
+
 def _axis(length: Length) -> Axis:
     return TIME if length == "T" else BATCH

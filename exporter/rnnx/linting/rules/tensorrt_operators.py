@@ -21,9 +21,9 @@ _INTEGER = ("MatMulInteger", "ConvInteger", "DynamicQuantizeLinear", "QLinearCon
 _UNKNOWN = (
     "AffineGrid", "Bernoulli", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CenterCropPad",
     "Col2Im", "CumProd", "DFT", "DeformConv", "Det", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix", "Multinomial",
-    "NegativeLogLikelihoodLoss", "ImageDecoder", "BitCast", "SwiGLU", "FlexAttention",
-    "StringConcat", "StringSplit", "RegexFullMatch", "Optional", "OptionalGetElement", "OptionalHasElement", "SoftmaxCrossEntropyLoss",
-    "StringNormalizer", "TfIdfVectorizer",
+    "NegativeLogLikelihoodLoss", "ImageDecoder", "BitCast", "SwiGLU", "FlexAttention", "Optional",
+    "OptionalGetElement", "OptionalHasElement", "RegexFullMatch", "SoftmaxCrossEntropyLoss", "StringConcat",
+    "StringNormalizer", "StringSplit", "TfIdfVectorizer",
 )  # fmt: skip
 REFUSED = {
     **dict.fromkeys(_SIZES, "the size of what it gives depends on values"),

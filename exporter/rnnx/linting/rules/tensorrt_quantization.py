@@ -1,4 +1,4 @@
-"""`tensorrt-refused` and `tensorrt-silent` of QuantizeLinear and DequantizeLinear, which TensorRT has around zero alone.
+"""`tensorrt-refused` and `tensorrt-silent` of quantization, which TensorRT has in int8 around zero alone.
 
 ONNX Runtime's quantizers write uint8 activations by default; TensorRT knows int8 with a zero point of 0. It refuses
 another zero point, and takes uint8 with a zero point of 0 for int8: what is above 127 steps is clipped.

@@ -215,3 +215,13 @@ def test_a_length_that_an_input_states_is_a_warning_beside_one_that_follows(told
         ("baked-batch", "warning", "Reshape 'front'"),
         ("baked-time", "info", "Reshape 'front'"),
     }
+
+
+def test_bands_are_neither_time_nor_batch(told: Told) -> None:
+    bands = """g (float[N,21] x, float[1,8,1] w, float[1,8,8] r) => (float[a,b,c,d] y) <int64[1] two = {2}> {
+        u = Unsqueeze (x, two) t = Transpose <perm = [1, 0, 2]> (u) y = RNN <hidden_size = 8> (t, w, r) }"""
+    assert [own.severity for own in told(bands, *BAKED)] == ["info"]
+    caches = """g (float[4,1,5] x, float[1,1,8] h, float[33,4,5] z, float[1,4,8] k, float[1,8,5] w, float[1,8,8] r)
+        => (float[a,b,c,d] y, float[a,b,c,d] v) {
+        y = RNN <hidden_size = 8> (x, w, r, "", "", h) v = RNN <hidden_size = 8> (z, w, r, "", "", k) }"""
+    assert {own.severity for own in told(caches, "baked-batch")} == {"info"}

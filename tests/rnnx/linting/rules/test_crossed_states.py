@@ -28,7 +28,8 @@ def layers(
 @pytest.mark.parametrize(
     ("firsts", "lasts"),
     [("h, c", "hn, cn"), ("h0, c0", "hn, cn"), ("hidden_in, cell_in", "hidden_out, cell_out"), ("s1, s2", "s3, s4"),
-     ("state_c_h, state_h_c", "out_1, out_2"), ("cache_a, cache_b", "a_cache, b_cache")],
+     ("state_c_h, state_h_c", "out_1, out_2"), ("cache_a, cache_b", "a_cache, b_cache"),
+     ("hidden_0, hidden_1", "cell_0, cell_1")],
 )  # fmt: skip
 def test_states_under_their_own_names_are_no_finding(told: Told, firsts: str, lasts: str) -> None:
     assert told(layers(firsts, lasts), *RULES) == []
