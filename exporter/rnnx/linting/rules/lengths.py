@@ -82,7 +82,8 @@ def _ignored(model: ExaminedModel) -> Iterator[Finding]:
                 "final states and the backward direction depend on it on every backend",
                 fix="use them in forward (pack_padded_sequence), and export the model again"
                 if model.origin.is_traced
-                else "export it with rnnx export --lengths, which hands them to sequence_lens",
+                else "hand it to sequence_lens, the fifth input of each recurrent node, as int32 (rnnx export "
+                "--lengths does)",
             )
 
 

@@ -65,7 +65,8 @@ _TRAPS = (
     _Attribute(
         rule="lstm-clip",
         applies=lambda layer: layer.operator == "LSTM" and "clip" in layer.attributes,
-        message="clip on an LSTM, where TensorRT also clips the cell state that it gives back",
+        message="clip on an LSTM, where TensorRT also clips the cell state on its way into h, as ONNX's page says, and "
+        "ONNX Runtime clips the gates alone: two backends give two results",
         fix="leave clip out; PyTorch has none",
         backends=TENSORRT,
     ),

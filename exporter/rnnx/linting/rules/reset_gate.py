@@ -32,7 +32,7 @@ def _finding(model: ExaminedModel, layer: Recurrence) -> Iterator[Finding]:
                 node=layer.shown,
                 message=f"{_BEFORE}, and torch.onnx wrote this file, whose nn.GRU has no such form (a defect of "
                 "onnxscript 0.5.7 to 0.7.0): every backend gives other values without a word, off by about 0.1",
-                fix="export it with rnnx export, or with a newer onnxscript",
+                fix="set linear_before_reset=1 on the node; or export it with rnnx export, or with a newer onnxscript",
             )
         case "keras":
             yield Finding(
@@ -49,7 +49,8 @@ def _finding(model: ExaminedModel, layer: Recurrence) -> Iterator[Finding]:
                 node=layer.shown,
                 message=f"{_BEFORE}: a model trained with PyTorch gives other values on every backend, off by "
                 "about 0.1",
-                fix="if it was trained with PyTorch export it with rnnx export; verify it against the weights",
+                fix="if it was trained with PyTorch set linear_before_reset=1 on the node, or export it with rnnx "
+                "export; verify it against the weights",
             )
 
 

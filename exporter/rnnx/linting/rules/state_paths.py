@@ -9,6 +9,7 @@ from rnnx.linting.rules.scopes import Scope, is_onnx
 
 _STRUCTURAL = (
     "Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Slice", "Split", "Gather", "Concat", "Expand",
+    "QuantizeLinear", "DequantizeLinear",
 )  # fmt: skip
 """Operators that hand values on as they are, in another arrangement."""
 

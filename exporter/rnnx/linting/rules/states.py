@@ -16,7 +16,8 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
             node=layer.shown,
             message="the initial state is absent or constant: every call starts from it, so a sequence cannot be "
             "streamed in chunks",
-            fix="to stream, export h0 and c0 as inputs (rnnx export does, a whole model with --stateful)",
+            fix="to stream, make initial_h and initial_c inputs of the graph (rnnx export does, a whole model with "
+            "--stateful)",
         )
     for layer in (own for own in model.main.layers if not gives_states(own)):
         yield Finding(
@@ -25,5 +26,5 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
             node=layer.shown,
             message="hn or cn is no output of the graph: a call cannot hand its state to the next, and only output can "
             "be verified",
-            fix="to stream, add them to the graph's outputs (rnnx export does, a whole model with --stateful)",
+            fix="to stream, add Y_h and Y_c to the graph's outputs (rnnx export does, a whole model with --stateful)",
         )

@@ -21,7 +21,8 @@ def find(model: ExaminedModel) -> Iterator[Finding]:
                     node=shown(node),
                     message=f"{node.op_type} in training mode: ONNX Runtime computes it so, and results change from "
                     "call to call or with the batch",
-                    fix="call module.eval() before the export",
+                    fix="take the Dropout out, or set training_mode to 0; in PyTorch call module.eval() before the "
+                    "export",
                 )
 
 

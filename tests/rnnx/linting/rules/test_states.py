@@ -83,3 +83,12 @@ def test_several_nodes_are_one_finding(told: Told) -> None:
         [one] y = LSTM <hidden_size = 8> (x, w, r)
         [two] y2 = LSTM <hidden_size = 8> (x, w, r) }}"""
     assert [own.node for own in by_kind(told(text, *RULES))] == ["LSTM 'one' (and 1 more)"] * 2
+
+
+def test_states_that_are_quantized_on_their_way_are_given_and_taken(told: Told) -> None:
+    text = f"""g ({WEIGHTS}, float[1,B,8] h, float[1,B,8] c) => (float[a,b,c,d] y, float[1,B,8] hn, float[1,B,8] cn)
+        <float s = {{0.01}}, int8 k = {{0}}> {{
+        q = QuantizeLinear (h, s, k) d = DequantizeLinear (q, s, k)
+        [one] y, e, cn = LSTM <hidden_size = 8> (x, w, r, "", "", d, c)
+        p = QuantizeLinear (e, s, k) hn = DequantizeLinear (p, s, k) }}"""
+    assert told(text, *RULES) == []
