@@ -47,6 +47,8 @@ bench: install
 	$(BIN)/python benchmarks/session_overhead.py
 	$(BIN)/python benchmarks/export_cost.py
 	$(BIN)/python benchmarks/doctor_cost.py
+	$(BIN)/python benchmarks/doctor_score.py
+	$(BIN)/python benchmarks/backend_tests.py
 	$(BIN)/python benchmarks/verify_cost.py
 	$(BIN)/python benchmarks/bench_noise.py
 	$(BIN)/python benchmarks/session_options.py

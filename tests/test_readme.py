@@ -219,6 +219,25 @@ def test_the_figures_of_doctor_verify_and_bench_are_what_was_measured() -> None:
     assert f"| {changes} of {judged} figures |" in README
 
 
+def test_the_score_of_the_doctor_and_the_sweep_are_what_was_counted() -> None:
+    results = ROOT / "benchmarks/results"
+    score = json.loads((results / "doctor_score.json").read_text())
+    (total, _) = json.loads((results / "backend_tests.json").read_text())["rows"]
+    right, broken = score["right"], score["broken"]
+    assert right["clean"] == right["files"] >= 40
+    assert len(right["makers"]) >= 5
+    assert broken["named"] >= 0.9 * broken["files"] >= 36
+    figures = f"{right['files'] - right['clean']} of {right['files']}; {broken['named']} of {broken['files']}"
+    assert f"| {figures} | `python benchmarks/doctor_score.py` |" in README
+    counts = ", ".join(str(total[name]) for name in ("equal", "refused", "not evaluated", "wrong"))
+    assert f"| {counts} of {total['count']:,} | `python benchmarks/backend_tests.py` |" in README
+
+
+def test_nothing_that_tensorrt_gets_wrong_is_unknown() -> None:
+    wrong = json.loads((ROOT / "benchmarks/results/backend_tests.json").read_text())["wrong"]
+    assert [name for name, why in wrong.items() if why.startswith("unknown")] == []
+
+
 def test_the_score_of_the_mutation_proof_is_the_catalogues() -> None:
     assert f"{len(MUTANTS)} of {len(MUTANTS)}, " in README
 
