@@ -30,8 +30,8 @@ _WARMING_CALLS = 3
 """Calls from zeros on until states are like those of a running stream."""
 
 _MOST_SECONDS = 20.0
-_MOST_AFTER = 250
-"""Tries, one that runs and is not as declared included, after which that is taken."""
+_MOST_SECONDS_AFTER = 3.0
+"""How long sizes are looked for at which the file is as it declares, after others at which it runs."""
 
 _MOST_OTHERS = 3
 """Dims that are tried in every combination."""
@@ -49,7 +49,12 @@ class FoundExample:
 
 
 def found_example(
-    runs: ForeignRuns, contract: Contract, values: TrialValues, given: Mapping[str, int], subject: str
+    runs: ForeignRuns,
+    contract: Contract,
+    values: TrialValues,
+    given: Mapping[str, int],
+    subject: str,
+    fits: Callable[[Mapping[str, Array]], bool] = lambda feeds: True,
 ) -> FoundExample:
     """The first sizes at which the file gives finite results, of the sizes that it declares if there are such.
 
@@ -59,17 +64,22 @@ def found_example(
         values: what the inputs are given.
         given: sizes that the caller says.
         subject: the file's name, for the error.
+        fits: whether a graph's windows lie inside of such inputs.
 
     Raises:
         AdoptionError: it takes none of the sizes that were tried; with what ONNX Runtime said of the first.
     """
     first_error, count, start = "", 0, time.monotonic()
     otherwise: FoundExample | None = None
+    found_at = 0.0
     for sizes in _candidates(contract.free_dims, given):
-        if otherwise is not None and count > _MOST_AFTER:
+        if otherwise is not None and time.monotonic() - found_at > _MOST_SECONDS_AFTER:
             break
         count += 1
         feeds = values.feeds(contract, sizes)
+        if not fits(feeds):
+            first_error = first_error or "a convolution or pooling whose window is larger than its input"
+            continue
         try:
             outputs = runs.outputs(feeds)
             if contract.states and not all(map(is_sound, outputs.values())):
@@ -82,7 +92,7 @@ def found_example(
                 found = FoundExample(sizes=sizes, feeds=feeds, outputs=outputs)
                 if are_as_declared(contract, sizes, outputs):
                     return found
-                otherwise = otherwise or found
+                otherwise, found_at = otherwise or found, found_at or time.monotonic()
         except BackendError as error:
             first_error = first_error or error.got
         if time.monotonic() - start > _MOST_SECONDS:

@@ -3,7 +3,9 @@
 A file can end the process that runs it (ONNX Runtime divides by a size of 0 without asking), or never come to an end.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,11 @@ MEASURED = "measured"
 ROUNDED = "{} rounded"
 """What an output is called the second time."""
 
+_MEMORY = 2**33
+"""Bytes of addresses for a process that runs a file: Python, NumPy and ONNX Runtime, and activations."""
+
+_TIMES_FILE = 8
+
 _SEED = 20516
 _UNIT = 2.0**-24
 """Half a unit in the last place of float32: as far as any input is known."""
@@ -39,6 +46,7 @@ class FileSession:
             BackendUnavailable: no ONNX Runtime is installed.
             BackendError: it refused the file.
         """
+        _limit_memory(len(file.data))
         self._file, self._theirs, self._outputs = file, theirs, outputs
         self._session, _ = open_session("ort-cpu", file, SessionOptions())
         self._unoptimised: Any = None
@@ -97,6 +105,19 @@ class FileSession:
             except Exception:  # ONNX Runtime's own errors share no base but Exception
                 self._unoptimised = False
         return self._unoptimised or None
+
+
+def _limit_memory(size: int) -> None:
+    """Let this process have little more memory than a file of `size` bytes can need, where the system can say so.
+
+    A graph of a few nodes can ask for terabytes, and Linux grants them until they are written to.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        resource = import_module("resource")
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = _MEMORY + _TIMES_FILE * size
+        if most == resource.RLIM_INFINITY or wanted < most:
+            resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
 
 
 def _nudged(feeds: Mapping[str, Array]) -> dict[str, Array]:

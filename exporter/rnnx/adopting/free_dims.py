@@ -38,11 +38,14 @@ class SizeTrials:
     contract: Contract
     values: TrialValues
     example: FoundExample
+    fits: Callable[[Mapping[str, Array]], bool] = lambda feeds: True
 
     def takes(self, sizes: Mapping[str, int]) -> bool:
         """Whether the file gives results there, that a state could be carried on from."""
         at = {**self.example.sizes, **sizes}
         feeds = self.values.feeds(self.contract, at)
+        if not self.fits(feeds):
+            return False
         try:
             found = self.runs.outputs(feeds)
             if not depends_on_inputs(self.runs, self.contract, feeds, self.values.feeds(self.contract, at, 1), found):

@@ -8,8 +8,12 @@ from typing import Any
 from onnx import ModelProto, TensorProto, ValueInfoProto, shape_inference
 
 from rnnx.errors import AdoptionError
+from rnnx.linting.rules.scopes import type_name
 from rnnx_runtime.contract import Dim, TensorSpec
 from rnnx_runtime.contract_json import DTYPES, LONGEST_DIM, MOST_AXES, is_size
+from rnnx_runtime.printable import shown
+
+_LONGEST_NAME = 200
 
 LARGEST_INFERRED = 2**30
 """Bytes of a graph whose shapes are inferred: that takes a copy of it, and fails beyond what a protobuf holds."""
@@ -48,17 +52,21 @@ def graph_signature(model: ModelProto, subject: str) -> GraphSignature:
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    known = _inferred(model) if any(map(_is_vague, (*inputs, *model.graph.output))) else {}
+    outputs = list(model.graph.output)
+    for side, values in (("inputs", inputs), ("outputs", outputs)):
+        if not values:
+            raise _unfit(subject, "graph", "", f"no {side}", "a graph that is given something and gives something")
+    known = _inferred(model) if any(map(_is_vague, (*inputs, *outputs))) else {}
     names = _Names()
-    ours = {id(value): names.own(value.name, side) for side, value in _sides(inputs, model.graph.output)}
-    specs = {
-        id(value): _spec(value, known.get(value.name), ours[id(value)], side, subject, names)
-        for side, value in _sides(inputs, model.graph.output)
-    }
+    ours = [names.own(value.name, side) for side, value in _sides(inputs, outputs)]
+    specs = [
+        _spec(value, known.get(value.name), own, side, subject, names)
+        for own, (side, value) in zip(ours, _sides(inputs, outputs), strict=True)
+    ]
     return GraphSignature(
-        inputs=tuple(specs[id(value)] for value in inputs),
-        outputs=tuple(specs[id(value)] for value in model.graph.output),
-        theirs={ours[id(value)]: value.name for _, value in _sides(inputs, model.graph.output)},
+        inputs=tuple(specs[: len(inputs)]),
+        outputs=tuple(specs[len(inputs) :]),
+        theirs={own: value.name for own, (_, value) in zip(ours, _sides(inputs, outputs), strict=True)},
     )
 
 
@@ -104,7 +112,7 @@ def _spec(
     dtype = _ELEMENTS.get(kind.elem_type)
     if value.type.WhichOneof("value") not in ("tensor_type", None) or dtype is None:
         what = value.type.WhichOneof("value") or "tensor_type"
-        element = TensorProto.DataType.Name(kind.elem_type).lower() if what == "tensor_type" else what[:-5]
+        element = type_name(kind.elem_type) if what == "tensor_type" else what.removesuffix("_type")
         raise _unfit(subject, side, value.name, f"it of {element}", f"a tensor of {', '.join(DTYPES)}")
     declared = dims_of(value)
     dims = _joined(declared, inferred)
@@ -149,7 +157,7 @@ def _inferred(model: ModelProto) -> dict[str, GraphDims | None]:
     if model.ByteSize() > LARGEST_INFERRED:
         return {}
     try:
-        found = shape_inference.infer_shapes(model, data_prop=True)
+        found = shape_inference.infer_shapes(model)
     except Exception:  # of graphs that ONNX Runtime may take all the same, and of other domains
         return {}
     declared: Sequence[ValueInfoProto] = found.graph.output
@@ -163,4 +171,5 @@ def _named_dims(dims: GraphDims | None) -> GraphDims | None:
 
 def _unfit(subject: str, side: str, name: str, got: str, expected: str) -> AdoptionError:
     remedy = "cut that part off the graph, with onnx.utils.extract_model, or convert it inside"
-    return AdoptionError(f"{side} {name!r} of {subject}", got=got, expected=expected, remedy=remedy)
+    what = f"{side} {shown(name, _LONGEST_NAME)!r}" if name else side
+    return AdoptionError(f"{what} of {subject}", got=got, expected=expected, remedy=remedy)

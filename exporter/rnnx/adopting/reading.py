@@ -16,12 +16,12 @@ from rnnx.adopting.recurrent_parts import has_unknown_sizes, listed, operators_o
 from rnnx.adopting.state_pairs import FoundState, found_states
 from rnnx.adopting.value_ranges import compared_values, length_inputs, table_sizes
 from rnnx.errors import AdoptionError, OptionError
+from rnnx.linting.examination import as_onnx_defines
 from rnnx.linting.graph_precision import precision_of
 from rnnx.linting.onnx_parsing import parse_onnx
-from rnnx.linting.rules.inlining import EndlessError, inlined
+from rnnx.linting.rules.inlining import inlined
 from rnnx.linting.rules.scopes import Scope, scopes_of
 from rnnx_runtime.contract import Batching, Contract, Source, Streaming, TensorSpec
-from rnnx_runtime.errors import FileDamagedError
 
 NOT_TRIED = "not tried: rnnx adopt finds out"
 
@@ -65,8 +65,13 @@ def read_recurrent(path: Path, data: bytes, options: AdoptOptions | None = None)
     options = options or AdoptOptions()
     refuse_other_formats(path, data)
     proto = parse_onnx(path, data)
+    with as_onnx_defines(str(path), proto):
+        return _read(path, proto, options)
+
+
+def _read(path: Path, proto: ModelProto, options: AdoptOptions) -> Reading:
     fix_inputs(proto, options.constants)
-    scopes = _scopes(path, proto)
+    scopes = scopes_of(inlined(proto))
     signature = graph_signature(proto, path.name)
     named = named_signature(signature, scopes)
     handed = handed_values(scopes)
@@ -135,21 +140,12 @@ def _values(tensor: TensorProto) -> bytes:
     return bytes(bare.SerializeToString(deterministic=True))
 
 
-def _scopes(path: Path, proto: ModelProto) -> tuple[Scope, ...]:
-    try:
-        return scopes_of(inlined(proto))
-    except EndlessError as error:
-        raise FileDamagedError(
-            str(path), got=str(error), expected="a model as ONNX defines it", remedy="export it again"
-        ) from None
-
-
 def _with_inferred_shapes(proto: ModelProto, scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
     """The scopes with the shapes of what lies between, where a recurrent node's sizes need them."""
     if not has_unknown_sizes(scopes) or proto.ByteSize() > LARGEST_INFERRED:
         return scopes
     try:
-        return scopes_of(inlined(shape_inference.infer_shapes(proto, data_prop=True)))
+        return scopes_of(inlined(shape_inference.infer_shapes(proto)))
     except Exception:  # of graphs that ONNX cannot follow, and ONNX Runtime can
         return scopes
 

@@ -10,6 +10,7 @@ from rnnx.linting.rules.scopes import Scope, is_onnx
 from rnnx.linting.rules.state_paths import takes_states
 from rnnx.linting.rules.written_cells import written_cells
 from rnnx_runtime.contract import CellKind, Nonlinearity, Recurrence
+from rnnx_runtime.contract_json import is_size
 
 _FORMULATIONS = {True: "int8 operator", False: "operator"}
 
@@ -79,7 +80,7 @@ def _sizes(node: RecurrentNode) -> tuple[int, int] | None:
     if width is None:
         x = node.scope.dims(node.x)
         width = x[-1] if x else None
-    return (width, hidden) if width and hidden and width > 0 and hidden > 0 else None
+    return (width, hidden) if width and hidden and is_size(width) and is_size(hidden) else None
 
 
 def _weight_dims(scope: Scope, name: str) -> tuple[int | None, ...] | None:

@@ -14,6 +14,7 @@ from rnnx.adopting.output_sizes import with_output_sizes
 from rnnx.adopting.reading import Reading
 from rnnx.adopting.state_proofs import proved_states
 from rnnx.adopting.trial_values import trial_values
+from rnnx.adopting.window_sizes import window_check
 from rnnx.errors import AdoptionError
 from rnnx.extras import require
 from rnnx.proofs.row_proof import batching_of
@@ -42,9 +43,14 @@ def tried(reading: Reading, runs: ForeignRuns, options: AdoptOptions) -> Tried:
     """
     values = trial_values(reading, options.values)
     read = reading.contract
-    first = found_example(runs, read, values, _given_sizes(reading, options), reading.path.name)
+    windows = window_check(reading.proto)
+
+    def fits(feeds: Mapping[str, Array]) -> bool:
+        return windows({reading.theirs[name]: value.shape for name, value in feeds.items()})
+
+    first = found_example(runs, read, values, _given_sizes(reading, options), reading.path.name, fits)
     read, misfits = _without_misfits(reading, read, first, options)
-    trials = SizeTrials(runs=runs, contract=read, values=values, example=first)
+    trials = SizeTrials(runs=runs, contract=read, values=values, example=first, fits=fits)
     settled = settled_dims(trials)
     more_runs(trials, settled.contract, settled.sizes)
     contract, notes = with_output_sizes(settled.contract, runs.seen), [*misfits, *settled.notes]

@@ -43,7 +43,7 @@ def doctor(path: str | os.PathLike[str]) -> DoctorReport:
     from rnnx.linting.rules.examined_model import examined
     from rnnx.linting.rules.origins import contract_values, origin_of
 
-    with _as_onnx_defines(str(path), proto):
+    with as_onnx_defines(str(path), proto):
         model = examined(proto, path.parent)
         recurrences, findings = _counted(model) or _declared(proto), _findings(model)
     if not recurrences and not contract_values(proto).get("states"):
@@ -70,7 +70,7 @@ def examine(model: "ModelProto", folder: Path | None = None) -> tuple[Finding, .
     """
     from rnnx.linting.rules.examined_model import examined
 
-    with _as_onnx_defines("the graph", model):
+    with as_onnx_defines("the graph", model):
         return _findings(examined(model, folder))
 
 
@@ -163,7 +163,7 @@ def _declared(proto: "ModelProto") -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _as_onnx_defines(subject: str, proto: "ModelProto") -> Iterator[None]:
+def as_onnx_defines(subject: str, proto: "ModelProto") -> Iterator[None]:
     """Tell a graph that ONNX's own checker refuses by its words; what that takes, and a rule stumbles over, is a bug.
 
     The checker comes last: it refuses graphs of other exporters that can be examined all the same.

@@ -297,3 +297,13 @@ def _with_outside_weights(folder: Path, weights: Mapping[str, Any] = LSTM_WEIGHT
     path = folder / "theirs.onnx"
     onnx.save(model, path)
     return path
+
+
+def test_sizes_at_which_a_pooling_has_no_whole_window_are_left_out(adopter: Adopter) -> None:
+    """ONNX Runtime gives a value for a window of 4 over 3 frames, and other backends refuse it."""
+    text = """g (float[N,5,T] x) => (float[S,N,8] y) {
+        few = MaxPool <kernel_shape = [4], strides = [2]> (x)
+        wide = Transpose <perm = [2, 0, 1]> (few)
+        whole = LSTM <hidden_size = 8> (wide, w, r, b)
+        y = Squeeze (whole, one) }"""
+    assert "T is at least 4" in adopter(text).notes
