@@ -89,6 +89,7 @@ def row_of(file: ForeignFile, seconds: int) -> Row:
             "recurrent": len(contract.recurrent),
             "states": list(report.states),
             "dims": {spec.name: spec.shape for spec in contract.inputs},
+            "free": [f"{dim} {own}" if (own := contract.ranges.get(dim)) else dim for dim in contract.free_dims],
             "streaming": contract.streaming.kind,
             "rows": contract.batching.rows,
             "notes": list(report.notes),
@@ -139,7 +140,8 @@ def network_of(path: Path) -> Row:
     options = rnnx.VerifyOptions(backends=("tensorrt-network",), latency=False)
     (row,) = rnnx.verify(path, options).parity.rows
     errors = [output.max_error for output in row.outputs]
-    return {"verdict": row.status, "max_error": max(errors) if errors else None, "detail": row.reason[:300]}
+    verdict = row.status if errors else "refused"
+    return {"verdict": verdict, "max_error": max(errors) if errors else None, "detail": row.reason[:300]}
 
 
 def engine_of(path: Path, seconds: int) -> Row:
@@ -204,7 +206,7 @@ def _drawn(
     return found
 
 
-COLUMNS = ("file", "states", ">chunks − whole", ">parsed network", "engine", ">µs, bare", ">µs, rnnx")
+COLUMNS = ("file", "free dims", "states", ">chunks − whole", ">parsed network", "engine", ">µs, bare", ">µs, rnnx")
 
 
 def markdown_table(rows: list[Row]) -> str:
@@ -217,15 +219,16 @@ def cells(row: Row) -> tuple[str, ...]:
     """A row of the table."""
     name = f"{row['file']} ({row['package']})"
     if row["verdict"] != "adopted":
-        return (name, row["detail"][:90], "", "", "", "", "")
+        return (name, row["detail"][:90], "", "", "", "", "", "")
     states = ", ".join(own.partition(" (")[0] for own in row["states"])
     error, network, engine = row["streamed_error"], row["network"], row["engine"]
     parsed = f"{network['max_error']:.1e}" if network["verdict"] == "pass" else network["verdict"]
     return (
         name,
+        ", ".join(row["free"]) or "none",
         states or "none",
         f"{error:.1e}" if error is not None else "",
-        "refused" if parsed == "skip" else parsed,
+        parsed,
         engine["verdict"],
         f"{row['bare_us']:,.0f}",
         f"{row['session_us']:,.0f}",

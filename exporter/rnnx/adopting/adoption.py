@@ -26,8 +26,9 @@ from rnnx.linting.rules.scopes import scopes_of
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes, model_truth
 from rnnx_runtime.errors import FileDamagedError
+from rnnx_runtime.files.external_data import external_tensors
 from rnnx_runtime.files.model_file import LARGEST_ONNX, OnnxFile, bytes_of
-from rnnx_runtime.files.seal import is_sealed
+from rnnx_runtime.files.seal import check_seal, is_sealed
 
 
 def adopt(
@@ -104,6 +105,7 @@ def _opened(reading: Reading, data: bytes, *, changed: bool) -> tuple[Reading, O
     """
     outside = outside_files(reading.path, reading.proto)
     if not outside and not changed:
+        _refuse_hidden(reading.path, data)
         return reading, OnnxFile(path=reading.path, contract=reading.contract, data=data, external_data=None)
     for file in outside:
         if not file.is_file():
@@ -125,14 +127,34 @@ def _opened(reading: Reading, data: bytes, *, changed: bool) -> tuple[Reading, O
     reading = replace(reading, contract=replace(reading.contract, source=source))
     own = reading.proto.SerializeToString() if is_whole else data
     external = None if is_whole else outside[0]
+    if is_whole:
+        _refuse_hidden(reading.path, own)
     return reading, OnnxFile(path=reading.path, contract=reading.contract, data=own, external_data=external)
 
 
-def _refuse_own(path: Path, data: bytes) -> None:
-    if is_sealed(data):
-        raise AdoptionError(
+def _refuse_hidden(path: Path, data: bytes) -> None:
+    """Refuse values in other files where no exporter puts them: a session opens whatever the file names."""
+    try:
+        found = external_tensors(data)
+    except ValueError as error:
+        raise FileDamagedError(
+            str(path), got=str(error), expected="a graph as ONNX defines it", remedy="export it again"
+        ) from None
+    if found:
+        raise FileDamagedError(
             str(path),
-            got="a model of rnnx, sealed already",
-            expected="a file of another exporter",
-            remedy="use it as it is, or adopt the file that it was made of",
+            got=f"external data at {found[0].location[:200]!r} for a value inside a node",
+            expected="external data of weights and constants alone",
+            remedy="export it again with its constants inside",
         )
+
+
+def _refuse_own(path: Path, data: bytes) -> None:
+    if not is_sealed(data):
+        return
+    try:
+        check_seal(data, str(path))
+        got, remedy = "a model of rnnx, sealed already", "use it as it is, or adopt the file that it was made of"
+    except FileDamagedError:
+        got, remedy = "a model of rnnx that was changed since it was sealed", "copy it anew, or export it again"
+    raise AdoptionError(str(path), got=got, expected="a file of another exporter", remedy=remedy)

@@ -15,8 +15,9 @@ def put_under_contract(model: ModelProto, contract: Contract, theirs: Mapping[st
     gets a node of its own.
     """
     graph = model.graph
-    _separate(graph, contract, theirs)
-    ours = {theirs[spec.name]: spec.name for spec in (*contract.inputs, *contract.outputs)}
+    separated = _separate(graph, contract, theirs)
+    ends = [*contract.inputs, *(spec for spec in contract.outputs if spec.name not in separated)]
+    ours = {theirs[spec.name]: spec.name for spec in ends}
     taken = {own for name, own in ours.items() if name != own}
     inside = {name for name in _names(graph) if name in taken and name not in ours}
     _rename(graph, {**{name: f"{name}_inner" for name in inside}, **ours})
@@ -27,12 +28,16 @@ def put_under_contract(model: ModelProto, contract: Contract, theirs: Mapping[st
     _forget_shapes(graph)
 
 
-def _separate(graph: GraphProto, contract: Contract, theirs: Mapping[str, str]) -> None:
-    given = {value.name for value in graph.input}
+def _separate(graph: GraphProto, contract: Contract, theirs: Mapping[str, str]) -> set[str]:
+    """Give outputs that are inputs or weights too a node of their own; returns their names in the contract."""
+    given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    found = set[str]()
     for spec, value in zip(contract.outputs, graph.output, strict=True):
-        if value.name in given and theirs[spec.name] == value.name:
+        if value.name in given:
             value.name = spec.name
             graph.node.append(helper.make_node("Identity", [theirs[spec.name]], [spec.name]))
+            found.add(spec.name)
+    return found
 
 
 def _names(graph: GraphProto) -> Iterator[str]:

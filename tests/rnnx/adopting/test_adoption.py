@@ -256,6 +256,45 @@ def test_a_model_of_rnnx_is_sealed_already(adopted: AdoptReport, tmp_path: Path)
         rnnx.adopt(adopted.path, tmp_path / "ours.onnx")
 
 
+def test_a_model_of_rnnx_that_was_changed_is_no_foreign_file(adopted: AdoptReport, tmp_path: Path) -> None:
+    data = bytearray(adopted.path.read_bytes())
+    data[100] ^= 1
+    (tmp_path / "changed.onnx").write_bytes(data)
+    with pytest.raises(AdoptionError, match="got a model of rnnx that was changed since it was sealed"):
+        rnnx.adopt(tmp_path / "changed.onnx", tmp_path / "ours.onnx")
+
+
+def test_values_hidden_in_other_files_are_refused(tmp_path: Path) -> None:
+    """No scope lists the value of ConstantOfShape, and ONNX Runtime would open the file that it names."""
+    model = foreign_model(
+        """g (float[T,N,5] x) => (float[T,N,8] y) {
+        seven = Constant <value = int64[1] {8}> ()
+        zeros = ConstantOfShape <value = float[1] {0.0}> (seven)
+        whole = LSTM <hidden_size = 8> (x, w, r, b)
+        steps = Squeeze (whole, one)
+        y = Add (steps, zeros) }"""
+    )
+    value = model.graph.node[1].attribute[0].t
+    value.ClearField("float_data")
+    value.data_location = onnx.TensorProto.EXTERNAL
+    value.external_data.add(key="location", value="/etc/hostname")
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(FileDamagedError, match="external data at '/etc/hostname' for a value inside a node"):
+        rnnx.adopt(tmp_path / "theirs.onnx", tmp_path / "ours.onnx")
+
+
+def test_an_output_that_is_an_input_too_gets_a_name_of_its_own(adopter: Adopter) -> None:
+    report = adopter(
+        """g (float[T,N,5] x) => (float[T,N,8] y, float[T,N,5] x) {
+        whole = LSTM <hidden_size = 8> (x, w, r, b)
+        y = Squeeze (whole, one) }"""
+    )
+    assert [spec.name for spec in report.contract.outputs] == ["y", "x_output"]
+    x = np.ones((3, 2, 5), np.float32)
+    outputs, _ = load(report.path).run({"x": x})
+    assert np.array_equal(outputs["x_output"], x)
+
+
 def test_the_file_itself_is_not_overwritten(tmp_path: Path) -> None:
     path = write(tmp_path / "theirs.onnx", STATES)
     with pytest.raises(OutputError, match="got a file that is read, expected a file of its own"):
