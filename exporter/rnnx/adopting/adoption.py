@@ -89,7 +89,7 @@ def _written(reading: Reading, found: Tried, truth: ModelTruth, target: Path) ->
         contract=contract,
         states=found.states,
         proofs=found.proofs,
-        notes=(*found.notes, *fixed, *renamed, *left_out, *joined_notes(engine_notes(findings))),
+        notes=(*found.notes, *reading.open_states, *fixed, *renamed, *left_out, *joined_notes(engine_notes(findings))),
         checks=checks,
         nodes=nodes,
         bytes=size,

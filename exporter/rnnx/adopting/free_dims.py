@@ -137,6 +137,14 @@ def _with_dims(spec: TensorSpec, dims: Mapping[str, Dim]) -> TensorSpec:
     return replace(spec, dims=tuple(dims.get(dim, dim) if isinstance(dim, str) else dim for dim in spec.dims))
 
 
+def renamed_dim(contract: Contract, dim: str, name: str) -> Contract:
+    """The contract with a free dim under another name; outputs' sizes that are calculated from it stay as they are."""
+    inputs = tuple(_with_dims(spec, {dim: name}) for spec in contract.inputs)
+    outputs = tuple(_with_dims(spec, {dim: name}) for spec in contract.outputs)
+    ranges = {name if own == dim else own: sizes for own, sizes in contract.ranges.items()}
+    return replace(contract, inputs=inputs, outputs=outputs, ranges=ranges)
+
+
 def more_runs(trials: SizeTrials, contract: Contract, sizes: Mapping[str, int]) -> None:
     """Run at further sizes of every free dim, alone and together, so that the outputs' sizes can be told from them."""
     for number, symbol in enumerate(sizes):

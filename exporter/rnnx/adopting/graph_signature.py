@@ -72,7 +72,7 @@ def graph_signature(model: ModelProto, subject: str) -> GraphSignature:
 
 def is_unnamed(dim: Dim) -> bool:
     """Whether a free dim has no name of its own."""
-    return isinstance(dim, str) and (dim.startswith("?") or re.fullmatch(r"unk__\d+", dim) is not None)
+    return isinstance(dim, str) and (dim.startswith("?") or re.fullmatch(r"unk__\d+|s\d+", dim) is not None)
 
 
 def as_identifier(name: str, otherwise: str) -> str:

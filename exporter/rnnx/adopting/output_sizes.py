@@ -71,7 +71,7 @@ def _expressions(samples: Sequence[Sample]) -> Iterator[str]:
     for symbol in symbols:
         yield from _strided(symbol, samples)
     for one, other in itertools.combinations(symbols, 2):
-        yield f"{one}*{other}"
+        yield from (f"{one} + {other}", f"{one}*{other}")
         factor = samples[0][1] // max(samples[0][0][one] * samples[0][0][other], 1)
         yield f"{factor}*{one}*{other}"
 

@@ -13,7 +13,7 @@ from rnnx.adopting.dim_names import NamedSignature, named_signature
 from rnnx.adopting.graph_signature import LARGEST_INFERRED, GraphSignature, graph_signature
 from rnnx.adopting.handed_values import HandedValues, handed_values
 from rnnx.adopting.recurrent_parts import has_unknown_sizes, listed, operators_of, other_recurrences, recurrent_parts
-from rnnx.adopting.state_pairs import FoundState, found_states
+from rnnx.adopting.state_pairs import FoundState, found_states, open_states
 from rnnx.adopting.value_ranges import compared_values, length_inputs, table_sizes
 from rnnx.errors import AdoptionError, OptionError
 from rnnx.linting.examination import as_onnx_defines
@@ -30,7 +30,8 @@ NOT_TRIED = "not tried: rnnx adopt finds out"
 class Reading:
     """A foreign file and the contract that its graph suggests.
 
-    `theirs` has the graph's name of each input and output; `states` say what speaks for each pair. `others` are
+    `theirs` has the graph's name of each input and output; `states` say what speaks for each pair,
+    `open_states` what may be one. `others` are
     recurrences that the contract does not list, such as loops; `compared` the constants that integer inputs are
     compared with; `guessed` has what the file calls those of B and T that its name alone says, `called` the name
     here of each dim by its name in the file or its place.
@@ -41,6 +42,7 @@ class Reading:
     contract: Contract
     theirs: Mapping[str, str]
     states: tuple[FoundState, ...]
+    open_states: tuple[str, ...]
     others: Mapping[str, int]
     compared: Mapping[str, tuple[int, ...]]
     guessed: Mapping[str, str]
@@ -102,6 +104,7 @@ def _read(path: Path, proto: ModelProto, options: AdoptOptions) -> Reading:
         contract=contract,
         theirs=signature.theirs,
         states=states,
+        open_states=tuple(open_states(handed, named.inputs, named.outputs, signature.theirs, states)),
         others=others,
         compared=compared_values(handed, named.inputs, signature.theirs),
         guessed=named.guessed,
@@ -223,6 +226,7 @@ def _not_recurrent(path: Path, operators: Mapping[str, int]) -> AdoptionError:
 def rows_of_reading(reading: Reading) -> Iterator[tuple[str, str]]:
     """What the graph alone says, as (name, value) for people."""
     yield from (("state by", state.shown) for state in reading.states)
+    yield from (("perhaps", text) for text in reading.open_states)
     if reading.others:
         yield "also inside", listed(reading.others)
     for theirs, ours in reading.renamed.items():

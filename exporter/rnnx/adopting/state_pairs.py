@@ -1,7 +1,7 @@
 """Which input takes what an output gave: told by a graph's own structure, by names, or by the caller."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +57,25 @@ def found_states(
     return tuple(sorted(found, key=lambda own: places.index(own.pair.input)))
 
 
+def open_states(
+    handed: HandedValues,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    names: Mapping[str, str],
+    found: Sequence[FoundState],
+) -> Iterator[str]:
+    """What is given out as a recurrent layer's state and goes into no input, though one has its shape, in words."""
+    sites = state_sites(handed)
+    taken = {name for own in found for name in (own.pair.input, own.pair.output)}
+    known = {dim for spec in inputs for dim in spec.dims if isinstance(dim, str)}
+    for other in outputs:
+        places = sorted(_places(handed.sources_of(names[other.name]), sites.ends) - sites.joins)
+        alike = [one.name for one in inputs if one.name not in taken and _is_of_size(one, other, known)]
+        if places and alike and other.name not in taken:
+            told = " or ".join(f"--state {name}={other.name}" for name in alike)
+            yield f"{other.name} is a state of {places[0][0]} that no input is known to take: if one does, say {told}"
+
+
 def are_equal(one: TensorSpec, other: TensorSpec) -> bool:
     """Whether an input and an output can be one state: no two of their sizes contradict each other."""
     pairs = zip(one.dims, other.dims, strict=False)
@@ -92,23 +111,29 @@ def _by_graph(
     """The pairs with the most places in common first; what only names the same Concat comes last."""
     sites = state_sites(handed)
     starts = {spec.name: _places(handed.reached_from(names[spec.name]), sites.starts) for spec in inputs}
-    ends = {spec.name: _places(handed.sources_of(names[spec.name]), sites.ends) for spec in outputs}
-    ranked = list[tuple[tuple[bool, int, int, bool, int], FoundState]]()
+    sources = {spec.name: handed.sources_of(names[spec.name]) for spec in outputs}
+    ends = {name: _places(values, sites.ends) for name, values in sources.items()}
+    wholes = {name: _places(values, sites.wholes) - ends[name] for name, values in sources.items()}
+    known = {dim for spec in inputs for dim in spec.dims if isinstance(dim, str)}
+    ranked = list[tuple[tuple[bool, bool, int, int, bool, int], FoundState]]()
     for order, one in enumerate(inputs):
         for other in outputs:
-            common = starts[one.name] & ends[other.name]
+            common = starts[one.name] & (ends[other.name] | wholes[other.name])
             if not common or not are_equal(one, other):
                 continue
             strong = sorted(common - sites.joins)
-            if not strong and not _is_cache(one, other, [spec for spec in inputs if common & starts[spec.name]]):
+            joined = [spec for spec in inputs if common & starts[spec.name]]
+            if not strong and not _is_cache(one, other, joined, known):
                 continue
             why = (strong or sorted(common))[0][0]
             state = FoundState(pair=StatePair(input=one.name, output=other.name), evidence="graph", why=why)
             same = state_name(one.name) == state_name(other.name)
-            ranked.append(((not _is_of_size(one, other), -len(strong), -len(common), not same, order), state))
-    ranked += [
-        ((True, 0, 0, True, order), own) for order, own in enumerate(_of_cells(sites, starts, ends, inputs, outputs))
-    ]
+            is_whole = not common & ends[other.name]
+            ranked.append(
+                ((not _is_of_size(one, other, known), is_whole, -len(strong), -len(common), not same, order), state)
+            )
+    of_cells = _of_cells(sites, starts, ends, inputs, outputs)
+    ranked += [((True, True, 0, 0, True, order), own) for order, own in enumerate(of_cells)]
     yield from (state for _, state in sorted(ranked, key=lambda own: own[0]))
 
 
@@ -132,14 +157,18 @@ def _places(values: set[Value], sites: Mapping[Value, tuple[Place, ...]]) -> set
     return {place for value in values for place in sites.get(value, ())}
 
 
-def _is_cache(one: TensorSpec, other: TensorSpec, joined: Sequence[TensorSpec]) -> bool:
-    """Whether an input is the only one that a Concat joins which has all sizes of an output, but for the batch."""
-    return _is_of_size(one, other) and sum(_is_of_size(spec, other) for spec in joined) == 1
+def _is_cache(one: TensorSpec, other: TensorSpec, joined: Sequence[TensorSpec], known: Collection[str]) -> bool:
+    """Whether an input is the only one of those that come together which has all sizes of an output."""
+    return _is_of_size(one, other, known) and sum(_is_of_size(spec, other, known) for spec in joined) == 1
 
 
-def _is_of_size(one: TensorSpec, other: TensorSpec) -> bool:
+def _is_of_size(one: TensorSpec, other: TensorSpec, known: Collection[str]) -> bool:
+    """Whether dims are equal, but for the batch, and for an output's that are called like none of the inputs'."""
     pairs = zip(one.dims, other.dims, strict=False)
-    return are_equal(one, other) and all(a == b or a == "B" or (a == 1 and at == 0) for at, (a, b) in enumerate(pairs))
+    return are_equal(one, other) and all(
+        a == b or a == "B" or (a == 1 and at == 0) or (isinstance(b, str) and b not in known)
+        for at, (a, b) in enumerate(pairs)
+    )
 
 
 def _by_names(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Iterator[FoundState]:

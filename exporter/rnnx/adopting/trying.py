@@ -8,7 +8,7 @@ from rnnx.adopting.adopt_options import AdoptOptions
 from rnnx.adopting.adoption_notes import proofs_of
 from rnnx.adopting.example_search import FoundExample, found_example
 from rnnx.adopting.foreign_runs import ForeignRuns
-from rnnx.adopting.free_dims import SizeTrials, more_runs, settled_dims
+from rnnx.adopting.free_dims import SizeTrials, more_runs, renamed_dim, settled_dims
 from rnnx.adopting.length_proofs import why_no_lengths
 from rnnx.adopting.output_sizes import with_output_sizes
 from rnnx.adopting.reading import Reading
@@ -55,7 +55,7 @@ def tried(reading: Reading, runs: ForeignRuns, options: AdoptOptions) -> Tried:
     more_runs(trials, settled.contract, settled.sizes)
     contract, notes = with_output_sizes(settled.contract, runs.seen), [*misfits, *settled.notes]
     model = RunningModel(run=runs.outputs, name=runs.name, close=CLOSE_IN_FLOAT32)
-    contract, more = _without_guessed_time(model, reading, contract, first)
+    contract, more = _with_proved_time(model, reading, contract, first)
     contract, lengths, length_notes = _proved_lengths(model, contract, first, options)
     pairs = {pair.input for pair in contract.states}
     states = proved_states(model, contract, first.feeds, [own for own in reading.states if own.pair.input in pairs])
@@ -98,26 +98,31 @@ def _without_misfits(
     return replace(contract, states=tuple(kept)), notes
 
 
-def _without_guessed_time(
+def _with_proved_time(
     model: RunningModel, reading: Reading, contract: Contract, first: FoundExample
 ) -> tuple[Contract, list[str]]:
-    """A dim that its name alone says to be the time, and that chunks do not bear out, keeps the name that it had."""
-    if "T" not in reading.guessed or "T" not in contract.free_dims or not contract.states:
-        return contract, []
-    streaming = streaming_of(model, contract, first.feeds, {})
-    if streaming.kind == "exact":
-        return contract, []
-    name = reading.guessed["T"]
-    if name in ("B", "T", *contract.free_dims):
-        name = "D"
-    inputs, outputs = (
-        tuple(replace(spec, dims=tuple(name if dim == "T" else dim for dim in spec.dims)) for spec in side)
-        for side in (contract.inputs, contract.outputs)
-    )
-    ranges = {name if dim == "T" else dim: own for dim, own in contract.ranges.items()}
-    why = f"its chunks give other values than the whole ({streaming.reason[:120]})"
-    note = f"{name} is not taken for the time: {why}, so each call is one step"
-    return replace(contract, inputs=inputs, outputs=outputs, ranges=ranges), [note]
+    """The contract with the axis of time that chunks bear out, where the graph itself does not tell which it is.
+
+    A dim that is called like one and that chunks do not bear out keeps its own name.
+    """
+    notes = list[str]()
+    if not contract.states or ("T" in contract.free_dims and "T" not in reading.guessed):
+        return contract, notes
+    if "T" in contract.free_dims:
+        streaming = streaming_of(model, contract, first.feeds, {})
+        if streaming.kind == "exact":
+            return contract, notes
+        name = reading.guessed["T"]
+        name = "D" if name in ("B", "T", *contract.free_dims) else name
+        contract = renamed_dim(contract, "T", name)
+        why = f"its chunks give other values than the whole ({streaming.reason[:120]})"
+        notes.append(f"{name} is not taken for the time: {why}, so each call is one step")
+    plain = dict.fromkeys(dim for spec in contract.plain_inputs for dim in spec.dims if isinstance(dim, str))
+    for dim in (dim for dim in plain if dim in contract.free_dims and dim != "B"):
+        other = renamed_dim(contract, dim, "T")
+        if streaming_of(model, other, first.feeds, {}).kind == "exact":
+            return other, [*notes, f"{dim} is the time: its chunks give what the whole gives"]
+    return contract, notes
 
 
 def _proved_lengths(

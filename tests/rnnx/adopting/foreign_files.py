@@ -10,6 +10,8 @@ from onnx import helper, numpy_helper, parser
 LSTM_WEIGHTS = {"w": (1, 32, 5), "r": (1, 32, 8), "b": (1, 64)}
 GRU_WEIGHTS = {"w": (1, 24, 5), "r": (1, 24, 8), "b": (1, 48)}
 
+_OTHERS = {"k": (3, 5, 3), "wx": (8, 32), "wx5": (5, 32), "wh": (8, 32)}
+
 STATES = """g (float[T,N,5] x, float[1,N,8] h0, float[1,N,8] c0) => (float[T,N,8] y, float[1,N,8] hn, float[1,N,8] cn) {
     whole, hn, cn = LSTM <hidden_size = 8> (x, w, r, b, "", h0, c0)
     y = Squeeze (whole, one) }"""
@@ -46,11 +48,20 @@ def foreign_model(
     graph = parser.parse_graph(text)
     chance = np.random.default_rng(seed)
     read = {name for node in graph.node for name in node.input}
-    for name, shape in {**weights, "k": (3, 5, 3)}.items():
+    for name, shape in {**weights, **_OTHERS}.items():
         if name in read and name not in {own.name for own in graph.initializer}:
             values = chance.standard_normal(shape).astype(np.float32) / 2
             graph.initializer.append(numpy_helper.from_array(values, name))
-    named = {"one": [1], "two": [2], "minus_two": [-2], "end": [2**31 - 1], "halves": [1, 1], **(constants or {})}
+    quarters = {"quarters": [8, 8, 8, 8]}
+    named = {
+        **quarters,
+        "one": [1],
+        "two": [2],
+        "minus_two": [-2],
+        "end": [2**31 - 1],
+        "halves": [1, 1],
+        **(constants or {}),
+    }
     for name, integers in named.items():
         if name in read:
             graph.initializer.append(numpy_helper.from_array(np.array(integers, np.int64), name))

@@ -116,6 +116,16 @@ def test_states_of_other_forms_are_proved_in_chunks(adopter: Adopter, text: str)
     assert "states: chunks give what the whole gives" in report.proofs
 
 
+def test_an_axis_of_time_without_a_name_is_found_by_chunks(adopter: Adopter) -> None:
+    model = foreign_model(CACHE)
+    for value in (*model.graph.input, *model.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            dim.ClearField("dim_param")
+    report = adopter(model)
+    assert report.contract.inputs[0].shape == "(B, 5, T)"
+    assert "D1 is the time: its chunks give what the whole gives" in report.notes
+
+
 def test_an_order_that_names_tell_wrong_is_mended(adopter: Adopter) -> None:
     report = adopter(_with_unit(NAMES_LIE))
     assert {pair.input: pair.output for pair in report.contract.states} == {"h": "cn", "c": "hn"}

@@ -92,11 +92,70 @@ def test_dims_are_the_batch_and_the_time_that_reach_the_layer() -> None:
             [("one_h", "two", "graph")],
             id="inside-an-if",
         ),
+        pytest.param(
+            """g (float[N,8] x, float[N,8] one_c, float[N,8] two_h) => (float[N,8] p, float[N,8] u, float[N,8] v) {
+                xs = MatMul (x, wx)
+                hs = MatMul (two_h, wh)
+                gates = Add (xs, hs)
+                i, f, o, n = Split <axis = 1> (gates, quarters)
+                si = Sigmoid (i)
+                sf = Sigmoid (f)
+                so = Sigmoid (o)
+                tn = Tanh (n)
+                kept = Mul (sf, one_c)
+                new = Mul (si, tn)
+                u = Add (kept, new)
+                tc = Tanh (u)
+                v = Mul (so, tc)
+                p = Relu (v) }""",
+            [("one_c", "u", "graph")],
+            id="c-of-a-written-cell",
+        ),
+        pytest.param(
+            """g (float[N,5] x, float[N,8] one_c, float[N,8] two_h) => (float[N,8] p, float[N,8] u, float[N,8] v) {
+                xs = MatMul (x, wx5)
+                hs = MatMul (two_h, wh)
+                gates = Add (xs, hs)
+                i, f, o, n = Split <axis = 1> (gates, quarters)
+                si = Sigmoid (i)
+                sf = Sigmoid (f)
+                so = Sigmoid (o)
+                tn = Tanh (n)
+                kept = Mul (sf, one_c)
+                new = Mul (si, tn)
+                u = Add (kept, new)
+                tc = Tanh (u)
+                v = Mul (so, tc)
+                p = Relu (v) }""",
+            [("one_c", "u", "graph"), ("two_h", "v", "graph")],
+            id="both-of-a-written-cell",
+        ),
+        pytest.param(
+            """g (float[T,N,5] x, float[1,N,8] first) => (float[a,b,c] y, float[d,e,f] last) {
+                gathered, last = GRU <hidden_size = 8> (x, w, r, b, "", first)
+                y = Squeeze (gathered, one) }""",
+            [("first", "last", "graph")],
+            id="beside-a-whole-sequence",
+        ),
     ],
 )
 def test_a_state_is_told_by_where_it_goes(text: str, pairs: list[tuple[str, str, str]]) -> None:
     model = foreign_model(text, GRU_WEIGHTS if "GRU" in text else LSTM_WEIGHTS)
     assert states_of(reading(model)) == pairs
+
+
+def test_a_state_that_nothing_tells_where_it_goes_is_said() -> None:
+    read = reading(
+        """g (float[T,N,5] x, float[1,N,8] gain) => (float[T,N,8] y, float[1,N,8] last) {
+            whole, last, cell = LSTM <hidden_size = 8> (x, w, r, b)
+            steps = Squeeze (whole, one)
+            y = Mul (steps, gain) }"""
+    )
+    assert read.states == ()
+    assert read.open_states == (
+        "last is a state of LSTM 'whole, last, cell' that no input is known to take: if one does, say "
+        "--state gain=last",
+    )
 
 
 @pytest.mark.parametrize(
