@@ -23,6 +23,7 @@ SLOW = (
     "benchmarks",
     "examples",
     "models",
+    "rnnx/adopting/test_adoption.py",
     "rnnx/cli",
     "rnnx/decoders",
     "rnnx/linting/test_forged_models.py",
