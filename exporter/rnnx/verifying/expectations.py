@@ -78,6 +78,13 @@ def truth_title(subject: Subject, reference: ModelReference | None, options: Ver
     return f"PyTorch in float64, weights of {Path(options.checkpoint).name}"
 
 
+def yardstick_of(subject: Subject, *, has_weights: bool) -> str:
+    """Whose float32 errors stand beside the backends', for a report."""
+    if subject.contract.truth == "onnxruntime-float32":
+        return "ONNX Runtime"
+    return "PyTorch" if has_weights or subject.is_whole else "NumPy"
+
+
 def _of_model(
     subject: Subject,
     golden: ModelTruth,

@@ -30,7 +30,7 @@ from rnnx.timing.side_by_side import time_rows
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.model_golden import ModelTruth, read_model_golden
-from rnnx.verifying.expectations import expectation_of, truth_title
+from rnnx.verifying.expectations import expectation_of, truth_title, yardstick_of
 from rnnx.verifying.model_reference import ModelReference, opened_reference
 from rnnx.verifying.row_verification import Expectation, VerifiedRow, runs_apart, verify_row
 
@@ -117,7 +117,7 @@ def _verified(
         model_sha256=subject.sha256,
         parity=parity,
         truth=truth_title(subject, reference, options) + left_out,
-        yardstick="PyTorch" if has_weights or subject.is_whole else "NumPy",
+        yardstick=yardstick_of(subject, has_weights=has_weights),
         matrix=options.matrix if has_weights else "golden",
         cases=tuple(entry.case.name for entry in expected.truth),
         tolerances={row.precision: tolerance_for(row.precision) for row in parity.rows if row.outputs},

@@ -101,6 +101,7 @@ def test_verify_holds_it_to_its_own_golden_file(adopted: AdoptReport) -> None:
     report = rnnx.verify(adopted.path, rnnx.VerifyOptions(latency=False, backends=("ort-cpu",)))
     assert report
     assert report.truth == "golden file ours.golden.npz, ONNX Runtime in float32 (no PyTorch truth)"
+    assert report.yardstick == "ONNX Runtime"
 
 
 def test_an_adopted_file_is_inspected_as_any_model(adopted: AdoptReport) -> None:
