@@ -21,8 +21,9 @@ _ALL = slice(None)
 class Frames:
     """One input or output of a stream: without the axis of batch, and of a frame without that of time.
 
-    `batch` is None of a model whose batch is fixed: its rows together are the stream. The indices give an input its missing axes, and take an output's away. `time` is the axis of time of the whole
-    tensor, None of one that has none; `is_sequence` says whether it may hold many frames.
+    `batch` is None of a model whose batch is fixed: its rows together are the stream. The indices give an input its
+    missing axes, and take an output's away. `time` is the axis of time of the whole tensor, None of one that has none;
+    `is_sequence` says whether it may hold many frames.
     """
 
     spec: TensorSpec
@@ -141,7 +142,8 @@ class FrameLayout:
                 remedy="run whole batches with Session.run",
             )
         time = 0 if self.steps is not None else spec.dims.index(self._time) if self._time in spec.dims else None
-        return Frames(spec, spec.dims.index("B") if self._has_batch else None, time, time is not None and self.steps != 1)
+        batch = spec.dims.index("B") if self._has_batch else None
+        return Frames(spec, batch, time, time is not None and self.steps != 1)
 
     def _viewed(self, frames: Frames, value: Any) -> Array:
         spec = frames.spec
