@@ -56,7 +56,7 @@ def inspect(path: str | os.PathLike[str]) -> CheckpointInspection | ModelInspect
     """
     path = Path(path)
     match path.suffix:
-        case ".onnx":
+        case ".onnx" | ".ort":
             data = bytes_of(path, LARGEST_ONNX)
             return _onnx(checked_onnx(path, data)) if is_sealed(data) else _foreign(path, data)
         case ".plan":

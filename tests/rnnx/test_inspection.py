@@ -162,6 +162,12 @@ def test_a_file_of_another_exporter_shows_what_its_graph_says() -> None:
     assert data["nodes"]["LSTM"] == 1
 
 
+def test_a_file_of_onnx_runtimes_own_format_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model.ort").write_bytes(b"\x18\x00\x00\x00ORTM" + bytes(32))
+    with pytest.raises(AdoptionError, match=r"got a file in ONNX Runtime's own format \(.ort\)"):
+        inspect(tmp_path / "model.ort")
+
+
 def test_a_file_of_another_exporter_without_recurrence_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "plain.onnx", PLAIN)
     with pytest.raises(AdoptionError, match="got no recurrence, no state and no lengths, but 1 Relu, 1 Add"):
