@@ -29,9 +29,15 @@ _LADDER = (
 _WARMING_CALLS = 3
 """Calls from zeros on until states are like those of a running stream."""
 
+_MODERATE = 1024
+"""A time up to which a call is quick."""
+
 _MOST_SECONDS = 20.0
-_MOST_SECONDS_AFTER = 3.0
-"""How long sizes are looked for at which the file is as it declares, after others at which it runs."""
+_MOST_AFTER = 60
+"""How many more sizes are tried after the first that run, in search of some at which the file is as it declares.
+
+A number and no time: the same file is to become the same model on every host.
+"""
 
 _MOST_OTHERS = 3
 """Dims that are tried in every combination."""
@@ -71,9 +77,9 @@ def found_example(
     """
     first_error, count, start = "", 0, time.monotonic()
     otherwise: FoundExample | None = None
-    found_at = 0.0
+    found_at = 0
     for sizes in _candidates(contract.free_dims, given):
-        if otherwise is not None and time.monotonic() - found_at > _MOST_SECONDS_AFTER:
+        if otherwise is not None and count - found_at > _MOST_AFTER:
             break
         count += 1
         feeds = values.feeds(contract, sizes)
@@ -92,7 +98,7 @@ def found_example(
                 found = FoundExample(sizes=sizes, feeds=feeds, outputs=outputs)
                 if are_as_declared(contract, sizes, outputs):
                     return found
-                otherwise, found_at = otherwise or found, found_at or time.monotonic()
+                otherwise, found_at = otherwise or found, found_at or count
         except BackendError as error:
             first_error = first_error or error.got
         if time.monotonic() - start > _MOST_SECONDS:
@@ -175,14 +181,32 @@ def _candidates(symbols: Sequence[str], given: Mapping[str, int]) -> Iterator[di
     seen = set[tuple[int, ...]]()
     for found in itertools.chain(
         (sizes(batch, _TIME, dict.fromkeys(others, _ORDINARY)) for batch in _BATCHES),
+        _baked_alone(sizes, symbols, others),
         (sizes(batch, _TIME, dict.fromkeys(others, size)) for size in _LADDER for batch in _BATCHES),
-        (sizes(batch, size, dict.fromkeys(others, size)) for size in _LADDER for batch in _BATCHES if "T" in symbols),
+        _all_alike(sizes, symbols, others, [size for size in _LADDER if size <= _MODERATE]),
         _baked(sizes, symbols, others),
+        _all_alike(sizes, symbols, others, _LADDER),
         _combinations(sizes, others),
     ):
         if tuple(found.values()) not in seen:
             seen.add(tuple(found.values()))
             yield found
+
+
+def _all_alike(
+    sizes: _Sizes, symbols: Sequence[str], others: Sequence[str], ladder: Sequence[int]
+) -> Iterator[dict[str, int]]:
+    """One size for the time and all other dims."""
+    if "T" in symbols:
+        yield from (sizes(batch, size, dict.fromkeys(others, size)) for size in ladder for batch in _BATCHES)
+
+
+def _baked_alone(sizes: _Sizes, symbols: Sequence[str], others: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Every small batch, and every small time; where other dims have to be found, those come first."""
+    if others:
+        return
+    yield from (sizes(batch, _TIME, {}) for batch in _SMALL if "B" in symbols)
+    yield from (sizes(batch, time_steps, {}) for time_steps in _SMALL for batch in _BATCHES if "T" in symbols)
 
 
 def _baked(sizes: _Sizes, symbols: Sequence[str], others: Sequence[str]) -> Iterator[dict[str, int]]:

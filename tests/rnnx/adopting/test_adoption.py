@@ -97,6 +97,12 @@ def test_a_service_runs_steps_and_streams_it(adopted: AdoptReport) -> None:
     assert np.allclose(stream.push(x[:, 0]), whole[:, 0], atol=1e-6)
 
 
+def test_the_same_file_becomes_the_same_model(adopted: AdoptReport, tmp_path: Path) -> None:
+    again = rnnx.adopt(adopted.source, tmp_path / "again.onnx")
+    assert again.path.read_bytes() == adopted.path.read_bytes()
+    assert again.golden.read_bytes() == adopted.golden.read_bytes()
+
+
 def test_verify_holds_it_to_its_own_golden_file(adopted: AdoptReport) -> None:
     report = rnnx.verify(adopted.path, rnnx.VerifyOptions(latency=False, backends=("ort-cpu",)))
     assert report
