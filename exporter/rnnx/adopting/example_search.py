@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnx.adopting.foreign_runs import ForeignRuns
+from rnnx.adopting.foreign_runs import NO_ANSWER, ForeignRuns
 from rnnx.adopting.trial_values import TrialValues
 from rnnx.errors import AdoptionError
 from rnnx_runtime.array_type import Array
@@ -101,6 +101,8 @@ def found_example(
                 otherwise, found_at = otherwise or found, found_at or count
         except BackendError as error:
             first_error = first_error or error.got
+            if error.got.startswith(NO_ANSWER):
+                break  # a recurrence without an end has none at other sizes
         if time.monotonic() - start > _MOST_SECONDS:
             break
     if otherwise is not None:

@@ -13,8 +13,14 @@ from rnnx_runtime.files.model_file import OnnxFile
 _MOST_DEATHS = 20
 """How often a file may end its process: sizes that it does not take can do that, one after the other."""
 
-_LONGEST_S = 30.0
+_LONGEST_S = 8.0
 """Seconds for the opening and for each call: a recurrence without an end must not keep the caller."""
+
+_BYTES_A_SECOND = 2**25
+"""How fast a file is sent to its process, opened and run, on a slow host."""
+
+NO_ANSWER = "no answer within"
+"""How the words of a `RowDiedError` begin for a process that did not come to an end."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -41,7 +47,7 @@ class ForeignRuns:
         """
         self.seen: list[Run] = []
         opener = functools.partial(FileSession, file, dict(theirs), tuple(outputs))
-        self._opened = functools.partial(IsolatedCandidate, opener, _LONGEST_S)
+        self._opened = functools.partial(IsolatedCandidate, opener, _LONGEST_S + len(file.data) // _BYTES_A_SECOND)
         self._candidate = self._opened()
         self._deaths = 0
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,22 @@ HUGE = """g (float[T,N,5] x) => (float[a,b,c] y) {
     wide = Add (x, zeros)
     whole = LSTM <hidden_size = 8> (wide, w, r, b)
     y = Squeeze (whole, one) }"""
+
+
+ENDLESS = """g (float[T,N,5] x) => (float[T,N,8] y) {
+    whole = LSTM <hidden_size = 8> (x, w, r, b)
+    steps = Squeeze (whole, one)
+    go = Constant <value = bool {1}> ()
+    y = Loop <body = l (int64 at, bool own, float[T,N,8] s) => (bool on, float[T,N,8] n) {
+        on = Identity (own)
+        n = Neg (s) }> ("", go, steps) }"""
+
+
+@pytest.mark.slow
+def test_a_loop_without_an_end_is_an_error_within_seconds(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    (tmp_path / "theirs.onnx").write_bytes(foreign_model(ENDLESS).SerializeToString())
+    start = time.perf_counter()
+    with pytest.raises(RnnxError, match=r"got no answer within 8 s"):
+        rnnx.adopt(tmp_path / "theirs.onnx", tmp_path / "ours.onnx")
+    assert time.perf_counter() - start < 20
