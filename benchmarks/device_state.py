@@ -21,8 +21,8 @@ from rounds import write_result
 
 import rnnx
 import rnnx_runtime
-from rnnx.cli.render import print_table
 from rnnx.building.engine import build_engine
+from rnnx.cli.render import print_table
 from rnnx.engines.engine_options import EngineOptions
 from rnnx_runtime import RnnxError, State
 from rnnx_runtime.files.sidecar import Flavor, Range
