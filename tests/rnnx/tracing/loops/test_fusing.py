@@ -109,7 +109,7 @@ def _recurrences(path: Path) -> dict[str, int]:
 def _inputs(dims: Dims, batch: int, time: int) -> dict[str, Tensor]:
     sizes: dict[Any, Any] = {"B": batch, "T": time}
     chance = torch.Generator().manual_seed(100 * batch + time)
-    shapes = {name: [sizes.get(own, own) for own in shape] for name, shape in dims.items()}
+    shapes: dict[str, Any] = {name: [sizes.get(own, own) for own in shape] for name, shape in dims.items()}
     return {
         name: torch.randint(11, shape, generator=chance) if name == "tokens" else torch.randn(shape, generator=chance)
         for name, shape in shapes.items()
