@@ -150,7 +150,7 @@ def _finished(graph: _Graph, target: Path) -> ExportedModel:
     """The graph with its layers spliced in and its contract complete, checked and in its place."""
     subject = graph.subject
     name_values(graph.model, graph.contract.inputs, graph.contract.outputs)
-    contract = replace(graph.contract, recurrent=splice_recurrences(graph.model, subject.module))
+    contract = replace(graph.contract, recurrent=splice_recurrences(graph.model, subject.module, graph.trace.cells))
     write_scans(graph.model)
     with preserved(subject.module), staged(target) as stage:
         contract, nodes, checked = _proved(graph, contract, stage / target.name)

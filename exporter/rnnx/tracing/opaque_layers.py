@@ -156,22 +156,33 @@ def _node(
 
 
 def node_over_time(
-    name: str, x: Tensor, states: Sequence[Tensor], *, batched: bool, loop: int, reverse: bool
+    name: str,
+    x: Tensor,
+    states: Sequence[Tensor],
+    *,
+    batched: bool,
+    loop: int,
+    reverse: bool,
+    names: Sequence[str] = (),
 ) -> list[Tensor]:
     """One node for what a loop gives a layer or cell step by step: `output`, `hn`, and `cn` for LSTM.
 
     x is `(T, B, I)`, the states are as the layer has them: a cell's have no axis of layers. `loop` is the number of the
-    loop, and `reverse` says that it goes backwards.
+    loop, and `reverse` says that it goes backwards. `names` are those of the states of a cell that is written by hand.
     """
     batch, width = x.shape[1], states[0].shape[-1]
     for own in states:
         check_equal(own.shape[-2], batch)
     padding = [None] * (2 - len(states))
+    attributes: dict[str, Any] = {"layer": name, "batch_first": 0, "batched": int(batched), "loop": loop}
+    attributes["reverse"] = int(reverse)
+    if names:
+        attributes["names"] = list(names)
     return list(
         torch.onnx.ops.symbolic_multi_out(
             f"{DOMAIN}::{OPERATOR}",
             [x, *states, *padding, None],
-            {"layer": name, "batch_first": 0, "batched": int(batched), "loop": loop, "reverse": int(reverse)},
+            attributes,
             dtypes=[torch.float32] * (1 + len(states)),
             shapes=[[x.shape[0], batch, width], *(list(own.shape) for own in states)],
             version=1,

@@ -1,7 +1,7 @@
 """Each placeholder of a recurrent layer replaced by the layer's formulation, whose graphs stay in one place so."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,10 +32,13 @@ class _Call:
     is_reverse: bool = False
 
 
-def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[Recurrence, ...]:
+def splice_recurrences(
+    model: ir.Model, module: nn.Module, cells: Mapping[str, nn.Module] | None = None
+) -> tuple[Recurrence, ...]:
     """Write every recurrent layer of `module` into the graph, in place; says which there are.
 
-    A layer's weights are initializers under its name, written once however often it is called.
+    `cells` are layers that no submodule is, by name. A layer's weights are
+    initializers under its name, written once however often it is called.
 
     Raises:
         ExportError: a layer is called inside of a branch or a loop of the graph.
@@ -46,7 +49,7 @@ def splice_recurrences(model: ir.Model, module: nn.Module) -> tuple[Recurrence, 
     parts: dict[str, Recurrence] = {}
     for node in [node for node in model.graph if node.domain == DOMAIN]:
         name = node.attributes["layer"].as_string()
-        layer = module.get_submodule(name)
+        layer = (cells or {}).get(name) or module.get_submodule(name)
         if name not in weights:
             weights[name] = weights_from_layer(layer, name)
         call = _Call(

@@ -6,7 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
@@ -52,7 +52,10 @@ _SYMBOL = re.compile(r"\b[su]\d+\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A traced model: its program, names of outputs, counts of layers' calls, fixed axes, guards, and notes."""
+    """A traced model: its program, names of outputs, counts of layers' calls, fixed axes, guards, and notes.
+
+    `cells` are those that the model writes by hand and the program calls as layers, in float64 by the layer's name.
+    """
 
     program: ExportedProgram
     outputs: tuple[str, ...]
@@ -60,6 +63,7 @@ class Trace:
     specializations: tuple[Specialization, ...]
     guards: tuple[SizeGuard, ...]
     notes: tuple[str, ...]
+    cells: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 class TracedModel(nn.Module):

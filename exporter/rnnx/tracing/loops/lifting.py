@@ -51,7 +51,7 @@ def with_carried_states(
     if not carried:
         return trace, None
     pairs = state_pairs_of([(own.loop, own.source) for own in carried], {*tensors, *trace.outputs})
-    starts = _starts(program, carried, module, list(tensors.values()))
+    starts = _starts(RolledRun(program, trace.cells), carried, module, list(tensors.values()))
     offsets = frozenset(pair.input for pair, own in zip(pairs, starts, strict=True) if own.count_nonzero())
     for own, pair in zip(carried, pairs, strict=True):
         _lift(program, own, pair, is_offset=pair.input in offsets)
@@ -64,7 +64,7 @@ def with_carried_states(
         offsets=offsets,
         inputs=(*tensors, *zeros),
         outputs=outputs,
-        program=RolledRun(program),
+        program=RolledRun(program, trace.cells),
     )
     return replace(trace, outputs=outputs), states
 
@@ -121,10 +121,10 @@ def _reads(node: Node, given: Collection[Node]) -> bool:
 
 
 def _starts(
-    program: ExportedProgram, carried: Sequence[_Carried], module: nn.Module, tensors: Sequence[Tensor]
+    program: RolledRun, carried: Sequence[_Carried], module: nn.Module, tensors: Sequence[Tensor]
 ) -> list[Tensor]:
     with torch.no_grad():
-        return RolledRun(program).values_of([own.start.name for own in carried], module, tensors)
+        return program.values_of([own.start.name for own in carried], module, tensors)
 
 
 def _lift(program: ExportedProgram, state: _Carried, pair: StatePair, *, is_offset: bool) -> None:

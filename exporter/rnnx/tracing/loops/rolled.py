@@ -119,13 +119,25 @@ class Loop:
 
 @dataclass(frozen=True, kw_only=True)
 class Fused:
-    """A recurrent layer that takes all steps of a loop in one call: its call in a step, and the states of the first.
+    """A recurrent layer or cell that takes all steps of a loop in one call; it counts as a loop of one step.
 
-    It counts as a loop of one step, which has this call alone.
+    `x` is what it reads at a step, several values side by side, `firsts` are the states of the first step, and `shapes`
+    those of the results of a step. `time` is which axis of a frame has the time, None for a cell. `names` are what the
+    model calls the states of a cell that is written by hand.
     """
 
-    template: Template
+    layer: str
+    x: tuple[Any, ...]
     firsts: tuple[Any, ...]
+    shapes: tuple[tuple[Any, ...], ...]
+    time: int | None
+    batched: bool
+    meta: dict[str, Any]
+    names: tuple[str, ...] = ()
+
+    def shape_of(self, part: int | None) -> tuple[Any, ...]:
+        """The shape of one of the results of a step."""
+        return self.shapes[part or 0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,15 +158,11 @@ class Rolled:
         """Every value that something reads, but for the next states of loops."""
         yield from leaves_in(self.results)
         for part in self.parts:
-            for template in templates_of(part):
-                yield from leaves_in(template.leaves)
-            firsts = part.firsts if isinstance(part, Fused) else ()
-            yield from leaves_in(tuple(own.first for own in part.states) if isinstance(part, Loop) else firsts)
-
-
-def templates_of(part: Template | Loop | Fused) -> tuple[Template, ...]:
-    """The instructions of a part."""
-    return part.step if isinstance(part, Loop) else (part.template if isinstance(part, Fused) else part,)
+            if isinstance(part, Loop):
+                yield from leaves_in(tuple(own.leaves for own in part.step))
+                yield from leaves_in(tuple(own.first for own in part.states))
+            else:
+                yield from leaves_in((part.x, part.firsts) if isinstance(part, Fused) else part.leaves)
 
 
 def leaves_in(value: Any) -> Iterator[Any]:

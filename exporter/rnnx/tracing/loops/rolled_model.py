@@ -70,7 +70,7 @@ class Call:
         self._marks += isinstance(loop, Fused) or not is_for_all_steps(loop)
         if isinstance(loop, Fused):
             layer = RunningLayer(self, mark, loop)
-            with lines_kept(loop.template.instruction.meta):
+            with lines_kept(loop.meta):
                 layer.run()
             return layer
         running = RunningLoop(self, mark, loop, wanted.get(len(self._loops), {}))

@@ -1,5 +1,6 @@
 """A rolled program run in PyTorch, in any float dtype: its loops step by step, its recurrent layers as they are."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,9 +19,13 @@ Values = dict[Node, Any]
 
 
 class RolledRun:
-    """A copy of a program's graph, as it is now, for calls with any tensors and any dtype of the weights."""
+    """A copy of a program's graph, as it is now, for calls with any tensors and any dtype of the weights.
 
-    def __init__(self, program: ExportedProgram) -> None:
+    `cells` are those that the model writes by hand and the program calls as layers.
+    """
+
+    def __init__(self, program: ExportedProgram, cells: Mapping[str, nn.Module]) -> None:
+        self._cells = cells
         signature = program.graph_signature
         self._weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         constants = signature.inputs_to_lifted_tensor_constants
@@ -38,13 +43,13 @@ class RolledRun:
 
     def results(self, module: nn.Module, tensors: Sequence[Tensor]) -> tuple[Any, ...]:
         """What the program gives for these tensors, with the weights of `module` and in their dtype."""
-        found = self._run(_Call(module, tensors), self._outputs)
+        found = self._run(_Call(module, tensors, self._cells), self._outputs)
         return tuple(found[own] for own in self._outputs)
 
     def values_of(self, names: Iterable[str], module: nn.Module, tensors: Sequence[Tensor]) -> list[Tensor]:
         """What the nodes of these names give."""
         wanted = [self._places[name] for name in names]
-        found = self._run(_Call(module, tensors), wanted)
+        found = self._run(_Call(module, tensors, self._cells), wanted)
         return [found[own] for own in wanted]
 
     def _run(self, call: "_Call", wanted: Sequence[Node]) -> Values:
@@ -98,11 +103,12 @@ class RolledRun:
 class _Call:
     """One call: the weights of a module, and its dtype and device in place of the trace's."""
 
-    def __init__(self, module: nn.Module, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, module: nn.Module, tensors: Sequence[Tensor], cells: Mapping[str, nn.Module]) -> None:
         self._module, self.tensors = module, tensors
         floats = [own for own in (*module.parameters(), *module.buffers()) if own.is_floating_point()]
         self._dtype = floats[0].dtype if floats else torch.get_default_dtype()
         self._device = floats[0].device if floats else torch.device("cpu")
+        self._cells = {name: copy.deepcopy(own).to(self._device, self._dtype) for name, own in cells.items()}
 
     def weight(self, name: str) -> Any:
         """A parameter or buffer."""
@@ -118,7 +124,8 @@ class _Call:
     def result(self, node: Node, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """What an operator or a recurrent layer gives."""
         if kwargs.get("domain") == LAYERS:
-            layer = self._module.get_submodule(attribute_of(node, "layer"))
+            name = str(attribute_of(node, "layer"))
+            layer = self._cells.get(name) or self._module.get_submodule(name)
             if is_over_time(node):
                 return _results_over_time(layer, *args[0][:3], reverse=bool(attribute_of(node, "reverse")))
             return _layer_results(layer, *args[0], batch_first=bool(attribute_of(node, "batch_first")))

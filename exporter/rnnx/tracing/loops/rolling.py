@@ -179,10 +179,13 @@ def _rolled(model: Unrolling, free: Sequence[Sequence[bool]], found: Trace, axes
         raise _NoLoopError
     if any(isinstance(part, Loop) and part.fewer > 1 for part in rolled.parts):
         raise FoldingError(reason="a first and a last step that differ from the others", line="forward")
-    simpler = fused(rolled, model.module)
-    if simpler is not rolled:
+    simpler = fused(
+        rolled, model.module, [_resized(own, place, axes, LENGTHS[-1]) for place, own in enumerate(model.tensors)]
+    )
+    if simpler.rolled is not rolled:
         try:
-            return _traced_again(model, simpler, traces[-1], axes, still)
+            found = _traced_again(model, simpler.rolled, traces[-1], axes, still)
+            return replace(found, cells={**found.cells, **simpler.cells})
         except _REFUSED:
             pass  # the loop as it is may be traced all the same
     return _traced_again(model, rolled, traces[-1], axes, still)
@@ -215,7 +218,9 @@ def _traced_again(
     )
     if any(not isinstance(own, torch.SymInt) for own in (*rolled_times(trace.program), *_sizes_of(trace, axes))):
         raise ReadingError("a loop of fixed length")
-    return replace(trace, calls=unrolled_trace.calls, notes=(*unrolled_trace.notes, *trace.notes))
+    return replace(
+        trace, calls=unrolled_trace.calls, cells=unrolled_trace.cells, notes=(*unrolled_trace.notes, *trace.notes)
+    )
 
 
 def _sizes_of(trace: Trace, axes: Axes) -> Iterator[Any]:

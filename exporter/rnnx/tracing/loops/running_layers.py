@@ -1,9 +1,10 @@
 """A recurrent layer that takes all steps of a loop in one call, while the rolled program is traced."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from rnnx.tracing.loops.affine import Affine
 from rnnx.tracing.loops.all_steps import AllSteps, is_step_of_sequence
@@ -12,7 +13,6 @@ from rnnx.tracing.loops.rolled import Element, Fused
 from rnnx.tracing.loops.step_operators import each
 from rnnx.tracing.loops.values import Slice
 from rnnx.tracing.opaque_layers import node_over_time
-from rnnx.tracing.recurrence_nodes import attribute_in
 
 _LAST = Affine(base=-1, by_length=1)
 
@@ -24,29 +24,22 @@ class RunningLayer:
     """
 
     def __init__(self, call: Call, number: int, own: Fused) -> None:
-        self._call, self._number = call, number
-        self._instruction, self._leaves, self._starts = own.template.instruction, own.template.leaves, own.firsts
-        _, self._attributes = pytree.tree_unflatten(list(self._leaves), self._instruction.structure)
-        self._first_state = len(self._instruction.shapes) - len(self._starts)
-        self._time = None
-        if self._first_state:
-            self._time = 1 if attribute_in(self._attributes, "batch_first") else 0
-        x = self._leaves[0]
-        start = x.start if isinstance(x, Slice) and is_step_of_sequence(x) else None
-        start = x.index if isinstance(x, Element) else start
-        self._reverse = start is not None and start.by_step < 0
+        self._call, self._number, self._own, self._time = call, number, own, own.time
+        self._first_state = len(own.shapes) - len(own.firsts)
+        self._reverse = _goes_backwards(own.x[0]) if len(own.x) == 1 else False
 
     def run(self) -> None:
         """Trace the call."""
-        shapes = self._instruction.shapes[self._first_state :]
-        states = [start_of(self._call, own, shape) for own, shape in zip(self._starts, shapes, strict=True)]
+        own, shapes = self._own, self._own.shapes[self._first_state :]
+        states = [start_of(self._call, first, shape) for first, shape in zip(own.firsts, shapes, strict=True)]
         self._output, *self._last = node_over_time(
-            attribute_in(self._attributes, "layer"),
-            self._sequence(self._leaves[0]),
+            own.layer,
+            self._sequence(own.x[0]) if len(own.x) == 1 else self._side_by_side(own.x),
             states,
-            batched=bool(attribute_in(self._attributes, "batched")),
+            batched=own.batched,
             loop=self._number,
             reverse=self._reverse,
+            names=own.names,
         )
 
     def element(self, place: int, part: int | None, index: Affine) -> Tensor:
@@ -77,6 +70,12 @@ class RunningLayer:
             return self._output
         return self._output.unsqueeze(1 if part == 1 else self._time + 1)
 
+    def _side_by_side(self, values: Sequence[Any]) -> Tensor:
+        """Several values of each step as one."""
+        steps = AllSteps(self._call)
+        found: Tensor = torch.cat([each(steps.value(own), self._call.length) for own in values], -1)
+        return found
+
     def _sequence(self, x: Any) -> Tensor:
         """All frames, `(T, B, I)`, in their own order."""
         steps = AllSteps(self._call)
@@ -90,3 +89,10 @@ class RunningLayer:
         else:
             found = each(steps.value(x), self._call.length)
         return found if self._time is None else found.squeeze(self._time + 1)
+
+
+def _goes_backwards(x: Any) -> bool:
+    """Whether what the steps read one by one is read from its end on."""
+    start = x.start if isinstance(x, Slice) and is_step_of_sequence(x) else None
+    start = x.index if isinstance(x, Element) else start
+    return start is not None and start.by_step < 0

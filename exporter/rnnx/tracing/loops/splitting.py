@@ -1,7 +1,7 @@
 """A loop of a rolled program as several that run one after the other, each reading what those before it gave."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnx.tracing.loops.affine import Affine
@@ -25,16 +25,28 @@ EACH_STEP = Affine(base=0, by_step=1)
 """The index of what another loop's step gave at the very same step."""
 
 
-def split(rolled: Rolled, number: int, groups: Sequence[Places], layer: int | None) -> Rolled:
+@dataclass(frozen=True, kw_only=True)
+class LayerGroup:
+    """Places of a step that are one call of a layer: the layer's own, but for what it reads, which is of the step.
+
+    `results` are the layer's parts by the place and part that give them in the step.
+    """
+
+    places: Places
+    own: Fused
+    results: Mapping[tuple[int, int | None], int | None]
+
+
+def split(rolled: Rolled, number: int, groups: Sequence[Places], layer: LayerGroup | None) -> Rolled:
     """The program with loop `number` as one loop for each group of places of its step, in this order.
 
-    No place may read what a later group gives. The group of the place `layer` alone is that layer over all steps.
+    No place may read what a later group gives, nor a place of no group. The layer's group is that layer over all steps.
     """
     return _Splitter(rolled, number, [own for own in groups if own], layer).rolled()
 
 
-def places_needed(loop: Loop, value: Any) -> set[int]:
-    """The places of a step that a value is computed from, also in the steps before."""
+def places_needed(loop: Loop, value: Any, known: Places = ()) -> set[int]:
+    """The places of a step that a value is computed from, also in the steps before; those `known` need none."""
     found, waiting = set[int](), [value]
     while waiting:
         for leaf in leaves_in(waiting.pop()):
@@ -42,7 +54,7 @@ def places_needed(loop: Loop, value: Any) -> set[int]:
                 waiting.append(loop.states[leaf.number].after)
             elif isinstance(leaf, Inner) and leaf.place not in found:
                 found.add(leaf.place)
-                waiting.append(loop.step[leaf.place].leaves)
+                waiting.append(() if leaf.place in known else loop.step[leaf.place].leaves)
     return found
 
 
@@ -64,8 +76,24 @@ def states_of(loop: Loop, group: Places) -> list[int]:
     return sorted(found)
 
 
+def reads_only(rolled: Rolled, number: int, places: Places, allowed: set[tuple[int, Any]], last: set[Any]) -> bool:
+    """Whether all that others read of these places of a loop's step is `allowed`, or `last` after the last step."""
+    loop = rolled.loops[number]
+    assert isinstance(loop, Loop)
+    others = tuple(own for own in range(len(loop.step)) if own not in places)
+    values = [loop.step[own].leaves for own in others] + [loop.states[own].after for own in states_of(loop, others)]
+    read = {(leaf.place, leaf.part) for leaf in leaves_in(tuple(values)) if isinstance(leaf, Inner)}
+    end = Affine(base=-1, by_length=1)
+    for leaf in rolled.leaves:
+        if isinstance(leaf, Element | Span) and leaf.loop == number:
+            own = (leaf.place, leaf.part)
+            is_last = isinstance(leaf, Element) and leaf.index == end and own in last
+            read |= set() if is_last else {own}
+    return {own for own in read if own[0] in places} <= allowed
+
+
 class _Splitter:
-    def __init__(self, rolled: Rolled, number: int, groups: Sequence[Places], layer: int | None) -> None:
+    def __init__(self, rolled: Rolled, number: int, groups: Sequence[Places], layer: LayerGroup | None) -> None:
         loop = rolled.loops[number]
         assert isinstance(loop, Loop)
         self._program, self._number, self._loop, self._groups, self._layer = rolled, number, loop, groups, layer
@@ -91,15 +119,15 @@ class _Splitter:
                 return State(number=kept.index(leaf.number))
             if not isinstance(leaf, Inner):
                 return leaf
-            own, place = self._where[leaf.place]
+            own, place, part = self._found(leaf)
             if own == home:
-                return Inner(place=place, part=leaf.part)
-            return Element(loop=own, place=place, part=leaf.part, index=EACH_STEP)
+                return Inner(place=place, part=part)
+            return Element(loop=own, place=place, part=part, index=EACH_STEP)
 
+        if self._layer is not None and group == self._layer.places:
+            own = self._layer.own
+            return replace(own, x=mapped(own.x, inside))
         step = tuple(replace(loop.step[place], leaves=mapped(loop.step[place].leaves, inside)) for place in group)
-        if group == (self._layer,):
-            given = [leaf for leaf in loop.step[group[0]].leaves if isinstance(leaf, State)]
-            return Fused(template=step[0], firsts=tuple(loop.states[own.number].first for own in given))
         states = (loop.states[number] for number in kept)
         return replace(
             loop,
@@ -121,7 +149,7 @@ class _Splitter:
         if isinstance(part, Template):
             return moved(part)
         if isinstance(part, Fused):
-            return Fused(template=moved(part.template), firsts=mapped(part.firsts, self._outside))
+            return replace(part, x=mapped(part.x, self._outside), firsts=mapped(part.firsts, self._outside))
         states = (replace(own, first=mapped(own.first, self._outside)) for own in part.states)
         return replace(part, step=tuple(map(moved, part.step)), states=tuple(states))
 
@@ -130,5 +158,12 @@ class _Splitter:
             return leaf
         if leaf.loop > self._number:
             return replace(leaf, loop=leaf.loop + len(self._groups) - 1)
+        loop, place, part = self._found(leaf)
+        return replace(leaf, loop=loop, place=place, part=part)
+
+    def _found(self, leaf: Inner | Element | Span) -> tuple[int, int, int | None]:
+        """The loop, place and part where a value of the step is now."""
         loop, place = self._where[leaf.place]
-        return replace(leaf, loop=loop, place=place)
+        if self._layer is not None and leaf.place in self._layer.places:
+            return loop, 0, self._layer.results[leaf.place, leaf.part]
+        return loop, place, leaf.part

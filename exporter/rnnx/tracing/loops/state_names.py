@@ -45,6 +45,8 @@ def _pairs(leads: Sequence[str], base: str) -> Iterator[StatePair]:
 
 def _base(call: Node, part: int) -> str:
     """`h` or `c` of a recurrent layer, the variable that the line gives the value to, or `state`."""
+    if own := _names(call):
+        return own[part - 1]
     if call.kwargs.get("domain") == LAYERS:
         given: Any = call.args[0]
         kinds = 2 if given[2] is not None else 1
@@ -53,7 +55,20 @@ def _base(call: Node, part: int) -> str:
     return names[part if part < len(names) else 0] if names else "state"
 
 
+def variable_of(meta: dict[str, Any]) -> str:
+    """The variable to which a node's line gives its value, or `state`."""
+    return next(iter(_assigned(code_of_node(meta))), "state")
+
+
+def _names(call: Node) -> list[str]:
+    """What the model calls the states of a cell that is written by hand; none for another layer."""
+    is_named = call.kwargs.get("domain") == LAYERS and "names" in call.kwargs["attr_keys"]  # type: ignore[operator]
+    return list(attribute_of(call, "names")) if is_named else []
+
+
 def _layer(call: Node) -> str:
+    if _names(call):
+        return ""
     return str(attribute_of(call, "layer")) if call.kwargs.get("domain") == LAYERS else ""
 
 

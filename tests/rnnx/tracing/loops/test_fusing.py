@@ -1,14 +1,11 @@
 """Recurrent layers that a loop calls step by step become their own operator over the sequence, where they can."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 import torch
-from tests.rnnx.tracing.eager_truth import assert_as_close, onnx_outputs
+from tests.rnnx.tracing.loops.fused_checks import SEQUENCE, Dims, assert_right, inputs_of, recurrences
 from tests.rnnx.tracing.loops.fused_models import (
     BackwardsProjected,
     GivenStates,
@@ -27,12 +24,9 @@ from tests.rnnx.tracing.loops.loop_models import (
     TeacherForced,
     TwoDirections,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from rnnx.tracing.exporting import export_model
-
-Dims = Mapping[str, Sequence[Any]]
-SEQUENCE = ("B", "T", 5)
 
 FUSED: dict[str, tuple[type[nn.Module], Dims, dict[str, int]]] = {
     "two-layers-per-frame": (LSTMFrameByFrame, {"x": SEQUENCE}, {"LSTM": 2}),
@@ -52,9 +46,9 @@ def test_a_layer_called_step_by_step_takes_the_sequence(
 ) -> None:
     torch.manual_seed(0)
     module, path = kind().eval(), tmp_path / "m.onnx"
-    export_model(module, _inputs(dims, 3, 9), path)
-    _assert_right(module, dims, path)
-    assert _recurrences(path) == operators
+    export_model(module, inputs_of(dims, 3, 9), path)
+    assert_right(module, dims, path)
+    assert recurrences(path) == operators
 
 
 KEPT: dict[str, tuple[type[nn.Module], Dims]] = {
@@ -71,13 +65,13 @@ KEPT: dict[str, tuple[type[nn.Module], Dims]] = {
 def test_a_layer_that_a_step_feeds_back_stays_in_its_loop(kind: type[nn.Module], dims: Dims, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, path = kind().eval(), tmp_path / "m.onnx"
-    export_model(module, _inputs(dims, 3, 9), path)
-    _assert_right(module, dims, path)
-    assert _recurrences(path) == {"Scan": 1}
+    export_model(module, inputs_of(dims, 3, 9), path)
+    assert_right(module, dims, path)
+    assert recurrences(path) == {"Scan": 1}
 
 
 def test_a_loop_that_goes_backwards_is_a_layer_that_does(tmp_path: Path) -> None:
-    export_model(TwoDirections().eval(), _inputs({"x": SEQUENCE}, 3, 9), tmp_path / "m.onnx")
+    export_model(TwoDirections().eval(), inputs_of({"x": SEQUENCE}, 3, 9), tmp_path / "m.onnx")
     nodes = {node.op_type: node for node in onnx.load(tmp_path / "m.onnx").graph.node}
     directions = {
         kind: next((own.s for own in nodes[kind].attribute if own.name == "direction"), b"forward")
@@ -88,29 +82,7 @@ def test_a_loop_that_goes_backwards_is_a_layer_that_does(tmp_path: Path) -> None
 
 def test_states_given_to_the_first_step_are_the_models(tmp_path: Path) -> None:
     dims = {"x": SEQUENCE, "h": ("B", 8), "c": ("B", 8)}
-    contract = export_model(GivenStates().eval(), _inputs(dims, 3, 9), tmp_path / "m.onnx").contract
+    contract = export_model(GivenStates().eval(), inputs_of(dims, 3, 9), tmp_path / "m.onnx").contract
     assert {(own.input, own.output) for own in contract.states} == {("h", "output_1"), ("c", "output_2")}
     assert [own.dims for own in contract.inputs] == [SEQUENCE, ("B", 8), ("B", 8)]
     assert [(own.name, own.formulation) for own in contract.recurrent] == [("cell", "fused"), ("next", "fused")]
-
-
-def _assert_right(module: nn.Module, dims: Dims, path: Path) -> None:
-    for batch, time in ((1, 1), (2, 7), (3, 50)):
-        inputs = _inputs(dims, batch, time)
-        outputs = onnx_outputs(path, {name: own.numpy() for name, own in inputs.items()})
-        assert_as_close(list(outputs.values()), module, inputs, f"B{batch} T{time}")
-
-
-def _recurrences(path: Path) -> dict[str, int]:
-    counts = Counter(node.op_type for node in onnx.load(path).graph.node)
-    return {kind: counts[kind] for kind in ("LSTM", "GRU", "RNN", "Scan") if counts[kind]}
-
-
-def _inputs(dims: Dims, batch: int, time: int) -> dict[str, Tensor]:
-    sizes: dict[Any, Any] = {"B": batch, "T": time}
-    chance = torch.Generator().manual_seed(100 * batch + time)
-    shapes: dict[str, Any] = {name: [sizes.get(own, own) for own in shape] for name, shape in dims.items()}
-    return {
-        name: torch.randint(11, shape, generator=chance) if name == "tokens" else torch.randn(shape, generator=chance)
-        for name, shape in shapes.items()
-    }

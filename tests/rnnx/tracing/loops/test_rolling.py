@@ -47,9 +47,7 @@ LOOPS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("kind", "dims"), LOOPS.values(), ids=LOOPS)
-def test_a_loop_over_time_is_one_scan_of_any_length(
-    kind: type[nn.Module], dims: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_loop_over_time_is_a_graph_of_any_length(kind: type[nn.Module], dims: dict[str, Any], tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, path = kind().eval(), tmp_path / "loop.onnx"
     export_model(module, _inputs(dims, 3, 9), path)
@@ -57,7 +55,8 @@ def test_a_loop_over_time_is_one_scan_of_any_length(
         inputs = _inputs(dims, batch, time)
         outputs = onnx_outputs(path, {name: own.numpy() for name, own in inputs.items()})
         assert_as_close(list(outputs.values()), module, inputs, f"B{batch} T{time}")
-    assert "Scan" in {node.op_type for node in onnx.load(path).graph.node}
+    kinds = [node.op_type for node in onnx.load(path).graph.node]
+    assert 1 <= sum(kinds.count(own) for own in ("Scan", "LSTM", "GRU")) <= 2
 
 
 @pytest.mark.parametrize("case", ["first-frame", "conv-lstm"])
