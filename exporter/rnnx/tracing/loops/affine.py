@@ -32,9 +32,9 @@ def fitted(samples: Sequence[Sample]) -> Affine | None:
     """The line through all samples; None where there is none."""
     first = samples[0]
     later = next((own for own in samples if own.length == first.length and own.step == first.step + 1), None)
-    longer = next((own for own in samples if own.step == first.step and own.length == first.length + 1), None)
+    longer = next((own for own in samples if own.step == first.step and own.length > first.length), None)
     by_step = _minus(later.value, first.value) if later is not None else 0
-    by_length = _minus(longer.value, first.value) if longer is not None else 0
+    by_length = _minus(longer.value, first.value) / (longer.length - first.length) if longer is not None else 0
     base = _expression(first.value) - by_step * first.step - by_length * first.length
     found = Affine(base=_plain(base), by_step=_plain(by_step), by_length=_plain(by_length))
     return found if all(_is_at(found, own) for own in samples) else None

@@ -34,6 +34,7 @@ class _Folder:
     def __init__(self, programs: Sequence[Unrolled]) -> None:
         self._programs = programs
         self._lists = [own.instructions for own in programs]
+        self._apart = programs[1].length - programs[0].length
         self._coordinates = Coordinates(programs)
         self._parts: list[Template | Loop] = []
         self._places = [0] * len(programs)
@@ -59,7 +60,7 @@ class _Folder:
 
     def _loop_here(self) -> tuple[Repeat, Loop] | None:
         """The loop that begins here or, where the instructions before it look like its last ones, a little later."""
-        for repeat in repeats_at(self._lists, self._places):
+        for repeat in repeats_at(self._lists, self._places, self._apart):
             found = [own for own in map(self._matched, self._turned(repeat)) if own is not None]
             if found:
                 return min(found, key=lambda own: (own[1].fewer, len(own[1].states), own[0].starts))
@@ -70,7 +71,7 @@ class _Folder:
         found = [repeat]
         for shift in range(1, repeat.size):
             starts = tuple(start + shift for start in repeat.starts)
-            later = next((own for own in repeats_at(self._lists, starts) if own.size == repeat.size), None)
+            later = next((own for own in repeats_at(self._lists, starts, self._apart) if own.size == repeat.size), None)
             if later is None or later.counts != repeat.counts:
                 break
             found.append(later)

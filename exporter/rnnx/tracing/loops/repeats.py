@@ -23,8 +23,10 @@ class Repeat:
         return tuple(start + self.size * count for start, count in zip(self.starts, self.counts, strict=True))
 
 
-def repeats_at(programs: Sequence[Program], starts: Sequence[int]) -> Iterator[Repeat]:
+def repeats_at(programs: Sequence[Program], starts: Sequence[int], apart: int = 1) -> Iterator[Repeat]:
     """The repeats that begin here, each longer trace with as many more pieces as the one before; short pieces first.
+
+    `apart` is how many steps more its loops have.
 
     Where several equal loops follow one another, such as two directions that share their weights, it is the first.
     """
@@ -36,7 +38,9 @@ def repeats_at(programs: Sequence[Program], starts: Sequence[int]) -> Iterator[R
         grown = {later - earlier for earlier, later in pairwise(counts)}
         if counts[0] < 2 or len(grown) != 1:
             continue
-        more = grown.pop()
+        more, left = divmod(grown.pop(), apart)
+        if left:
+            continue
         if more == 1 or (more > 1 and not any(count % more for count in counts)):
             yield Repeat(starts=tuple(starts), size=size, counts=tuple(count // max(1, more) for count in counts))
 

@@ -27,8 +27,8 @@ from rnnx.tracing.packing import check_equal
 class RolledModel(nn.Module):
     """The model of a rolled program: a call gives the results by name. Its weights have the names of the model's."""
 
-    def __init__(self, model: nn.Module, rolled: Rolled, time: tuple[int, int], outputs: Sequence[str]) -> None:
-        """`time` is the input and axis whose size is the loops' length."""
+    def __init__(self, model: nn.Module, rolled: Rolled, steps: sympy.Expr, outputs: Sequence[str]) -> None:
+        """`steps` is the loops' length, made of the inputs' sizes."""
         super().__init__()
         # Under every name that it has in the model: `named_children()` and the like leave a second one out.
         for name, child in model._modules.items():
@@ -37,19 +37,22 @@ class RolledModel(nn.Module):
             self.register_parameter(name, parameter)
         for name, buffer in model._buffers.items():
             self.register_buffer(name, buffer, persistent=name not in model._non_persistent_buffers_set)
-        self._rolled, self._time, self._outputs = rolled, time, tuple(outputs)
+        self._rolled, self._steps, self._outputs = rolled, steps, tuple(outputs)
 
     def forward(self, *tensors: Tensor) -> dict[str, Tensor]:
         """All results by name."""
-        call = Call(self, self._rolled, tensors, tensors[self._time[0]].shape[self._time[1]])
+        call = Call(self, self._rolled, tensors, self._steps)
+        if not self._steps.is_Symbol:
+            torch._check(call.length >= 1)  # type: ignore[no-untyped-call]  # a Scan must not be empty
         return dict(zip(self._outputs, call.results(), strict=True))
 
 
 class Call:
     """One call: what has been computed, and how the values of a rolled program are read."""
 
-    def __init__(self, module: nn.Module, rolled: Rolled, tensors: Sequence[Tensor], length: Any) -> None:
-        self._module, self._rolled, self._tensors, self.length = module, rolled, tensors, length
+    def __init__(self, module: nn.Module, rolled: Rolled, tensors: Sequence[Tensor], steps: sympy.Expr) -> None:
+        self._module, self._rolled, self._tensors = module, rolled, tensors
+        self.length: Any = self._evaluated(steps)
         self._once: list[Any] = []
         self._loops: list[RunningLoop | RunningLayer] = []
         self._marks = sum(isinstance(own, Template) and is_begin(own.instruction) for own in rolled.parts)

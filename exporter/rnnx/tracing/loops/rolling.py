@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from rnnx.errors import ExportError
+from rnnx.modules.source_lines import last_own_frame
 from rnnx.tracing.loops.folding import FoldingError, folded
 from rnnx.tracing.loops.fusing import fused
 from rnnx.tracing.loops.markers import rolled_times
 from rnnx.tracing.loops.rolled import Loop, Rolled
 from rnnx.tracing.loops.rolled_model import RolledModel
+from rnnx.tracing.loops.turns import Axes, Turns, made_turns, strided_turns, whole_turns
 from rnnx.tracing.loops.unrolled import ReadingError, unrolled
 from rnnx.tracing.signature import CallSignature
 from rnnx.tracing.sizes.specializations import LongLoopError
@@ -22,13 +24,8 @@ from rnnx.tracing.states.lifted_states import LiftedStates
 from rnnx.tracing.tracing import Trace, quiet_torch, trace_model
 from rnnx_runtime.errors import RnnxError
 
-LENGTHS = (4, 5, 6)
-"""The lengths of the three traces: enough for two equal steps, and not 1, which torch.export takes for a broadcast."""
-
 LONGEST = 7
 """The longest loop that is traced step by step before it is rolled: none of the three lengths, so that axes differ."""
-
-Axes = frozenset[tuple[int, int]]
 
 TraceUpTo = Callable[[Sequence[Tensor], int | None], Trace]
 """Traces tensors, with loops up to a length."""
@@ -105,11 +102,11 @@ def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]])
     """
     latest: Trace | None = None
     for candidates in _candidates(model.tensors, found):
-        trace, axes, reason = _first_rolled(model, found, free, candidates)
+        trace, turns, reason = _first_rolled(model, found, free, candidates)
         if trace is None and reason is not None:
             return reason
-        if trace is not None:
-            latest, model = trace, _with_rolled(model, found, axes)
+        if trace is not None and turns is not None:
+            latest, model = trace, _with_rolled(model, found, turns)
     if latest is None:
         return None
     others = (own for own in found.specializations if not own.is_loop and (own.input, own.axis) not in model.rolled)
@@ -117,35 +114,35 @@ def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]])
 
 
 def _first_rolled(
-    model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], candidates: Sequence[Axes]
-) -> tuple[Trace | None, Axes, FoldingError | None]:
+    model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], candidates: Sequence[Turns]
+) -> tuple[Trace | None, Turns | None, FoldingError | None]:
     """The trace with the loops over the first axes that can be rolled; else why those of the first cannot."""
     reason: FoldingError | None = None
-    for axes in candidates:
+    for turns in candidates:
         try:
-            return _rolled(model, free, found, axes), axes, None
+            return _rolled(model, free, found, turns), turns, None
         except _NoLoopError:
             continue
         except FoldingError as error:
             reason = reason or error
         except _REFUSED as error:
             reason = reason or FoldingError(reason=str(error).split("\n")[0][:200], line="its step")
-    return None, frozenset(), reason
+    return None, None, reason
 
 
-def _with_rolled(model: Unrolling, found: Trace, axes: Axes) -> Unrolling:
-    """The same with the loops over these axes rolled in each trace, so that those over others can be."""
+def _with_rolled(model: Unrolling, found: Trace, turns: Turns) -> Unrolling:
+    """The same with the loops of so many steps rolled in each trace, so that others can be."""
 
     def trace(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> Trace:
-        return _rolled(replace(model, tensors=tensors), free, found, axes)
+        return _rolled(replace(model, tensors=tensors), free, found, turns)
 
-    return replace(model, trace=trace, rolled=model.rolled | axes)
+    return replace(model, trace=trace, rolled=model.rolled | turns.axes)
 
 
-def _candidates(tensors: Sequence[Tensor], found: Trace) -> Iterator[list[Axes]]:
-    """The axes that a loop may go over, for each size of a loop.
+def _candidates(tensors: Sequence[Tensor], found: Trace) -> Iterator[list[Turns]]:
+    """What loops may go over, for each size of a loop, and for each number of steps that is made of a size.
 
-    First those that loops fix with all that the trace fixed at the same size, and then alone.
+    First the axes that loops fix with all that the trace fixed at the same size, and then alone.
     """
     fixed = [own for own in found.specializations if own.input < len(tensors)]
     weights = {(own.input, own.axis) for own in fixed if own.is_weights}
@@ -153,7 +150,10 @@ def _candidates(tensors: Sequence[Tensor], found: Trace) -> Iterator[list[Axes]]
         loops = frozenset((own.input, own.axis) for own in fixed if own.is_loop and own.size == size) - weights
         together = frozenset((own.input, own.axis) for own in fixed if own.size == size) - weights
         if loops:
-            yield list(dict.fromkeys((together | _bounded(found, size), together, loops)))
+            whole = map(whole_turns, dict.fromkeys((together | _bounded(found, size), together, loops)))
+            code = next(own.frames[last_own_frame(own.frames)].line for own in fixed if own.is_loop)
+            yield [*whole, *strided_turns(together, code or "")]
+    yield from ([own] for own in made_turns(found))
 
 
 def _bounded(found: Trace, size: int) -> Axes:
@@ -169,43 +169,49 @@ def _bounded(found: Trace, size: int) -> Axes:
     )
 
 
-def _rolled(model: Unrolling, free: Sequence[Sequence[bool]], found: Trace, axes: Axes) -> Trace:
-    still = _still_free(model, found, free, axes)
-    traces = [_trace_of_length(model, still, axes, length) for length in LENGTHS]
+def _rolled(model: Unrolling, free: Sequence[Sequence[bool]], found: Trace, turns: Turns) -> Trace:
+    still = _still_free(model, found, free, turns)
+    examples = [_example(model, turns, size) for size in turns.sizes]
+    traces = [_trace_of_example(model, still, own) for own in examples]
     with quiet_torch():
-        programs = [unrolled(own.program, length) for own, length in zip(traces, LENGTHS, strict=True)]
+        programs = [unrolled(own.program, length) for own, length in zip(traces, turns.lengths, strict=True)]
     rolled = folded(programs)
     if not any(isinstance(part, Loop) for part in rolled.parts):
         raise _NoLoopError
-    if any(isinstance(part, Loop) and part.fewer > 1 for part in rolled.parts):
+    fewer = {part.fewer for part in rolled.parts if isinstance(part, Loop)}
+    if max(fewer) > 1:
+        if len(fewer) == 1 and turns.is_whole:
+            return _rolled(model, free, found, turns.shorter(fewer.pop()))
         raise FoldingError(reason="a first and a last step that differ from the others", line="forward")
-    simpler = fused(
-        rolled, model.module, [_resized(own, place, axes, LENGTHS[-1]) for place, own in enumerate(model.tensors)]
-    )
+    simpler = fused(rolled, model.module, examples[-1])
     if simpler.rolled is not rolled:
         try:
-            found = _traced_again(model, simpler.rolled, traces[-1], axes, still)
-            return replace(found, cells={**found.cells, **simpler.cells})
+            again = _traced_again(model, simpler.rolled, traces[-1], turns, still)
+            return replace(again, cells={**again.cells, **simpler.cells})
         except _REFUSED:
             pass  # the loop as it is may be traced all the same
-    return _traced_again(model, rolled, traces[-1], axes, still)
+    return _traced_again(model, rolled, traces[-1], turns, still)
 
 
-def _trace_of_length(model: Unrolling, free: Sequence[Sequence[bool]], axes: Axes, length: int) -> Trace:
+def _example(model: Unrolling, turns: Turns, size: int) -> list[Tensor]:
+    return [_resized(own, place, turns.axes, size) for place, own in enumerate(model.tensors)]
+
+
+def _trace_of_example(model: Unrolling, free: Sequence[Sequence[bool]], tensors: Sequence[Tensor]) -> Trace:
     try:
-        return model.trace([_resized(own, place, axes, length) for place, own in enumerate(model.tensors)], free)
+        return model.trace(tensors, free)
     except ExportError as error:
         raise _NoLoopError from error  # the weights want the example's size
 
 
 def _traced_again(
-    model: Unrolling, rolled: Rolled, unrolled_trace: Trace, axes: Axes, still: Sequence[Sequence[bool]]
+    model: Unrolling, rolled: Rolled, unrolled_trace: Trace, turns: Turns, still: Sequence[Sequence[bool]]
 ) -> Trace:
-    tensors = [_resized(own, place, axes, LENGTHS[-1]) for place, own in enumerate(model.tensors)]
+    tensors, axes = _example(model, turns, turns.sizes[-1]), turns.axes
     open_axes = [
         tuple(own or (place, axis) in axes for axis, own in enumerate(each)) for place, each in enumerate(still)
     ]
-    flat = RolledModel(model.module, rolled, min(axes), unrolled_trace.outputs).eval()
+    flat = RolledModel(model.module, rolled, turns.steps, unrolled_trace.outputs).eval()
     count = len(tensors)
     signature = CallSignature(
         names=tuple(f"input_{place}" for place in range(count)),
@@ -230,12 +236,12 @@ def _sizes_of(trace: Trace, axes: Axes) -> Iterator[Any]:
     return (inputs[place].shape[axis] for place, axis in axes)
 
 
-def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], axes: Axes) -> list[tuple[bool, ...]]:
-    """The axes that were free and that nothing fixed, without those that the loops go over."""
+def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], turns: Turns) -> list[tuple[bool, ...]]:
+    """The axes that were free and that nothing fixed, without those that the loops go over as a whole."""
     fixed = {(own.input, own.axis) for own in found.specializations} - model.rolled
+    fixed |= turns.axes if turns.is_whole else set()
     return [
-        tuple(own and (place, axis) not in fixed and (place, axis) not in axes for axis, own in enumerate(each))
-        for place, each in enumerate(free)
+        tuple(own and (place, axis) not in fixed for axis, own in enumerate(each)) for place, each in enumerate(free)
     ]
 
 

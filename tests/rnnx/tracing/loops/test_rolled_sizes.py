@@ -1,6 +1,6 @@
 """What stands around a rolled loop and has a size of its own: pooling, and numbers made of the loop's length."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,12 +94,74 @@ def test_a_branch_on_the_length_behind_a_loop_is_told_by_its_line(tmp_path: Path
         export_model(_Looped(after=_HalvedWhereOdd()).eval(), {"x": torch.randn(2, 9, 5)}, tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("before", [lambda x: x[:, ::2], lambda x: x[:, : -(-x.size(1) // 3)]], ids=["second", "third"])
-def test_a_loop_over_a_part_of_an_axis_is_refused_with_its_line(
-    before: Callable[[Tensor], Tensor], tmp_path: Path
+class _Steps(nn.Module):
+    """A cell over what `frames` takes of a sequence, one after another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(5, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, outputs = x.new_zeros(x.size(0), 8), list[Tensor]()
+        for frame in self.frames(x):
+            h = self.cell(frame, h)
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+
+    def frames(self, x: Tensor) -> Iterator[Tensor]:
+        raise NotImplementedError
+
+
+class _FirstHalf(_Steps):
+    def frames(self, x: Tensor) -> Iterator[Tensor]:
+        for t in range(x.size(1) // 2):
+            yield x[:, t]
+
+
+class _EverySecond(_Steps):
+    def frames(self, x: Tensor) -> Iterator[Tensor]:
+        for t in range(0, x.size(1), 2):
+            yield x[:, t]
+
+
+class _SlidingWindows(_Steps):
+    def frames(self, x: Tensor) -> Iterator[Tensor]:
+        for t in range(x.size(1) - 2):
+            yield x[:, t : t + 3].mean(1)
+
+
+class _PairsOfSteps(_Steps):
+    def frames(self, x: Tensor) -> Iterator[Tensor]:
+        for t in range(x.size(1) // 2):
+            yield x[:, 2 * t : 2 * t + 2].mean(1)
+
+
+PARTS: dict[str, tuple[nn.Module, str, int]] = {
+    "every-second": (_Looped(lambda x: x[:, ::2]), "((T + 1)//2)", 1),
+    "multiple-of-four": (_Looped(lambda x: functional.pad(x, (0, 0, 0, -x.size(1) % 4))), "T + (PythonMod(-T, 4))", 1),
+    "first-half": (_FirstHalf(), "(T//2)", 2),
+    "range-by-two": (_EverySecond(), "((T + 1)//2)", 1),
+    "sliding-windows": (_SlidingWindows(), "T - 2", 3),
+    "pairs-of-steps": (_PairsOfSteps(), "(T//2)", 2),
+}
+
+
+@pytest.mark.parametrize(("module", "steps", "shortest"), PARTS.values(), ids=PARTS)
+def test_a_loop_over_steps_made_of_an_axis_is_of_any_length(
+    module: nn.Module, steps: str, shortest: int, tmp_path: Path
 ) -> None:
+    path = tmp_path / "m.onnx"
+    contract = export_model(module.eval(), {"x": torch.randn(2, 9, 5)}, path).contract
+    assert contract.outputs[0].dims == ("B", steps, 8)
+    for time in (shortest, 7, 8, 50):
+        inputs = {"x": torch.randn(3, time, 5)}
+        assert_as_close(list(onnx_outputs(path, {"x": inputs["x"].numpy()}).values()), module, inputs, f"T={time}")
+
+
+def test_a_loop_over_steps_that_no_rule_gives_is_refused_with_its_line(tmp_path: Path) -> None:
+    module = _Looped(lambda x: x[:, : int(x.size(1) ** 0.5)]).eval()
     with pytest.raises(FrozenDimError) as refused:
-        export_model(_Looped(before).eval(), {"x": torch.randn(2, 9, 5)}, tmp_path / "m.onnx")
+        export_model(module, {"x": torch.randn(2, 9, 5)}, tmp_path / "m.onnx")
     assert "for t in range(x.size(1))" in refused.value.got
     assert "not the axis' 9 but made of them" in refused.value.got
     assert isinstance(refused.value, ExportError)
