@@ -23,7 +23,6 @@ from rnnx.proofs.row_proof import batching_of
 from rnnx.proofs.streaming_proof import streaming_of
 from rnnx.tracing.constant_inputs import of_inputs_left
 from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.loops.markers import rolled_times
 from rnnx.tracing.loops.scans import write_scans
 from rnnx.tracing.operators.masked_rows import keep_masked_rows
 from rnnx.tracing.operators.rewriting import write_with_forms
@@ -225,7 +224,7 @@ def _written(
             example=subject.tensors,
             guarded=guarded_sizes(trace.program, trace.guards, dims.names, input_shapes(trace.program, names)),
             times={own.layer: dims.dims([own.time])[0] for own in recurrences if own.time is not None},
-            rolled=frozenset(dims.dims(rolled_times(trace.program))),
+            rolled=frozenset(map(dims.dim_of, trace.rolled)),
         )
         contract = with_ranges(contract, proof.guarded.known_ranges)
         with preserved(subject.module):

@@ -55,6 +55,7 @@ class Trace:
     """A traced model: its program, names of outputs, counts of layers' calls, fixed axes, guards, and notes.
 
     `cells` are those that the model writes by hand and the program calls as layers, in float64 by the layer's name.
+    `rolled` are the numbers of steps of rolled loops, as expressions.
     """
 
     program: ExportedProgram
@@ -64,6 +65,7 @@ class Trace:
     guards: tuple[SizeGuard, ...]
     notes: tuple[str, ...]
     cells: Mapping[str, nn.Module] = field(default_factory=dict)
+    rolled: tuple[Any, ...] = ()
 
 
 class TracedModel(nn.Module):

@@ -16,9 +16,19 @@ from rnnx.tracing.loops.fusing import fused
 from rnnx.tracing.loops.markers import rolled_times
 from rnnx.tracing.loops.rolled import Loop, Rolled
 from rnnx.tracing.loops.rolled_model import RolledModel
-from rnnx.tracing.loops.turns import Axes, Turns, made_turns, strided_turns, whole_turns
+from rnnx.tracing.loops.turns import (
+    Axes,
+    Turns,
+    guards_of_model,
+    input_sizes,
+    made_turns,
+    strided_turns,
+    whole_turns,
+)
 from rnnx.tracing.loops.unrolled import ReadingError, unrolled
+from rnnx.tracing.loops.values import size_symbol
 from rnnx.tracing.signature import CallSignature
+from rnnx.tracing.sizes.dims import expression_of
 from rnnx.tracing.sizes.specializations import LongLoopError
 from rnnx.tracing.states.lifted_states import LiftedStates
 from rnnx.tracing.tracing import Trace, quiet_torch, trace_model
@@ -222,18 +232,19 @@ def _traced_again(
     trace = trace_model(
         flat, signature, tensors, open_axes, output_names=unrolled_trace.outputs, lifted=LiftedStates(), any_size=True
     )
-    if any(not isinstance(own, torch.SymInt) for own in (*rolled_times(trace.program), *_sizes_of(trace, axes))):
+    sizes = dict(input_sizes(trace))
+    if any(expression_of(own).is_Integer for own in rolled_times(trace.program)) or any(
+        sizes[own].is_Integer for own in axes
+    ):
         raise ReadingError("a loop of fixed length")
     return replace(
-        trace, calls=unrolled_trace.calls, cells=unrolled_trace.cells, notes=(*unrolled_trace.notes, *trace.notes)
+        trace,
+        calls=unrolled_trace.calls,
+        guards=(*trace.guards, *guards_of_model(unrolled_trace, trace)),
+        cells=unrolled_trace.cells,
+        rolled=(*unrolled_trace.rolled, turns.steps.xreplace({size_symbol(*own): size for own, size in sizes.items()})),
+        notes=(*unrolled_trace.notes, *trace.notes),
     )
-
-
-def _sizes_of(trace: Trace, axes: Axes) -> Iterator[Any]:
-    """The sizes of the inputs' axes that loops go over."""
-    nodes = {node.name: node for node in trace.program.graph.nodes if node.op == "placeholder"}
-    inputs = [nodes[name].meta["val"] for name in trace.program.graph_signature.user_inputs]
-    return (inputs[place].shape[axis] for place, axis in axes)
 
 
 def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], turns: Turns) -> list[tuple[bool, ...]]:

@@ -11,6 +11,7 @@ from torch.utils._sympy.functions import FloorDiv
 
 from rnnx.tracing.loops.values import size_symbol
 from rnnx.tracing.sizes.dims import expression_of
+from rnnx.tracing.sizes.guards import SizeGuard
 from rnnx.tracing.tracing import Trace
 
 LENGTHS = (4, 5, 6)
@@ -53,21 +54,21 @@ def strided_turns(axes: Axes, code: str) -> Iterator[Turns]:
     Python's `range` takes plain numbers alone, so that no guard says how many steps there are.
     """
     for start, stop, stride in _RANGE.findall(code):
+        if int(stride) < 2:
+            continue
         symbol = size_symbol(*min(axes))
         size = symbol + int(stop.replace(" ", "") or 0)
         steps = FloorDiv(size - int(start) + int(stride) - 1, int(stride))
         sizes = _sizes(steps, symbol)
-        if int(stride) > 1 and sizes:
+        if sizes:
             yield Turns(axes=axes, steps=steps, sizes=tuple(sizes.values()), lengths=tuple(sizes))
 
 
 def made_turns(found: Trace) -> Iterator[Turns]:
     """The numbers of steps of loops that a trace has copied and that are made of one axis, each once."""
     places = dict[Any, set[tuple[int, int]]]()
-    nodes = {node.name: node for node in found.program.graph.nodes if node.op == "placeholder"}
-    for place, name in enumerate(found.program.graph_signature.user_inputs):
-        for axis, size in enumerate(nodes[name].meta["val"].shape):
-            places.setdefault(expression_of(size), set()).add((place, axis))
+    for own, size in input_sizes(found):
+        places.setdefault(size, set()).add(own)
     done = set[Any]()
     for guard in found.guards:
         made = [own for own in guard.condition.args if not own.is_Atom] if guard.steps is not None else []
@@ -100,3 +101,20 @@ def _sizes(steps: Any, symbol: Any) -> dict[int, int]:
         if all(own in found for own in lengths) and lengths[0] < LENGTHS[0] + apart:
             return {own: found[own][-1 if turn % 2 else 0] for turn, own in enumerate(lengths)}
     return {}
+
+
+def input_sizes(trace: Trace) -> Iterator[tuple[tuple[int, int], Any]]:
+    """The size of each axis of the inputs as an expression, by input and axis."""
+    nodes = {node.name: node for node in trace.program.graph.nodes if node.op == "placeholder"}
+    for place, name in enumerate(trace.program.graph_signature.user_inputs):
+        for axis, size in enumerate(nodes[name].meta["val"].shape):
+            yield (place, axis), expression_of(size)
+
+
+def guards_of_model(copied: Trace, rolled: Trace) -> Iterator[SizeGuard]:
+    """What the model's own lines asked of sizes in a trace with copied steps, in symbols of one with rolled loops."""
+    sizes = dict(input_sizes(rolled))
+    symbols = {own: sizes[place] for place, own in input_sizes(copied) if own.is_Symbol}
+    for guard in copied.guards:
+        if guard.is_own and guard.steps is None and guard.symbols <= symbols.keys():
+            yield replace(guard, condition=guard.condition.xreplace(symbols))

@@ -30,11 +30,16 @@ class DimNames:
         return tuple(self._dim(size) for size in shape)
 
     def _dim(self, size: Size) -> Dim:
-        expression = expression_of(size)
+        return self.dim_of(expression_of(size))
+
+    def dim_of(self, expression: Any) -> Dim:
+        """An expression of a trace's symbols as one of the contract's."""
         if expression.is_Integer:
             return int(expression)
         renamed = {symbol: sympy.Symbol(name, integer=True) for symbol, name in self.names.items()}
-        return str(expression.xreplace(renamed))
+        return str(expression.xreplace(renamed)).replace(
+            "PythonMod(", "Mod("
+        )  # they are equal where the second is positive
 
 
 def free_axes(names: Sequence[str], tensors: Sequence[Tensor], options: ModelOptions) -> tuple[tuple[bool, ...], ...]:

@@ -15,7 +15,7 @@ from rnnx.truths.model_golden import ModelTruth, model_truth
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
 from rnnx_runtime.contract import Contract, Dim
-from rnnx_runtime.dim_expressions import size_of
+from rnnx_runtime.dim_expressions import size_of, symbols_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,9 @@ class SizeProof:
         """Cases in which rolled loops are long: no part of the golden truth, for roundings add up over the steps."""
 
         def draw(source: CaseSource, seed: int) -> Iterator[Case]:
-            for dim in sorted(str(own) for own in self.rolled if own in source.sizes):
-                yield drawn_case(source, {**source.sizes, dim: _FAR}, seed)
+            far = {symbol: _far_size(str(dim), symbol) for dim in self.rolled for symbol in symbols_of(dim)}
+            for symbol in sorted(far.keys() & source.sizes.keys()):
+                yield drawn_case(source, {**source.sizes, symbol: far[symbol]}, seed)
 
         found = model_truth(self.eager, contract, self.example, draw) if self.rolled else None
         return tuple(_coarse(own) for own in found.entries if own.case.name != EXAMPLE) if found else ()
@@ -98,7 +99,14 @@ class SizeProof:
 
 _REFUSED = "PyTorch raises"
 
-_FAR = 70
+
+def _far_size(steps: str, symbol: str) -> int:
+    """A size that makes a loop long whose number of steps is made of it."""
+    tried = range(_FAR, _FARTHEST)
+    return next((size for size in tried if (size_of(steps, {symbol: size}) or 0) >= _FAR), _FARTHEST)
+
+
+_FAR, _FARTHEST = 70, 300
 """A loop's length far from those of its traces, for `min(50, T)` is T in all of these, and `T // 4` one number."""
 
 _COARSE = 1e-3

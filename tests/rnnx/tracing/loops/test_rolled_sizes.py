@@ -138,7 +138,7 @@ class _PairsOfSteps(_Steps):
 
 PARTS: dict[str, tuple[nn.Module, str, int]] = {
     "every-second": (_Looped(lambda x: x[:, ::2]), "((T + 1)//2)", 1),
-    "multiple-of-four": (_Looped(lambda x: functional.pad(x, (0, 0, 0, -x.size(1) % 4))), "T + (PythonMod(-T, 4))", 1),
+    "multiple-of-four": (_Looped(lambda x: functional.pad(x, (0, 0, 0, -x.size(1) % 4))), "T + (Mod(-T, 4))", 1),
     "first-half": (_FirstHalf(), "(T//2)", 2),
     "range-by-two": (_EverySecond(), "((T + 1)//2)", 1),
     "sliding-windows": (_SlidingWindows(), "T - 2", 3),
@@ -156,6 +156,20 @@ def test_a_loop_over_steps_made_of_an_axis_is_of_any_length(
     for time in (shortest, 7, 8, 50):
         inputs = {"x": torch.randn(3, time, 5)}
         assert_as_close(list(onnx_outputs(path, {"x": inputs["x"].numpy()}).values()), module, inputs, f"T={time}")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [lambda x: x * 2 if x.size(1) > 30 else x, lambda x: x.topk(min(50, x.size(1)), 1).values],
+    ids=["branch", "number"],
+)
+def test_what_differs_at_great_lengths_is_found_beside_such_a_loop(
+    after: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    module = _Looped(lambda x: x[:, ::2], after).eval()
+    with pytest.raises(ExportError):
+        export_model(module, {"x": torch.randn(2, 9, 5)}, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_loop_over_steps_that_no_rule_gives_is_refused_with_its_line(tmp_path: Path) -> None:
