@@ -31,10 +31,10 @@ runtime."""
 MAY_IMPORT = {
     "rnnx": {  # top down
         "__main__": "cli",
-        "cli": "verifying reports timing building diagnosis inspection adopting exporting decoders tracing graphs modules"
-        " formulations parity runners tensorrt_network engines linting truths weights",
-        "verifying": "reports timing adopting checks diagnosis tracing modules parity runners tensorrt_network engines linting"
-        " truths",
+        "cli": "verifying reports timing building diagnosis inspection adopting exporting decoders tracing graphs"
+        " modules formulations parity runners tensorrt_network engines linting truths weights",
+        "verifying": "reports timing adopting checks diagnosis tracing modules parity runners tensorrt_network engines"
+        " linting truths",
         "reports": "timing checks diagnosis parity runners linting",
         "timing": "adopting tracing runners tensorrt_network truths",
         "checks": "parity runners truths weights",

@@ -30,7 +30,7 @@ from rnnx.tracing.operators.random_numbers import MeansOfRandomNumbers, refuse_r
 from rnnx.tracing.operators.scripted_code import python_functions
 from rnnx.tracing.packing import traced_packing
 from rnnx.tracing.signature import CallSignature, named_outputs
-from rnnx.tracing.sizes.clamped_slices import clamped_slices
+from rnnx.tracing.sizes.clamped_slices import ClampedSlices
 from rnnx.tracing.sizes.dims import expression_of, output_values
 from rnnx.tracing.sizes.even_chunks import even_chunks
 from rnnx.tracing.sizes.exact_sizes import exact_sizes
@@ -145,7 +145,7 @@ def trace_model(
         ExportError: control flow that depends on data, state kept in the module, or what torch.export refuses.
     """
     layers, means = OpaqueLayers(module), MeansOfRandomNumbers()
-    modes = [PoolingOperators(), *constant_values(signature), *([means] if deterministic else [])]
+    modes = [PoolingOperators(), ClampedSlices(), *constant_values(signature), *([means] if deterministic else [])]
     run = _Run(module, signature, output_names, lifted, layers, modes)
 
     def trace(*, cut: bool) -> Trace:
@@ -160,7 +160,6 @@ def trace_model(
             exact_sizes(),
             traced_pooling(),
             even_chunks(),
-            clamped_slices(),
             flat_reshapes(),
             without_autocast() as left_out,
             python_functions(),

@@ -3,29 +3,26 @@
 PyTorch compares the axis with the number, finds that nothing is cut, and the trace has the whole axis at all sizes.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import SymInt, Tensor
 from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch.overrides import TorchFunctionMode
 
 _MIN: Any = torch.sym_min
 _MAX: Any = torch.sym_max
 
 
-@contextmanager
-def clamped_slices() -> Iterator[None]:
-    """Let the ends of slices follow free sizes inside the block."""
-    original: Any = Tensor.__getitem__
+class ClampedSlices(TorchFunctionMode):
+    """Inside the block, the ends of slices follow free sizes."""
 
-    def getitem(self: Tensor, index: Any) -> Any:
-        return original(self, _clamped(self, index))
-
-    with mock.patch.object(Tensor, "__getitem__", getitem):
-        yield
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.__getitem__:
+            args = (args[0], _clamped(*args))
+        return func(*args, **(kwargs or {}))
 
 
 def _clamped(values: Tensor, index: Any) -> Any:

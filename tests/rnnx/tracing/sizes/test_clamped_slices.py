@@ -24,8 +24,9 @@ LAST: Any = lambda self, x: self.lstm(x)[0][:, -6:].mean(1)  # noqa: E731
         (lambda self, x: self.lstm(x[:, -6:-1])[0], 4),
         (lambda self, x: self.lstm(x)[0][:, ::2][:, :3, 1:4], 4),
         (lambda self, x: self.lstm(x[None, :, :6].squeeze(0))[0][..., -6:, :], 4),
+        (lambda self, x: self.lstm(x)[0][:, x.size(1) // 2], 9),
     ],
-    ids=["first", "last", "last-of-longer", "between", "every-second", "none-and-ellipsis"],
+    ids=["first", "last", "last-of-longer", "between", "every-second", "none-and-ellipsis", "made-place"],
 )
 def test_a_slice_cuts_at_every_size_as_python_does(forward: Any, time: int, tmp_path: Path) -> None:
     module = Forward(forward).eval()
