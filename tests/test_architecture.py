@@ -31,8 +31,9 @@ runtime."""
 MAY_IMPORT = {
     "rnnx": {  # top down
         "__main__": "cli",
-        "cli": "verifying reports timing building diagnosis inspection adopting exporting decoders tracing graphs"
-        " modules formulations parity runners tensorrt_network engines linting truths weights",
+        "cli": "sealing verifying reports timing building diagnosis inspection adopting exporting decoders tracing"
+        " graphs modules formulations parity runners tensorrt_network engines linting truths weights",
+        "sealing": "verifying reports graphs parity runners truths",
         "verifying": "reports timing adopting checks diagnosis tracing modules parity runners tensorrt_network engines"
         " linting truths",
         "reports": "timing checks diagnosis parity runners linting",

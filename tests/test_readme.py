@@ -266,6 +266,19 @@ def test_the_table_of_libraries_and_its_tally_are_what_was_measured() -> None:
     assert "(`python benchmarks/library_models.py`)" in text
 
 
+def test_the_table_of_tools_and_its_tally_are_what_was_measured() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks/post_processing.py"), "--markdown"]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert table in README
+    rows = json.loads((ROOT / "benchmarks/results/post_processing.json").read_text())["rows"]
+    passed, sealed = (
+        sum(condition) for condition in zip(*((row["verdict"] == "pass", row["sealed"]) for row in rows), strict=True)
+    )
+    tools, models = ({row[key] for row in rows} for key in ("tool", "model"))
+    told = f"Of {len(tools)} tools on {len(models)} exports {passed} of {len(rows)} files pass and {sealed} are sealed"
+    assert told in " ".join(README.split())
+
+
 def test_the_counts_of_random_models_are_what_was_measured() -> None:
     found = json.loads((ROOT / "benchmarks/results/random_models.json").read_text())
     text, count = " ".join(README.split()), found["verdicts"]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rnnx.parity.parity import ParityReport
     from rnnx.reports.verification_report import VerificationReport
     from rnnx.runners.verify_options import VerifyOptions
+    from rnnx.sealing.resealing import SealReport, seal
     from rnnx.timing.benchmarking import BenchOptions, bench
     from rnnx.timing.figures import BenchReport, LatencyReport
     from rnnx.verifying.verification import verify
@@ -50,6 +51,7 @@ _HOMES = {
     "LatencyReport": "rnnx.timing.figures",
     "ModelOptions": "rnnx.modules.model_options",
     "ParityReport": "rnnx.parity.parity",
+    "SealReport": "rnnx.sealing.resealing",
     "Seq2SeqExportReport": "rnnx.decoders.pair_export",
     "Seq2SeqOptions": "rnnx.decoders.pair_options",
     "VerificationReport": "rnnx.reports.verification_report",
@@ -61,6 +63,7 @@ _HOMES = {
     "export": "rnnx.exporting.exporter",
     "export_seq2seq": "rnnx.decoders.pair_export",
     "inspect": "rnnx.inspection",
+    "seal": "rnnx.sealing.resealing",
     "verify": "rnnx.verifying.verification",
 }
 """Public names and the modules they live in, imported on first use so that `import rnnx` stays light."""
@@ -82,6 +85,7 @@ __all__ = [
     "ModelOptions",
     "ParityReport",
     "RnnxError",
+    "SealReport",
     "Seq2SeqExportReport",
     "Seq2SeqOptions",
     "VerificationReport",
@@ -93,6 +97,7 @@ __all__ = [
     "export",
     "export_seq2seq",
     "inspect",
+    "seal",
     "verify",
 ]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from rnnx.engines.profiles import text_from_profile
 from rnnx.extras import require
+from rnnx.linting.message_limits import refuse_swollen
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.weights.checkpoint import open_checkpoint
 from rnnx.weights.recurrence import RecurrentModule
@@ -58,6 +59,7 @@ def inspect(path: str | os.PathLike[str]) -> CheckpointInspection | ModelInspect
     match path.suffix:
         case ".onnx" | ".ort":
             data = bytes_of(path, LARGEST_ONNX)
+            refuse_swollen(path, data)
             return _onnx(checked_onnx(path, data)) if is_sealed(data) else _foreign(path, data)
         case ".plan":
             return _plan(read_plan(path))

@@ -167,7 +167,52 @@ def _mask(model: onnx.ModelProto, whole: onnx.NodeProto, y: str) -> list[onnx.No
     ]
 
 
+def _lengths_plus(change: int, *, least: int = 1) -> Edit:
+    """sequence_lens one more, within the time, or one less."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        step, low = constant(model, "one_off", [change], np.int32), constant(model, "least_length", [least], np.int32)
+        axis = next(value for value in model.graph.input if value.name == "x").type.tensor_type.shape.dim
+        place = constant(model, "place_of_time", [[dim.dim_param for dim in axis].index("T")])
+        made = [
+            node("Shape", ["x"], "shape_of_x"),
+            node("Gather", ["shape_of_x", place], "time_of_x", axis=0),
+            node("Cast", ["time_of_x"], "time32", to=onnx.TensorProto.INT32),
+            node("Add", ["lengths", step], "moved_lengths"),
+            node("Min", ["moved_lengths", "time32"], "bounded_lengths"),
+            node("Max", ["bounded_lengths", low], "other_lengths"),
+        ]
+        for own in model.graph.node:
+            own.input[:] = ["other_lengths" if name == "lengths" else name for name in own.input]
+        kept = [onnx.NodeProto.FromString(own.SerializeToString()) for own in model.graph.node]
+        del model.graph.node[:]
+        model.graph.node.extend([*made, *kept])
+
+    return edit
+
+
 MUTANTS = [
+    Mutant(
+        name="lstm-2-bi-lengths-one-less",
+        source=LSTM_2_BI,
+        edit=_lengths_plus(-1),
+        cause="lengths-shifted",
+        says="one less than it is, and at least 1",
+    ),
+    Mutant(
+        name="gru-2-bi-lengths-one-more",
+        source=GRU_2_BI,
+        edit=_lengths_plus(1),
+        cause="lengths-shifted",
+        says="one more than it is",
+    ),
+    Mutant(
+        name="lstm-2-bi-batch-first-lengths-one-less-down-to-none",
+        source=LSTM_2_BI_BATCH_FIRST,
+        edit=_lengths_plus(-1, least=0),
+        cause="lengths-shifted",
+        says="one less than it is",
+    ),
     Mutant(
         name="lstm-bi-halves-swapped",
         source=LSTM_BI,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnx.errors import OptionError
+from rnnx.linting.message_limits import refuse_swollen
 from rnnx_runtime.files.model_file import LARGEST_ONNX, bytes_of
 from rnnx_runtime.files.seal import is_sealed
 
@@ -32,6 +33,7 @@ def own_model(path: Path) -> Iterator[OwnModel]:
         remedy = "give the .onnx, and its plan as the engine"
         raise OptionError("the file", got=path.name, expected="an .onnx", remedy=remedy)
     data = bytes_of(path, LARGEST_ONNX)
+    refuse_swollen(path, data)
     if is_sealed(data):
         yield OwnModel(path=path, data=data)
         return

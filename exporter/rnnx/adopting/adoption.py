@@ -103,7 +103,7 @@ def _opened(reading: Reading, data: bytes, *, changed: bool) -> tuple[Reading, O
         FileDamagedError: external data is missing or outside the file's folder.
         OptionError: inputs are fixed in a graph that does not fit into one protobuf.
     """
-    outside = outside_files(reading.path, reading.proto)
+    outside = outside_files(reading.path, data)
     if not outside and not changed:
         _refuse_hidden(reading.path, data)
         return reading, OnnxFile(path=reading.path, contract=reading.contract, data=data, external_data=None)

@@ -23,6 +23,7 @@ _COMMANDS = {
     "adopt": "rnnx.cli.adopt",
     "build-engine": "rnnx.cli.build_engine",
     "verify": "rnnx.cli.verify",
+    "seal": "rnnx.cli.seal",
     "bench": "rnnx.cli.bench",
 }
 

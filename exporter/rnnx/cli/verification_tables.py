@@ -19,6 +19,7 @@ from rnnx.reports.diagnosis_groups import by_cause
 from rnnx.reports.regression_gate import RULE
 from rnnx.reports.verification_report import VerificationReport
 from rnnx.runners.row_names import runs_the_model
+from rnnx.verifying.assumptions import NONLINEARITY
 
 COLORS = {"pass": "green", "fail": "red", "skip": "yellow", "error": "red", "warning": "yellow", "info": "cyan"}
 MOST_FAILURES = 12
@@ -185,4 +186,5 @@ def _coverage(report: VerificationReport) -> str:
     left_out = ", ".join(row.backend for row in rows if not row.outputs)
     unmapped = ", ".join(report.not_compared)
     text = f"{ran} compared" + (f"; NOT verified: {left_out}" if left_out else "")
-    return text + (f"; outputs NOT compared: {unmapped}" if unmapped else "")
+    text += f"; outputs NOT compared: {unmapped}" if unmapped else ""
+    return text + "".join(f"; NOT proved: {own.message}" for own in report.findings if own.rule == NONLINEARITY)

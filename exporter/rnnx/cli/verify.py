@@ -19,9 +19,9 @@ ROW = click.Choice(ROW_NAMES)
 FILE = click.Path(path_type=Path)
 
 GROUPS = {
-    "Truth": ("checkpoint", "model", "matrix"),
+    "Truth": ("checkpoint", "like", "model", "matrix"),
     "Rows": ("engine", "backends", "require", "threads", "case_timeout_s"),
-    "A MODEL of another exporter": ("module", "names", "batch_first"),
+    "A MODEL of another exporter": ("module", "names", "batch_first", "nonlinearity"),
     "Latency": ("latency", "sizes"),
     "Reports": ("baseline", "json_path", "html_path", "junit_path", "tolerances"),
 }
@@ -38,6 +38,7 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
 @click.command("verify", cls=GroupedCommand, groups=GROUPS, short_help="Every backend against PyTorch.")
 @click.argument("path", metavar="MODEL", type=FILE)
 @click.option("--checkpoint", type=FILE, help="The weights MODEL was exported from.")
+@click.option("--like", type=FILE, metavar="ORIGINAL", help="The model of rnnx that another tool made MODEL from.")
 @click.option(
     "--model", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module of a whole MODEL, as for rnnx export."
 )
@@ -52,6 +53,11 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
     help="MODEL's tensor for x, h0, c0, lengths, output, hn or cn; repeatable.",
 )
 @click.option("--batch-first", is_flag=True, help="x and output are (B, T, ...).")
+@click.option(
+    "--nonlinearity",
+    type=click.Choice(["tanh", "relu"]),
+    help="Of a plain RNN, what it applies; else MODEL's own is taken for right.",
+)
 @click.option("--backend", "backends", type=ROW, multiple=True, help="Run only this row; repeatable.")
 @click.option("--require", type=ROW, multiple=True, help="Fail, not skip, where this row cannot run; repeatable.")
 @click.option(
@@ -95,7 +101,8 @@ def command(
     PyTorch is not needed. A whole model has its truth from PyTorch in its golden file, at sizes other than it was
     exported with, or from its module on fresh inputs with --model. A row that cannot run here is skipped with the
     reason, never run elsewhere. A MODEL that another exporter made needs --checkpoint, and --map where its tensors
-    have other names.
+    have other names. What another tool made of a model of rnnx, such as a quantizer or a simplifier, needs that one as
+    --like: its contract and its golden file are MODEL's, to the tolerance of what MODEL computes in.
     """
     from rnnx.cli.verification_tables import print_verification
     from rnnx.reports.outputs import opened_outputs
@@ -119,5 +126,7 @@ def command(
 def _read(path: Path, options: dict[str, Any]) -> tuple[Path | None, ...]:
     """Files that a verification reads."""
     engine = options["engine"]
-    beside = [Path(f"{path}.data"), *([path.with_suffix(".golden.npz")] if path.name else [])]
-    return (path, *beside, options["checkpoint"], engine, Path(f"{engine}.json") if engine else None)
+    models = [own for own in (path, options["like"]) if own is not None]
+    beside = [Path(f"{own}.data") for own in models]
+    beside += [own.with_suffix(".golden.npz") for own in models if own.name]
+    return (*models, *beside, options["checkpoint"], engine, Path(f"{engine}.json") if engine else None)

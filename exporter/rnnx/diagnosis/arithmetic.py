@@ -94,6 +94,13 @@ def next_state(
 ) -> tuple[Array, Array]:
     """The state after one step from the input's sums `(B, G, H)` and h `(B, P)`, c `(B, H)`; c is an LSTM's."""
     recurrent = _rounded_product("states", h, weights.w_hh, arithmetic) + weights.b_hh
+    return state_from_sums(weights, inputs, recurrent, h, c, arithmetic)
+
+
+def state_from_sums(
+    weights: GateWeights, inputs: Array, recurrent: Array, h: Array, c: Array, arithmetic: Arithmetic = PYTORCH
+) -> tuple[Array, Array]:
+    """The state after one step from what the input and the state give each gate, `(B, G, H)` both."""
     match weights.w_hh.shape[0]:
         case 1:
             return _rnn(weights, inputs + recurrent, arithmetic), c

@@ -78,6 +78,10 @@ KNOWN_CAUSES: Mapping[str, Cause] = {
         summary="the lengths are ignored: {detail}",
         remedy="connect lengths to the node's sequence_lens, and keep the mask where there is one",
     ),
+    "lengths-shifted": Cause(
+        summary="the lengths are off by one: {detail}",
+        remedy="feed the count of valid steps, not the place of the last one, and take no step off or add one",
+    ),
     "backward-padding": Cause(
         summary="the backward direction starts in the padding: {detail}",
         remedy="reverse each row within its own length (ReverseSequence), not the whole padded sequence",
@@ -121,6 +125,18 @@ KNOWN_CAUSES: Mapping[str, Cause] = {
     "int8-saturation": Cause(
         summary="int8 values saturate at the end of their range: {detail}",
         remedy="quantize with reduce_range=True, or calibrate on inputs as large as the service's",
+    ),
+    "output-scaled": Cause(
+        summary="an output is multiplied by a factor: {detail}",
+        remedy="remove what scales it behind the recurrence: a Mul, a Div, a DequantizeLinear of another scale",
+    ),
+    "weights-scaled": Cause(
+        summary="a weight or a bias is multiplied by a factor: {detail}",
+        remedy="write the checkpoint's values as they are; where they are quantized, look at the scale",
+    ),
+    "weights-rounded": Cause(
+        summary="weights are rounded: {detail}",
+        remedy="write them in float32, in full; a format of text keeps 9 digits of one",
     ),
     "weight-fault": Cause(
         summary="weights differ from the checkpoint's: {detail}",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from rnnx.diagnosis.arithmetic import Arithmetic
+from rnnx.diagnosis.searching import narrowed
 from rnnx.diagnosis.simulation import Fault, simulate
 from rnnx.diagnosis.step_faults import StepFault
 from rnnx.diagnosis.suspect import Suspect
@@ -16,8 +17,6 @@ _BOUNDS = np.geomspace(0.05, 64, 60)
 
 _LONGEST = 32
 """Time steps of the longest case that a bound is searched on."""
-
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 def clip_faults(suspect: Suspect) -> Iterator[StepFault]:
@@ -67,20 +66,4 @@ def _squared(errors: Iterable[Array]) -> float:
 def _best_bound(error: Callable[[float], float]) -> float:
     errors = [error(bound) for bound in _BOUNDS]
     at = int(np.argmin(errors))
-    return _narrowed(error, float(_BOUNDS[max(at - 1, 0)]), float(_BOUNDS[min(at + 1, len(_BOUNDS) - 1)]))
-
-
-def _narrowed(error: Callable[[float], float], low: float, high: float) -> float:
-    """Golden-section search for the smallest error between two bounds."""
-    a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    error_a, error_b = error(a), error(b)
-    while high - low > 1e-9 * high:
-        if error_a <= error_b:
-            high, b, error_b = b, a, error_a
-            a = high - _GOLDEN * (high - low)
-            error_a = error(a)
-        else:
-            low, a, error_a = a, b, error_b
-            b = low + _GOLDEN * (high - low)
-            error_b = error(b)
-    return float(np.float32((low + high) / 2))
+    return narrowed(error, float(_BOUNDS[max(at - 1, 0)]), float(_BOUNDS[min(at + 1, len(_BOUNDS) - 1)]))

@@ -11,6 +11,7 @@ import numpy as np
 from rnnx.diagnosis.baked_sizes import Baked, baked_size, node_in_message
 from rnnx.diagnosis.causes import KNOWN_CAUSES
 from rnnx.diagnosis.clipping import clip_faults
+from rnnx.diagnosis.column_faults import column_faults
 from rnnx.diagnosis.diagnosis import Diagnosis
 from rnnx.diagnosis.gate_inversion import letter
 from rnnx.diagnosis.hypotheses import Hypothesis, explains
@@ -20,7 +21,8 @@ from rnnx.diagnosis.observations import Observation
 from rnnx.diagnosis.precisions import emulations
 from rnnx.diagnosis.prober import Prober
 from rnnx.diagnosis.saturation import bounded_states, overflows, overflows_alike, saturated_inputs
-from rnnx.diagnosis.sequence_faults import layout, lengths, order_of_time, output_halves
+from rnnx.diagnosis.scaling import scaled_outputs, scaled_weights
+from rnnx.diagnosis.sequence_faults import layout, lengths, order_of_time, output_halves, shifted_lengths
 from rnnx.diagnosis.simulation import Fault, Place, Stack, simulate
 from rnnx.diagnosis.state_faults import first_states, last_states
 from rnnx.diagnosis.step_faults import StepFault, step_faults
@@ -124,8 +126,10 @@ def _overflowing(suspect: Suspect) -> _Named | None:
 
 
 def _misled(suspect: Suspect) -> _Named | None:
-    """States or sequences led to the wrong place."""
-    generators = (last_states, first_states, output_halves, lengths, layout, order_of_time)
+    """States or sequences led to the wrong place, or multiplied on their way."""
+    generators = (
+        last_states, first_states, output_halves, lengths, shifted_lengths, layout, order_of_time, scaled_outputs
+    )  # fmt: skip
     return _held(suspect, _first(suspect, chain.from_iterable(generate(suspect) for generate in generators)))
 
 
@@ -147,7 +151,7 @@ def _misstepped(suspect: Suspect) -> _Named | None:
     stack = suspect.stack
     if stack is None:
         return None
-    faults = chain(step_faults(suspect.contract), clip_faults(suspect))
+    faults = chain(step_faults(suspect.contract), clip_faults(suspect), scaled_weights(suspect))
     if suspect.faulty:
         fitting = (_lifted(suspect, stack, fault, suspect.faulty) for fault in faults if _fits(suspect, stack, fault))
         return _held(suspect, _first(suspect, fitting))
@@ -165,7 +169,7 @@ def _rounded(suspect: Suspect) -> _Named | None:
 
 
 def _faulty_weights(suspect: Suspect) -> _Named | None:
-    return _held(suspect, _first(suspect, weight_faults(suspect)))
+    return _held(suspect, _first(suspect, chain(weight_faults(suspect), column_faults(suspect))))
 
 
 def _held(suspect: Suspect, hypothesis: Hypothesis | None) -> _Named | None:

@@ -6,13 +6,13 @@ format is named by the share of the squared error that its emulation explains.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from rnnx.diagnosis.arithmetic import Arithmetic, GateWeights
 from rnnx.diagnosis.observations import Observation
-from rnnx.diagnosis.rounding import Format, Operand, Rounding
+from rnnx.diagnosis.rounding import Format, Grid, Operand, Rounding
 from rnnx.diagnosis.simulation import Fault, Outputs, Place, Stack, simulate
 from rnnx.diagnosis.suspect import Suspect
 
@@ -115,6 +115,8 @@ def _roundings() -> Iterator[tuple[str, str, Rounding]]:
     for cause, form, names in formats:
         for name in names:
             yield cause, name, Rounding(format=form, operands=frozenset(_SETS[name]))
+    for grid in get_args(Grid):
+        yield "weights-rounded", f"to {grid}", Rounding(format=grid, operands=frozenset(_SETS["weights"]))
     words = "sums of two products are cut off at 16 bits"
     yield "int8-saturation", words, Rounding(format="int8", operands=frozenset(_FACTORS), pairs_saturate=True)
 

@@ -13,32 +13,39 @@ import numpy as np
 from rnnx_runtime.array_type import Array
 
 Format = Literal["tf32", "tf32-truncated", "float16", "bfloat16", "int8", "int8 of 7 bits"]
+Grid = Literal[
+    "1 decimal", "2 decimals", "3 decimals", "4 decimals", "int8 by row", "int8 by gate", "int4", "int4 by row"
+]
+"""What weights are rounded to that are then computed with in float32."""
+
 Operand = Literal["weights", "inputs", "states", "gates", "cell", "carried"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rounding:
-    """A format and what is rounded to it; 7 bits are what reduce_range leaves to weights.
+    """A format and what is rounded to it, a grid for weights alone; 7 bits are what reduce_range leaves to weights.
 
     `weights`, `inputs` (a layer's x) and `states` (h) are the factors of products; `gates` are sums and gates, `cell`
     is c (a GRU's h) after a step and `carried` before it. `pairs_saturate`: sums of two int8 products stay within 16
     bits.
     """
 
-    format: Format
+    format: Format | Grid
     operands: frozenset[Operand]
     pairs_saturate: bool = False
 
     def of(self, operand: Operand, value: Array) -> Array:
         """The value, rounded where this operand is."""
-        return ROUNDINGS[self.format](value) if operand in self.operands else value
+        return ROUNDINGS[self.format](value) if operand in self.operands and self.format in ROUNDINGS else value
 
     def of_weight(self, weight: Array) -> Array:
         """A weight, rounded where weights are; int8 weights have no zero point."""
         if "weights" not in self.operands:
             return weight
+        if self.format in GRIDS:
+            return GRIDS[self.format](weight)
         steps = {"int8": 127, "int8 of 7 bits": 64}.get(self.format)
-        return _symmetric_int8(weight, steps) if steps else ROUNDINGS[self.format](weight)
+        return _symmetric(weight, steps) if steps else ROUNDINGS[self.format](weight)
 
 
 def _bits_kept(bits: int, *, truncated: bool = False) -> Callable[[Array], Array]:
@@ -73,9 +80,10 @@ def _dynamic_int8(value: Array) -> Array:
     return result
 
 
-def _symmetric_int8(weight: Array, steps: int) -> Array:
-    step = float(np.abs(weight).max()) / steps
-    result: Array = np.rint(weight / step) * step if step else weight
+def _symmetric(weight: Array, steps: int, axes: tuple[int, ...] | None = None) -> Array:
+    """To `steps` on either side of zero, of the largest value over `axes`; of all where none are given."""
+    step = np.abs(weight).max(axis=axes, keepdims=True) / steps
+    result: Array = np.rint(weight / np.where(step > 0, step, 1)) * step
     return result
 
 
@@ -98,7 +106,7 @@ def saturated_product(x: Array, weight: Array) -> Array:
     return result
 
 
-ROUNDINGS: Mapping[Format, Callable[[Array], Array]] = {
+ROUNDINGS: Mapping[str, Callable[[Array], Array]] = {
     "tf32": _bits_kept(11),
     "tf32-truncated": _bits_kept(11, truncated=True),
     "float16": _float16,
@@ -106,3 +114,15 @@ ROUNDINGS: Mapping[Format, Callable[[Array], Array]] = {
     "int8": _dynamic_int8,
     "int8 of 7 bits": _dynamic_int8,
 }
+
+GRIDS: Mapping[str, Callable[[Array], Array]] = {
+    "1 decimal": lambda weight: weight.round(1),
+    "2 decimals": lambda weight: weight.round(2),
+    "3 decimals": lambda weight: weight.round(3),
+    "4 decimals": lambda weight: weight.round(4),
+    "int8 by row": lambda weight: _symmetric(weight, 127, (-1,)),
+    "int8 by gate": lambda weight: _symmetric(weight, 127, (-2, -1)),
+    "int4": lambda weight: _symmetric(weight, 7),
+    "int4 by row": lambda weight: _symmetric(weight, 7, (-1,)),
+}
+"""What becomes of a weight `(G, H, K)` on each grid."""

@@ -46,6 +46,21 @@ def lengths(suspect: Suspect) -> Iterator[Hypothesis]:
             )
 
 
+def shifted_lengths(suspect: Suspect) -> Iterator[Hypothesis]:
+    """Every length one more or one less than it is, and what a backend may make of a length of 0 then."""
+    contract, stack = suspect.contract, suspect.stack
+    if not contract.lengths or stack is None:
+        return
+    for words, change, least, emptied in (
+        ("one more than it is, up to the full time", 1, 1, False),
+        ("one less than it is, and at least 1", -1, 1, False),
+        ("one less than it is", -1, 0, False),
+        ("one less than it is, and a row of none ends in zeros", -1, 0, True),
+    ):
+        predict = _at_other_lengths(stack, contract, change, least, emptied=emptied)
+        yield Hypothesis(cause="lengths-shifted", detail=f"each length is {words}", predict=predict)
+
+
 def order_of_time(suspect: Suspect) -> Iterator[Hypothesis]:
     """A direction, the input or the output in the wrong order of time."""
     contract, stack = suspect.contract, suspect.stack
@@ -91,6 +106,18 @@ def _layer_choices(contract: Recurrence) -> Iterator[tuple[frozenset[int] | None
         yield from ((frozenset([layer]), f" in layer {layer}") for layer in range(contract.layers))
     if contract.layers > 2:
         yield frozenset(range(contract.layers - 1)), " in all layers but the last"
+
+
+def _at_other_lengths(stack: Stack, contract: Recurrence, change: int, least: int, *, emptied: bool) -> Prediction:
+    def predict(entry: CaseTruth) -> Mapping[str, Array]:
+        feeds = entry.case.feeds
+        time = feeds["x"].shape[1 if contract.batch_first else 0]
+        other = np.clip(feeds["lengths"] + change, least, time)
+        values = simulate(stack, contract, {**feeds, "lengths": other})
+        kept = (other > 0)[:, np.newaxis] if emptied else True
+        return {name: value if name == "output" else value * kept for name, value in values.items()}
+
+    return predict
 
 
 def _turned(stack: Stack, contract: Recurrence, axis: int, *, x: bool, output: bool) -> Prediction:

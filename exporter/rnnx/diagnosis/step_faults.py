@@ -17,7 +17,8 @@ GATE_LETTERS = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
 
 PARTS = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
 
-_KEYS = {**PARTS, "w_hr": "weight_hr"}
+KEYS = {**PARTS, "w_hr": "weight_hr"}
+"""PyTorch's words for a cell's weights."""
 
 Edit = Callable[[Stack, Place], GateWeights]
 """A cell's weights as a fault leaves them."""
@@ -190,4 +191,4 @@ def _always(direction: int) -> Edit:
 
 
 def _named(parts: Sequence[str]) -> str:
-    return "all weights and biases" if len(parts) == len(PARTS) else " and ".join(_KEYS[name] for name in parts)
+    return "all weights and biases" if len(parts) == len(PARTS) else " and ".join(KEYS[name] for name in parts)

@@ -23,6 +23,9 @@ _MOST_ROWS = 600
 
 _FEW_UNITS = 4
 
+_MOST_LISTED = 3
+"""Faults of single rows that are listed one by one."""
+
 
 def weight_faults(suspect: Suspect) -> list[Hypothesis]:
     """The weights that the backend must have in its first faulty cells, as one hypothesis; none where no gate fits."""
@@ -95,12 +98,32 @@ def described(weights: GateWeights, fits: Sequence[GateFit], keys: Mapping[str, 
         for name, what in _kind(weights, fit):
             found.setdefault((fit.gate, name, what), []).append(fit.unit)
     texts = []
-    for (gate, name, what), units in found.items():
+    for (gate, name, what), units in _merged(found, fits).items():
         key = keys[name] if name[0] == "w" or fits[0].gated else f"{keys['b_ih']} + {keys['b_hh']}"
         rows = [gate * hidden + unit for unit in units]
         whole = "all rows" if len(rows) == hidden else f"row{'s' * (len(rows) > 1)} {_ranges(rows)}"
         texts.append(f"{key}, gate {letter(weights, gate)}, {whole}: {what}")
     return "; ".join(texts)
+
+
+def _merged(
+    found: Mapping[tuple[int, str, str], list[int]], fits: Sequence[GateFit]
+) -> dict[tuple[int, str, str], list[int]]:
+    """Rows of one gate's weight that each have a fault of their own, as one: nobody reads a list of thirty numbers."""
+    kinds: dict[tuple[int, str], list[str]] = {}
+    for gate, name, what in found:
+        kinds.setdefault((gate, name), []).append(what)
+    merged: dict[tuple[int, str, str], list[int]] = {}
+    for (gate, name, what), units in found.items():
+        words = what
+        if len(kinds[gate, name]) > _MOST_LISTED:
+            own = [fit for fit in fits if fit.gate == gate and _is_sure(fit, name).any()]
+            columns = sorted({int(column) for fit in own for column in np.flatnonzero(_is_sure(fit, name))})
+            largest = max(float(np.abs(fit.by_part[name]).max()) for fit in own)
+            where = f" in column {columns[0]}" if len(columns) == 1 and name[0] == "w" else ""
+            words = f"each differs{where}, by up to {largest:.3g}"
+        merged.setdefault((gate, name, words), []).extend(units)
+    return merged
 
 
 def _kind(weights: GateWeights, fit: GateFit) -> tuple[tuple[str, str], ...]:

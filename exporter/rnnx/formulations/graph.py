@@ -49,10 +49,20 @@ class GraphBuilder:
         return self._constants[values]
 
 
+def size_of_axis(graph: GraphBuilder, x: Var, axis: Var) -> Var:
+    """The size of an axis, of the rank that `axis` has.
+
+    Not `Shape` with a start and an end: ONNX Runtime's symbolic shape inference, which quantizers and Polygraphy call,
+    takes that for the whole shape.
+    """
+    result: Var = graph.op.gather(graph.op.shape(x), axis, axis=0)
+    return result
+
+
 def zero_state(graph: GraphBuilder, x: Var, batch_axis: int, width: int) -> Var:
     """A state of zeros, `(B, width)`, for the rows of x: what PyTorch starts from where none is given."""
     op = graph.op
-    rows = op.shape(x, start=batch_axis, end=batch_axis + 1)
+    rows = size_of_axis(graph, x, graph.ints(batch_axis))
     result: Var = op.constant_of_shape(op.concat([rows, graph.ints(width)], axis=0), value=np.zeros(1, np.float32))
     return result
 

@@ -13,7 +13,7 @@ import numpy as np
 from spox import Var
 
 from rnnx.formulations.gates import lstm_rows, lstm_state
-from rnnx.formulations.graph import GraphBuilder, zero_state
+from rnnx.formulations.graph import GraphBuilder, size_of_axis, zero_state
 from rnnx.formulations.scan_node import scan
 from rnnx.formulations.step import summed_bias
 from rnnx.weights.weights import DirectionWeights, RecurrentWeights
@@ -105,8 +105,8 @@ def _projected(graph: GraphBuilder, own: DirectionWeights, place: _Place, sequen
 def _valid_steps(graph: GraphBuilder, sequence: Var, lengths: Var) -> Var:
     """Whether a step lies within its row's length, `(T, B, 1)`."""
     op = graph.op
-    time = op.squeeze(op.shape(sequence, start=0, end=1), graph.ints(0))
     zero, one = (op.constant(value=np.array(value, np.int64)) for value in (0, 1))
+    time = size_of_axis(graph, sequence, zero)
     steps = op.unsqueeze(op.range(zero, time, one), graph.ints(1, 2))
     rows = op.unsqueeze(op.cast(lengths, to=np.int64), graph.ints(0, 2))
     result: Var = op.less(steps, rows)

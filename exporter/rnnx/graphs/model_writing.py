@@ -22,6 +22,10 @@ _SMALL = 1024
 """Bytes up to which a constant stays in the graph's message, where shape inference can read it."""
 
 
+_FIRST_WITH_FUNCTIONS = 8
+"""The version of ONNX's IR that brought functions of a model's own."""
+
+
 def name_values(model: ir.Model, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> None:
     """Give the graph's inputs and outputs the contract's names and dims, each name one value's."""
     graph = model.graph
@@ -50,7 +54,7 @@ def write_model(path: Path, model: ir.Model, contract: Contract) -> dict[str, in
         model.graph.initializers.add(value)
     weights = [_weight(str(value.name), value.const_value) for value in taken]
     _strip(proto)
-    proto.ir_version = helper.find_min_ir_version_for(list(proto.opset_import))  # for runtimes older than torch.onnx
+    proto.ir_version = _least_ir_version(proto)
     proto.producer_name, proto.producer_version = "rnnx", contract.versions["rnnx"]
     values: dict[str, Any] = json_from_contract(contract)
     if sum(4 * int(np.prod(weight.shape)) for weight in weights) > PROTOBUF_LIMIT:
@@ -62,11 +66,20 @@ def write_model(path: Path, model: ir.Model, contract: Contract) -> dict[str, in
     return dict(sorted(Counter(node.op_type for node in proto.graph.node).items()))
 
 
+def _least_ir_version(proto: onnx.ModelProto) -> int:
+    """What runtimes older than the exporter read too."""
+    least: int = helper.find_min_ir_version_for(list(proto.opset_import), ignore_unknown=True)
+    return max(least, _FIRST_WITH_FUNCTIONS) if proto.functions else least
+
+
 def _separate_outputs(graph: ir.Graph) -> None:
-    """Let each output be a value of its own: not an input, not a weight, and not another output too."""
+    """Let each output be a value of its own: not an input, not a weight, no other output, and nothing a node reads.
+
+    A converter to half precision casts what an output is called, and would cast what reads it too.
+    """
     seen: set[ir.Value] = set()
     for index, value in enumerate(graph.outputs):
-        if value in seen or value.producer() is None:
+        if value in seen or value.producer() is None or value.uses():
             node = ir.node("Identity", [value])
             graph.append(node)
             node.outputs[0].name = f"{value.name}_copy{index}"
@@ -76,9 +89,15 @@ def _separate_outputs(graph: ir.Graph) -> None:
 
 
 def _inner_values(graph: ir.Graph) -> Iterable[ir.Value]:
+    """Every value that is made inside, in subgraphs too: those may not be called as what surrounds them is."""
     yield from graph.initializers.values()
     for node in graph:
         yield from node.outputs
+        for own in node.attributes.values():
+            inner = own.as_graphs() if own.type == ir.AttributeType.GRAPHS else []
+            for body in [own.as_graph()] if own.type == ir.AttributeType.GRAPH else inner:
+                yield from body.inputs
+                yield from _inner_values(body)
 
 
 def _taken_weights(graph: ir.Graph) -> list[ir.Value]:

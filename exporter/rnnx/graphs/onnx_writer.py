@@ -66,9 +66,19 @@ def _graph_without_weights(
 
 
 def _drop_identities(graph: onnx.GraphProto) -> None:
-    """Let each output's own node write it, where spox put an Identity to name it."""
-    renames = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "Identity"}
-    kept = [node for node in graph.node if node.op_type != "Identity" or renames[node.input[0]] != node.output[0]]
+    """Let each output's own node write it, where spox put an Identity to name it and no other node reads it.
+
+    A converter to half precision casts what an output is called, and would cast what reads it too.
+    """
+    identities = [node for node in graph.node if node.op_type == "Identity"]
+    read = Counter(name for node in graph.node for name in node.input)
+    outputs = {value.name for value in graph.output}
+    renames = {
+        node.input[0]: node.output[0]
+        for node in identities
+        if read[node.input[0]] == 1 or node.output[0] not in outputs
+    }
+    kept = [node for node in graph.node if node.op_type != "Identity" or renames.get(node.input[0]) != node.output[0]]
     for node in kept:
         node.input[:] = [renames.get(name, name) for name in node.input]
         if node.op_type != "Identity":

@@ -13,6 +13,8 @@ from rnnx.extras import require
 from rnnx.linting.findings import DoctorReport, Finding
 from rnnx.linting.kinds import by_kind
 from rnnx.linting.loading import loading_findings
+from rnnx.linting.message_limits import refuse_swollen
+from rnnx.linting.outside_files import outside_files
 from rnnx.weights.recurrence import GATES
 from rnnx_runtime.errors import FileDamagedError, RnnxError
 from rnnx_runtime.files.model_file import LARGEST_ONNX
@@ -202,9 +204,12 @@ def _read(path: Path) -> "ModelProto":
     from rnnx.linting.rules.validity import malformed_parts
 
     try:
-        model: ModelProto = onnx.load_model_from_string(read_regular(path, LARGEST_ONNX))
+        data = read_regular(path, LARGEST_ONNX)
     except OSError as error:
         raise _damaged(path, error.strerror or str(error), "a readable file", "check the path") from None
+    refuse_swollen(path, data)
+    try:
+        model: ModelProto = onnx.load_model_from_string(data)
     except Exception as error:
         if type(error).__name__ != "DecodeError":  # protobuf's, which is no dependency of its own
             raise
@@ -214,6 +219,7 @@ def _read(path: Path) -> "ModelProto":
             raise _damaged(path, f"no {part} in it", "a whole .onnx file", "copy or export it again")
     for text in malformed_parts(model):
         raise _damaged(path, text, "a model as ONNX defines it", "export it again")
+    outside_files(path, data)  # before ONNX Runtime and the checker open what it names
     _read_small_weights(onnx, model, path.parent)
     return model
 

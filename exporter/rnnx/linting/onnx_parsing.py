@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.extras import require
+from rnnx.linting.message_limits import refuse_swollen
 from rnnx_runtime.errors import FileDamagedError
 
 
@@ -18,6 +19,7 @@ def parse_onnx(path: Path, data: bytes) -> Any:
 
     from rnnx.linting.rules.validity import malformed_parts
 
+    refuse_swollen(path, data)
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf has its own errors, by implementation

@@ -1,32 +1,38 @@
-"""The files beside an ONNX file that hold its weights, each found to be a plain file of the model's own folder."""
+"""Weights outside the protobuf: every file that a graph names must lie in the model's own folder.
 
+Backends open what a tensor names, wherever in the graph it stands, so all of them are looked at before any backend is.
+"""
+
+import re
 from pathlib import Path
-from typing import Any
 
 from rnnx_runtime.errors import FileDamagedError
+from rnnx_runtime.files.external_data import ExternalTensor, external_tensors
+from rnnx_runtime.printable import shown
+
+_NUMBER = re.compile(r"[0-9]{0,18}", re.ASCII)
+_LONGEST_NAME = 200
 
 
-def outside_files(path: Path, proto: Any) -> tuple[Path, ...]:
-    """The files of external data that a graph names, each once; they may be missing.
+def outside_files(path: Path, data: bytes) -> tuple[Path, ...]:
+    """The files of external data that the model at `path` names in its bytes, each once; they may be missing.
 
     Raises:
-        FileDamagedError: one lies outside the model's folder, or is a link or no regular file.
+        FileDamagedError: one of them is not a plain file inside the model's folder, or a tensor lies beyond its end.
     """
-    from rnnx.linting.rules.scopes import scopes_of
-
     found: dict[Path, None] = {}
-    for tensor in (tensor for scope in scopes_of(proto) for tensor in scope.tensors.values()):
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                file = path.parent / entry.value
-                if not _is_inside(file, path.parent):
-                    raise FileDamagedError(
-                        str(path),
-                        got=f"external data at {entry.value!r}",
-                        expected="a plain file inside the model's folder",
-                        remedy="export it again with its data beside it",
-                    )
-                found[file] = None
+    try:
+        tensors = external_tensors(data)
+    except ValueError as error:
+        raise _refused(path, str(error)) from None
+    for tensor in tensors:
+        file = path.parent / tensor.location
+        if not tensor.location or not _is_inside(file, path.parent):
+            raise _refused(path, f"external data at {shown(tensor.location, _LONGEST_NAME)!r}")
+        if not _is_within(tensor, file):
+            where = f"offset {tensor.offset or '0'}" + (f" of length {tensor.length}" if tensor.length else "")
+            raise _refused(path, f"external data at {shown(where, _LONGEST_NAME)} of {file.name}")
+        found[file] = None
     return tuple(found)
 
 
@@ -38,3 +44,19 @@ def _is_inside(file: Path, folder: Path) -> bool:
         return inside and not file.is_symlink() and (not real.exists() or real.is_file())
     except (OSError, ValueError):  # a name that no file can have, or an absolute one
         return False
+
+
+def _is_within(tensor: ExternalTensor, file: Path) -> bool:
+    """Whether offset and length are numbers, and end where the file does or before, if it is there."""
+    if not (_NUMBER.fullmatch(tensor.offset) and _NUMBER.fullmatch(tensor.length)):
+        return False
+    return not file.exists() or int(tensor.offset or 0) + int(tensor.length or 0) <= file.stat().st_size
+
+
+def _refused(path: Path, got: str) -> FileDamagedError:
+    return FileDamagedError(
+        str(path),
+        got=got,
+        expected="a plain file inside the model's folder",
+        remedy="export it again with its data beside it",
+    )

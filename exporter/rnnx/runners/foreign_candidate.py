@@ -13,7 +13,7 @@ from rnnx_runtime.backends.session_options import SessionOptions
 from rnnx_runtime.errors import BackendError
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"} | {
-    f"tensor({name})": name for name in ("int32", "int64")
+    f"tensor({name})": name for name in ("int8", "uint8", "int32", "int64", "bool")
 }
 
 

@@ -1,7 +1,7 @@
 """An ONNX file that rnnx did not make, read as if it had a contract: the checkpoint says the sizes, a map the names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +9,13 @@ from rnnx.errors import CheckpointError, OptionError
 from rnnx.linting.graph_precision import precision_of
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.linting.outside_files import outside_files
+from rnnx.runners.graph_signature import GraphTensor, refuse_vast, signature_of
 from rnnx.weights.recurrence import recurrence_from_module
 from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract, Form, Nonlinearity, Recurrence, Source, TensorSpec, layer_contract
 from rnnx_runtime.files.model_file import OnnxFile
 
 FORMULATION = "foreign"
-
-_DTYPES = {1: "float32", 6: "int32", 7: "int64", 10: "float16", 11: "float64", 16: "bfloat16"}
-"""ONNX's element types (TensorProto.DataType) of which recurrent graphs have inputs and outputs."""
-
-GraphTensor = tuple[str, tuple[int | str | None, ...] | None]
-"""A graph input or output: its NumPy dtype, and its dims (None where the graph declares no shape)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +24,8 @@ class ForeignModel:
 
     `names` gives the graph's tensor for each of the contract's names; `outputs` are those of the contract's outputs
     that the graph gives, with the graph's dtypes; `fixed` are the sizes of T and B that the graph's inputs fix, and
-    `unmapped` its outputs that stand for none of the contract's.
+    `unmapped` its outputs that stand for none of the contract's. `dtypes` are the graph's where they are others than
+    the contract's, by the contract's names. `assumed_nonlinearity` is a plain RNN's where only its graph says it.
     """
 
     file: OnnxFile
@@ -37,10 +33,28 @@ class ForeignModel:
     outputs: tuple[TensorSpec, ...]
     fixed: Mapping[str, int]
     unmapped: tuple[str, ...] = ()
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    assumed_nonlinearity: Nonlinearity | None = None
+
+    @property
+    def dtypes_text(self) -> str:
+        """`dtypes` in words, such as `x, hn in float16`."""
+        groups = {
+            dtype: [name for name, own in self.dtypes.items() if own == dtype]
+            for dtype in dict.fromkeys(self.dtypes.values())
+        }
+        return "; ".join(f"{', '.join(names)} in {dtype}" for dtype, names in groups.items())
 
 
 def read_foreign_model(
-    path: Path, data: bytes, weights: RecurrentWeights, checkpoint: str, names: Mapping[str, str], *, batch_first: bool
+    path: Path,
+    data: bytes,
+    weights: RecurrentWeights,
+    checkpoint: str,
+    names: Mapping[str, str],
+    *,
+    batch_first: bool,
+    nonlinearity: Nonlinearity | None = None,
 ) -> ForeignModel:
     """Read an ONNX file of any exporter against the weights it is said to hold.
 
@@ -51,15 +65,25 @@ def read_foreign_model(
         names: the graph's tensor for each of the contract's names; a name that is left out is the graph's own where the
             graph has a tensor of that name.
         batch_first: whether x and output are `(B, T, …)`, which neither file says.
+        nonlinearity: a plain RNN's; left out, it is taken to be the graph's, which is then no proof of it.
 
     Raises:
         FileDamagedError: no whole ONNX file, or external data that is not inside its folder.
-        OptionError: a name that is not the contract's or not the graph's, or an input that nothing is mapped to.
+        OptionError: a name that is not the contract's or not the graph's, an input that nothing is mapped to, a
+            nonlinearity for a layer that has gates, or a time or batch that is fixed at what no case can have.
         CheckpointError: the graph's sizes are not the checkpoint's.
     """
     proto = parse_onnx(path, data)
-    inputs, outputs = _signature(proto)
-    contract = _contract(weights, checkpoint, batch_first=batch_first, nonlinearity=_nonlinearity(proto.graph.node))
+    inputs, outputs = signature_of(proto)
+    of_graph = _nonlinearity(proto.graph.node)
+    contract = _contract(weights, checkpoint, batch_first=batch_first, nonlinearity=nonlinearity or of_graph)
+    if nonlinearity is not None and contract.layer().nonlinearity is None:
+        raise OptionError(
+            "nonlinearity",
+            got=f"{nonlinearity} for nn.{contract.layer().cell.upper()}",
+            expected="a plain RNN",
+            remedy="leave it out",
+        )
     mapped = _mapped(path, names, contract, inputs, outputs)
     compared = [mapped[spec.name] for spec in contract.outputs if spec.name in mapped]
     contract = _completed(contract, mapped, inputs, path, precision_of(proto, compared))
@@ -70,24 +94,13 @@ def read_foreign_model(
     for spec in (*contract.inputs, *given):
         tensors = inputs if spec in contract.inputs else outputs
         _check_dims(path, checkpoint, spec, mapped[spec.name], tensors[mapped[spec.name]][1], fixed)
-    file = OnnxFile(path=path, contract=contract, data=data, external_data=next(iter(outside_files(path, proto)), None))
+    refuse_vast(path, fixed)
+    file = OnnxFile(path=path, contract=contract, data=data, external_data=next(iter(outside_files(path, data)), None))
     unmapped = tuple(name for name in outputs if name not in mapped.values())
-    return ForeignModel(file=file, names=mapped, outputs=given, fixed=fixed, unmapped=unmapped)
-
-
-def _signature(proto: Any) -> tuple[dict[str, GraphTensor], dict[str, GraphTensor]]:
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    inputs = {value.name: _tensor(value) for value in proto.graph.input if value.name not in weights}
-    return inputs, {value.name: _tensor(value) for value in proto.graph.output}
-
-
-def _tensor(value: Any) -> GraphTensor:
-    kind = value.type.tensor_type
-    dtype = _DTYPES.get(kind.elem_type, f"ONNX type {kind.elem_type}")
-    if not kind.HasField("shape"):
-        return dtype, None
-    dims = (dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in kind.shape.dim)
-    return dtype, tuple(dims)
+    assumed = of_graph if nonlinearity is None and contract.layer().nonlinearity else None
+    return ForeignModel(
+        file=file, names=mapped, outputs=given, fixed=fixed, unmapped=unmapped, assumed_nonlinearity=assumed
+    )
 
 
 def _nonlinearity(nodes: Iterable[Any]) -> Nonlinearity:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rnnx.errors import CheckpointError, EngineError, OptionError
+from rnnx.linting.message_limits import refuse_swollen
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.runners.foreign_model import read_foreign_model
+from rnnx.runners.like_model import read_like_model
 from rnnx.runners.subject import Subject
 from rnnx.weights.checkpoint import open_checkpoint
 from rnnx.weights.recurrence import RecurrentModule
@@ -18,6 +20,7 @@ from rnnx_runtime import (
     FileDamagedError,
     Recurrence,
 )
+from rnnx_runtime.contract import Nonlinearity
 from rnnx_runtime.files.model_file import LARGEST_ONNX, OnnxFile, PlanFile, checked_onnx, read_plan
 from rnnx_runtime.files.regular_file import read_regular
 from rnnx_runtime.files.seal import is_sealed
@@ -27,20 +30,24 @@ from rnnx_runtime.files.seal import is_sealed
 class Sources:
     """The files of a verification, and how to read a model that rnnx did not make.
 
-    `module` is the key prefix of the layer in the checkpoint, `names` the graph's tensor for each of the contract's
-    names, `batch_first` the order of its x and output; these three are for a foreign model alone.
+    `like` is the sealed model that another tool made the file from. `module` is the key prefix of the layer in the
+    checkpoint, `names` the graph's tensor for each of the contract's names, `batch_first` the order of its x and
+    output, `nonlinearity` a plain RNN's; these four are for a foreign model alone, and `names` for one that was made
+    from another.
     """
 
     checkpoint: Path | None = None
+    like: Path | None = None
     engine: Path | None = None
     module: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     batch_first: bool = False
+    nonlinearity: Nonlinearity | None = None
 
     @property
     def says_what_the_file_is(self) -> bool:
         """Whether what a foreign model is has been given, and need not be found out."""
-        return bool(self.checkpoint or self.module or self.names or self.batch_first)
+        return bool(self.checkpoint or self.like or self.module or self.names or self.batch_first or self.nonlinearity)
 
 
 def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Subject:
@@ -54,6 +61,9 @@ def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Su
         OptionError: the model is no .onnx, or an option is for the other kind of model.
     """
     data = read_model_bytes(model) if data is None else data
+    refuse_swollen(model, data)
+    if sources.like is not None:
+        return _like_subject(model, data, sources, sources.like)
     if sources.checkpoint is not None and not is_sealed(data):
         return _foreign_subject(model, data, sources, sources.checkpoint)
     _refuse_foreign_options(sources, sealed=is_sealed(data))
@@ -62,7 +72,8 @@ def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Su
             str(model),
             got="no rnnx contract in it, and no checkpoint",
             expected="a model that rnnx export wrote, whole, or another exporter's with its weights",
-            remedy="give the weights as the checkpoint; a truncated copy of a model of rnnx also looks like this",
+            remedy="give the weights as the checkpoint, or the model of rnnx that it was made from (like); a truncated "
+            "copy of a model of rnnx also looks like this",
         )
     file = checked_onnx(model, data)
     is_whole = file.contract.bare is None
@@ -93,6 +104,43 @@ def read_model_bytes(path: Path) -> bytes:
 
 
 def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path: Path) -> Subject:
+    _refuse_engine(path, sources)
+    parse_onnx(path, data)  # a damaged file is told as such, and not as one whose layer nobody chose
+    checkpoint = open_checkpoint(checkpoint_path)
+    weights = read_weights(checkpoint, choose_module(checkpoint, sources.module))
+    foreign = read_foreign_model(
+        path,
+        data,
+        weights,
+        checkpoint.name,
+        sources.names,
+        batch_first=sources.batch_first,
+        nonlinearity=sources.nonlinearity,
+    )
+    return Subject(model=foreign.file, engine=None, weights=weights, foreign=foreign)
+
+
+def _like_subject(path: Path, data: bytes, sources: Sources, like: Path) -> Subject:
+    _refuse_engine(path, sources)
+    given = {
+        "module": sources.module, "batch_first": sources.batch_first, "nonlinearity": sources.nonlinearity
+    }  # fmt: skip
+    for option, value in given.items():
+        if value:
+            raise OptionError(
+                option,
+                got=f"it for a file like {like.name}",
+                expected="a model of another exporter",
+                remedy="leave it out: the original's own contract says it",
+            )
+    original = checked_onnx(like, read_model_bytes(like))
+    foreign = read_like_model(path, data, original, sources.names)
+    is_layer = original.contract.bare is not None
+    weights = _weights_of(original.contract, sources.checkpoint) if sources.checkpoint and is_layer else None
+    return Subject(model=foreign.file, engine=None, weights=weights, foreign=foreign, like=like)
+
+
+def _refuse_engine(path: Path, sources: Sources) -> None:
     if sources.engine is not None:
         raise OptionError(
             "engine",
@@ -100,15 +148,15 @@ def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path:
             expected="no engine",
             remedy="the row tensorrt-network says what TensorRT understands of the file",
         )
-    parse_onnx(path, data)  # a damaged file is told as such, and not as one whose layer nobody chose
-    checkpoint = open_checkpoint(checkpoint_path)
-    weights = read_weights(checkpoint, choose_module(checkpoint, sources.module))
-    foreign = read_foreign_model(path, data, weights, checkpoint.name, sources.names, batch_first=sources.batch_first)
-    return Subject(model=foreign.file, engine=None, weights=weights, foreign=foreign)
 
 
 def _refuse_foreign_options(sources: Sources, *, sealed: bool) -> None:
-    given = {"module": sources.module, "names": sources.names, "batch_first": sources.batch_first}
+    given = {
+        "module": sources.module,
+        "names": sources.names,
+        "batch_first": sources.batch_first,
+        "nonlinearity": sources.nonlinearity,
+    }
     for option, value in given.items():
         if value and sealed:
             raise OptionError(

@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from rnnx.runners.candidates import Candidate, SessionCandidate
 from rnnx.runners.foreign_model import ForeignModel
 from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
+from rnnx.truths.golden import golden_path
 from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime import (
     BackendName,
@@ -24,13 +26,15 @@ from rnnx_runtime.files.model_file import OnnxFile, PlanFile
 class Subject:
     """A model, and of what was given: the engine built from it and the weights it was exported from.
 
-    `foreign` is set for a model that rnnx did not make; then `model` holds the contract that it ought to have.
+    `foreign` is set for a model that rnnx did not make; then `model` holds the contract that it ought to have. `like`
+    is the sealed model that it was made from, where its truth is that one's.
     """
 
     model: OnnxFile
     engine: PlanFile | None
     weights: RecurrentWeights | None
     foreign: ForeignModel | None = None
+    like: Path | None = None
 
     @property
     def contract(self) -> Contract:
@@ -56,6 +60,11 @@ class Subject:
     def sha256(self) -> str:
         """SHA-256 of the model's file."""
         return hashlib.sha256(self.model.data).hexdigest()
+
+    @property
+    def golden(self) -> Path:
+        """Where the golden file of its truth lies: beside it, or beside the model that it was made from."""
+        return golden_path(self.like or self.model.path)
 
     def profile_corners(self) -> list[Mapping[str, int]]:
         """The smallest and the best sizes of each of the engine's profiles; float64 may take minutes at the largest."""
@@ -88,8 +97,10 @@ class Subject:
             return SessionCandidate(cast(BackendName, row), self._engine_for(row).path, threads)
         if self.foreign:
             from rnnx.runners.foreign_candidate import ForeignCandidate
+            from rnnx.runners.like_candidate import LikeCandidate
 
-            return ForeignCandidate(row, self.foreign, threads)
+            opened = ForeignCandidate if self.like is None else LikeCandidate
+            return opened(row, self.foreign, threads)
         return SessionCandidate(cast(BackendName, row), self.model.path, threads)
 
     def precision(self, row: str) -> str:

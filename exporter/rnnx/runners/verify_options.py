@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rnnx.errors import OptionError
 from rnnx.runners.row_names import PYTORCH_ROWS, ROW_NAMES
@@ -12,6 +12,7 @@ from rnnx.runners.sources import Sources
 from rnnx.runners.subject import Subject
 from rnnx.truths.matrix_names import MATRIX_NAMES, MatrixName
 from rnnx_runtime.backends.session_options import MOST_THREADS
+from rnnx_runtime.contract import Nonlinearity
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,14 +28,16 @@ LONGEST_CASE_S = 86_400.0
 class VerifyOptions:
     """What to verify and how.
 
-    `checkpoint` gives the truth by PyTorch; without it the golden file beside the model does. `backends` are the rows
+    `checkpoint` gives the truth by PyTorch; without it the golden file beside the model does. `like` is the model of
+    rnnx that another tool made this file from: its contract and its golden file are the file's. `backends` are the rows
     to run, all that apply when empty; a row named in `require` fails where it would be skipped. `matrix` is how many
     cases: `quick`, `full` or `soak`; from `full` on the drift is measured over 10,000 steps, not 1,000, and the latency
     with the start-up. `threads` is for the sessions
     and for PyTorch. A backend that gives no answer to a case within `case_timeout_s` fails it.
 
-    `module`, `names` and `batch_first` are for a model that rnnx did not make: the layer's key prefix in the
-    checkpoint, the graph's tensor for each of the contract's names, the order of its x and output.
+    `module`, `names`, `batch_first` and `nonlinearity` are for a model that rnnx did not make: the layer's key prefix
+    in the checkpoint, the graph's tensor for each of the contract's names, the order of its x and output, and what a
+    plain RNN applies, which no checkpoint says.
 
     `model` is for a whole model: `package.module:factory`, into which `checkpoint` is loaded, or the live module, left
     as it is. With it the truth is the module's on fresh inputs, and PyTorch has rows of its own.
@@ -44,10 +47,12 @@ class VerifyOptions:
     """
 
     checkpoint: str | os.PathLike[str] | None = None
+    like: str | os.PathLike[str] | None = None
     engine: str | os.PathLike[str] | None = None
     module: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     batch_first: bool = False
+    nonlinearity: Nonlinearity | None = None
     backends: tuple[str, ...] = ()
     require: tuple[str, ...] = ()
     matrix: MatrixName = "quick"
@@ -64,10 +69,12 @@ class VerifyOptions:
         """The files, and how to read them."""
         return Sources(
             checkpoint=_path(self.checkpoint),
+            like=_path(self.like),
             engine=_path(self.engine),
             module=self.module,
             names=self.names,
             batch_first=self.batch_first,
+            nonlinearity=self.nonlinearity,
         )
 
 
@@ -85,7 +92,7 @@ def check_options(options: VerifyOptions) -> None:
     """Refuse what is wrong whatever the model is.
 
     Raises:
-        OptionError: an unknown row or matrix, fewer than one thread, no time for a case.
+        OptionError: an unknown row, matrix or nonlinearity, fewer than one thread, no time for a case.
     """
     check_names("backends", options.backends)
     check_names("require", options.require)
@@ -95,6 +102,11 @@ def check_options(options: VerifyOptions) -> None:
     if options.matrix not in MATRIX_NAMES:
         expected = " | ".join(MATRIX_NAMES)
         raise OptionError("matrix", got=repr(options.matrix), expected=expected, remedy="choose one of these")
+    if options.nonlinearity not in (None, *get_args(Nonlinearity)):
+        expected = " | ".join(get_args(Nonlinearity))
+        raise OptionError(
+            "nonlinearity", got=repr(options.nonlinearity), expected=expected, remedy="leave it out for the graph's own"
+        )
     threads: object = options.threads
     if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
         expected = f"1 to {MOST_THREADS}"

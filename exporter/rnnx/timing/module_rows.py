@@ -11,7 +11,6 @@ from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.runners.subject import Subject
 from rnnx.timing.figures import StartUpRow
 from rnnx.timing.start_up import no_start_up
-from rnnx.truths.golden import golden_path
 from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.model_golden import read_model_golden
 from rnnx_runtime.errors import BackendUnavailable
@@ -33,7 +32,7 @@ def opened_inputs(
 
     Raises what `rnnx.tracing.live_model.read_model` raises, and GoldenError, MissingExtraError.
     """
-    contract, path = subject.contract, golden_path(subject.model.path)
+    contract, path = subject.contract, subject.golden
     if not subject.is_whole:
         yield CaseSource(contract=contract, example={}), None
         return

@@ -76,7 +76,8 @@ def no_start_up(backend: str, problem: str) -> StartUpRow:
 def _plain(sources: Sources) -> dict[str, Any]:
     """The sources as JSON data; an engine has no part in them."""
     values = dataclasses.asdict(sources) | {"engine": None, "names": dict(sources.names)}
-    return values | {"checkpoint": None if sources.checkpoint is None else str(sources.checkpoint)}
+    paths = {"checkpoint": sources.checkpoint, "like": sources.like}
+    return values | {name: None if path is None else str(path) for name, path in paths.items()}
 
 
 def _answer(command: Sequence[str], request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:

@@ -73,13 +73,15 @@ def _opened_subject(request: dict[str, Any]) -> Callable[[], object]:
     from rnnx.runners.sources import Sources, read_subject
     from rnnx.timing.inputs import timing_feeds
     from rnnx.truths.model_cases import CaseSource
+    from rnnx.truths.model_golden import read_model_golden
 
     if request["module"] == "torch":
         __import__("torch").set_num_threads(request["threads"])
     values = request["sources"]
-    checkpoint = values["checkpoint"] and Path(values["checkpoint"])
-    subject = read_subject(Path(request["file"]), Sources(**values | {"checkpoint": checkpoint}))
-    feeds = timing_feeds(CaseSource(contract=subject.contract, example={}), request["sizes"])
+    paths = {name: values[name] and Path(values[name]) for name in ("checkpoint", "like")}
+    subject = read_subject(Path(request["file"]), Sources(**values | paths))
+    example = read_model_golden(subject.golden, subject.contract).example.case.feeds if subject.is_whole else {}
+    feeds = timing_feeds(CaseSource(contract=subject.contract, example=example), request["sizes"])
     return subject.open(request["row"], request["threads"]).prepare(feeds)
 
 

@@ -14,7 +14,7 @@ from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import MOST_TIMED_STEPS, VerifyOptions
 from rnnx.timing.inputs import steps_of_call
 from rnnx.truths.case_matrix import matrix_cases
-from rnnx.truths.golden import golden_path, read_golden
+from rnnx.truths.golden import read_golden
 from rnnx.truths.matrix_names import MatrixName
 from rnnx.truths.model_cases import CaseSource, drawn
 from rnnx.truths.model_golden import ModelTruth
@@ -52,7 +52,7 @@ def expectation_of(
         return _of_model(subject, golden, reference, options, timed, listener)
     inputs = CaseSource(contract=subject.contract, example={})
     if subject.weights is None:
-        truth = read_golden(golden_path(subject.model.path), subject.contract)
+        truth = read_golden(subject.golden, subject.contract)
         return Expectation(truth=truth, plan=plan_checks(inputs, "quick"), inputs=inputs)
     from rnnx.truths.torch_reference import torch_truth
 
@@ -68,14 +68,24 @@ def expectation_of(
 
 def truth_title(subject: Subject, reference: ModelReference | None, options: VerifyOptions) -> str:
     """Where the truth comes from, for a report."""
-    golden = f"golden file {golden_path(subject.model.path).name}"
+    golden = f"golden file {subject.golden.name}"
     if subject.contract.truth == "onnxruntime-float32" and reference is None:
         return f"{golden}, ONNX Runtime in float32 (no PyTorch truth)"
     if subject.is_whole:
-        return f"{reference.live.title if reference else golden}, PyTorch in float64"
-    if options.checkpoint is None:
-        return f"{golden}, NumPy in float64"
-    return f"PyTorch in float64, weights of {Path(options.checkpoint).name}"
+        title = f"{reference.live.title if reference else golden}, PyTorch in float64"
+    elif options.checkpoint is None:
+        title = f"{golden}, NumPy in float64"
+    else:
+        title = f"PyTorch in float64, weights of {Path(options.checkpoint).name}"
+    return title + _as_given(subject)
+
+
+def _as_given(subject: Subject) -> str:
+    """What a file's inputs and outputs are in place of the contract's dtypes, where another tool changed them."""
+    if subject.like is None or subject.foreign is None:
+        return ""
+    changed = subject.foreign.dtypes_text
+    return f"; {subject.model.path.name} has {changed}" if changed else ""
 
 
 def yardstick_of(subject: Subject, *, has_weights: bool) -> str:

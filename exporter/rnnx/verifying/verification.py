@@ -27,9 +27,9 @@ from rnnx.timing.figures import LatencyReport
 from rnnx.timing.fingerprint import take_fingerprint
 from rnnx.timing.inputs import timed_sizes
 from rnnx.timing.side_by_side import time_rows
-from rnnx.truths.golden import golden_path
 from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.model_golden import ModelTruth, read_model_golden
+from rnnx.verifying.assumptions import assumptions
 from rnnx.verifying.expectations import expectation_of, truth_title, yardstick_of
 from rnnx.verifying.model_reference import ModelReference, opened_reference
 from rnnx.verifying.row_verification import Expectation, VerifiedRow, runs_apart, verify_row
@@ -43,8 +43,9 @@ def verify(
     A whole model is held to its golden file, or to its module where that is given.
 
     Args:
-        model: an .onnx that rnnx exported, or one of any exporter: with a checkpoint, a layer of PyTorch's; without
-            one, what `rnnx.adopt` finds in it, held to ONNX Runtime on the CPU or to its module.
+        model: an .onnx that rnnx exported, or one of any exporter: with a checkpoint, a layer of PyTorch's; with the
+            model of rnnx that another tool made it from, held to that one's golden file; without either, what
+            `rnnx.adopt` finds in it, held to ONNX Runtime on the CPU or to its module.
         options: see `VerifyOptions`.
         listener: is told how far the call is.
 
@@ -77,7 +78,7 @@ def _verify(
 ) -> VerificationReport:
     subject = read_subject(path, options.sources, data)
     refuse_unfit(subject, options)
-    golden = read_model_golden(golden_path(subject.model.path), subject.contract) if subject.is_whole else None
+    golden = read_model_golden(subject.golden, subject.contract) if subject.is_whole else None
     example = golden.example.case.feeds if golden else {}
     timed = timed_sizes(CaseSource(contract=subject.contract, example=example), options.sizes)
     baseline = _baseline(subject, options)
@@ -161,15 +162,20 @@ def _pytorch_threads(subject: Subject, threads: int) -> contextlib.AbstractConte
 
 
 def _findings(subject: Subject) -> tuple[Finding, ...]:
+    """What was taken for granted of the file, and what the doctor says of it."""
+    return (*assumptions(subject), *_doctors(subject))
+
+
+def _doctors(subject: Subject) -> tuple[Finding, ...]:
     """What the doctor says of the file; a golden file is compared on hosts that have no onnx package too."""
-    if subject.weights is None and not subject.is_whole:
+    if subject.weights is None and not subject.is_whole and subject.like is None:
         return ()
     from rnnx.linting.examination import doctor
 
     try:
         return doctor(subject.model.path).findings
     except (MissingExtraError, OptionError):  # no onnx package; a recurrence that the optimiser wrote out
-        if subject.is_whole:
+        if subject.is_whole or subject.like is not None:
             return ()
         raise
 

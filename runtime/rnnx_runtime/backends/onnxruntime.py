@@ -32,6 +32,10 @@ SHAPE_OPERATORS = (
 )  # fmt: skip
 """Operators of shape arithmetic, which ONNX Runtime rightly keeps on the CPU beside a GPU."""
 
+_HALF = ("float16", "bfloat16")
+_CRASHING_IN_HALF = ["MatmulTransposeFusion"]
+"""What ends the process of ONNX Runtime 1.26 and 1.32 on a CPU, where a Transpose of halves goes into a MatMul."""
+
 
 class OnnxRuntimeBackend:
     """One ONNX Runtime session on the CPU."""
@@ -126,8 +130,11 @@ def _session(onnxruntime: Any, model: OnnxFile, options: SessionOptions, cuda: b
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
     source = str(model.path) if model.external_data else model.data
+    disabled = _CRASHING_IN_HALF if model.contract.precision in _HALF and not cuda else []
     try:
-        return onnxruntime.InferenceSession(source, settings, providers=providers, enable_fallback=0)
+        return onnxruntime.InferenceSession(
+            source, settings, providers=providers, enable_fallback=0, disabled_optimizers=disabled
+        )
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
         raise BackendError(
             f"ONNX Runtime {onnxruntime.__version__} loading {model.path.name}",

@@ -32,6 +32,9 @@ PARTS: dict[str, dict[int, str]] = {
 DEEPEST = 100
 """Messages inside each other; protobuf's own parsers stop there too."""
 
+MOST_PARTS = 500_000
+"""Nodes, tensors and what holds them in a file; an export of rnnx has thousands, the largest decoder 100,000."""
+
 _NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14  # fields of TensorProto
 _EXTERNAL = 1
 _KEY, _VALUE = 1, 2  # fields of StringStringEntryProto
@@ -53,10 +56,11 @@ def external_tensors(model: bytes) -> list[ExternalTensor]:
     """Every external tensor of a serialized ModelProto, those of subgraphs, attributes and functions too.
 
     Raises:
-        ValueError: the bytes are no protobuf message or one nested deeper than `DEEPEST`, or a tensor's external data
-            has a key that ONNX does not know, a key twice, or text that is not UTF-8.
+        ValueError: the bytes are no protobuf message or one nested deeper than `DEEPEST` or of more than `MOST_PARTS`,
+            or a tensor's external data has a key that ONNX does not know, a key twice, or text that is not UTF-8.
     """
     found: list[ExternalTensor] = []
+    parts = 0
     walks = [_parts(model, "ModelProto", 0, len(model))]
     while walks:
         part = next(walks[-1], None)
@@ -64,6 +68,9 @@ def external_tensors(model: bytes) -> list[ExternalTensor]:
             walks.pop()
             continue
         kind, start, end = part
+        parts += 1
+        if parts > MOST_PARTS:
+            raise ValueError(f"more than {MOST_PARTS:,} parts")
         if kind == "TensorProto":
             found += _external(model, start, end)
         elif len(walks) == DEEPEST:

@@ -104,6 +104,13 @@ def test_a_fixed_time_and_batch_are_told(tmp_path: Path) -> None:
     assert _read(path, names).fixed == {"T": 6, "B": 3}
 
 
+@pytest.mark.parametrize("size", [2**60, 2**17])
+def test_a_time_that_no_case_can_have_is_refused(tmp_path: Path, size: int) -> None:
+    path, names = _foreign(tmp_path, nn.GRU(5, 8), _fix("input", 0, size))
+    with pytest.raises(OptionError, match=f"the inputs of theirs.onnx: got T fixed at {size}"):
+        _read(path, names)
+
+
 def test_batch_first_turns_the_order_of_x_around(tmp_path: Path) -> None:
     path, names = _foreign(tmp_path, nn.GRU(5, 8, batch_first=True), _fix("input", 1, 6), batch_first=True)
     found = _read(path, names, batch_first=True)
@@ -277,6 +284,28 @@ def test_the_graph_says_a_plain_rnns_nonlinearity(tmp_path: Path, source: nn.Mod
     model = _read(path, names)
     assert model.file.contract.layer().nonlinearity == nonlinearity
     assert model.file.contract.layer().projection_size == (3 if nonlinearity is None else 8)
+
+
+def _sources(path: Path, names: dict[str, str], nonlinearity: Any) -> Sources:
+    return Sources(checkpoint=path.with_name("weights.safetensors"), names=names, nonlinearity=nonlinearity)
+
+
+def test_a_nonlinearity_that_is_given_goes_before_the_graphs(tmp_path: Path) -> None:
+    path, names = _foreign(tmp_path, nn.RNN(5, 8, nonlinearity="relu"), nonlinearity="relu")
+    given = read_subject(path, _sources(path, names, "tanh"))
+    assert given.layer.nonlinearity == "tanh"
+    assert given.foreign is not None
+    assert given.foreign.assumed_nonlinearity is None
+    assumed = _read(path, names)
+    assert assumed.file.contract.layer().nonlinearity == assumed.assumed_nonlinearity == "relu"
+
+
+def test_a_nonlinearity_for_a_layer_with_gates_is_refused(tmp_path: Path) -> None:
+    path, names = _foreign(tmp_path, nn.GRU(5, 8))
+    with pytest.raises(OptionError, match=r"nonlinearity: got relu for nn\.GRU, expected a plain RNN"):
+        read_subject(path, _sources(path, names, "relu"))
+    with pytest.raises(OptionError, match="nonlinearity: got it for a model of rnnx"):
+        read_subject(path.with_name("model.onnx"), Sources(nonlinearity="tanh"))
 
 
 def test_unrolled_steps_that_are_not_fixed_are_refused(tmp_path: Path) -> None:

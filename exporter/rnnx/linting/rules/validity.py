@@ -3,15 +3,23 @@
 from collections.abc import Iterator
 from math import prod
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, defs, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
+from rnnx.linting.rules.claimed_sizes import claimed_sizes
 from rnnx.linting.rules.scopes import Scope, is_onnx, scopes_of, shown
+from rnnx_runtime.printable import shown as printable
 
 _LARGEST_OPSET = 10_000
 """Far beyond any that there will be, and within what onnx itself takes."""
 
 _MOST_VALUES = 1024
 """Values up to which a constant is decoded: rules evaluate small ones alone."""
+
+
+_MOST_DIMS = 64
+"""Dims of a tensor; no backend has kernels for more than a few."""
+
+_BELOW_A_BYTE = tuple(kind for name, kind in TensorProto.DataType.items() if name.endswith(("INT4", "INT2", "E2M1")))
 
 
 def malformed_parts(model: ModelProto) -> Iterator[str]:
@@ -35,6 +43,8 @@ def malformed_parts(model: ModelProto) -> Iterator[str]:
         return
     for scope in scopes:
         yield from _malformed_names(scope)
+        yield from _malformed_tensors(scope)
+        yield from claimed_sizes(scope)
         for node in scope.nodes:
             yield from _malformed_node(node, opset)
 
@@ -45,9 +55,14 @@ def _malformed_names(scope: Scope) -> Iterator[str]:
     tensors = tuple(scope.tensors.values())
     if not _are_texts(*(part.name for part in (*values, *tensors))):
         yield "a name that is not UTF-8"
+
+
+def _malformed_tensors(scope: Scope) -> Iterator[str]:
     for name, tensor in scope.tensors.items():
-        if not _is_readable(tensor):
-            yield f"constant {name!r} with other bytes than its shape {tuple(tensor.dims)} takes"
+        if len(tensor.dims) > _MOST_DIMS:
+            yield f"constant {printable(name)!r} of {len(tensor.dims)} dims"
+        elif not _is_readable(tensor):
+            yield f"constant {printable(name)!r} with other bytes than its shape {tuple(tensor.dims)} takes"
 
 
 def _malformed_node(node: NodeProto, opset: int) -> Iterator[str]:
@@ -86,13 +101,29 @@ def _is_of_type(attribute: AttributeProto, kind: defs.OpSchema.AttrType) -> bool
 
 
 def _is_readable(tensor: TensorProto) -> bool:
-    if tensor.data_location == TensorProto.EXTERNAL or prod(tensor.dims) > _MOST_VALUES:
+    if any(dim < 0 for dim in tensor.dims):
+        return False
+    if tensor.data_location == TensorProto.EXTERNAL:
         return True
+    if prod(tensor.dims) > _MOST_VALUES:
+        return _has_its_bytes(tensor)
     try:
         numpy_helper.to_array(tensor)
     except (TypeError, ValueError, KeyError):
         return False
     return True
+
+
+def _has_its_bytes(tensor: TensorProto) -> bool:
+    """Whether a tensor too large to be decoded for it has the values that its shape says; not of types below a byte."""
+    try:
+        bits = 8 * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (KeyError, TypeError, ValueError):
+        return False
+    if not tensor.HasField("raw_data"):
+        listed = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
+        return any(listed) or len(tensor.string_data) == prod(tensor.dims)
+    return 8 * len(tensor.raw_data) == bits * prod(tensor.dims) or tensor.data_type in _BELOW_A_BYTE
 
 
 def _are_texts(*texts: object) -> bool:
