@@ -1,11 +1,12 @@
 """The files of a verification, read and checked to belong together."""
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rnnx.errors import CheckpointError, EngineError, OptionError
+from rnnx.errors import CheckpointError, EngineError, MissingExtraError, OptionError
 from rnnx.linting.message_limits import refuse_swollen
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.runners.foreign_model import read_foreign_model
@@ -24,6 +25,9 @@ from rnnx_runtime.contract import Nonlinearity
 from rnnx_runtime.files.model_file import LARGEST_ONNX, OnnxFile, PlanFile, checked_onnx, read_plan
 from rnnx_runtime.files.regular_file import read_regular
 from rnnx_runtime.files.seal import is_sealed
+
+_FUNCTION = b"\xca\x01"
+"""What a function of a model's own begins with: field 25 of ModelProto, length-delimited."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,9 @@ def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Su
             "copy of a model of rnnx also looks like this",
         )
     file = checked_onnx(model, data)
+    if _FUNCTION in data:  # which ONNX Runtime writes out where they are called, without an end if they have none
+        with contextlib.suppress(MissingExtraError):
+            parse_onnx(model, data)
     is_whole = file.contract.bare is None
     return Subject(
         model=file,

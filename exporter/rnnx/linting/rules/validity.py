@@ -6,6 +6,7 @@ from math import prod
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
 from rnnx.linting.rules.claimed_sizes import claimed_sizes
+from rnnx.linting.rules.inlining import EndlessError, refuse_endless
 from rnnx.linting.rules.scopes import Scope, is_onnx, scopes_of, shown
 from rnnx_runtime.printable import shown as printable
 
@@ -37,7 +38,11 @@ def malformed_parts(model: ModelProto) -> Iterator[str]:
         yield f"{nameless} nodes without an operator"
         return
     try:
+        refuse_endless(model)
         scopes = scopes_of(model)
+    except EndlessError as error:  # before ONNX Runtime would write them out
+        yield str(error)
+        return
     except (TypeError, ValueError) as error:
         yield f"a graph that cannot be read ({error})"
         return
