@@ -266,6 +266,16 @@ def test_the_table_of_libraries_and_its_tally_are_what_was_measured() -> None:
     assert "(`python benchmarks/library_models.py`)" in text
 
 
+def test_the_count_of_hostile_files_is_what_was_measured() -> None:
+    rows = json.loads((ROOT / "benchmarks/results/hostile_files.json").read_text())["rows"]
+    runs = [run for row in rows for run in row["runs"]]
+    failed = sum(bool(run["failure"]) for run in runs)
+    kinds = " and ".join(sorted({row["kind"] for row in rows}))
+    told = f"| {len(rows)} hostile ONNX files ({kinds}), each as it is and sealed, through eight commands: over 10 s"
+    assert told in README
+    assert f"| {failed} of {len(runs)} runs | `python benchmarks/hostile_files.py` |" in README
+
+
 def test_the_table_of_tools_and_its_tally_are_what_was_measured() -> None:
     command = [sys.executable, str(ROOT / "benchmarks/post_processing.py"), "--markdown"]
     table = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
