@@ -59,8 +59,10 @@ def inspect(path: str | os.PathLike[str]) -> CheckpointInspection | ModelInspect
     match path.suffix:
         case ".onnx" | ".ort":
             data = bytes_of(path, LARGEST_ONNX)
-            refuse_swollen(path, data)
-            return _onnx(checked_onnx(path, data)) if is_sealed(data) else _foreign(path, data)
+            if not is_sealed(data):
+                return _foreign(path, data)
+            refuse_swollen(path, data)  # whoever can write a file can seal it
+            return _onnx(checked_onnx(path, data))
         case ".plan":
             return _plan(read_plan(path))
     checkpoint = open_checkpoint(path)
