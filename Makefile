@@ -65,6 +65,8 @@ bench: install
 	$(BIN)/python benchmarks/random_models.py
 	$(BIN)/python benchmarks/library_models.py
 	$(BIN)/python benchmarks/foreign_files.py
+	$(BIN)/python benchmarks/post_processing.py
+	$(BIN)/python benchmarks/hostile_files.py
 	$(BIN)/python benchmarks/side_by_side.py
 	$(BIN)/python benchmarks/loops.py
 	$(BIN)/python benchmarks/decoder_forecast.py

@@ -28,7 +28,7 @@ from rnnx_runtime.files.model_file import read_onnx
 from rnnx_runtime.files.seal import BLANK, SEAL_KEY, sealed
 
 LOADED = (
-    "onnx", "onnx_ir", "onnxruntime", "tensorrt_rtx", "rnnx.engines.engine", "rnnx.inspection",
+    "onnx", "onnx_ir", "onnxruntime", "tensorrt_rtx", "rnnx.building.engine", "rnnx.inspection",
     "rnnx.linting.rules.examined_model", "rnnx.sealing.sealed_graph", "rnnx.sealing.resealing",
     "rnnx.timing.benchmarking", "rnnx.tensorrt_network.candidate", "rnnx.verifying.verification",
 )  # fmt: skip
