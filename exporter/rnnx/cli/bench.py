@@ -57,7 +57,7 @@ def command(
     json_path: "Target | None",
     before_path: Path | None,
 ) -> None:
-    """Time every backend of MODEL that this host can run: in alternating rounds, warmed up until stable.
+    """Time every backend of MODEL, rnnx's or another exporter's, in alternating rounds, warmed up until stable.
 
     Figures carry 95 % intervals. With --compare, what moved since an earlier report beyond the noise is said, and "no
     change" where nothing did; the exit code is 0 either way.
