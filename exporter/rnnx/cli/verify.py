@@ -101,8 +101,9 @@ def command(
     PyTorch is not needed. A whole model has its truth from PyTorch in its golden file, at sizes other than it was
     exported with, or from its module on fresh inputs with --model. A row that cannot run here is skipped with the
     reason, never run elsewhere. A MODEL that another exporter made is held to --checkpoint, with --map where its
-    tensors have other names, or to --model; without either, to ONNX Runtime on the CPU. What another tool made of a model of rnnx, such as a quantizer or a simplifier, needs that one as
-    --like: its contract and its golden file are MODEL's, to the tolerance of what MODEL computes in.
+    tensors have other names, or to --model; without either, to ONNX Runtime on the CPU. What another tool made of a
+    model of rnnx, such as a quantizer or a simplifier, needs that one as --like: its contract and its golden file are
+    MODEL's, to the tolerance of what MODEL computes in.
     """
     from rnnx.cli.verification_tables import print_verification
     from rnnx.reports.outputs import opened_outputs
