@@ -56,7 +56,7 @@ def streaming_of(
 def _other_axes(contract: Contract, times: Mapping[str, Dim]) -> str:
     """What does not run over the axes that frames follow each other on, T, and streams lie beside each other on, B."""
     for spec in (*contract.plain_inputs, *contract.plain_outputs, *contract.state_specs):
-        if "B" not in spec.dims and "B" in contract.free_dims:
+        if "B" not in spec.dims and {*contract.free_dims} - {"T"}:  # with none but T, all rows are one stream
             return f"{spec.name!r} {spec.shape}, which has no axis B for a row of each stream"
     for layer, dim in times.items():
         if dim != 1 and not re.search(r"\bT\b", str(dim)):

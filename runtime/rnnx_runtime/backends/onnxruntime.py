@@ -130,11 +130,10 @@ def _session(onnxruntime: Any, model: OnnxFile, options: SessionOptions, cuda: b
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
     source = str(model.path) if model.external_data else model.data
-    disabled = _CRASHING_IN_HALF if model.contract.precision in _HALF and not cuda else []
+    crashes = model.contract.precision in _HALF and not cuda
+    more = {"disabled_optimizers": _CRASHING_IN_HALF} if crashes else {}
     try:
-        return onnxruntime.InferenceSession(
-            source, settings, providers=providers, enable_fallback=0, disabled_optimizers=disabled
-        )
+        return onnxruntime.InferenceSession(source, settings, providers=providers, enable_fallback=0, **more)
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
         raise BackendError(
             f"ONNX Runtime {onnxruntime.__version__} loading {model.path.name}",

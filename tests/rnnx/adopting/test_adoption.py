@@ -296,7 +296,7 @@ def test_values_hidden_in_other_files_are_refused(tmp_path: Path) -> None:
     value.data_location = onnx.TensorProto.EXTERNAL
     value.external_data.add(key="location", value="/etc/hostname")
     (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(FileDamagedError, match="external data at '/etc/hostname' for a value inside a node"):
+    with pytest.raises(FileDamagedError, match="external data at '/etc/hostname'"):
         rnnx.adopt(tmp_path / "theirs.onnx", tmp_path / "ours.onnx")
 
 

@@ -113,8 +113,13 @@ def test_a_step_is_swept_by_batch_alone(tmp_path: Path, quick: list[str]) -> Non
 def test_pytorch_runs_on_as_many_threads_as_said_and_has_its_own_back_after(
     model: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = set()
-    monkeypatch.setattr(benchmarking, "_report", lambda *arguments: seen.add(torch.get_num_threads()))
+    seen, report = set[int](), benchmarking._report
+
+    def watched(*arguments: Any) -> BenchReport:
+        seen.add(torch.get_num_threads())
+        return report(*arguments)
+
+    monkeypatch.setattr(benchmarking, "_report", watched)
     before = torch.get_num_threads()
     _bench(model, threads=2)
     assert seen == {2}
