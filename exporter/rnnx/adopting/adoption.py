@@ -105,7 +105,6 @@ def _opened(reading: Reading, data: bytes, *, changed: bool) -> tuple[Reading, O
     """
     outside = outside_files(reading.path, data)
     if not outside and not changed:
-        _refuse_hidden(reading.path, data)
         return reading, OnnxFile(path=reading.path, contract=reading.contract, data=data, external_data=None)
     for file in outside:
         if not file.is_file():
