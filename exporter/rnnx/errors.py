@@ -7,6 +7,7 @@ RnnxError (rnnx_runtime)
 ├── OptionError          an option has a value that this model or this version cannot take
 ├── ExportError          the model cannot be exported, or its graph was refused by a checker or by ONNX Runtime
 │   ├── FrozenDimError   the model fixes a batch or a time at its example's size
+│   ├── StreamingError   the model cannot take its sequence in chunks: an operator needs all of it
 │   └── UntracedError    torch.export or torch.onnx fails on the model, as it is with so many axes free
 ├── AdoptionError        a file of another exporter cannot become a model of rnnx
 ├── EngineError          TensorRT refused or failed to build the engine
@@ -44,6 +45,10 @@ class ExportError(RnnxError):
 
 class FrozenDimError(ExportError):
     """The model fixes a batch or a time at its example's size."""
+
+
+class StreamingError(ExportError):
+    """The model cannot take its sequence in chunks: an operator needs all of it, or what comes after."""
 
 
 class UntracedError(ExportError):

@@ -17,7 +17,7 @@ CellKind = Literal["lstm", "gru", "rnn"]
 Nonlinearity = Literal["tanh", "relu"]
 DecoderForm = Literal["step", "unrolled", "loop"]
 TokenFeed = Literal["argmax", "teacher"]
-StreamingKind = Literal["exact", "chunked", "no"]
+StreamingKind = Literal["exact", "delayed", "chunked", "no"]
 RowsKind = Literal["independent", "coupled", "unknown"]
 TruthKind = Literal["float64", "onnxruntime-float32"]
 PaddingKind = Literal["ignored", "read", "unknown"]
@@ -154,12 +154,23 @@ class DecoderPart:
 class Streaming:
     """How a sequence in chunks, its states carried, relates to the whole; `reason` says why where it is not exact.
 
-    `exact`: the chunks give the whole, but for rounding. `chunked`: they run and give something else. `no`: there is no
-    next chunk, for a backward direction or for want of states.
+    `exact`: the chunks give the whole, but for rounding. `delayed`: they do so some frames later. `chunked`: they run
+    and give something else. `no`: there is no next chunk, for a backward direction or for want of states.
+
+    A file that carries more than its layers' states says so: `caches` are the states that were added for it. `delays`
+    says by how many of its frames an output comes late: so many at the start of a stream are none of the whole. After a
+    sequence of N frames `lookahead` further ones bring the last results; `lengths` says how many frames an output of
+    the whole has, as an expression of N. `end` names the state that tells the graph where a sequence ends: N from the
+    call on that holds frames after the end, 0 before.
     """
 
     kind: StreamingKind
     reason: str = ""
+    caches: tuple[str, ...] = ()
+    delays: Mapping[str, int] = field(default_factory=dict)
+    lookahead: int = 0
+    lengths: Mapping[str, str] = field(default_factory=dict)
+    end: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

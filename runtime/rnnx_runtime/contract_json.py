@@ -42,10 +42,15 @@ MOST_AXES = 8
 
 
 def json_from_contract(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON data, keys in a fixed order; without `ranges`, `table_sizes` and `truth` if usual."""
+    """The contract as plain JSON data, keys in a fixed order; without what is as usual, such as `ranges` and `truth`."""
     data = {"schema": SCHEMA, **{name: _plain(value) for name, value in asdict(contract).items()}}
+    data["streaming"] = {name: value for name, value in data["streaming"].items() if value or name in _ALWAYS}
     usual: dict[str, Any] = {"ranges": {}, "table_sizes": {}, "truth": Contract.truth}
     return {name: value for name, value in data.items() if name not in usual or value != usual[name]}
+
+
+_ALWAYS = ("kind", "reason")
+"""What every contract says of streaming."""
 
 
 def _plain(value: Any) -> Any:
@@ -103,7 +108,7 @@ def _parsed(values: dict[str, Any], subject: str) -> Contract:
                 "states": tuple(StatePair(**own) for own in _listed(values["states"])),
                 "lengths": tuple(_listed(values["lengths"])),
                 "recurrent": tuple(Recurrence(**own) for own in _listed(values["recurrent"])),
-                "streaming": Streaming(**values["streaming"]),
+                "streaming": _streaming(values["streaming"]),
                 "batching": _batching(values["batching"]),
                 "source": Source(**values["source"]),
                 "decoder": None if decoder is None else _decoder(decoder),
@@ -139,6 +144,10 @@ def _batching(data: Any) -> Batching:
     if data.keys() != {field.name for field in fields(Batching)}:
         raise KeyError("batching")
     return Batching(**data)
+
+
+def _streaming(data: Any) -> Streaming:
+    return Streaming(**{**data, "caches": tuple(_listed(data.get("caches", [])))})
 
 
 def _decoder(data: Any) -> DecoderPart:
@@ -213,7 +222,18 @@ def _is_recurrence(own: Recurrence) -> bool:
 
 
 def _has_streaming(contract: Contract) -> bool:
-    return contract.streaming.kind in get_args(StreamingKind) and isinstance(contract.streaming.reason, str)
+    own, states = contract.streaming, {pair.input for pair in contract.states}
+    outputs = {spec.name for spec in contract.outputs}
+    return (
+        own.kind in get_args(StreamingKind)
+        and isinstance(own.reason, str)
+        and {*own.caches} <= states
+        and (own.end == "" or own.end in own.caches)
+        and type(own.lookahead) is int
+        and 0 <= own.lookahead <= LARGEST_SIZE
+        and all(name in outputs and is_size(delay) for name, delay in own.delays.items())
+        and all(name in outputs and symbols_of(text) in ((), ("N",)) for name, text in own.lengths.items())
+    )
 
 
 def _has_batching(contract: Contract) -> bool:

@@ -56,7 +56,7 @@ def why_no_stream(contract: Contract) -> str:
     """Why a model has no single next step; empty where it has one."""
     bare = contract.bare
     if bare is None:
-        if contract.streaming.kind == "exact":
+        if contract.streaming.kind in ("exact", "delayed"):
             return why_no_next_step(contract)
         return f"the model cannot stream: {contract.streaming.reason}"
     if bare.form == "encoder" and bare.directions == 2:

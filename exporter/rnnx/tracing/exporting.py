@@ -20,6 +20,7 @@ from rnnx.graphs.model_writing import name_values, write_model
 from rnnx.graphs.value_checks import ValuesDifferError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.proofs.row_proof import batching_of
+from rnnx.proofs.stream_proof import prove_stream
 from rnnx.proofs.streaming_proof import streaming_of
 from rnnx.tracing.constant_inputs import of_inputs_left
 from rnnx.tracing.eager import EagerModel
@@ -48,8 +49,8 @@ from rnnx.tracing.sizes.proof import SizeProof
 from rnnx.tracing.sizes.squeezed_axes import keep_free_axes, squeezed_notes
 from rnnx.tracing.sizes.trimmed_slices import keep_whole_slices
 from rnnx.tracing.splicing import splice_recurrences
-from rnnx.tracing.stateful_trace import stateful_trace
 from rnnx.tracing.states.lifted_states import start_notes
+from rnnx.tracing.streams.streamed_trace import streamed_trace
 from rnnx.tracing.subject import Subject, read_subject
 from rnnx.tracing.traced_contract import traced_contract
 from rnnx.tracing.tracing import Trace
@@ -58,7 +59,7 @@ from rnnx.tracing.turns import own_turn
 from rnnx.tracing.watched_layers import running
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Contract, Streaming
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +190,7 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
             continue
         complete = replace(
             contract,
-            streaming=streaming_of(running(proof.eager), contract, proof.example, proof.times),
+            streaming=_streaming(graph, contract),
             batching=batching_of(running(proof.eager), contract, proof.example),
         )
         golden = model_golden_bytes(truth, contract.source.weights_sha256)
@@ -205,6 +206,22 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
             truth = proof.truth(contract)
 
 
+def _streaming(graph: _Graph, contract: Contract) -> Streaming:
+    """How the model streams: as it was planned and is proved here, or as it does by itself."""
+    subject, proof = graph.subject, graph.proof
+    if subject.streamed_from is None:
+        return streaming_of(running(proof.eager), contract, proof.example, proof.times)
+    claimed = subject.program.claim([spec.name for spec in contract.plain_outputs])
+    prove_stream(
+        running(proof.eager),
+        running(subject.streamed_from.eager()),
+        replace(contract, streaming=claimed),
+        proof.example,
+        reach=subject.program.reach,
+    )
+    return claimed
+
+
 def _written(
     given_subject: Subject, target: Path, options: ModelOptions, opset: int
 ) -> tuple[ExportedModel, tuple[str, ...]]:
@@ -215,9 +232,9 @@ def _written(
 
     def attempt(free: Free) -> _Graph:
         with preserved(given_subject.module), fixed_weights(given_subject.module):
-            subject, trace, recurrences = stateful_trace(given_subject, options, free)
+            (subject, trace, recurrences), own = streamed_trace(given_subject, options, free)
         names = list(subject.tensors)
-        contract, dims = traced_contract(subject, trace, recurrences, options, opset)
+        contract, dims = traced_contract(subject, trace, recurrences, own, opset)
         squeezed = squeezed_notes(trace.program, dims)
         proof = SizeProof(
             eager=EagerModel(subject.module, subject.signature, output_names=subject.outputs, lifted=subject.lifted),

@@ -160,7 +160,7 @@ def _told_how_to_fix(lines: str) -> Iterator[None]:
 
 def _without(free: Free, fixed: Collection[tuple[str, int]], names: Sequence[str]) -> Free:
     return tuple(
-        tuple(own and (name, axis) not in fixed for axis, own in enumerate(axes))
+        tuple(own if (name, axis) not in fixed else False for axis, own in enumerate(axes))
         for name, axes in zip(names, free, strict=True)
     )
 

@@ -22,17 +22,19 @@ def stateful_trace(subject: Subject, options: ModelOptions, free: Free) -> Found
     """The trace, with the states lifted where `options.stateful` wants them; `free` is of the subject's inputs.
 
     Raises:
-        OptionError: there is no state to lift.
         ExportError, FrozenDimError: what `free_trace` raises.
     """
     if not options.stateful:
         return subject, *free_trace(subject, options, free)
     own, trace, recurrences = _with_states_of_layers(subject, options, free)
     trace, carried = with_carried_states(trace, own.module, own.tensors)
-    lifted = replace(own.lifted, carried=carried)
-    if not lifted.pairs:
+    return own.with_lifted(replace(own.lifted, carried=carried)), trace, recurrences
+
+
+def refuse_without_states(subject: Subject, trace: Trace) -> None:
+    """Refuse a model of which nothing could be lifted; raises OptionError."""
+    if not subject.lifted.pairs and subject.streamed_from is None:
         raise nothing_to_lift(subject.run, loops=bool(rolled_times(trace.program)))
-    return own.with_lifted(lifted), trace, recurrences
 
 
 def _with_states_of_layers(subject: Subject, options: ModelOptions, free: Free) -> Found:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rnnx.errors import OptionError
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.constant_inputs import constant_notes, refuse_constant_states, with_constants
+from rnnx.tracing.eager import EagerModel
 from rnnx.tracing.example_run import ExampleRun, run_example
 from rnnx.tracing.operators.scripted_code import check_python_module
 from rnnx.tracing.preparation import as_float32, isolated, preserved, unwrapped
@@ -25,7 +26,7 @@ class Subject:
     states.
 
     `run` is what a run of the example has shown. `complete` adds to the contract of the trace what the caller alone
-    knows.
+    knows. `streamed_from` is the model itself where this one takes chunks, and `program` what runs it so.
     """
 
     module: nn.Module
@@ -37,6 +38,12 @@ class Subject:
     lifted: LiftedStates
     notes: tuple[str, ...]
     complete: Callable[[Contract], Contract] = lambda contract: contract
+    streamed_from: "Subject | None" = None
+    program: Any = None
+
+    def eager(self) -> EagerModel:
+        """The model as PyTorch runs it, called without its lifted states."""
+        return EagerModel(self.module, self.signature, output_names=self.outputs)
 
     def with_lifted(self, lifted: LiftedStates) -> "Subject":
         """The same with these lifted states in place of its own."""

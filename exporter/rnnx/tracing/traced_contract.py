@@ -54,11 +54,13 @@ def traced_contract(
     named = named_states(options.states, inputs, outputs)
     through_layers = state_pairs(trace.program, list(shapes), trace.outputs, [*recurrences, *loops])
     guessed = () if named or recurrences or loops else blended_pairs(trace.program, list(shapes), trace.outputs)
+    states = joined_states(subject.lifted.pairs, named, through_layers, guessed)
+    lengths = [name for name in found if name not in {pair.input for pair in states}]  # a count that is carried is none
     contract = Contract(
         inputs=inputs,
         outputs=outputs,
-        states=joined_states(subject.lifted.pairs, named, through_layers, guessed),
-        lengths=tuple(dict.fromkeys((*found, *options.lengths))),
+        states=states,
+        lengths=tuple(dict.fromkeys((*lengths, *options.lengths))),
         recurrent=(),
         table_sizes=table_sizes(trace.program, list(shapes)),
         streaming=Streaming(kind="no", reason="not proved yet"),

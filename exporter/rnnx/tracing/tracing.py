@@ -232,14 +232,14 @@ def quiet_torch() -> Iterator[None]:
 def _exported(
     model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]], *, any_size: bool
 ) -> ExportedProgram:
-    shapes = tuple(tuple(Dim.AUTO if own else Dim.STATIC for own in axes) for axes in free)
+    shapes = tuple(tuple(map(_dim_of, axes)) for axes in free)
 
     def export(*, any_size: bool) -> ExportedProgram:
         with torch.no_grad(), fx_config.patch(backed_size_oblivious=any_size):  # type: ignore[attr-defined]
             return torch.export.export(model.eval(), (tuple(tensors),), dynamic_shapes=(shapes,), strict=False)
 
     pairs = (pair for tensor, axes in zip(tensors, free, strict=True) for pair in zip(tensor.shape, axes, strict=True))
-    if not any_size and (1, True) not in pairs:
+    if not any_size and (1, 1) not in pairs:
         return export(any_size=False)
     try:
         return export(any_size=True)  # a size of one in the example is no promise that it stays one
@@ -247,6 +247,11 @@ def _exported(
         if "must match the size" not in str(error):
             raise
         return export(any_size=False)  # but where an axis is broadcast it must
+
+
+def _dim_of(free: int) -> Any:
+    """How torch.export takes an axis: as free, as fixed, or as a multiple of a number."""
+    return free * Dim("frames", min=1) if free > 1 else Dim.AUTO if free else Dim.STATIC
 
 
 def axis_words(names: Sequence[str], values: Sequence[Tensor]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 from rnnx.truths.cases import Case
 from rnnx.truths.rows import has_rows, take_rows
 from rnnx_runtime.array_type import Array
-from rnnx_runtime.arrays.time_axis import time_of
+from rnnx_runtime.arrays.time_axis import frames_per_step, step_axis, time_of
 from rnnx_runtime.contract import Contract, TensorSpec
 
 Outputs = Callable[[Case], Mapping[str, Array]]
@@ -20,18 +20,19 @@ Outputs = Callable[[Case], Mapping[str, Array]]
 class Stream:
     """Frames by input name, `(T, ...)` with time first whatever the model's order; first states by input name.
 
-    `fixed` are inputs that every call takes as they are; `lengths (B)` say where rows end, all at T where left out.
+    A step of time takes `unit` of them. `fixed` are inputs that every call takes as they are; `lengths (B)` say where rows end, all at T where left out.
     """
 
     frames: Mapping[str, Array]
     state: Mapping[str, Array]
     fixed: Mapping[str, Array] = field(default_factory=dict)
     lengths: Array | None = None
+    unit: int = 1
 
     @property
     def time(self) -> int:
         """T."""
-        return len(next(iter(self.frames.values())))
+        return len(next(iter(self.frames.values()))) // self.unit
 
     def live_at(self, step: int, batch: int) -> list[int]:
         """The rows that have steps left."""
@@ -84,7 +85,12 @@ class Calls:
         """A tensor's axis of time."""
         if self._unrolled:
             return 0
-        return spec.dims.index(self._time) if self._time in spec.dims else None
+        return step_axis(spec, self._time)
+
+    @property
+    def unit(self) -> int:
+        """How many frames of the inputs a step of time has."""
+        return max([frames_per_step(spec, self._time) or 1 for spec in self.framed], default=1)
 
     def shown(self, spec: TensorSpec) -> str:
         """What the steps of an output are called."""
@@ -107,7 +113,8 @@ class Calls:
         batch = self.batch(stream)
         feeds: dict[str, Array] = {**stream.fixed, **state}
         for spec in self.framed:
-            frames = stream.frames[spec.name][start : start + size]
+            unit = 1 if self._unrolled else frames_per_step(spec, self._time) or 1
+            frames = stream.frames[spec.name][start * unit : (start + size) * unit]
             axis = self.axis(spec)
             feeds[spec.name] = np.ascontiguousarray(frames[0] if axis is None else np.moveaxis(frames, 0, axis))
         left = np.full(batch, size) if stream.lengths is None else stream.lengths - start
@@ -152,7 +159,7 @@ def obstacle(contract: Contract, outputs: Sequence[TensorSpec]) -> str:
     bare = contract.bare
     if bare is not None and bare.directions == 2:
         return "the backward direction starts at the sequence's end, so that no part of it can be computed alone"
-    if bare is None and contract.streaming.kind != "exact":
+    if bare is None and contract.streaming.kind not in ("exact", "delayed"):
         return f"the model does not stream: {contract.streaming.reason}"
     if not contract.states:
         return "the model takes no states, so that none can be carried into the next call"

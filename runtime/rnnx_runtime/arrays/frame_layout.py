@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.array_views import array_from_view
-from rnnx_runtime.arrays.time_axis import time_of
+from rnnx_runtime.arrays.time_axis import frames_per_step, step_axis, time_of
 from rnnx_runtime.contract import Contract, Dim, TensorSpec
 from rnnx_runtime.errors import InputError
 
@@ -21,6 +21,7 @@ _ALL = slice(None)
 class Frames:
     """One input or output of a stream: without the axis of batch, and of a frame without that of time.
 
+    `unit` is how many frames a step of time has: 4 of `(B, 4*T, F)`, of which only chunks are taken, of a multiple of 4.
     `batch` is None of a model whose batch is fixed: its rows together are the stream. The indices give an input its
     missing axes, and take an output's away. `time` is the axis of time of the whole tensor, None of one that has none;
     `is_sequence` says whether it may hold many frames.
@@ -30,10 +31,13 @@ class Frames:
     batch: int | None
     time: int | None
     is_sequence: bool
+    unit: int = 1
 
     @property
     def frame_dims(self) -> tuple[Dim, ...]:
-        """The dims of a frame."""
+        """The dims of a frame; of several in a step of time, those of a chunk."""
+        if self.unit > 1:
+            return self.chunk_dims
         return tuple(dim for axis, dim in enumerate(self.spec.dims) if axis not in (self.batch, self.time))
 
     @property
@@ -52,7 +56,7 @@ class Frames:
 
     def indexed(self, at: int | None, *, chunk: bool) -> Index:
         """`at` stands for the axis of batch, and for that of time too but in a chunk; all else is kept."""
-        axes = (self.batch,) if chunk else (self.batch, self.time)
+        axes = (self.batch,) if chunk or self.unit > 1 else (self.batch, self.time)
         return tuple(at if axis in axes else _ALL for axis in range(len(self.spec.dims)))
 
 
@@ -90,7 +94,7 @@ class FrameLayout:
             raise self._other_names(x)
         values = {name: self._viewed(frames, given[name]) for name, frames in self.inputs.items()}
         kinds = {
-            name: values[name].ndim > len(frames.frame_dims)
+            name: values[name].ndim > len(frames.frame_dims) or frames.unit > 1
             for name, frames in self.inputs.items()
             if frames.is_sequence or not self.has_time
         }
@@ -116,7 +120,7 @@ class FrameLayout:
     def count(self, values: Mapping[str, Array]) -> int:
         """The frames of a checked chunk."""
         name, frames = next((name, own) for name, own in self.inputs.items() if own.is_sequence or not self.has_time)
-        return int(values[name].shape[frames.chunk_axis])
+        return int(values[name].shape[frames.chunk_axis]) // frames.unit
 
     def check_out(self, out: Any, shape: tuple[int, ...], dtype: str) -> None:
         """Check a buffer for an output.
@@ -141,9 +145,10 @@ class FrameLayout:
                 expected="a row for each stream",
                 remedy="run whole batches with Session.run",
             )
-        time = 0 if self.steps is not None else spec.dims.index(self._time) if self._time in spec.dims else None
+        time = 0 if self.steps is not None else step_axis(spec, self._time)
+        unit = 1 if self.steps is not None else frames_per_step(spec, self._time) or 1
         batch = spec.dims.index("B") if self._has_batch else None
-        return Frames(spec, batch, time, time is not None and self.steps != 1)
+        return Frames(spec, batch, time, time is not None and self.steps != 1, unit)
 
     def _viewed(self, frames: Frames, value: Any) -> Array:
         spec = frames.spec
@@ -156,6 +161,7 @@ class FrameLayout:
         is_frame = _fits(array, frames.frame_dims) and self.steps in (None, 1)
         is_chunk = chunk is not None and _fits(array, chunk)
         if array.dtype == spec.dtype and (is_frame or is_chunk):
+            _refuse_part(frames, array)
             return array
         if array.dtype != spec.dtype:
             remedy = f"cast it with .astype('{spec.dtype}')"
@@ -181,6 +187,18 @@ class FrameLayout:
             got = f"no {wrong[0]!r}" if wrong[0] in self.inputs else repr(wrong[0])
             remedy = "give each of them" if wrong[0] in self.inputs else "leave it out"
         return InputError("inputs", got=got, expected=f"frames of {listed}", remedy=remedy)
+
+
+def _refuse_part(frames: Frames, array: Array) -> None:
+    """Refuse a chunk that is no multiple of the frames that a step of time has; raises InputError."""
+    count = array.shape[frames.chunk_axis] if frames.unit > 1 else 0
+    if count % frames.unit:
+        raise InputError(
+            f"input {frames.spec.name!r}",
+            got=f"a chunk of {count} frames",
+            expected=f"a multiple of {frames.unit}: {_shown(frames.chunk_dims)}",
+            remedy="push whole multiples, and give what is left at the sequence's end to flush()",
+        )
 
 
 def _fits(array: Array, dims: tuple[Dim, ...]) -> bool:

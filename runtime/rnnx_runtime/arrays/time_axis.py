@@ -20,8 +20,29 @@ def time_of(contract: Contract) -> str | None:
 
     That is T, but of a decoder's step, whose context may have a time of its own.
     """
-    inputs = {dim for spec in contract.plain_inputs for dim in spec.dims}
-    return "T" if "T" in inputs and contract.decoder is None else None
+    timed = any(_multiple_of(dim, "T") for spec in contract.plain_inputs for dim in spec.dims)
+    return "T" if timed and contract.decoder is None else None
+
+
+def frames_per_step(spec: TensorSpec, time: str | None) -> int | None:
+    """How many frames a step of time has in a tensor: 4 of `(B, 4*T, F)`; None of one without an axis of time."""
+    found = [own for dim in spec.dims if (own := _multiple_of(dim, time))]
+    return found[0] if found else None
+
+
+def step_axis(spec: TensorSpec, time: str | None) -> int | None:
+    """The axis of time, be it one of several frames for each step."""
+    return next((axis for axis, dim in enumerate(spec.dims) if _multiple_of(dim, time)), None)
+
+
+def _multiple_of(dim: str | int, time: str | None) -> int | None:
+    """The k of a dim `k*T`; None of any other."""
+    if time is None or not isinstance(dim, str):
+        return None
+    if dim == time:
+        return 1
+    factor, _, symbol = dim.partition("*")
+    return int(factor) if symbol == time and factor.isdecimal() else None
 
 
 def why_no_next_step(contract: Contract) -> str:
@@ -34,11 +55,15 @@ def why_no_next_step(contract: Contract) -> str:
     if decoder and decoder.form != "step":
         return f"a decoder of {decoder.steps} steps in one graph"
     for spec in contract.plain_inputs if decoder is None else ():
-        if any(is_expression(dim) and "T" in symbols_of(dim) for dim in spec.dims):
+        if any(is_expression(dim) and "T" in symbols_of(dim) and not _multiple_of(dim, "T") for dim in spec.dims):
             return f"an input {spec.name!r} {spec.shape}, of which a frame of the others has no part of its own"
     if time is not None:
         for spec in contract.plain_outputs:
-            others = [dim for dim in spec.dims if isinstance(dim, str) and dim not in contract.free_dims]
+            others = [
+                dim
+                for dim in spec.dims
+                if isinstance(dim, str) and dim not in contract.free_dims and not _multiple_of(dim, time)
+            ]
             if others:
                 return f"an output {spec.name!r} of other lengths than its input, {others[0]}"
     return ""

@@ -88,8 +88,9 @@ def name_dims(
                 continue
             if expression_of(size).is_Integer:
                 raise _fixed_axis(name, own, size)
-            if isinstance(expression_of(size), sympy.Symbol):
-                names[expression_of(size)] = own
+            symbol = _symbol_of_multiple(expression_of(size))
+            if symbol is not None and (symbol == expression_of(size) or own == "T"):
+                names[symbol] = own
             else:
                 derived.append((name, own, size))
     ordered = _symbols(inputs)
@@ -125,6 +126,13 @@ def output_values(program: ExportedProgram) -> list[Tensor]:
 def expression_of(size: Size) -> Any:
     """A size as a sympy expression."""
     return size.node.expr if isinstance(size, torch.SymInt) else sympy.Integer(size)
+
+
+def _symbol_of_multiple(expression: Any) -> Any:
+    """The symbol of `T`, and of `4*T`, which a stream takes; None of anything else."""
+    symbols = expression.free_symbols
+    symbol = next(iter(symbols)) if len(symbols) == 1 else None
+    return symbol if symbol is not None and (expression / symbol).is_Integer else None
 
 
 def _joined_batch(
