@@ -160,8 +160,8 @@ class Streaming:
     A file that carries more than its layers' states says so: `caches` are the states that were added for it. `delays`
     says by how many of its frames an output comes late: so many at the start of a stream are none of the whole. After a
     sequence of N frames `lookahead` further ones bring the last results; `lengths` says how many frames an output of
-    the whole has, as an expression of N. `end` names the state that tells the graph where a sequence ends: N from the
-    call on that holds frames after the end, 0 before.
+    the whole has, as an expression of N. `position` names the state that counts the steps that came before, and `end`
+    the one that tells the graph where a sequence ends: N from the call on that holds frames after the end, 0 before.
     """
 
     kind: StreamingKind
@@ -170,6 +170,7 @@ class Streaming:
     delays: Mapping[str, int] = field(default_factory=dict)
     lookahead: int = 0
     lengths: Mapping[str, str] = field(default_factory=dict)
+    position: str = ""
     end: str = ""
 
 

@@ -42,7 +42,7 @@ MOST_AXES = 8
 
 
 def json_from_contract(contract: Contract) -> dict[str, Any]:
-    """The contract as plain JSON data, keys in a fixed order; without what is as usual, such as `ranges` and `truth`."""
+    """The contract as plain JSON data, keys in a fixed order; without what is as usual, such as no `ranges`."""
     data = {"schema": SCHEMA, **{name: _plain(value) for name, value in asdict(contract).items()}}
     data["streaming"] = {name: value for name, value in data["streaming"].items() if value or name in _ALWAYS}
     usual: dict[str, Any] = {"ranges": {}, "table_sizes": {}, "truth": Contract.truth}
@@ -228,7 +228,7 @@ def _has_streaming(contract: Contract) -> bool:
         own.kind in get_args(StreamingKind)
         and isinstance(own.reason, str)
         and {*own.caches} <= states
-        and (own.end == "" or own.end in own.caches)
+        and all(name == "" or name in own.caches for name in (own.position, own.end))
         and type(own.lookahead) is int
         and 0 <= own.lookahead <= LARGEST_SIZE
         and all(name in outputs and is_size(delay) for name, delay in own.delays.items())

@@ -8,6 +8,7 @@ import numpy as np
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.array_views import array_from_view
 from rnnx_runtime.arrays.frame_layout import FrameLayout
+from rnnx_runtime.arrays.stream_ends import StreamEnds
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
@@ -60,12 +61,16 @@ class Stream:
         self._specs = spec.state_specs
         lone = layout.lone if layout.lone_output else None
         steps = layout.steps in (None, 1)
-        self._frame = tuple(lone.frame_dims) if lone and steps else None  # equals a shape where all dims are sizes
+        ends = StreamEnds(spec)
+        steps = steps and ends.is_plain
+        self._usual = tuple(lone.frame_dims) if lone and steps else None  # equals a shape where all dims are sizes
         self._dtype = np.dtype(lone.spec.dtype) if lone else None
         self._frame_in = lone.indexed(None, chunk=False) if lone else ()
         self._frame_out = layout.lone_output.indexed(0, chunk=False) if layout.lone_output else ()
+        self._ends = ends
         self._state: State | None = None
-        self._frames = 0
+        self._frame: tuple[Any, ...] | None = None
+        self._begin()
         if snapshot is not None:
             self.restore(snapshot, any_weights=any_weights)
 
@@ -91,6 +96,9 @@ class Stream:
         A chunk gives what its frames one by one would, but for rounding. An unrolled decoder of N steps takes chunks of
         N frames. A push that fails leaves the state and `out` as they were.
 
+        A model that gives its results late (`spec.streaming`) gives those of the whole sequence that are known, which
+        may be none, always with their axis of time; `flush` gives the rest. One with a stride takes multiples of it.
+
         Args:
             x: anything that NumPy or DLPack can view in host memory, of the model's dtype; of a model with several
                 plain inputs a mapping, which gives a mapping of the outputs.
@@ -108,6 +116,31 @@ class Stream:
             return y[self._frame_out]
         return self._push_any(x, out)
 
+    @overload
+    def flush(self, x: Mapping[str, Any]) -> dict[str, Array]: ...
+
+    @overload
+    def flush(self, x: Any = None) -> Any: ...
+
+    def flush(self, x: Any = None) -> Any:
+        """End the sequence, and get what a model that gives its results late still owes.
+
+        Args:
+            x: the last frames, as a chunk of any length; none when left out.
+
+        Returns:
+            The last results, with their axis of time: what all pushes gave and these are the whole sequence's.
+
+        Raises:
+            InputError: the stream was flushed before, or as `push`; the stream is then as it was.
+            SessionClosedError, ForkedError, BackendError: as `push`.
+        """
+        self._refuse_over()
+        results = self._flushed(x)
+        self._is_over, self._frame = True, None
+        by_name = isinstance(x, Mapping) or self._layout.lone_output is None
+        return results if by_name else next(iter(results.values()))
+
     def reset(self, state: Mapping[str, Any] | None = None) -> None:
         """Start again from zeros, or from a state with B = 1, such as another stream's `state`.
 
@@ -115,7 +148,7 @@ class Stream:
             InputError: no State, or one of other names, another dtype or shape.
         """
         self._state = None if state is None else self._owned(state)
-        self._frames = 0
+        self._begin()
 
     def snapshot(self) -> bytes:
         """The state as bytes, to go on from in any process, on any backend and in any form of the same model."""
@@ -136,13 +169,40 @@ class Stream:
         rows = state_from_snapshot(data, self._session.spec, any_weights=any_weights)
         values = tuple(_as_batch(row, spec) for spec, row in zip(self._specs, rows, strict=True))
         self._state = state_of(self._session.initial_state(1).names, values)
-        self._frames = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Count frames from here, and a model's results from where its own count says."""
+        self._frames, self._first, self._is_over, self._frame = 0, 0, False, self._usual
+        position = self._session.spec.streaming.position
+        if position and self._state is not None:
+            self._first = int(np.asarray(self._state[position]).item())
+
+    def _refuse_over(self) -> None:
+        if self._is_over:
+            raise InputError(
+                "stream",
+                got="a sequence that flush() has ended",
+                expected="one that goes on",
+                remedy="call reset() to begin another",
+            )
 
     def _push_any(self, x: Any, out: Array | None) -> Any:
         """A push that is not the usual frame into a new array."""
+        self._refuse_over()
         values, is_chunk = self._layout.checked(x)
         count = self._layout.count(values) if is_chunk else 1
         by_name = isinstance(x, Mapping) or self._layout.lone_output is None
+        if not self._ends.is_plain:
+            if out is not None:
+                raise InputError(
+                    "out",
+                    got=type(out).__name__,
+                    expected="none, for a model whose results may come late",
+                    remedy="leave it out for new arrays",
+                )
+            results = self._late(self._as_chunk(values, is_chunk), count)
+            return results if by_name else next(iter(results.values()))
         if out is not None:
             self._check_out(out, values, count if is_chunk else None, by_name)
         if is_chunk and not self._layout.has_time:
@@ -158,6 +218,47 @@ class Stream:
             return y
         out[...] = y
         return out
+
+    def _as_chunk(self, values: Mapping[str, Array], is_chunk: bool) -> Mapping[str, Array]:
+        """Frames as chunks of one."""
+        if is_chunk:
+            return values
+        inputs = self._layout.inputs
+        return {
+            name: np.expand_dims(value, inputs[name].chunk_axis) if inputs[name].is_sequence else value
+            for name, value in values.items()
+        }
+
+    def _late(self, values: Mapping[str, Array], count: int, frames: int | None = None) -> dict[str, Array]:
+        """What a call of so many steps gives of the whole; `frames` is the sequence's length where it has ended."""
+        ends, state = self._ends, self._state
+        end = self._session.spec.streaming.end
+        if frames is not None and end:
+            state = self._session.initial_state(1) if state is None else state
+            parts = dict(zip(state.names, state.parts, strict=True))
+            state = state_of(state.names, tuple({**parts, end: np.full((1,), frames, np.int64)}.values()))
+        results, self._state = self._run(values, state, True)
+        first, self._first = self._first, self._first + count
+        self._frames += count * ends.multiple
+        found = {}
+        for name, value in results.items():
+            own = self._layout.outputs[name]
+            kept = ends.kept(name, first, count, frames)
+            found[name] = value[(slice(None),) * own.chunk_axis + (kept,)] if own.is_sequence else value
+        return found
+
+    def _flushed(self, x: Any) -> dict[str, Array]:
+        ends, layout = self._ends, self._layout
+        if x is None and ends.is_plain:
+            return layout.nothing()
+        given = None if x is None else layout.last_frames(x)
+        last = 0 if given is None else layout.frames_of(given)
+        first = self._frames if ends.is_plain else self._first
+        length = first * ends.multiple + last
+        count = ends.steps(length) - first
+        if count == 0:
+            return layout.nothing()
+        return self._late(layout.filled_up(given, count), count, length)
 
     def _run(self, values: Mapping[str, Array], state: State | None, is_chunk: bool) -> tuple[dict[str, Array], State]:
         layout = self._layout
@@ -207,7 +308,7 @@ def refuse_without_next(spec: Contract, subject: str, *, allow_chunked: bool = F
         InputError: it does not; says which layer or what is in the way.
     """
     kind, reason = spec.streaming.kind, spec.streaming.reason
-    if kind == "exact" or (kind == "chunked" and allow_chunked):
+    if kind in ("exact", "delayed") or (kind == "chunked" and allow_chunked):
         return
     if kind == "chunked":
         raise InputError(

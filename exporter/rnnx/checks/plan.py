@@ -128,6 +128,7 @@ def drawn_stream(inputs: CaseSource, time: int, *, batch: int, seed: int, length
         frames=frames,
         state={spec.name: first[spec.name] for spec in contract.state_specs},
         fixed={spec.name: first[spec.name] for spec in calls.fixed},
+        unit=calls.unit,
         lengths=lengths if contract.lengths else None,
     )
 

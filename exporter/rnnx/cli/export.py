@@ -22,7 +22,16 @@ GROUPS = {
 }
 
 
-@click.command("export", cls=GroupedCommand, groups=GROUPS, short_help="Checkpoint or model to ONNX.")
+class _ExportCommand(GroupedCommand):
+    """Takes `--stateful=recurrent` beside `--stateful`, which takes no value, so that a source may follow it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments, that one under its other name."""
+        named = ["--recurrent-states" if own == "--stateful=recurrent" else own for own in args]
+        return super().parse_args(ctx, named)
+
+
+@click.command("export", cls=_ExportCommand, groups=GROUPS, short_help="Checkpoint or model to ONNX.")
 @click.argument("source")
 @click.option("-o", "--output", type=ArtifactFile(), required=True, help="The .onnx to write.")
 @click.option("--module", metavar="PREFIX", help="Key prefix of the layer or cell, when the checkpoint has several.")
@@ -51,7 +60,13 @@ GROUPS = {
 @click.option(
     "--stateful/--no-stateful",
     default=None,
-    help="Recurrent states as inputs and outputs, or from zeros; default: as inputs of a layer, from zeros in a model.",
+    help="Recurrent states as inputs and outputs, and of a model all that it needs to take a sequence in chunks; or "
+    "from zeros; default: as inputs of a layer, from zeros in a model.",
+)
+@click.option(
+    "--recurrent-states",
+    is_flag=True,
+    help="As --stateful, with the states of recurrent layers alone; also --stateful=recurrent.",
 )
 @click.option(
     "--state",

@@ -7,6 +7,7 @@ OF_FACTORIES = (
     "state_dict",
     "inputs",
     "states",
+    "recurrent_states",
     "static",
     "output_names",
     "constants",

@@ -11,7 +11,7 @@ from rnnx.exporting.factory_export import FactoryOptions
 from rnnx.formulations.export_options import ExportOptions
 from rnnx.modules.model_options import ModelOptions
 
-_NOT_OF_DECODERS = ("stateful", "states", "output_names", "constants", "deterministic")
+_NOT_OF_DECODERS = ("stateful", "recurrent_states", "states", "output_names", "constants", "deterministic")
 _OF_LAYERS_TOO = ("form", "steps", "opset")
 
 
@@ -57,7 +57,7 @@ def factory_options(ctx: click.Context) -> FactoryOptions:
         state_dict=given["state_dict"],
         inputs=given["inputs"],
         model=ModelOptions(
-            stateful=given["stateful"] is True,
+            stateful="recurrent" if given["recurrent_states"] else given["stateful"] is True,
             states=_state_names(given["states"]),
             output_names=tuple(name.strip() for name in names.split(",")) if names else None,
             constants=_constants(given["constants"]),

@@ -11,7 +11,8 @@ class ModelOptions:
 
     `stateful` lifts to inputs and outputs the states of recurrent layers that come from no input's values, and those
     that the model keeps in attributes and buffers; and carries what operators that look along time need of earlier
-    chunks, so that a sequence in chunks gives what the whole gives. "recurrent" carries nothing but states. `states` names inputs and the outputs that the next call takes for
+    chunks, so that a sequence in chunks gives what the whole gives. "recurrent" carries nothing but states. `states`
+    names inputs and the outputs that the next call takes for
     them, such as `{"h": "h_next"}`, where the exporter cannot see it. `static` fixes every dim at the example's size.
     `input_names` and `output_names` replace the names that `forward` and its results give. `dims` names the axes of an
     input by hand, such as `{"x": ("B", "T", None)}`, where None is a fixed size; inputs left out have theirs inferred

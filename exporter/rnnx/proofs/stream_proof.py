@@ -142,8 +142,6 @@ def _differs(contract: Contract, got: str) -> StreamingError:
         f"stateful, {contract.source.file}",
         got=got,
         expected="the same values in chunks of any size",
-        remedy="export with stateful='recurrent' (--stateful recurrent), which carries the states of recurrent layers "
+        remedy="export with stateful='recurrent' (--stateful=recurrent), which carries the states of recurrent layers "
         "alone, and stream nothing else",
     )
-
-

@@ -100,6 +100,7 @@ def _stream(contract: Contract, feeds: Mapping[str, Array]) -> Stream:
         frames={spec.name: calls.time_first(spec, feeds[spec.name]) for spec in calls.framed},
         state={spec.name: feeds[spec.name] for spec in contract.state_specs},
         fixed={spec.name: feeds[spec.name] for spec in calls.fixed},
+        unit=calls.unit,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from rnnx.tracing.preparation import as_float32, fixed_weights, preserved, unwra
 from rnnx.tracing.signature import CallSignature
 from rnnx.tracing.stateful_trace import stateful_trace
 from rnnx.tracing.states.lifted_states import LiftedStates, lifted_states, nothing_to_lift, repeated_layers
+from rnnx.tracing.streams.streamed_subject import streamed_subject
+from rnnx.tracing.streams.streamed_trace import stream_names
 from rnnx.tracing.subject import Subject
 from rnnx.tracing.turns import own_turn
 from rnnx.tracing.weights_digest import weights_sha256
@@ -28,7 +30,7 @@ from rnnx.truths.comparable import comparable
 from rnnx.truths.torch_reference import torch_threads
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.array_type import Array
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Contract, Streaming
 from rnnx_runtime.errors import RnnxError
 
 SAME = 1e-9
@@ -104,7 +106,8 @@ def opened_model(given: GivenModule, contract: Contract, golden: CaseTruth | Non
         _check_weights(given, module, contract)
     with preserved(module):
         example = golden.case.feeds if golden else example_of_contract(module, given.example_inputs, contract)
-        live = _called(given, module, contract, example)
+        call = _streamed if contract.streaming.caches else _called
+        live = call(given, module, contract, example)
         if golden and is_own:
             _check_example(given, live, golden)
         yield live
@@ -124,6 +127,43 @@ def _called(given: GivenModule, module: nn.Module, contract: Contract, example: 
         except FactoryError as error:
             problem = problem or error
     raise problem or AssertionError("a contract without a way to call it is refused before")
+
+
+def _streamed(given: GivenModule, module: nn.Module, contract: Contract, example: Mapping[str, Array]) -> LiveModel:
+    """The module as one that takes chunks, as it was exported: found again in a trace of the module itself."""
+    live = _called(given, module, without_caches(contract), example)
+    tensors = {name: torch.from_numpy(example[name].copy()) for name in live.signature.names}
+    run = run_example(module, live.signature, list(tensors.values()), live.results)
+    subject = Subject(
+        module=module,
+        signature=live.signature,
+        tensors=tensors,
+        outputs=live.results,
+        ranks=dict(zip(live.results, run.ranks, strict=True)),
+        run=run,
+        lifted=LiftedStates(),
+        notes=(),
+    ).with_lifted(live.lifted)
+    dims = {spec.name: spec.dims for spec in contract.inputs}
+    free = tuple(
+        tuple(not isinstance(dim, int) for dim in dims[name]) if name in dims else (True,) * tensor.dim()
+        for name, tensor in subject.tensors.items()
+    )
+    options = ModelOptions(stateful=True, deterministic=True)
+    with own_turn(), fixed_weights(module):
+        found = stateful_trace(subject, options, free)
+        stream = streamed_subject(found[0], found[1], stream_names(found, options))
+    if stream is None or {own.name for own in stream.program.specs} != {*contract.streaming.caches}:
+        raise _other_model(given, "a module that carries other frames")
+    return replace(
+        live,
+        module=stream.subject.module,
+        signature=stream.subject.signature,
+        results=stream.subject.outputs,
+        lifted=LiftedStates(),
+        contract=contract,
+        example=example,
+    )
 
 
 def _called_so(
@@ -156,6 +196,20 @@ def _called_so(
         lifted=lifted,
         contract=contract,
         example=example,
+    )
+
+
+def without_caches(contract: Contract) -> Contract:
+    """The contract of the model itself, which carries no frames."""
+    caches = {*contract.streaming.caches}
+    pairs = [pair for pair in contract.states if pair.input in caches]
+    outputs = {pair.output for pair in pairs}
+    return replace(
+        contract,
+        inputs=tuple(spec for spec in contract.inputs if spec.name not in caches),
+        outputs=tuple(spec for spec in contract.outputs if spec.name not in outputs),
+        states=tuple(pair for pair in contract.states if pair not in pairs),
+        streaming=Streaming(kind="no"),
     )
 
 

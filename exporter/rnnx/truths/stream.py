@@ -20,7 +20,8 @@ Outputs = Callable[[Case], Mapping[str, Array]]
 class Stream:
     """Frames by input name, `(T, ...)` with time first whatever the model's order; first states by input name.
 
-    A step of time takes `unit` of them. `fixed` are inputs that every call takes as they are; `lengths (B)` say where rows end, all at T where left out.
+    A step of time takes `unit` of them. `fixed` are inputs that every call takes as they are; `lengths (B)` say where
+    rows end, all at T where left out.
     """
 
     frames: Mapping[str, Array]

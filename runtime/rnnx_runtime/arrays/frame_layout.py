@@ -21,7 +21,7 @@ _ALL = slice(None)
 class Frames:
     """One input or output of a stream: without the axis of batch, and of a frame without that of time.
 
-    `unit` is how many frames a step of time has: 4 of `(B, 4*T, F)`, of which only chunks are taken, of a multiple of 4.
+    `unit` is how many frames a step of time has: 4 of `(B, 4*T, F)`, of which chunks of a multiple of 4 are taken.
     `batch` is None of a model whose batch is fixed: its rows together are the stream. The indices give an input its
     missing axes, and take an output's away. `time` is the axis of time of the whole tensor, None of one that has none;
     `is_sequence` says whether it may hold many frames.
@@ -82,8 +82,8 @@ class FrameLayout:
         self.lone_output = next(iter(self.outputs.values())) if len(self.outputs) == 1 else None
         """The one output; None where there are several."""
 
-    def checked(self, x: Any) -> tuple[dict[str, Array], bool]:
-        """The inputs by name that x is or shows, and whether they are a chunk.
+    def checked(self, x: Any, *, is_last: bool = False) -> tuple[dict[str, Array], bool]:
+        """The inputs by name that x is or shows, and whether they are a chunk; the last one may have any length.
 
         Raises:
             InputError: a name that is missing or unknown, or a value that shows no array or one of another dtype or
@@ -92,7 +92,7 @@ class FrameLayout:
         given = x if isinstance(x, Mapping) else {self.lone.spec.name: x} if self.lone else None
         if given is None or given.keys() != self.inputs.keys():
             raise self._other_names(x)
-        values = {name: self._viewed(frames, given[name]) for name, frames in self.inputs.items()}
+        values = {name: self._viewed(frames, given[name], is_last) for name, frames in self.inputs.items()}
         kinds = {
             name: values[name].ndim > len(frames.frame_dims) or frames.unit > 1
             for name, frames in self.inputs.items()
@@ -122,6 +122,43 @@ class FrameLayout:
         name, frames = next((name, own) for name, own in self.inputs.items() if own.is_sequence or not self.has_time)
         return int(values[name].shape[frames.chunk_axis]) // frames.unit
 
+    def last_frames(self, x: Any) -> dict[str, Array]:
+        """The inputs by name of a sequence's last chunk, which may be of any length.
+
+        Raises:
+            InputError: as `checked`.
+        """
+        values, is_chunk = self.checked(x, is_last=True)
+        if is_chunk:
+            return values
+        return {
+            name: np.expand_dims(value, own.chunk_axis) if own.is_sequence else value
+            for (name, own), value in zip(self.inputs.items(), values.values(), strict=True)
+        }
+
+    def frames_of(self, values: Mapping[str, Array]) -> int:
+        """The frames of a chunk of any length."""
+        return next(int(values[name].shape[own.chunk_axis]) for name, own in self.inputs.items() if own.is_sequence)
+
+    def filled_up(self, values: Mapping[str, Array] | None, steps: int) -> dict[str, Array]:
+        """A chunk of so many steps: the frames given, and zeros behind them."""
+        found = {}
+        for name, own in self.inputs.items():
+            shape = [own.unit * steps if axis == own.chunk_axis else int(dim) for axis, dim in enumerate(_open(own))]
+            filled = np.zeros(shape, own.spec.dtype)
+            if values is not None:
+                filled[(slice(None),) * own.chunk_axis + (slice(0, values[name].shape[own.chunk_axis]),)] = values[name]
+            found[name] = filled
+        return found
+
+    def nothing(self) -> dict[str, Array]:
+        """Outputs without a frame."""
+        return {
+            name: np.zeros([int(dim) if isinstance(dim, int) else 0 for dim in own.chunk_dims], own.spec.dtype)
+            for name, own in self.outputs.items()
+            if own.is_sequence
+        }
+
     def check_out(self, out: Any, shape: tuple[int, ...], dtype: str) -> None:
         """Check a buffer for an output.
 
@@ -150,7 +187,7 @@ class FrameLayout:
         batch = spec.dims.index("B") if self._has_batch else None
         return Frames(spec, batch, time, time is not None and self.steps != 1, unit)
 
-    def _viewed(self, frames: Frames, value: Any) -> Array:
+    def _viewed(self, frames: Frames, value: Any, is_last: bool) -> Array:
         spec = frames.spec
         is_number = isinstance(value, int | np.integer) and type(value) is not bool
         if is_number and np.can_cast(np.min_scalar_type(value), spec.dtype):
@@ -161,7 +198,8 @@ class FrameLayout:
         is_frame = _fits(array, frames.frame_dims) and self.steps in (None, 1)
         is_chunk = chunk is not None and _fits(array, chunk)
         if array.dtype == spec.dtype and (is_frame or is_chunk):
-            _refuse_part(frames, array)
+            if not is_last:
+                _refuse_part(frames, array)
             return array
         if array.dtype != spec.dtype:
             remedy = f"cast it with .astype('{spec.dtype}')"
@@ -187,6 +225,11 @@ class FrameLayout:
             got = f"no {wrong[0]!r}" if wrong[0] in self.inputs else repr(wrong[0])
             remedy = "give each of them" if wrong[0] in self.inputs else "leave it out"
         return InputError("inputs", got=got, expected=f"frames of {listed}", remedy=remedy)
+
+
+def _open(own: Frames) -> tuple[Dim, ...]:
+    """The dims of a chunk, its axis of time as 1."""
+    return tuple(1 if axis == own.chunk_axis else dim for axis, dim in enumerate(own.chunk_dims))
 
 
 def _refuse_part(frames: Frames, array: Array) -> None:

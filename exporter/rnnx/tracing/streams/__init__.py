@@ -1,5 +1,5 @@
 """A whole model as one that takes its sequence in chunks: what looks along time carries the frames that it needs.
 
-`stream_plan.py` reads a traced program and says what each of its values is in a stream; `streaming_model.py` is the module
-that runs it so.
+`planning.py` says what each value of a traced program is in a stream, the modules of rules how an operator computes it
+there, and `streaming_model.py` is the module that does.
 """

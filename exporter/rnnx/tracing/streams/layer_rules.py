@@ -1,7 +1,7 @@
-"""Recurrent layers in a stream: they go on from their states, and stand still before the sequence begins and after its end.
+"""Recurrent layers in a stream: they go on from their states, and stand still where frames are none of the sequence's.
 
-A layer whose frames lag would run over frames that are none of the sequence's. These are turned behind the others in each
-row, and the lengths of the layer leave them out.
+A layer whose frames lag would run over those that come before the sequence begins. They are turned behind the others
+in each row, and the lengths of the layer leave them out.
 """
 
 from dataclasses import replace
@@ -73,6 +73,7 @@ def _held(plan: StreamPlan, node: Node, value: Operand) -> Any:
         found = run.layer(node, [_turned(x, junk, axis), *states, kept.clamp(min=1)])
         output, *last = found
         stands = (kept == 0).unsqueeze(-1)
+        output = output.masked_fill(stands.unsqueeze(1) if axis == 1 else stands.unsqueeze(0), 0.0)
         after = [torch.where(stands, own, new) for own, new in zip(states, last, strict=False)]
         return [_turned(output, -junk, axis), *after]
 

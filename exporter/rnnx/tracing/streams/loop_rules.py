@@ -1,4 +1,4 @@
-"""Loops over time that a model writes in Python: they go on from their states, and stand still where frames are none."""
+"""Loops over time that a model writes in Python: they go on from their states, and stand still where no frame is."""
 
 from typing import Any
 

@@ -36,7 +36,7 @@ class Operand:
 class StreamCaches:
     """The states that a plan carries, and what it does with frames by them.
 
-    With `has_end`, a stream may go on past the end of its sequence: what is padded there is masked by each row's length.
+    With `has_end`, a stream goes on past the end of its sequence: what is padded there is masked by each row's length.
     """
 
     axes: StreamAxes
@@ -232,7 +232,7 @@ def refused(node: Node, reason: str, what: str = "") -> StreamingError:
         got=f"{what or name_of(node)}, which {reason}",
         expected="operators that need a bounded number of frames",
         remedy="write this line so that a frame depends on a bounded number of others, or export with "
-        "stateful='recurrent' (--stateful recurrent), which carries the states of recurrent layers alone",
+        "stateful='recurrent' (--stateful=recurrent), which carries the states of recurrent layers alone",
     )
 
 

@@ -1,7 +1,7 @@
 """From a traced program to the plan of its stream."""
 
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -17,7 +17,7 @@ from rnnx.tracing.streams.frame_rules import add_frame_rule, add_last_rule
 from rnnx.tracing.streams.layer_rules import add_layer_rule, is_layer
 from rnnx.tracing.streams.loop_rules import add_loop_rule
 from rnnx.tracing.streams.operands import StreamCaches, name_of, refused
-from rnnx.tracing.streams.position_rules import add_position_rule
+from rnnx.tracing.streams.padding_rules import add_cat_rule, add_pad_rule
 from rnnx.tracing.streams.position_rules import add_count_rule, add_position_rule, add_table_rule
 from rnnx.tracing.streams.shape_rules import (
     RESHAPES,
@@ -27,9 +27,26 @@ from rnnx.tracing.streams.shape_rules import (
     add_reshape_rule,
     is_fill,
 )
+from rnnx.tracing.streams.slice_rules import add_select_rule, add_slice_rule
 from rnnx.tracing.streams.stream_plan import StreamPlan
-from rnnx.tracing.streams.time_rules import RULES, add_cat_rule, add_select_rule, add_slice_rule
+from rnnx.tracing.streams.sum_rules import add_difference_rule, add_sum_rule
 from rnnx.tracing.streams.timelines import StreamAxes, Timeline
+from rnnx.tracing.streams.window_rules import add_transposed_rule, add_window_rule
+
+RULES: dict[str, Callable[[StreamPlan, Node], None]] = {
+    **dict.fromkeys(
+        ("pad", "constant_pad_nd", "replication_pad1d", "reflection_pad1d", "reflection_pad2d", "replication_pad2d"),
+        add_pad_rule,
+    ),
+    **dict.fromkeys(
+        ("conv1d", "conv2d", "conv3d", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "unfold"),
+        add_window_rule,
+    ),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), add_transposed_rule),
+    "cumsum": add_sum_rule,
+    "diff": add_difference_rule,
+}
+"""Operators that may look along time, whatever their arguments say."""
 
 
 def stream_plan(
@@ -59,6 +76,9 @@ def stream_plan(
     found = _planned(program, module, axes, taken, plain, has_end=False)
     if found.caches.met_end and (found.multiple > 1 or _goes_past_end(found)):
         found = _planned(program, module, axes, taken, plain, has_end=True)
+    late = [found.times.get(own) or found.lasts.get(own) for own in found.outputs]
+    if any(own is not None and own.lag > 0 for own in late):
+        found.caches.needs_position = True  # whoever goes on from a state must know what is the whole's
     return found
 
 

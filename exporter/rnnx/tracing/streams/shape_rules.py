@@ -122,3 +122,15 @@ def _sizes_of(plan: StreamPlan, shape: Any, time: Timeline, run: StreamRun | Non
         size = size_in(expression, run.sizes)
         sizes.append(size * run.count(time.rate) if axis == time.axis else size)
     return sizes
+
+
+def fill_of(node: Node) -> float | None:
+    """The number that a node's tensor is filled with, through what only moves it."""
+    while name_of(node) in ("expand", "unsqueeze", "transpose", "permute", "to", "clone"):
+        inner: Any = node.args[0]
+        node = inner
+    if not is_fill(node):
+        return None
+    place = {"full": 1, "new_full": 2, "full_like": 1}.get(name_of(node))
+    number = node.args[place] if place is not None else 1.0 if "ones" in name_of(node) else 0.0
+    return float(number) if isinstance(number, bool | int | float) else None

@@ -21,9 +21,10 @@ from rnnx.tracing.streams.timelines import StreamAxes, Timeline
 class StreamPlan:
     """The timelines of a program's values, and the steps of those that are computed otherwise than in the trace.
 
-    `positions` are computed of the numbers of frames, for any lag. `edges` are the frames that a whole begins with, `broken` what no stream can give, as long as nothing reads it; `inner`
-    nodes are of the steps of loops.
-    `results` are outputs that are given later than they are computed. `lasts` are values of the latest frame alone, with the timeline that they are the end of.
+    `results` are outputs that are given later than they are computed. `positions` are computed of the numbers of
+    frames, for any lag; `edges` are the frames that a whole begins with; `broken` is what no stream can give, as long
+    as nothing reads it; `inner` are the nodes of loops' steps. `lasts` are values of the latest frame alone, with the
+    timeline that they are the end of.
     """
 
     program: ExportedProgram

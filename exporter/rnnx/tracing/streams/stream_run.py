@@ -34,14 +34,15 @@ class CacheSpec:
 class StreamRun:
     """What the steps of a plan read and write in one call.
 
-    `position (B)` counts the frames that each row was given before, in the inputs' own; `end (B)` is the length of a
-    sequence that has ended and 0 of one that has not. `frames` is the number of the inputs' frames in this call, and
-    `sizes` what the trace's other symbols are in it.
+    `position (B)` counts the steps that each row was given before, of `multiple` frames of the inputs; `end (B)` is the
+    length of a sequence that has ended, in frames, and 0 of one that has not. `frames` is the number of the inputs'
+    frames in this call, and `sizes` what the trace's other symbols are in it.
     """
 
     values: Values
     caches: Mapping[str, Tensor]
     frames: Any
+    multiple: int
     batch: Any
     sizes: Mapping[str, Any]
     compute: Callable[[Node], None] = lambda node: None
@@ -72,17 +73,16 @@ class StreamRun:
         return argument
 
     def indices(self, rate: Fraction, count: Any, *, before: int = 0) -> Tensor:
-        """The numbers `(B, count)` that the frames of a rate have in the stream, `before` of them from earlier calls."""
+        """The numbers `(B, count)` that frames of a rate have in the stream, `before` of them from earlier calls."""
         assert self.position is not None
-        first = self.position * rate.numerator
-        if rate.denominator != 1:
-            first = torch.div(first, rate.denominator, rounding_mode="floor")
+        first = self.position * int(rate * self.multiple)
         return first.unsqueeze(1) + (torch.arange(count, device=first.device) - before)
 
     def length(self) -> Tensor:
         """The length `(B)` of each row's sequence as far as it is known: all frames so far where it has not ended."""
-        assert self.position is not None and self.end is not None
-        return torch.where(self.end > 0, self.end, self.position + self.frames)
+        assert self.position is not None
+        assert self.end is not None
+        return torch.where(self.end > 0, self.end, self.position * self.multiple + self.frames)
 
 
 Step = Callable[[StreamRun], Any]

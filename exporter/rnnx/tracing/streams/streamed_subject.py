@@ -25,7 +25,7 @@ Axes = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedSubject:
-    """The subject that takes chunks, how free its axes are, what they are called, its program, and its lifted states."""
+    """The subject that takes chunks, how free its axes are and their names, its program, and its lifted states."""
 
     subject: Subject
     free: Axes
@@ -130,8 +130,11 @@ def _example(
         found[own] = tensor
     batch = 1 if program.batched is None else tensors[program.batched[0]].shape[program.batched[1]]
     carried = {own.name: own.zeros(batch, torch.float32) for own in program.specs}
-    rows = torch.arange(batch) * plan.multiple
-    places = {POSITION: rows * 2, END: rows * 3}  # of rows at the start, in their midst, and at their end
+    rows = torch.arange(batch)
+    places = {
+        POSITION: rows * 2,
+        END: rows * 3 * plan.multiple,
+    }  # of rows at the start, in their midst, and at their end
     return found | {name: places.get(name, value) for name, value in carried.items()}
 
 

@@ -18,7 +18,7 @@ Found = tuple[Subject, Trace, list[RecurrenceNode]]
 
 
 def streamed_trace(given: Subject, options: ModelOptions, free: Free) -> tuple[Found, ModelOptions]:
-    """The trace with all states lifted that `options.stateful` wants, and the options that name what it carries besides.
+    """The trace with all states that `options.stateful` wants, and the options that name what it carries besides.
 
     `free` is of the inputs of the given subject.
 
@@ -66,6 +66,8 @@ def _batch_and_time(found: Found, given: Subject, free: Free, names: Mapping[Any
     """The axes of the given inputs that are the batch or the time; what is carried has a fixed size in all others."""
     shapes = input_shapes(found[1].program, list(found[0].tensors))
     return tuple(
-        tuple(own and names.get(expression_of(size)) in ("B", "T") for own, size in zip(axes, shapes[name], strict=True))
+        tuple(
+            own and names.get(expression_of(size)) in ("B", "T") for own, size in zip(axes, shapes[name], strict=True)
+        )
         for name, axes in zip(given.tensors, free, strict=True)
     )

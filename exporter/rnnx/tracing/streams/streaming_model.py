@@ -60,7 +60,9 @@ class StreamProgram:
         ends = [max(0, time.lag / time.rate + _excess(time, symbol)) for time in times.values()]
         lookahead = max((math.ceil(own) for own in ends), default=0)
         given = self.plan.lasts
-        delays = {name: time.lag for name, time in times.items() if time.lag > 0 and name not in self._last_names(given)}
+        delays = {
+            name: time.lag for name, time in times.items() if time.lag > 0 and name not in self._last_names(given)
+        }
         lengths = {
             name: str(time.whole.xreplace({symbol: sympy.Symbol("N", integer=True)}))
             for name, time in times.items()
@@ -72,6 +74,7 @@ class StreamProgram:
             delays=delays,
             lookahead=lookahead,
             lengths=lengths,
+            position=POSITION if self.plan.caches.needs_position else "",
             end=END if self.plan.caches.needs_end else "",
         )
 
@@ -99,7 +102,7 @@ LONG = 1_000
 
 
 class StreamingModel(nn.Module):
-    """A module with another's parts, which takes chunks of its inputs and all states, and gives its results and states."""
+    """A module with another's parts, which takes chunks of the inputs and all states, and gives results and states."""
 
     def __init__(self, module: nn.Module, program: StreamProgram) -> None:
         super().__init__()
@@ -127,6 +130,7 @@ class StreamingModel(nn.Module):
             values={},
             caches=caches,
             frames=frames,
+            multiple=plan.multiple,
             batch=batch,
             sizes={str(plan.axes.batch): batch},
             position=caches.get(POSITION),
@@ -142,7 +146,7 @@ class StreamingModel(nn.Module):
         found = dict(zip(program.outputs, results, strict=True))
         following = dict(run.following)
         if run.position is not None:
-            following[POSITION] = run.position + frames
+            following[POSITION] = run.position + frames // plan.multiple
         if run.end is not None:
             following[END] = run.end
         return found | {f"{own.name}_out": following[own.name] for own in program.specs}
@@ -165,9 +169,7 @@ def _counts_frames(plan: StreamPlan, node: Node) -> bool:
     value = node.meta.get("val")
     if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
         return plan.axes.time in value.node.expr.free_symbols
-    if value is None:
-        return True
-    return False
+    return value is None
 
 
 def streaming_model(module: nn.Module, program: StreamProgram) -> StreamingModel:

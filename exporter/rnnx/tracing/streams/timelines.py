@@ -10,6 +10,8 @@ import torch
 
 from rnnx.tracing.sizes.dims import expression_of
 
+ONE = sympy.Integer(1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
@@ -27,7 +29,7 @@ class Timeline:
     whole: Any
     lag: int = 0
     fill: float = 0.0
-    rows: Any = sympy.Integer(1)
+    rows: Any = ONE
     is_flat: bool = False
 
     @property
