@@ -209,7 +209,7 @@ def _proved(graph: _Graph, contract: Contract, written: Path) -> tuple[Contract,
 def _streaming(graph: _Graph, contract: Contract) -> Streaming:
     """How the model streams: as it was planned and is proved here, or as it does by itself."""
     subject, proof = graph.subject, graph.proof
-    if subject.streamed_from is None:
+    if subject.streamed_from is None or subject.program is None:
         return streaming_of(running(proof.eager), contract, proof.example, proof.times)
     claimed = subject.program.claim([spec.name for spec in contract.plain_outputs])
     prove_stream(

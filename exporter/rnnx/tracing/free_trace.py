@@ -127,7 +127,7 @@ class _Tracing:
         self.found, self._tensors = self._trace(tensors, self._free), tensors
         self.recurrences = list(recurrence_nodes(self.found.program))
 
-    def _trace(self, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]], longest: int | None = None) -> Trace:
+    def _trace(self, tensors: Sequence[Tensor], free: Sequence[Sequence[int]], longest: int | None = None) -> Trace:
         return trace_model(
             self._subject.module,
             self._subject.signature,

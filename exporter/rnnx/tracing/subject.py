@@ -1,8 +1,8 @@
 """A model on its way to a graph: in float32, with its example, what a run of that has shown, and its lifted states."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,18 @@ from rnnx.tracing.preparation import as_float32, isolated, preserved, unwrapped
 from rnnx.tracing.signature import CallSignature, named_as, read_signature
 from rnnx.tracing.states.kept_states import refuse_kept_states
 from rnnx.tracing.states.lifted_states import LiftedStates, lifted_states
-from rnnx_runtime.contract import Contract
+from rnnx_runtime.contract import Contract, Streaming
+
+
+class StreamClaims(Protocol):
+    """What runs a model in chunks, as its proof sees it."""
+
+    @property
+    def reach(self) -> int:
+        """The largest number of frames that is carried."""
+
+    def claim(self, plain: Collection[str]) -> Streaming:
+        """How the model is to stream, of these outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +50,7 @@ class Subject:
     notes: tuple[str, ...]
     complete: Callable[[Contract], Contract] = lambda contract: contract
     streamed_from: "Subject | None" = None
-    program: Any = None
+    program: StreamClaims | None = None
 
     def eager(self) -> EagerModel:
         """The model as PyTorch runs it, called without its lifted states."""
@@ -68,7 +79,7 @@ def read_subject(given: nn.Module, example_inputs: Any, options: ModelOptions) -
         run = run_example(module, signature, tensors, options.output_names)
         refuse_constant_states(module, given_signature, signature, tensors, options.constants)
     outputs = tuple(f"{name}_out" if name in signature.names else name for name in run.outputs)
-    refuse_kept_states(type(module).__name__, run, stateful=options.stateful)
+    refuse_kept_states(type(module).__name__, run, stateful=bool(options.stateful))
     lifted = lifted_states(module, run, {*signature.names, *outputs}) if options.stateful else LiftedStates()
     _check_lengths(signature, options)
     module, notes = as_float32(module)

@@ -127,7 +127,7 @@ def trace_model(
     module: nn.Module,
     signature: CallSignature,
     tensors: Sequence[Tensor],
-    free: Sequence[Sequence[bool]],
+    free: Sequence[Sequence[int]],
     *,
     output_names: Sequence[str] | None,
     lifted: LiftedStates,
@@ -230,7 +230,7 @@ def quiet_torch() -> Iterator[None]:
 
 
 def _exported(
-    model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]], *, any_size: bool
+    model: TracedModel, tensors: Sequence[Tensor], free: Sequence[Sequence[int]], *, any_size: bool
 ) -> ExportedProgram:
     shapes = tuple(tuple(map(_dim_of, axes)) for axes in free)
 

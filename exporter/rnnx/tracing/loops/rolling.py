@@ -53,7 +53,7 @@ class Unrolling:
     """How a model is traced: `trace` takes tensors and which of their axes are free; `rolled` ones have no loop."""
 
     module: nn.Module
-    trace: Callable[[Sequence[Tensor], Sequence[Sequence[bool]]], Trace]
+    trace: Callable[[Sequence[Tensor], Sequence[Sequence[int]]], Trace]
     tensors: Sequence[Tensor]
     rolled: Axes = frozenset()
 
@@ -105,7 +105,7 @@ def _axes_of_size(tensors: Sequence[Tensor], loop: LongLoopError) -> Iterator[Ax
     yield frozenset(((loop.input, loop.axis),))
 
 
-def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]]) -> Trace | FoldingError | None:
+def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[int]]) -> Trace | FoldingError | None:
     """The trace with every loop over time rolled; why there is none, or None where the model has no such loop.
 
     `found` is the trace in which loops fixed axes, and `free` says which axes were free in it.
@@ -124,7 +124,7 @@ def rolled_trace(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]])
 
 
 def _first_rolled(
-    model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], candidates: Sequence[Turns]
+    model: Unrolling, found: Trace, free: Sequence[Sequence[int]], candidates: Sequence[Turns]
 ) -> tuple[Trace | None, Turns | None, FoldingError | None]:
     """The trace with the loops over the first axes that can be rolled; else why those of the first cannot."""
     reason: FoldingError | None = None
@@ -143,7 +143,7 @@ def _first_rolled(
 def _with_rolled(model: Unrolling, found: Trace, turns: Turns) -> Unrolling:
     """The same with the loops of so many steps rolled in each trace, so that others can be."""
 
-    def trace(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> Trace:
+    def trace(tensors: Sequence[Tensor], free: Sequence[Sequence[int]]) -> Trace:
         return _rolled(replace(model, tensors=tensors), free, found, turns)
 
     return replace(model, trace=trace, rolled=model.rolled | turns.axes)
@@ -179,7 +179,7 @@ def _bounded(found: Trace, size: int) -> Axes:
     )
 
 
-def _rolled(model: Unrolling, free: Sequence[Sequence[bool]], found: Trace, turns: Turns) -> Trace:
+def _rolled(model: Unrolling, free: Sequence[Sequence[int]], found: Trace, turns: Turns) -> Trace:
     still = _still_free(model, found, free, turns)
     examples = [_example(model, turns, size) for size in turns.sizes]
     traces = [_trace_of_example(model, still, own) for own in examples]
@@ -207,7 +207,7 @@ def _example(model: Unrolling, turns: Turns, size: int) -> list[Tensor]:
     return [_resized(own, place, turns.axes, size) for place, own in enumerate(model.tensors)]
 
 
-def _trace_of_example(model: Unrolling, free: Sequence[Sequence[bool]], tensors: Sequence[Tensor]) -> Trace:
+def _trace_of_example(model: Unrolling, free: Sequence[Sequence[int]], tensors: Sequence[Tensor]) -> Trace:
     try:
         return model.trace(tensors, free)
     except ExportError as error:
@@ -215,7 +215,7 @@ def _trace_of_example(model: Unrolling, free: Sequence[Sequence[bool]], tensors:
 
 
 def _traced_again(
-    model: Unrolling, rolled: Rolled, unrolled_trace: Trace, turns: Turns, still: Sequence[Sequence[bool]]
+    model: Unrolling, rolled: Rolled, unrolled_trace: Trace, turns: Turns, still: Sequence[Sequence[int]]
 ) -> Trace:
     tensors, axes = _example(model, turns, turns.sizes[-1]), turns.axes
     open_axes = [
@@ -247,7 +247,7 @@ def _traced_again(
     )
 
 
-def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[bool]], turns: Turns) -> list[tuple[bool, ...]]:
+def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[int]], turns: Turns) -> list[tuple[bool, ...]]:
     """The axes that were free and that nothing fixed, without those that the loops go over as a whole."""
     fixed = {(own.input, own.axis) for own in found.specializations} - model.rolled
     fixed |= turns.axes if turns.is_whole else set()

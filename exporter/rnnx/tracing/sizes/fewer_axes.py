@@ -12,7 +12,7 @@ from rnnx.tracing.recurrence_nodes import RecurrenceNode, Size
 from rnnx.tracing.sizes.dims import expression_of
 from rnnx.tracing.sizes.moving_axes import Axis, AxisTrials
 
-Free = tuple[tuple[bool, ...], ...]
+Free = tuple[tuple[int, ...], ...]
 """For each axis of each input whether it may vary."""
 
 _Found = TypeVar("_Found")

@@ -29,7 +29,7 @@ class FixedAxes:
     eager: EagerModel
     tensors: Mapping[str, Tensor]
     trace: Trace
-    free: Sequence[Sequence[bool]]
+    free: Sequence[Sequence[int]]
 
     def with_trace(self, trace: Trace, tensors: Sequence[Tensor]) -> "FixedAxes":
         """The same of another trace, of this example."""

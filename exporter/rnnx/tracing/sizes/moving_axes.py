@@ -51,7 +51,7 @@ class _Run:
 
 
 def axis_trials(
-    module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]
+    module: nn.Module, signature: CallSignature, tensors: Sequence[Tensor], free: Sequence[Sequence[int]]
 ) -> AxisTrials:
     """Run the model with axes made longer, those of one size in the example together and apart.
 
@@ -94,7 +94,7 @@ def _role(
     return first or next(roles, None) or first  # strides and padding may take one more for the same
 
 
-def _by_size(tensors: Sequence[Tensor], free: Sequence[Sequence[bool]]) -> dict[int, list[Axis]]:
+def _by_size(tensors: Sequence[Tensor], free: Sequence[Sequence[int]]) -> dict[int, list[Axis]]:
     found: dict[int, list[Axis]] = {}
     for place, (tensor, axes) in enumerate(zip(tensors, free, strict=True)):
         for axis, is_free in enumerate(axes):

@@ -132,7 +132,7 @@ def add_frame_rule(plan: StreamPlan, node: Node) -> None:
     """
     timed = list(plan.timed(node))
     name = name_of(node)
-    if name in _ALL_AT_ONCE and any(_reaches_time(plan, node, own) for own in timed):
+    if name in _ALL_AT_ONCE:
         raise refused(node, "takes all frames together")
     for own in timed:
         _refuse_along(plan, node, own)
@@ -192,10 +192,6 @@ def _whole(plan: StreamPlan, node: Node, values: Sequence[Any]) -> Any:
     )
 
 
-def _reaches_time(plan: StreamPlan, node: Node, own: Node) -> bool:
-    return True
-
-
 def _refuse_along(plan: StreamPlan, node: Node, own: Node) -> None:
     """Refuse an operator whose named axes include the axis of time of its operand."""
     name, time = name_of(node), plan.times[own]
@@ -222,14 +218,9 @@ def _named_dims(node: Node) -> list[int]:
     found: list[int] = []
     for argument in schema.arguments if schema else ():
         if argument.name in _DIMS:
-            value = given.get(argument.name, argument.default_value)
-            found += (
-                [int(own) for own in value]
-                if isinstance(value, list | tuple)
-                else []
-                if value is None
-                else [int(value)]
-            )
+            value: Any = given.get(argument.name, argument.default_value)
+            listed = value if isinstance(value, list | tuple) else () if value is None else (value,)
+            found += [int(own) for own in listed]
     return found
 
 

@@ -60,7 +60,8 @@ def add_layer_rule(plan: StreamPlan, node: Node) -> None:
 
 
 def _held(plan: StreamPlan, node: Node, value: Operand) -> Any:
-    time, axis, tensors = value.time, value.time.axis, node.args[0]
+    time, axis = value.time, value.time.axis
+    tensors: Any = node.args[0]
 
     def step(run: StreamRun) -> list[Tensor]:
         x = value.step(run)
@@ -69,7 +70,7 @@ def _held(plan: StreamPlan, node: Node, value: Operand) -> Any:
         junk = torch.minimum((time.lag - first).clamp(min=0), count)
         kept = torch.minimum(plan.caches.ends(run, time) - first, count) if plan.caches.has_end else count
         kept = (kept - junk).clamp(min=0)
-        states = run.own(list(tensors[1:3]))  # type: ignore[index]
+        states = run.own(list(tensors[1:3]))
         found = run.layer(node, [_turned(x, junk, axis), *states, kept.clamp(min=1)])
         output, *last = found
         stands = (kept == 0).unsqueeze(-1)

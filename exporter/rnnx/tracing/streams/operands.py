@@ -100,7 +100,8 @@ class StreamCaches:
 
         def masked(run: StreamRun) -> Tensor:
             outside = run.indices(time.rate, run.count(time.rate)) < time.lag
-            return step(run).masked_fill(self.beside(outside, value), fill)
+            found: Tensor = step(run).masked_fill(self.beside(outside, value), fill)
+            return found
 
         return replace(value, step=masked)
 
@@ -114,7 +115,8 @@ class StreamCaches:
 
         def masked(run: StreamRun) -> Tensor:
             outside = run.indices(time.rate, run.count(time.rate)) >= self.ends(run, time).unsqueeze(1)
-            return step(run).masked_fill(self.beside(outside, value), fill)
+            found: Tensor = step(run).masked_fill(self.beside(outside, value), fill)
+            return found
 
         return replace(value, step=masked)
 
@@ -165,7 +167,7 @@ class StreamCaches:
                 earlier = earlier.flatten(spec.batch or 0, (spec.batch or 0) + 1)
             frames = torch.cat([earlier, own(run)], axis)
             kept = frames.narrow(axis, run.count(time.rate), count)
-            run.following[spec.name] = kept.unflatten(spec.batch or 0, (run.batch, rows)) if rows > 1 else kept
+            run.following[spec.name] = torch.unflatten(kept, spec.batch or 0, (run.batch, rows)) if rows > 1 else kept
             if not fill and edge is None:
                 return frames
             outside = run.indices(time.rate, count + run.count(time.rate), before=count) < 0

@@ -76,11 +76,10 @@ def add_cat_rule(plan: StreamPlan, node: Node) -> None:
     ):
         raise refused(node, "puts frames behind each other that are not constant")
     value = plan.operand(timed[0])
-    for number, size in ((place - 1, 0), (place + 1, 0)):
-        _ = size
+    for number in (place - 1, place + 1):
         if 0 <= number < len(parts):
-            sides = (sizes[number], 0) if number < place else (0, sizes[number])
-            value = plan.caches.padded(value, *sides, float(fill_of(parts[number]) or 0))
+            before, after = (sizes[number], 0) if number < place else (0, sizes[number])
+            value = plan.caches.padded(value, before, after, float(fill_of(parts[number]) or 0))
     if len(parts) > 3 or (len(parts) == 3 and place != 1):
         raise refused(node, "puts several sequences behind each other")
     plan.give(node, value)

@@ -121,17 +121,14 @@ def _example(
     """The example's frames, repeated up to a number that a call may have, at the beginning of a stream."""
     name, axis = program.timed
     count = max(2, -(-tensors[name].shape[axis] // plan.multiple)) * plan.multiple
-    found = {}
+    found: dict[str, Tensor] = {}
     for own, tensor in tensors.items():
         axes = plan.axes.time_axes(shapes[own])
-        if axes:
-            places = torch.arange(count) % tensor.shape[axes[0]]
-            tensor = tensor.index_select(axes[0], places)
-        found[own] = tensor
+        found[own] = tensor.index_select(axes[0], torch.arange(count) % tensor.shape[axes[0]]) if axes else tensor
     batch = 1 if program.batched is None else tensors[program.batched[0]].shape[program.batched[1]]
     carried = {own.name: own.zeros(batch, torch.float32) for own in program.specs}
     rows = torch.arange(batch)
-    places = {
+    places: dict[str, Tensor] = {
         POSITION: rows * 2,
         END: rows * 3 * plan.multiple,
     }  # of rows at the start, in their midst, and at their end

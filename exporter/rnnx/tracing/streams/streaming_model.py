@@ -57,8 +57,8 @@ class StreamProgram:
         """How the file streams, of the plain outputs; nothing of it is proved."""
         times = {name: time for name, time in self._times() if name in plain}
         symbol = self.plan.axes.time
-        ends = [max(0, time.lag / time.rate + _excess(time, symbol)) for time in times.values()]
-        lookahead = max((math.ceil(own) for own in ends), default=0)
+        ends = [math.ceil(time.lag / time.rate + _excess(time, symbol)) for time in times.values()]
+        lookahead = max(0, *ends, 0)
         given = self.plan.lasts
         delays = {
             name: time.lag for name, time in times.items() if time.lag > 0 and name not in self._last_names(given)
