@@ -72,6 +72,7 @@ def _why_none(model: RunningModel, contract: Contract, example: Mapping[str, Arr
     """What speaks against a pair even in one call: nothing depends on the input, or the output on nothing."""
     source = CaseSource(contract=contract, example=example)
     feeds, others = ({**drawn_case(source, source.sizes, seed).feeds} for seed in (0, 1))
+    others[pair.input] = _other(feeds[pair.input], others[pair.input])
     try:
         whole = model.run(feeds)
         with_other_state = model.run({**feeds, pair.input: others[pair.input]})
@@ -85,6 +86,13 @@ def _why_none(model: RunningModel, contract: Contract, example: Mapping[str, Arr
     if all(_equal(with_other_state[name], value) for name, value in whole.items()):
         return f"no output depends on {pair.input}"
     return f"{pair.output} depends on no input" if _equal(with_other_inputs[pair.output], whole[pair.output]) else ""
+
+
+def _other(value: Array, drawn: Array) -> Array:
+    """A state that is not this one: integers, such as a counter, are drawn so close together that they may be equal."""
+    if not _equal(value, drawn):
+        return drawn
+    return ~value if value.dtype.kind == "b" else value + np.ones((), value.dtype)
 
 
 def _equal(value: Array, other: Array) -> bool:

@@ -159,6 +159,28 @@ def test_a_state_that_nothing_reads_is_none(adopter: Adopter) -> None:
     assert "no state: c0 → cn (names: both are 'c'): no output depends on c0" in report.notes
 
 
+COUNTER = """g (float[N,5] x, float[N,8] h, int64[1] position) => (
+    float[N,8] y, float[N,8] h_next, int64[1] position_next) {
+    given = MatMul (x, wx8)
+    kept = MatMul (h, wh8)
+    both = Add (given, kept)
+    h_next = Tanh (both)
+    position_next = Add (position, one)
+    angle = Cast <to = 1> (position)
+    wave = Sin (angle)
+    y = Add (h_next, wave) }"""
+"""A cell written out, and a count of its calls."""
+
+
+def test_a_counter_is_a_state(adopter: Adopter) -> None:
+    report = adopter(COUNTER, weights={"wx8": (5, 8), "wh8": (8, 8)})
+    assert {pair.input: pair.output for pair in report.contract.states} == {
+        "h": "h_next",
+        "position": "position_next",
+    }
+    assert report.notes == ()
+
+
 def test_a_state_of_another_shape_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "theirs.onnx", STATES)
     with pytest.raises(OptionError, match=r"got h0 float32 \(1, B, 8\) with y float32 \(T, B, 8\)"):
