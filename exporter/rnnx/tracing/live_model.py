@@ -143,7 +143,10 @@ def _called_so(
         if pairs:
             lifted = _lifted(module, signature, tensors, results, run, contract)
     except (ExportError, OptionError) as error:
-        raise _other_model(given, contract, f"{error.subject}: {error.got}") from error
+        got = f"{error.subject}: {error.got}"
+        if error.subject == "output_names":
+            got = f"other results than {', '.join(results)}: {error.remedy.partition(':')[0]}"
+        raise _other_model(given, contract, got) from error
     found = [pair.input for pair in lifted.pairs]
     if {*found} != {pair.input for pair in pairs}:
         listed = ", ".join(pair.input for pair in pairs)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from safetensors.torch import save_file
+from tests.rnnx.processed_files import halve_all
 from torch import Tensor, nn
 
 import rnnx
@@ -37,6 +38,11 @@ class Carrying(nn.Module):
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         y, (h, c) = self.lstm(x, (h, c))
         return y if self.scale == 1 else y * self.scale, h, c
+
+
+class Fewer(Carrying):
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return super().forward(x, h, c)[:2]
 
 
 def exported(module: nn.Module, path: Path) -> Path:
@@ -213,6 +219,13 @@ def test_a_checkpoint_beside_a_factory_is_loaded_into_its_module(
             r"expected the module that the file was exported from, \(feats \(T, B, 5\), h_in .*\) → \(y \(T, B, 8\)",
             id="a-module-with-other-inputs",
         ),
+        pytest.param(
+            "theirs.onnx",
+            {"model": Fewer().eval()},
+            FactoryError,
+            "got other results than y, h_out, c_out: the model has 2, expected",
+            id="a-module-with-fewer-outputs",
+        ),
     ],
 )
 def test_what_is_not_the_files_is_refused_and_nothing_written(
@@ -227,6 +240,58 @@ def test_what_is_not_the_files_is_refused_and_nothing_written(
     with pytest.raises(kind, match=message):
         adopter(source, **options)
     assert not list(tmp_path.iterdir())
+
+
+class Packing(nn.Module):
+    """An LSTM over rows of any order of lengths, which torch.onnx writes with a sort in front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.lstm = nn.LSTM(5, 8, bidirectional=True)
+
+    def forward(self, x: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        packed = nn.utils.rnn.pack_padded_sequence(x, frames, enforce_sorted=False)
+        y, (h, c) = self.lstm(packed)
+        return nn.utils.rnn.pad_packed_sequence(y, total_length=x.shape[0])[0], h, c
+
+
+@pytest.fixture(scope="module")
+def packing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("packing") / "packing.onnx"
+    axes = {name: {0: "time", 1: "batch"} for name in ("x", "y")} | {"frames": {0: "batch"}}
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(
+            Packing().eval(),
+            (torch.randn(6, 3, 5), torch.tensor([6, 2, 4])),
+            path,
+            dynamo=False,
+            input_names=["x", "frames"],
+            output_names=["y", "h", "c"],
+            dynamic_axes=axes | {name: {1: "batch"} for name in "hc"},
+        )
+    save_file(Packing().state_dict(), path.with_name("packing.safetensors"))
+    return path
+
+
+def test_lengths_that_are_sorted_inside_are_found_and_held_to_a_packed_sequence(packing: Path, tmp_path: Path) -> None:
+    options = AdoptOptions(
+        checkpoint=packing.with_name("packing.safetensors"),
+        names={"lengths": "frames", "output": "y", "hn": "h", "cn": "c"},
+    )
+    contract = rnnx.adopt(packing, tmp_path / "ours.onnx", options).contract
+    assert (contract.lengths, contract.truth) == (("frames",), "float64")
+    assert rnnx.adopt(packing, tmp_path / "alone.onnx").contract.lengths == ("frames",)
+
+
+def test_a_file_in_half_is_held_to_its_module_in_float32(folder: Path, tmp_path: Path) -> None:
+    model = onnx.load(folder / "theirs.onnx")
+    halve_all(model)
+    onnx.save(model, tmp_path / "half.onnx")
+    contract = rnnx.adopt(
+        tmp_path / "half.onnx", tmp_path / "ours.onnx", AdoptOptions(model=Carrying().eval())
+    ).contract
+    assert ({spec.dtype for spec in contract.inputs}, contract.precision) == ({"float16"}, "float16")
 
 
 def test_one_scaled_weight_is_refused(adopter: Adopter, folder: Path, tmp_path: Path) -> None:
