@@ -181,6 +181,24 @@ def test_a_counter_is_a_state(adopter: Adopter) -> None:
     assert report.notes == ()
 
 
+DECODER = """g (float[N,5] x, float[N,5] h, int64 steps) => (float[S,N,5] y, float[N,5] last) {
+    last, y = Loop (steps, "", h) <body = body (int64 i, bool going, float[N,5] carried) => (
+        bool on, float[N,5] following, float[N,5] given) {
+        on = Identity (going)
+        both = Add (carried, x)
+        following = Tanh (both)
+        given = Identity (following)
+    }> }"""
+"""A loop of as many rounds as an input says."""
+
+
+def test_a_count_of_rounds_is_not_tried_with_none(adopter: Adopter) -> None:
+    report = adopter(DECODER)
+    assert [spec.shape for spec in report.contract.inputs] == ["(B, 5)", "(B, 5)", "()"]
+    assert [spec.shape for spec in report.contract.outputs] == ["(O1, B, 5)", "(B, 5)"]
+    assert not report.contract.ranges
+
+
 def test_a_state_of_another_shape_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "theirs.onnx", STATES)
     with pytest.raises(OptionError, match=r"got h0 float32 \(1, B, 8\) with y float32 \(T, B, 8\)"):
