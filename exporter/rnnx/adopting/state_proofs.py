@@ -75,7 +75,7 @@ def _why_none(model: RunningModel, contract: Contract, example: Mapping[str, Arr
     others[pair.input] = _other(feeds[pair.input], others[pair.input])
     try:
         whole = model.run(feeds)
-        with_other_state = model.run({**feeds, pair.input: others[pair.input]})
+        reads_state = any(_reads(model, own, pair, others[pair.input]) for own in (feeds, _flipped(feeds)))
         with_other_inputs = model.run(others)
     except RnnxError:
         return ""  # a call that the file does not take says nothing of the pair
@@ -83,9 +83,20 @@ def _why_none(model: RunningModel, contract: Contract, example: Mapping[str, Arr
         return (
             f"{pair.output} has the shape {whole[pair.output].shape} where {pair.input} has {feeds[pair.input].shape}"
         )
-    if all(_equal(with_other_state[name], value) for name, value in whole.items()):
+    if not reads_state:
         return f"no output depends on {pair.input}"
     return f"{pair.output} depends on no input" if _equal(with_other_inputs[pair.output], whole[pair.output]) else ""
+
+
+def _reads(model: RunningModel, feeds: Mapping[str, Array], pair: StatePair, other: Array) -> bool:
+    """Whether another state gives anything else."""
+    whole, changed = model.run(feeds), model.run({**feeds, pair.input: other})
+    return not all(_equal(changed[name], value) for name, value in whole.items())
+
+
+def _flipped(feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """The inputs with their flags the other way round: one that is set may put zeros in the place of a state."""
+    return {name: ~value if value.dtype.kind == "b" else value for name, value in feeds.items()}
 
 
 def _other(value: Array, drawn: Array) -> Array:

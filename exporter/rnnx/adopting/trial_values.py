@@ -43,6 +43,8 @@ class TrialValues:
         if spec.dtype == "bool":
             return np.ones(shape, bool)
         if low is None or high is None:
+            if "mask" in spec.name.lower() and spec.name not in states:
+                return np.ones(shape)
             if spec.dtype in _FLOATS:
                 return chance.uniform(-1, 1, shape) if spec.name in states else chance.standard_normal(shape)
             if _counts(spec, contract):
