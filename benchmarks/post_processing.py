@@ -74,7 +74,8 @@ def _short(row: Row) -> str:
     if row["verdict"] == "pass" and row["sealed"]:
         return str(row["precision"])
     failed = [check for check in CHECK_NAMES if f" {check}: " in row.get("why", "")]
-    what = f"{row['precision']}, fails {' and '.join(failed)}" if failed else "refused"
+    reason = f"fails {' and '.join(failed)}" if failed else "values differ"
+    what = "refused" if row["verdict"] != "fail" else f"{row['precision']}, {reason}"
     return f"{what}; sealed as such" if row["sealed"] else what
 
 

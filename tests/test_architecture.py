@@ -46,7 +46,7 @@ MAY_IMPORT = {
         "building": "adopting engines linting",
         "inspection": "adopting engines linting weights",
         "engines": "linting truths",
-        "adopting": "proofs graphs parity runners linting truths",
+        "adopting": "tracing proofs graphs parity runners linting truths",
         "exporting": "decoders tracing modules graphs formulations truths weights",
         "decoders": "tracing modules graphs truths",
         "tracing": "proofs modules graphs formulations truths weights",

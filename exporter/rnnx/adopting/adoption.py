@@ -11,6 +11,7 @@ from rnnx.adopting.adopt_report import AdoptReport
 from rnnx.adopting.adoption_notes import doctor_line, inputs_to_fix, joined_notes
 from rnnx.adopting.foreign_graph import put_under_contract
 from rnnx.adopting.foreign_runs import ForeignRuns
+from rnnx.adopting.given_truth import checked_values, layer_of, opened_truth
 from rnnx.adopting.reading import Reading, read_recurrent, weights_digest
 from rnnx.adopting.trying import Tried, tried
 from rnnx.adopting.writing import take_in, write_adopted
@@ -19,7 +20,6 @@ from rnnx.errors import AdoptionError, OptionError
 from rnnx.extras import require
 from rnnx.graphs.engine_notes import engine_notes
 from rnnx.graphs.model_targets import check_model_target
-from rnnx.graphs.value_checks import check_values
 from rnnx.linting.examination import examine
 from rnnx.linting.outside_files import outside_files
 from rnnx.linting.rules.scopes import scopes_of
@@ -37,8 +37,9 @@ def adopt(
     """Make a model of rnnx of any recurrent .onnx: find out what it is by its graph and by running it, and seal it.
 
     The weights and the calculation stay as they are. Every guess is tried in ONNX Runtime: free dims at other sizes,
-    states by chunks against the whole, lengths by cut rows. The golden values are ONNX Runtime's in float32, for there
-    is no other truth; the contract says so.
+    states by chunks against the whole, lengths by cut rows. The golden values are those of PyTorch in float64 where the
+    options give a layer's checkpoint or a module, and the file must equal them; else they are ONNX Runtime's in
+    float32, and the contract says so.
 
     Args:
         path: the file; external data lies beside it.
@@ -48,8 +49,11 @@ def adopt(
     Raises:
         FileDamagedError: no whole ONNX file, or external data that is missing or lies outside the file's folder.
         AdoptionError: nothing recurrent in it, it runs at no size that was tried, or a state or lengths that the caller
-            named do not hold; or it is a model of rnnx already.
+            named do not hold; it gives other values than the layer or module that it is said to be; or it is a model of
+            rnnx already.
         OptionError: an option names what the file does not have.
+        CheckpointError: the checkpoint cannot be read, or holds another layer.
+        FactoryError: the factory fails, or its module is not called as the file is.
         BackendError: ONNX Runtime does not open the file.
         OutputError: the files could not be written.
         MissingExtraError: the package onnx or onnxruntime is not installed.
@@ -61,14 +65,16 @@ def adopt(
     data = bytes_of(path, LARGEST_ONNX)
     _refuse_own(path, data)
     reading, file = _opened(read_recurrent(path, data, options), data, changed=bool(options.constants))
+    layer = layer_of(file, options)
     runs = ForeignRuns(file, reading.theirs, [spec.name for spec in reading.contract.outputs])
     with contextlib.closing(runs):
         found = tried(reading, runs, options)
-        truth = model_truth(runs, found.contract, found.example)
-        return _written(reading, found, truth, target)
+        with opened_truth(reading, runs, found, layer, options) as given:
+            truth = model_truth(given.model, given.contract, found.example)
+        return _written(reading, replace(found, contract=given.contract), truth, given.title, target)
 
 
-def _written(reading: Reading, found: Tried, truth: ModelTruth, target: Path) -> AdoptReport:
+def _written(reading: Reading, found: Tried, truth: ModelTruth, title: str, target: Path) -> AdoptReport:
     golden = model_golden_bytes(truth, found.contract.source.weights_sha256)
     contract = replace(found.contract, golden_sha256=hashlib.sha256(golden).hexdigest())
     put_under_contract(reading.proto, contract, reading.theirs)
@@ -78,7 +84,7 @@ def _written(reading: Reading, found: Tried, truth: ModelTruth, target: Path) ->
         nodes = write_adopted(written, reading.proto, contract, reading.path.parent)
         size = sum(file.stat().st_size for file in stage.iterdir() if file.name != golden_path(written).name)
         findings = examine(reading.proto)
-        checks = (doctor_line(findings), check_values(written, truth.entries, contract))
+        checks = (doctor_line(findings), checked_values(written, truth, contract, reading.path, title))
     fixed = inputs_to_fix(contract, reading.compared)
     renamed = tuple(f"{theirs!r} of the file is {ours} here" for theirs, ours in reading.renamed.items())
     left_out = tuple(f"no golden values at {text}" for text in truth.left_out)

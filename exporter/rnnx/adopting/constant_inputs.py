@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
-from rnnx.adopting.graph_signature import dims_of
 from rnnx.errors import OptionError
+from rnnx.linting.declared_tensors import dims_of, inputs_of
+from rnnx_runtime.contract_json import is_size
 
 _WORDS = {"true": 1.0, "false": 0.0}
 
@@ -17,8 +18,7 @@ def fix_inputs(model: ModelProto, constants: Mapping[str, str | float]) -> None:
     Raises:
         OptionError: a name that is no input, an input of free dims, or a value that its dtype does not hold.
     """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = {value.name: value for value in model.graph.input if value.name not in weights}
+    inputs = {value.name: value for value in inputs_of(model)}
     for name, value in constants.items():
         if name not in inputs:
             raise _refused(name, "no input", f"one of the inputs {', '.join(inputs)}", "name an input")
@@ -31,7 +31,7 @@ def fix_inputs(model: ModelProto, constants: Mapping[str, str | float]) -> None:
 
 def _array(declared: ValueInfoProto, name: str, value: str | float) -> np.ndarray:
     dims = dims_of(declared)
-    if dims is None or not all(isinstance(dim, int) for dim in dims):
+    if dims is None or not all(map(is_size, dims)):
         raise _refused(name, "an input of free dims", "an input of a fixed shape", "keep it as an input")
     dtype = helper.tensor_dtype_to_np_dtype(declared.type.tensor_type.elem_type)
     try:

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -75,45 +75,73 @@ def found_example(
     Raises:
         AdoptionError: it takes none of the sizes that were tried; with what ONNX Runtime said of the first.
     """
-    first_error, count, start = "", 0, time.monotonic()
-    otherwise: FoundExample | None = None
-    found_at = 0
+    search = _Search(runs=runs, contract=contract, values=values, fits=fits)
     for sizes in _candidates(contract.free_dims, given):
-        if otherwise is not None and count - found_at > _MOST_AFTER:
+        if search.is_over():
             break
-        count += 1
-        feeds = values.feeds(contract, sizes)
-        if not fits(feeds):
-            first_error = first_error or "a convolution or pooling whose window is larger than its input"
-            continue
-        try:
-            outputs = runs.outputs(feeds)
-            if contract.states and not all(map(is_sound, outputs.values())):
-                feeds, outputs = _from_zeros(runs, contract, feeds)
-            if not all(map(is_sound, outputs.values())):
-                first_error = first_error or "an output that is empty, or has NaN in it"
-            elif not depends_on_inputs(runs, contract, feeds, values.feeds(contract, sizes, 1), outputs):
-                first_error = first_error or "outputs that do not depend on the inputs"
-            else:
-                found = FoundExample(sizes=sizes, feeds=feeds, outputs=outputs)
-                if are_as_declared(contract, sizes, outputs):
-                    return found
-                otherwise, found_at = otherwise or found, found_at or count
-        except BackendError as error:
-            first_error = first_error or error.got
-            if error.got.startswith(NO_ANSWER):
-                break  # a recurrence without an end has none at other sizes
-        if time.monotonic() - start > _MOST_SECONDS:
-            break
-    if otherwise is not None:
-        return otherwise
+        found = search.tried(sizes)
+        if found is not None and are_as_declared(contract, sizes, found.outputs):
+            return found
+    if search.otherwise is not None:
+        return search.otherwise
     dims = ", ".join(f"--size {dim}=N" for dim in contract.free_dims) or "values (--value)"
     raise AdoptionError(
-        f"{subject} at {count} sizes",
-        got=first_error,
+        f"{subject} at {search.count} sizes",
+        got=search.first_error,
         expected="sizes and values that the file takes",
         remedy=f"say what it is called with: {dims}",
     )
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """How far a search is: the sizes tried, why the first of them failed, and the first call that gave results."""
+
+    runs: ForeignRuns
+    contract: Contract
+    values: TrialValues
+    fits: Callable[[Mapping[str, Array]], bool]
+    first_error: str = ""
+    count: int = 0
+    found_at: int = 0
+    otherwise: FoundExample | None = None
+    is_endless: bool = False
+    start: float = field(default_factory=time.monotonic)
+
+    def is_over(self) -> bool:
+        """Whether no more sizes are to be tried: enough after a call, too long without, or a run that does not end."""
+        if self.otherwise is not None and self.count - self.found_at > _MOST_AFTER:
+            return True
+        return self.is_endless or time.monotonic() - self.start > _MOST_SECONDS
+
+    def tried(self, sizes: Mapping[str, int]) -> FoundExample | None:
+        """The file's call at these sizes; None where it gives no results that say anything."""
+        self.count += 1
+        found = self._call_or_why_none(sizes)
+        if isinstance(found, str):
+            self.first_error = self.first_error or found
+            return None
+        if self.otherwise is None:
+            self.otherwise, self.found_at = found, self.count
+        return found
+
+    def _call_or_why_none(self, sizes: Mapping[str, int]) -> FoundExample | str:
+        feeds = self.values.feeds(self.contract, sizes)
+        if not self.fits(feeds):
+            return "a convolution or pooling whose window is larger than its input"
+        try:
+            outputs = self.runs.outputs(feeds)
+            if self.contract.states and not all(map(is_sound, outputs.values())):
+                feeds, outputs = _from_zeros(self.runs, self.contract, feeds)
+            if not all(map(is_sound, outputs.values())):
+                return "an output that is empty, or has NaN in it"
+            others = self.values.feeds(self.contract, sizes, 1)
+            if not depends_on_inputs(self.runs, self.contract, feeds, others, outputs):
+                return "outputs that do not depend on the inputs"
+        except BackendError as error:
+            self.is_endless = error.got.startswith(NO_ANSWER)  # a recurrence without an end has none at other sizes
+            return error.got
+        return FoundExample(sizes=sizes, feeds=feeds, outputs=outputs)
 
 
 def is_sound(value: Array) -> bool:

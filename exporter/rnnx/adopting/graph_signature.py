@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnx import ModelProto, TensorProto, ValueInfoProto, shape_inference
+from onnx import ModelProto, ValueInfoProto, shape_inference
 
 from rnnx.errors import AdoptionError
+from rnnx.linting.declared_tensors import GraphDims, dims_of, dtype_of, inputs_of
 from rnnx.linting.rules.scopes import type_name
 from rnnx_runtime.contract import Dim, TensorSpec
 from rnnx_runtime.contract_json import DTYPES, LONGEST_DIM, MOST_AXES, is_size
@@ -17,14 +18,6 @@ _LONGEST_NAME = 200
 
 LARGEST_INFERRED = 2**30
 """Bytes of a graph whose shapes are inferred: that takes a copy of it, and fails beyond what a protobuf holds."""
-
-_ELEMENTS = {getattr(TensorProto, own.upper()): own for own in ("float16", "int32", "int64", "bool")} | {
-    TensorProto.FLOAT: "float32",
-    TensorProto.DOUBLE: "float64",
-}
-
-GraphDims = tuple[int | str | None, ...]
-"""Dims as a graph says them: None is a free one without a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +43,7 @@ def graph_signature(model: ModelProto, subject: str) -> GraphSignature:
     Raises:
         AdoptionError: an input or output is no tensor, or of a dtype or rank that no contract has.
     """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    outputs = list(model.graph.output)
+    inputs, outputs = inputs_of(model), list(model.graph.output)
     for side, values in (("inputs", inputs), ("outputs", outputs)):
         if not values:
             raise _unfit(subject, "graph", "", f"no {side}", "a graph that is given something and gives something")
@@ -109,8 +100,8 @@ def _spec(
     value: ValueInfoProto, inferred: GraphDims | None, name: str, side: str, subject: str, names: _Names
 ) -> TensorSpec:
     kind = value.type.tensor_type
-    dtype = _ELEMENTS.get(kind.elem_type)
-    if value.type.WhichOneof("value") not in ("tensor_type", None) or dtype is None:
+    dtype = dtype_of(value)
+    if value.type.WhichOneof("value") not in ("tensor_type", None) or dtype not in DTYPES:
         what = value.type.WhichOneof("value") or "tensor_type"
         element = type_name(kind.elem_type) if what == "tensor_type" else what.removesuffix("_type")
         raise _unfit(subject, side, value.name, f"it of {element}", f"a tensor of {', '.join(DTYPES)}")
@@ -121,7 +112,8 @@ def _spec(
         raise _unfit(subject, side, value.name, got, "an input or output that says how many axes it has")
     if len(dims) > MOST_AXES:
         raise _unfit(subject, side, value.name, f"{len(dims)} axes", f"at most {MOST_AXES}")
-    return TensorSpec(name=name, dtype=dtype, dims=tuple(names.dim() if dim is None else dim for dim in dims))
+    own = tuple(names.dim() if dim is None or not (isinstance(dim, str) or is_size(dim)) else dim for dim in dims)
+    return TensorSpec(name=name, dtype=dtype, dims=own)
 
 
 def _joined(declared: GraphDims | None, inferred: GraphDims | None) -> GraphDims | None:
@@ -131,19 +123,6 @@ def _joined(declared: GraphDims | None, inferred: GraphDims | None) -> GraphDims
     return tuple(
         other if isinstance(other, int) or (own is None and other is not None) else own
         for own, other in zip(declared, inferred, strict=True)
-    )
-
-
-def dims_of(value: ValueInfoProto) -> GraphDims | None:
-    """The dims that a value declares; a size that none can be, such as 0 or -1, is a free one without a name."""
-    kind = value.type.tensor_type
-    if not kind.HasField("shape"):
-        return None
-    return tuple(
-        (dim.dim_value if is_size(dim.dim_value) else None)
-        if dim.HasField("dim_value")
-        else dim.dim_param[:LONGEST_DIM] or None
-        for dim in kind.shape.dim
     )
 
 

@@ -17,7 +17,7 @@ Value = tuple[int, str]
 ARRANGING = (
     "Identity", "Cast", "CastLike", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Slice", "Split",
     "Gather", "Concat", "Expand", "Pad", "Where", "ScatterND", "SplitToSequence", "SequenceAt", "SequenceConstruct",
-    "ConcatFromSequence", "QuantizeLinear", "DequantizeLinear",
+    "ConcatFromSequence", "QuantizeLinear", "DequantizeLinear", "TopK",
 )  # fmt: skip
 """Operators that hand values on as they are, in another arrangement or among others."""
 
@@ -68,7 +68,7 @@ def _arranged(homes: Mapping[int, int], scope: Scope) -> Iterator[tuple[Value, V
     for node in scope.nodes:
         if is_onnx(node, *ARRANGING):
             for name in filter(None, data_inputs(node)):
-                for target in filter(None, node.output):
+                for target in filter(None, _outputs_of_values(node)):
                     yield _value(homes, scope, name), _value(homes, scope, target)
 
 
@@ -79,6 +79,11 @@ def data_inputs(node: NodeProto) -> list[str]:
     if node.op_type == "Where":
         return list(node.input[1:3])
     return [node.input[0], *node.input[2:3]] if node.op_type == "ScatterND" else list(node.input[:1])
+
+
+def _outputs_of_values(node: NodeProto) -> Sequence[str]:
+    """The outputs that hold the values: a TopK sorts them, as packing does with lengths, and gives their places too."""
+    return list(node.output)[: 1 if node.op_type == "TopK" else None]
 
 
 def _through_holder(homes: Mapping[int, int], scope: Scope) -> Iterator[tuple[Value, Value]]:

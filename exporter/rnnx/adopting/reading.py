@@ -156,13 +156,13 @@ def _with_inferred_shapes(proto: ModelProto, scopes: tuple[Scope, ...]) -> tuple
 def _lengths(
     handed: HandedValues, named: NamedSignature, signature: GraphSignature, options: AdoptOptions
 ) -> tuple[str, ...]:
-    """Those that are given and those that reach a recurrent node, in the order of the inputs."""
+    """Those that are given, or mapped to a layer's, and those that reach a recurrent node, in the inputs' order."""
     ours = {signature.theirs[spec.name]: spec for spec in named.inputs} | {spec.name: spec for spec in named.inputs}
     given = set[str]()
     for name in options.lengths:
         spec = ours.get(name)
-        if spec is None or spec.dtype not in ("int32", "int64") or len(spec.dims) != 1:
-            vectors = [own.name for own in named.inputs if own.dtype in ("int32", "int64") and len(own.dims) == 1]
+        if spec is None or not _may_be_lengths(spec):
+            vectors = [own.name for own in named.inputs if _may_be_lengths(own)]
             raise OptionError(
                 "lengths",
                 got=f"{name!r}" + (f" {spec.dtype} {spec.shape}" if spec else ", no input"),
@@ -170,8 +170,14 @@ def _lengths(
                 remedy="name an int32 or int64 input of the dims (B,)",
             )
         given.add(spec.name)
+    mapped = ours.get(options.names.get("lengths", ""))
+    given |= {mapped.name} if mapped is not None and _may_be_lengths(mapped) else set()
     found = {*length_inputs(handed, named.inputs, signature.theirs), *given}
     return tuple(spec.name for spec in named.inputs if spec.name in found)
+
+
+def _may_be_lengths(spec: TensorSpec) -> bool:
+    return spec.dtype in ("int32", "int64") and len(spec.dims) == 1
 
 
 def _states(

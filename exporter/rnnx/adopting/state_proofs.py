@@ -72,9 +72,10 @@ def _why_none(model: RunningModel, contract: Contract, example: Mapping[str, Arr
     """What speaks against a pair even in one call: nothing depends on the input, or the output on nothing."""
     source = CaseSource(contract=contract, example=example)
     feeds, others = ({**drawn_case(source, source.sizes, seed).feeds} for seed in (0, 1))
+    others[pair.input] = _other(feeds[pair.input], others[pair.input])
     try:
         whole = model.run(feeds)
-        with_other_state = model.run({**feeds, pair.input: others[pair.input]})
+        reads_state = any(_reads(model, own, pair, others[pair.input]) for own in (feeds, _flipped(feeds)))
         with_other_inputs = model.run(others)
     except RnnxError:
         return ""  # a call that the file does not take says nothing of the pair
@@ -82,9 +83,27 @@ def _why_none(model: RunningModel, contract: Contract, example: Mapping[str, Arr
         return (
             f"{pair.output} has the shape {whole[pair.output].shape} where {pair.input} has {feeds[pair.input].shape}"
         )
-    if all(_equal(with_other_state[name], value) for name, value in whole.items()):
+    if not reads_state:
         return f"no output depends on {pair.input}"
     return f"{pair.output} depends on no input" if _equal(with_other_inputs[pair.output], whole[pair.output]) else ""
+
+
+def _reads(model: RunningModel, feeds: Mapping[str, Array], pair: StatePair, other: Array) -> bool:
+    """Whether another state gives anything else."""
+    whole, changed = model.run(feeds), model.run({**feeds, pair.input: other})
+    return not all(_equal(changed[name], value) for name, value in whole.items())
+
+
+def _flipped(feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """The inputs with their flags the other way round: one that is set may put zeros in the place of a state."""
+    return {name: ~value if value.dtype.kind == "b" else value for name, value in feeds.items()}
+
+
+def _other(value: Array, drawn: Array) -> Array:
+    """A state that is not this one: integers, such as a counter, are drawn so close together that they may be equal."""
+    if not _equal(value, drawn):
+        return drawn
+    return ~value if value.dtype.kind == "b" else value + np.ones((), value.dtype)
 
 
 def _equal(value: Array, other: Array) -> bool:

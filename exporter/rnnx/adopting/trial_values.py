@@ -43,11 +43,13 @@ class TrialValues:
         if spec.dtype == "bool":
             return np.ones(shape, bool)
         if low is None or high is None:
+            if "mask" in spec.name.lower() and spec.name not in states:
+                return np.ones(shape)
             if spec.dtype in _FLOATS:
                 return chance.uniform(-1, 1, shape) if spec.name in states else chance.standard_normal(shape)
             if _counts(spec, contract):
                 return np.full(shape, _longest(spec, contract, shapes, sizes))
-            low, high = 0, contract.table_sizes.get(spec.name, 2) - 1
+            low, high = (1, 2) if _is_single(spec, contract) else (0, contract.table_sizes.get(spec.name, 2) - 1)
         if spec.dtype in _FLOATS:
             return np.asarray(chance.uniform(low, high, shape))
         return np.asarray(chance.integers(int(low), int(high), shape, endpoint=True))
@@ -62,6 +64,11 @@ def trial_values(reading: Reading, given: Mapping[str, tuple[float, float]]) -> 
         if name not in reading.contract.lengths and name not in reading.contract.table_sizes
     }
     return TrialValues(ranges={**ranges, **{ours.get(name, name): own for name, own in given.items()}})
+
+
+def _is_single(spec: TensorSpec, contract: Contract) -> bool:
+    """Whether an integer is one for a whole call and no place in a table: it may say how often, and 0 gives nothing."""
+    return spec.name not in contract.table_sizes and all(dim == 1 for dim in spec.dims)
 
 
 def _counts(spec: TensorSpec, contract: Contract) -> bool:

@@ -12,6 +12,7 @@ from rnnx.adopting.free_dims import SizeTrials, more_runs, renamed_dim, settled_
 from rnnx.adopting.length_proofs import why_no_lengths
 from rnnx.adopting.output_sizes import with_output_sizes
 from rnnx.adopting.reading import Reading
+from rnnx.adopting.recurrent_parts import listed
 from rnnx.adopting.state_proofs import proved_states
 from rnnx.adopting.trial_values import trial_values
 from rnnx.adopting.window_sizes import window_check
@@ -22,6 +23,11 @@ from rnnx.proofs.running_model import CLOSE_IN_FLOAT32, RunningModel
 from rnnx.proofs.streaming_proof import streaming_of
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Batching, Contract
+
+_RANDOM = (
+    "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+)  # fmt: skip
+"""Operators that draw numbers, or may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +55,13 @@ def tried(reading: Reading, runs: ForeignRuns, options: AdoptOptions) -> Tried:
         return windows({reading.theirs[name]: value.shape for name, value in feeds.items()})
 
     first = found_example(runs, read, values, _given_sizes(reading, options), reading.path.name, fits)
+    model = RunningModel(run=runs.outputs, name=runs.name, close=CLOSE_IN_FLOAT32)
+    _refuse_random(model, reading, first)
     read, misfits = _without_misfits(reading, read, first, options)
     trials = SizeTrials(runs=runs, contract=read, values=values, example=first, fits=fits)
     settled = settled_dims(trials)
     more_runs(trials, settled.contract, settled.sizes)
     contract, notes = with_output_sizes(settled.contract, runs.seen), [*misfits, *settled.notes]
-    model = RunningModel(run=runs.outputs, name=runs.name, close=CLOSE_IN_FLOAT32)
     contract, more = _with_proved_time(model, reading, contract, first)
     contract, lengths, length_notes = _proved_lengths(model, contract, first, options)
     pairs = {pair.input for pair in contract.states}
@@ -68,6 +75,21 @@ def tried(reading: Reading, runs: ForeignRuns, options: AdoptOptions) -> Tried:
         states=tuple(own.shown for own in states.states),
         proofs=(*proofs_of(contract, first.feeds), *lengths),
         notes=(*notes, *more, *ranges, *length_notes, *states.notes),
+    )
+
+
+def _refuse_random(model: RunningModel, reading: Reading, first: FoundExample) -> None:
+    """Refuse a file that has no values to prove anything by: two calls with the same inputs give others."""
+    again = model.run(first.feeds)
+    name = next((name for name, value in first.outputs.items() if not model.alike(again[name], value)), None)
+    if name is None:
+        return
+    drawing = {own: count for own, count in reading.operators.items() if own in _RANDOM}
+    raise AdoptionError(
+        f"output {name!r} of {reading.path.name}",
+        got=f"other values in two calls with the same inputs{f', from {listed(drawing)}' if drawing else ''}",
+        expected="values that follow from the inputs",
+        remedy="make what is drawn an input, or export it again without (in evaluation mode)",
     )
 
 

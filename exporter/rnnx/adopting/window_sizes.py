@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, shape_inference
 
-from rnnx.adopting.graph_signature import LARGEST_INFERRED, dims_of
+from rnnx.adopting.graph_signature import LARGEST_INFERRED
+from rnnx.linting.declared_tensors import dims_of
 from rnnx.linting.rules.scopes import attributes_of, is_onnx
 
 _WINDOWED = ("Conv", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool")

@@ -2,15 +2,25 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
-from rnnx.cli.parameters import ArtifactFile
+from rnnx.cli.option_groups import GroupedCommand
+from rnnx.cli.parameters import ArtifactFile, tensor_names_from_texts
 from rnnx.cli.render import print_json
+from rnnx.cli.standard_streams import importing
+
+FILE = click.Path(path_type=Path)
+
+GROUPS = {
+    "What PATH is": ("states", "lengths", "sizes", "values", "constants"),
+    "Truth": ("checkpoint", "module", "names", "batch_first", "nonlinearity", "model"),
+}
 
 
-@click.command("adopt", short_help="Another exporter's .onnx to a model of rnnx.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.command("adopt", cls=GroupedCommand, groups=GROUPS, short_help="Another exporter's .onnx to a model of rnnx.")
+@click.argument("path", type=FILE)
 @click.option("-o", "--output", type=ArtifactFile(), required=True, help="The .onnx to write.")
 @click.option(
     "--state",
@@ -41,38 +51,38 @@ from rnnx.cli.render import print_json
     metavar="NAME=VALUE",
     help="Fix an input of the file that never changes, such as sr=16000; repeatable.",
 )
+@click.option("--checkpoint", type=FILE, help="The weights of the layer that PATH is, or of the module of --model.")
+@click.option("--module", metavar="PREFIX", help="Layer or cell in the checkpoint.")
+@click.option(
+    "--map",
+    "names",
+    multiple=True,
+    callback=tensor_names_from_texts,
+    metavar="NAME=TENSOR",
+    help="PATH's tensor for the layer's x, h0, c0, lengths, output, hn or cn; repeatable.",
+)
+@click.option("--batch-first", is_flag=True, help="The layer's x and output are (B, T, ...).")
+@click.option("--nonlinearity", type=click.Choice(["tanh", "relu"]), help="Of a plain RNN, what it applies.")
+@click.option("--model", metavar="PACKAGE.MODULE:FACTORY", help="What makes the module that PATH was exported from.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(
-    path: Path,
-    output: Path,
-    states: tuple[str, ...],
-    lengths: tuple[str, ...],
-    sizes: tuple[str, ...],
-    values: tuple[str, ...],
-    constants: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def command(path: Path, output: Path, as_json: bool, **others: Any) -> None:
     """Make a model of rnnx of PATH, a recurrent .onnx of any exporter.
 
     Reads the graph, tries in ONNX Runtime what it suggests (states, lengths, free dims), and writes OUTPUT: the same
-    weights with a contract, sealed. Its golden values are ONNX Runtime's in float32.
+    weights with a contract, sealed. With --checkpoint or --model its golden values are those of PyTorch in float64, and
+    a PATH that does not equal them is refused; else they are its own in ONNX Runtime in float32.
     """
     from rnnx.adopting.adopt_options import AdoptOptions
     from rnnx.adopting.adoption import adopt
+    from rnnx.cli import adopt_values
     from rnnx.cli.adopt_tables import print_adoption
-    from rnnx.cli.adopt_values import (
-        constants_from_texts,
-        integers_from_texts,
-        names_from_texts,
-        ranges_from_texts,
-    )
 
-    options = AdoptOptions(
-        states=names_from_texts(states),
-        lengths=lengths,
-        sizes=integers_from_texts(sizes),
-        values=ranges_from_texts(values),
-        constants=constants_from_texts(constants),
-    )
-    report = adopt(path, output, options)
+    own = {
+        "states": adopt_values.names_from_texts(others["states"]),
+        "sizes": adopt_values.integers_from_texts(others["sizes"]),
+        "values": adopt_values.ranges_from_texts(others["values"]),
+        "constants": adopt_values.constants_from_texts(others["constants"]),
+    }
+    with importing(others["model"]):
+        report = adopt(path, output, AdoptOptions(**{**others, **own}))
     print_json(dataclasses.asdict(report)) if as_json else print_adoption(report)

@@ -18,8 +18,9 @@ _BACKEND: BackendName = "ort-cpu"
 
 
 class ValuesDifferError(ExportError):
-    """The written graph gives other values than the model; `failed` and `passed` name the cases."""
+    """The written graph gives other values than the model; `failed` and `passed` name cases, `output` the first's."""
 
+    output: str = ""
     failed: frozenset[str] = frozenset()
     passed: frozenset[str] = frozenset()
 
@@ -56,7 +57,7 @@ def _differs(failures: Sequence[CaseParity], cases: Sequence[str]) -> ValuesDiff
         expected=f"the float64 truth to {first.limit:.3g} (float32's own error is {first.float32_error:.3g})",
         remedy=_SIZE_REMEDY if EXAMPLE in passed else _GRAPH_REMEDY,
     )
-    differ.failed, differ.passed = failed, passed
+    differ.output, differ.failed, differ.passed = first.output, failed, passed
     return differ
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.errors import CheckpointError, OptionError
+from rnnx.linting.declared_tensors import GraphDims, GraphTensor, refuse_vast, shape_text, signature_of
 from rnnx.linting.graph_precision import precision_of
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.linting.outside_files import outside_files
-from rnnx.runners.graph_signature import GraphTensor, refuse_vast, signature_of
 from rnnx.weights.recurrence import recurrence_from_module
 from rnnx.weights.weights import RecurrentWeights
 from rnnx_runtime.contract import Contract, Form, Nonlinearity, Recurrence, Source, TensorSpec, layer_contract
@@ -77,29 +77,26 @@ def read_foreign_model(
     inputs, outputs = signature_of(proto)
     of_graph = _nonlinearity(proto.graph.node)
     contract = _contract(weights, checkpoint, batch_first=batch_first, nonlinearity=nonlinearity or of_graph)
-    if nonlinearity is not None and contract.layer().nonlinearity is None:
-        raise OptionError(
-            "nonlinearity",
-            got=f"{nonlinearity} for nn.{contract.layer().cell.upper()}",
-            expected="a plain RNN",
-            remedy="leave it out",
-        )
+    has_gates = contract.layer().nonlinearity is None
+    if nonlinearity is not None and has_gates:
+        raise _no_plain_rnn(contract.layer(), nonlinearity)
     mapped = _mapped(path, names, contract, inputs, outputs)
     compared = [mapped[spec.name] for spec in contract.outputs if spec.name in mapped]
     contract = _completed(contract, mapped, inputs, path, precision_of(proto, compared))
     given = tuple(
         replace(spec, dtype=outputs[mapped[spec.name]][0]) for spec in contract.outputs if spec.name in mapped
     )
-    fixed: dict[str, int] = {}
-    for spec in (*contract.inputs, *given):
-        tensors = inputs if spec in contract.inputs else outputs
-        _check_dims(path, checkpoint, spec, mapped[spec.name], tensors[mapped[spec.name]][1], fixed)
-    refuse_vast(path, fixed)
-    file = OnnxFile(path=path, contract=contract, data=data, external_data=next(iter(outside_files(path, data)), None))
-    unmapped = tuple(name for name in outputs if name not in mapped.values())
-    assumed = of_graph if nonlinearity is None and contract.layer().nonlinearity else None
+    sides = [(contract.inputs, inputs), (given, outputs)]
+    tensors = [(spec, mapped[spec.name], side[mapped[spec.name]][1]) for specs, side in sides for spec in specs]
     return ForeignModel(
-        file=file, names=mapped, outputs=given, fixed=fixed, unmapped=unmapped, assumed_nonlinearity=assumed
+        file=OnnxFile(
+            path=path, contract=contract, data=data, external_data=next(iter(outside_files(path, data)), None)
+        ),
+        names=mapped,
+        outputs=given,
+        fixed=_fixed(path, checkpoint, tensors),
+        unmapped=tuple(name for name in outputs if name not in mapped.values()),
+        assumed_nonlinearity=None if nonlinearity or has_gates else of_graph,
     )
 
 
@@ -230,27 +227,37 @@ def _form(layer: Recurrence, dims: tuple[int | str | None, ...] | None, path: Pa
     return "unrolled", dims[0]
 
 
-def _check_dims(
-    path: Path,
-    checkpoint: str,
-    spec: TensorSpec,
-    theirs: str,
-    dims: tuple[int | str | None, ...] | None,
-    fixed: dict[str, int],
-) -> None:
-    """Compare declared dims with the contract's; a size of T or B that the graph fixes goes into `fixed`."""
-    if dims is None:
-        return
-    sizes = list(zip(dims, spec.dims, strict=False))
+def _fixed(path: Path, checkpoint: str, tensors: Iterable[tuple[TensorSpec, str, GraphDims | None]]) -> dict[str, int]:
+    """The sizes of T and B that the graph's tensors fix, each tensor's other sizes compared with the contract's."""
+    fixed: dict[str, int] = {}
+    for spec, theirs, dims in tensors:
+        if dims is not None:
+            _check_dims(path, checkpoint, spec, theirs, dims)
+            pairs = zip(dims, spec.dims, strict=True)
+            fixed |= {own: dim for dim, own in pairs if isinstance(dim, int) and isinstance(own, str)}
+    refuse_vast(path, fixed)
+    return fixed
+
+
+def _check_dims(path: Path, checkpoint: str, spec: TensorSpec, theirs: str, dims: GraphDims) -> None:
+    """Compare declared dims with the contract's."""
+    sizes = zip(dims, spec.dims, strict=False)
     if len(dims) != len(spec.dims) or any(isinstance(d, int) and isinstance(own, int) and d != own for d, own in sizes):
-        shown = ", ".join("?" if dim is None else str(dim) for dim in dims)
         raise CheckpointError(
             f"tensor {theirs!r} of {path.name}, mapped to {spec.name}",
-            got=f"({shown})",
+            got=shape_text(dims),
             expected=f"{spec.shape}, by the sizes of {checkpoint}",
             remedy="give the checkpoint that the file was exported from, or map another tensor",
         )
-    fixed |= {own: dim for dim, own in sizes if isinstance(dim, int) and isinstance(own, str)}
+
+
+def _no_plain_rnn(layer: Recurrence, nonlinearity: Nonlinearity) -> OptionError:
+    return OptionError(
+        "nonlinearity",
+        got=f"{nonlinearity} for nn.{layer.cell.upper()}",
+        expected="a plain RNN",
+        remedy="leave it out",
+    )
 
 
 def _no_name(subject: str, got: str, expected: Iterable[str], remedy: str) -> OptionError:

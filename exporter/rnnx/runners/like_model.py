@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnnx.errors import OptionError
+from rnnx.linting.declared_tensors import GraphTensor, refuse_vast, shape_text, signature_of
 from rnnx.linting.graph_precision import coarsest_of
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.linting.outside_files import outside_files
 from rnnx.runners.foreign_model import ForeignModel
-from rnnx.runners.graph_signature import GraphTensor, refuse_vast, shape_text, signature_of
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.files.model_file import OnnxFile
 

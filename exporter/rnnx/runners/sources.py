@@ -157,14 +157,29 @@ def _refuse_engine(path: Path, sources: Sources) -> None:
         )
 
 
-def _refuse_foreign_options(sources: Sources, *, sealed: bool) -> None:
-    given = {
+def refuse_beside_module(sources: Sources) -> None:
+    """Refuse what says how a file is a checkpoint's layer where its truth is a module; raises OptionError."""
+    for option, value in _options_of_layers(sources).items():
+        if value:
+            raise OptionError(
+                option,
+                got="it beside a module",
+                expected="it for a layer of a checkpoint",
+                remedy="leave it out: the module is called with the file's inputs by their names, or in their order",
+            )
+
+
+def _options_of_layers(sources: Sources) -> dict[str, object]:
+    return {
         "module": sources.module,
         "names": sources.names,
         "batch_first": sources.batch_first,
         "nonlinearity": sources.nonlinearity,
     }
-    for option, value in given.items():
+
+
+def _refuse_foreign_options(sources: Sources, *, sealed: bool) -> None:
+    for option, value in _options_of_layers(sources).items():
         if value and sealed:
             raise OptionError(
                 option,

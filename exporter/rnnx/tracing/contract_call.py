@@ -38,7 +38,7 @@ def calls_of_contract(
     Raises:
         FactoryError: `forward` does not take the contract's inputs.
     """
-    tensors = {spec.name: torch.from_numpy(example[spec.name].copy()) for spec in contract.inputs}
+    tensors = tensors_of({spec.name: example[spec.name] for spec in contract.inputs})
     states = {pair.input for pair in contract.states}
     fitting = [
         signature for signature in _signatures(module, own, tensors, states) if _fits(signature, tensors, states)
@@ -54,6 +54,12 @@ def calls_of_contract(
         remedy="give the module that was exported; where its arguments are nested or renamed, let the factory return "
         "(module, example_inputs) with the example of the export",
     )
+
+
+def tensors_of(feeds: Mapping[str, Array]) -> dict[str, Tensor]:
+    """Arrays as tensors of their own; halves, which another exporter's file may take, are float32 as the module is."""
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in feeds.items()}
+    return {name: own.float() if own.dtype == torch.float16 else own for name, own in tensors.items()}
 
 
 def example_of_contract(

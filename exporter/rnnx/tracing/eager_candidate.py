@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnnx.tracing.contract_call import tensors_of
 from rnnx.tracing.eager import StatefulCall
 from rnnx.tracing.operators.float_dtypes import copied, reading_floats
 from rnnx.tracing.operators.random_numbers import MeansOfRandomNumbers
@@ -57,11 +57,13 @@ class EagerCandidate:
         Raises:
             BackendError: the module raises.
         """
-        return {name: value.numpy() for name, value in self._answer(_tensors(case.feeds), StatefulCall.outputs).items()}
+        return {
+            name: value.numpy() for name, value in self._answer(tensors_of(case.feeds), StatefulCall.outputs).items()
+        }
 
     def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
         """One call of the module over inputs that already are tensors: what a latency measurement repeats."""
-        tensors = _tensors(feeds)
+        tensors = tensors_of(feeds)
         return lambda: self._answer(tensors, StatefulCall.called)
 
     def prepare_stream(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
@@ -70,11 +72,11 @@ class EagerCandidate:
         A loop in Python, which cannot be given a state, begins as always: the work is the same.
         """
         states = {pair.input: pair.output for pair in self._contract.states}
-        carried = _tensors({name: value for name, value in feeds.items() if name in states})
+        carried = tensors_of({name: value for name, value in feeds.items() if name in states})
         given = {name: value for name, value in feeds.items() if name not in states}
 
         def step() -> None:
-            values = self._answer(carried | _tensors(given), StatefulCall.called)
+            values = self._answer(carried | tensors_of(given), StatefulCall.called)
             carried.update({name: values[output] for name, output in states.items() if output in values})
 
         return step
@@ -109,7 +111,7 @@ class EagerCandidate:
 
     def _found_on_host(self, lengths: tuple[str, ...], example: Mapping[str, Array]) -> tuple[str, ...]:
         """Which inputs stay in host memory: pack_padded_sequence wants lengths there, a mask wants them on the GPU."""
-        tensors, problem = _tensors(example), ""
+        tensors, problem = tensors_of(example), ""
         for self._on_host in dict.fromkeys((lengths, ())):
             try:
                 self._run(tensors, StatefulCall.called)
@@ -123,10 +125,6 @@ class EagerCandidate:
             expected="a module that runs on a GPU",
             remedy="create tensors in forward on the device of its inputs",
         )
-
-
-def _tensors(feeds: Mapping[str, Array]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.array(value)) for name, value in feeds.items()}
 
 
 def _full_float32(place: torch.device) -> contextlib.AbstractContextManager[Any]:

@@ -1,6 +1,6 @@
 """The module that a whole model was exported from, at hand again: its truth on any inputs, and its rows of a report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from rnnx.truths.comparable import comparable
 from rnnx.truths.torch_reference import torch_threads
 from rnnx.truths.truth import CaseTruth
 from rnnx_runtime.array_type import Array
-from rnnx_runtime.contract import Contract, Streaming
+from rnnx_runtime.contract import Contract, Streaming, TensorSpec
 from rnnx_runtime.errors import RnnxError
 
 SAME = 1e-9
@@ -183,10 +183,14 @@ def _called_so(
         if pairs:
             lifted = _lifted(module, signature, tensors, results, run, contract)
     except (ExportError, OptionError) as error:
-        raise _other_model(given, f"{error.subject}: {error.got}") from error
+        got = f"{error.subject}: {error.got}"
+        if error.subject == "output_names":
+            got = f"other results than {', '.join(results)}: {error.remedy.partition(':')[0]}"
+        raise _other_model(given, contract, got) from error
     found = [pair.input for pair in lifted.pairs]
     if {*found} != {pair.input for pair in pairs}:
-        raise _other_model(given, f"states {', '.join(found)} for {', '.join(pair.input for pair in pairs)}")
+        listed = ", ".join(pair.input for pair in pairs)
+        raise _other_model(given, contract, f"states {', '.join(found)} for {listed}")
     title = f"module {given.source}" + (f" with {given.checkpoint.name}" if given.checkpoint else "")
     return LiveModel(
         title=title,
@@ -274,7 +278,7 @@ def _check_example(given: GivenModule, live: LiveModel, golden: CaseTruth) -> No
     for name, truth in golden.truth.items():
         problem = _difference(values[name], truth, golden.float32_error[name])
         if problem:
-            raise _other_model(given, f"output {name} of the example {problem}")
+            raise _other_model(given, live.contract, f"output {name} of the example {problem}")
 
 
 def _difference(value: Array, truth: Array, float32_error: float) -> str:
@@ -288,11 +292,20 @@ def _difference(value: Array, truth: Array, float32_error: float) -> str:
     return "" if error <= limit else f"{error:.2g} off the golden file's"
 
 
-def _other_model(given: GivenModule, got: str) -> FactoryError:
+def _other_model(given: GivenModule, contract: Contract, got: str) -> FactoryError:
+    if contract.truth == "float64":
+        expected, remedy = "the model that was exported, called as then", "export again where its code has changed"
+    else:
+        signature = f"({', '.join(_shown(contract.inputs))}) → ({', '.join(_shown(contract.outputs))})"
+        expected, remedy = f"the module that the file was exported from, {signature}", "give that one"
     return FactoryError(
         f"model {given.source}",
         got=got,
-        expected="the model that was exported, called as then",
-        remedy="export again where its code has changed; where forward takes constants besides tensors, let the "
-        "factory return (module, example_inputs)",
+        expected=expected,
+        remedy=f"{remedy}; where forward takes constants besides tensors, let the factory return "
+        "(module, example_inputs)",
     )
+
+
+def _shown(specs: Iterable[TensorSpec]) -> Iterator[str]:
+    yield from (f"{spec.name} {spec.shape}" for spec in specs)

@@ -19,7 +19,7 @@ from rnnx.reports.verification_report import VerificationReport
 from rnnx.runners.candidates import Candidate
 from rnnx.runners.row_channel import RowChannel
 from rnnx.runners.row_names import PYTORCH_ROWS
-from rnnx.runners.sources import read_subject
+from rnnx.runners.sources import read_subject, refuse_beside_module
 from rnnx.runners.subject import Subject
 from rnnx.runners.verify_options import VerifyOptions, check_kind, check_options, refuse_unfit, row_names
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
@@ -66,7 +66,9 @@ def verify(
     check_kind(options, VerifyOptions)
     check_options(options)
     path = Path(model)
-    if options.sources.says_what_the_file_is:
+    if options.model is not None and options.like is None:
+        refuse_beside_module(options.sources)
+    if options.like is not None or (options.model is None and options.sources.says_what_the_file_is):
         return _verify(path, None, options, listener, start)
     with own_model(path) as own:
         report = _verify(own.path, own.data, options, listener, start)

@@ -8,7 +8,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import external_data_helper, numpy_helper
-from tests.rnnx.adopting.foreign_files import CACHE, LENGTHS, LSTM_WEIGHTS, PLAIN, STACKED, STATES, foreign_model, write
+from tests.rnnx.adopting.foreign_files import (
+    CACHE,
+    GRU_WEIGHTS,
+    LENGTHS,
+    LSTM_WEIGHTS,
+    PLAIN,
+    STACKED,
+    STATES,
+    foreign_model,
+    write,
+)
 
 import rnnx
 from rnnx import AdoptOptions, AdoptReport
@@ -157,6 +167,80 @@ def test_a_state_that_nothing_reads_is_none(adopter: Adopter) -> None:
     report = adopter(UNUSED)
     assert [pair.input for pair in report.contract.states] == ["h0"]
     assert "no state: c0 → cn (names: both are 'c'): no output depends on c0" in report.notes
+
+
+COUNTER = """g (float[N,5] x, float[N,8] h, int64[1] position) => (
+    float[N,8] y, float[N,8] h_next, int64[1] position_next) {
+    given = MatMul (x, wx8)
+    kept = MatMul (h, wh8)
+    both = Add (given, kept)
+    h_next = Tanh (both)
+    position_next = Add (position, one)
+    angle = Cast <to = 1> (position)
+    wave = Sin (angle)
+    y = Add (h_next, wave) }"""
+"""A cell written out, and a count of its calls."""
+
+
+def test_a_counter_is_a_state(adopter: Adopter) -> None:
+    report = adopter(COUNTER, weights={"wx8": (5, 8), "wh8": (8, 8)})
+    assert {pair.input: pair.output for pair in report.contract.states} == {
+        "h": "h_next",
+        "position": "position_next",
+    }
+    assert report.notes == ()
+
+
+RESET = """g (float[T,N,5] x, float[1,N,8] h, bool[N] reset) => (float[T,N,8] y, float[1,N,8] hn) {
+    rows = Unsqueeze (reset, sides)
+    start = Where (rows, zero, h)
+    whole, hn = GRU <hidden_size = 8> (x, w, r, b, "", start)
+    y = Squeeze (whole, one) }"""
+"""A state that a flag puts back to zeros."""
+
+
+def test_a_state_that_a_flag_puts_back_is_one(adopter: Adopter) -> None:
+    model = foreign_model(RESET, GRU_WEIGHTS, {"sides": [0, 2]})
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1, 1), np.float32), "zero"))
+    assert [pair.input for pair in adopter(model).contract.states] == ["h"]
+
+
+def test_a_file_that_draws_numbers_is_refused(adopter: Adopter) -> None:
+    text = """g (float[T,N,5] x) => (float[T,N,8] y) {
+        whole = LSTM <hidden_size = 8> (x, w, r, b)
+        steps = Squeeze (whole, one)
+        noise = RandomNormalLike (steps)
+        y = Add (steps, noise) }"""
+    with pytest.raises(AdoptionError, match=r"output 'y' .*other values in two calls .* from 1 RandomNormalLike"):
+        adopter(text)
+
+
+def test_a_mask_in_float_is_tried_with_ones(adopter: Adopter) -> None:
+    """Other values would be lengths that ONNX Runtime refuses."""
+    text = """g (float[N,T,5] x, float[N,T] mask) => (float[1,N,8] last) {
+        sums = ReduceSum <keepdims = 0> (mask, one)
+        counts = Cast <to = 6> (sums)
+        frames = Transpose <perm = [1, 0, 2]> (x)
+        whole, last = LSTM <hidden_size = 8> (frames, w, r, b, counts) }"""
+    assert adopter(text).contract.inputs[0].shape == "(B, T, 5)"
+
+
+DECODER = """g (float[N,5] x, float[N,5] h, int64 steps) => (float[S,N,5] y, float[N,5] last) {
+    last, y = Loop (steps, "", h) <body = body (int64 i, bool going, float[N,5] carried) => (
+        bool on, float[N,5] following, float[N,5] given) {
+        on = Identity (going)
+        both = Add (carried, x)
+        following = Tanh (both)
+        given = Identity (following)
+    }> }"""
+"""A loop of as many rounds as an input says."""
+
+
+def test_a_count_of_rounds_is_not_tried_with_none(adopter: Adopter) -> None:
+    report = adopter(DECODER)
+    assert [spec.shape for spec in report.contract.inputs] == ["(B, 5)", "(B, 5)", "()"]
+    assert [spec.shape for spec in report.contract.outputs] == ["(O1, B, 5)", "(B, 5)"]
+    assert not report.contract.ranges
 
 
 def test_a_state_of_another_shape_is_refused(tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """`rnnx adopt` on the command line."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.rnnx.adopting.foreign_files import PLAIN, STATES, write
+from onnx import numpy_helper
+from safetensors.numpy import save_file
+from tests.rnnx.adopting.foreign_files import PLAIN, STATES, foreign_model, write
 
 from rnnx.cli import group
 from rnnx.cli.adopt_values import constants_from_texts, integers_from_texts, names_from_texts, ranges_from_texts
 from rnnx.errors import OptionError
+from rnnx_runtime.array_type import Array
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -65,3 +70,25 @@ def test_values_that_are_none_are_refused(read: object, texts: list[str]) -> Non
     assert callable(read)
     with pytest.raises(OptionError, match=r"got .*, expected .*; such as --"):
         read(texts)
+
+
+def test_a_checkpoint_gives_the_truth_and_another_one_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "theirs.onnx", STATES)
+    weights = {own.name: numpy_helper.to_array(own) for own in foreign_model(STATES).graph.initializer}
+    save_file(_as_pytorch(weights), tmp_path / "own.safetensors")
+    save_file({key: value * 2 for key, value in _as_pytorch(weights).items()}, tmp_path / "other.safetensors")
+    arguments = ["adopt", str(tmp_path / "theirs.onnx"), "-o", str(tmp_path / "ours.onnx"), "--map", "output=y"]
+    done = CliRunner().invoke(group, [*arguments, "--checkpoint", str(tmp_path / "other.safetensors")])
+    assert "output 'y' of theirs.onnx at T12 B2: got an error of" in str(done.exception)
+    assert not (tmp_path / "ours.onnx").exists()
+    done = CliRunner().invoke(group, [*arguments, "--checkpoint", str(tmp_path / "own.safetensors"), "--json"])
+    assert json.loads(done.stdout)["contract"]["truth"] == "float64"
+
+
+def _as_pytorch(weights: Mapping[str, Array]) -> dict[str, Array]:
+    """ONNX's gates i, o, f, c as PyTorch's i, f, g, o."""
+    order = np.r_[0:8, 16:24, 24:32, 8:16]
+    biases = weights["b"][0].reshape(2, 32)
+    found = {"weight_ih_l0": weights["w"][0], "weight_hh_l0": weights["r"][0]}
+    found |= {"bias_ih_l0": biases[0], "bias_hh_l0": biases[1]}
+    return {key: np.ascontiguousarray(value[order]) for key, value in found.items()}

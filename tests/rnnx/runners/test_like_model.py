@@ -1,14 +1,14 @@
 """What other tools make of a sealed model, read against its contract."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from tests.rnnx.processed_files import Edit, halve, processed, rename
 from torch import nn
 
 import rnnx
@@ -16,8 +16,6 @@ from rnnx.errors import CheckpointError, OptionError
 from rnnx.runners.foreign_model import ForeignModel
 from rnnx.runners.sources import Sources, read_subject
 from rnnx_runtime import ContractError, FileDamagedError
-
-Edit = Callable[[onnx.ModelProto], None]
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +26,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _processed(original: Path, folder: Path, edit: Edit) -> Path:
-    """The original's graph changed, its seal left as most tools leave it: there, and wrong."""
-    model = onnx.load(original)
-    edit(model)
-    onnx.save(model, folder / "processed.onnx")
-    return folder / "processed.onnx"
-
-
 def _read(path: Path, original: Path, **names: str) -> ForeignModel:
     subject = read_subject(path, Sources(like=original, names=names))
     assert subject.foreign is not None
@@ -43,41 +33,11 @@ def _read(path: Path, original: Path, **names: str) -> ForeignModel:
     return subject.foreign
 
 
-def _values(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
-    return {value.name: value for value in (*model.graph.input, *model.graph.output)}
-
-
-def rename(**names: str) -> Edit:
-    """Give inputs and outputs other names."""
-
-    def edit(model: onnx.ModelProto) -> None:
-        for name, value in _values(model).items():
-            value.name = names.get(name, name)
-        for node in model.graph.node:
-            node.input[:] = [names.get(name, name) for name in node.input]
-            node.output[:] = [names.get(name, name) for name in node.output]
-
-    return edit
-
-
-def halve(*names: str) -> Edit:
-    """Declare inputs and outputs as half, and every weight too."""
-
-    def edit(model: onnx.ModelProto) -> None:
-        for name in names:
-            _values(model)[name].type.tensor_type.elem_type = TensorProto.FLOAT16
-        for tensor in model.graph.initializer:
-            if tensor.data_type == TensorProto.FLOAT:
-                tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), tensor.name))
-
-    return edit
-
-
 ALL = ("x", "h0", "c0", "lengths", "output", "hn", "cn")
 
 
 def test_the_contract_and_the_names_are_the_originals(original: Path, tmp_path: Path) -> None:
-    found = _read(_processed(original, tmp_path, lambda model: None), original)
+    found = _read(processed(original, tmp_path, lambda model: None), original)
     own = read_subject(original, Sources()).contract
     assert found.file.contract == own
     assert found.names == {name: name for name in ALL}
@@ -87,23 +47,23 @@ def test_the_contract_and_the_names_are_the_originals(original: Path, tmp_path: 
 
 def test_other_names_are_matched_by_position(original: Path, tmp_path: Path) -> None:
     names = {name: f"tensor_{index}" for index, name in enumerate(ALL)}
-    assert _read(_processed(original, tmp_path, rename(**names)), original).names == names
+    assert _read(processed(original, tmp_path, rename(**names)), original).names == names
 
 
 def test_one_other_name_is_matched_with_the_tensor_that_is_left(original: Path, tmp_path: Path) -> None:
-    found = _read(_processed(original, tmp_path, rename(output="out")), original)
+    found = _read(processed(original, tmp_path, rename(output="out")), original)
     assert found.names == {name: name for name in ALL} | {"output": "out"}
 
 
 def test_a_map_goes_before_names(original: Path, tmp_path: Path) -> None:
-    path = _processed(original, tmp_path, rename(h0="c0", c0="h0"))
+    path = processed(original, tmp_path, rename(h0="c0", c0="h0"))
     assert _read(path, original).names["h0"] == "h0"
     assert _read(path, original, h0="c0", c0="h0").names["h0"] == "c0"
 
 
 def test_half_inputs_and_outputs_are_taken_and_told(original: Path, tmp_path: Path) -> None:
     ends = [name for name in ALL if name != "lengths"]
-    found = _read(_processed(original, tmp_path, halve(*ends)), original)
+    found = _read(processed(original, tmp_path, halve(*ends)), original)
     assert found.dtypes == dict.fromkeys(ends, "float16")
     assert [spec.dtype for spec in found.outputs] == ["float16"] * 3
     assert found.file.contract.precision == "float16"
@@ -115,14 +75,14 @@ def test_outputs_beside_the_originals_are_named(original: Path, tmp_path: Path) 
         model.graph.node.add(op_type="Identity", input=["output"], output=["more"])
         model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, None))
 
-    assert _read(_processed(original, tmp_path, edit), original).unmapped == ("more",)
+    assert _read(processed(original, tmp_path, edit), original).unmapped == ("more",)
 
 
 def test_a_fixed_time_is_told(original: Path, tmp_path: Path) -> None:
     def edit(model: onnx.ModelProto) -> None:
-        _values(model)["x"].type.tensor_type.shape.dim[0].dim_value = 6
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 6
 
-    assert _read(_processed(original, tmp_path, edit), original).fixed == {"T": 6}
+    assert _read(processed(original, tmp_path, edit), original).fixed == {"T": 6}
 
 
 def _drop(name: str) -> Edit:
@@ -151,7 +111,7 @@ def _drop(name: str) -> Edit:
 )
 def test_what_has_no_counterpart_is_refused(original: Path, tmp_path: Path, edit: Edit, message: str) -> None:
     with pytest.raises(OptionError, match=re.escape(message)):
-        _read(_processed(original, tmp_path, edit), original)
+        _read(processed(original, tmp_path, edit), original)
 
 
 def test_an_original_of_other_sizes_is_refused(original: Path, tmp_path: Path) -> None:
@@ -194,7 +154,7 @@ def test_a_checkpoint_of_other_weights_is_refused(original: Path, tmp_path: Path
 
 
 def test_an_original_that_is_not_sealed_is_refused(original: Path, tmp_path: Path) -> None:
-    path = _processed(original, tmp_path, lambda model: None)
+    path = processed(original, tmp_path, lambda model: None)
     with pytest.raises(FileDamagedError, match="got content with sha256"):
         read_subject(original, Sources(like=path))
     model = onnx.load(original)

@@ -1,6 +1,5 @@
 """What other tools make of a sealed model, verified and sealed again."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from tests.rnnx.processed_files import halve_all, processed, rename_all
 from tests.whole_model import CONTRACT, EagerAdder, example_of, write_adder
 from torch import nn
 
@@ -24,8 +24,6 @@ from rnnx_runtime.files.model_file import read_onnx
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-Edit = Callable[[onnx.ModelProto], None]
-
 
 @pytest.fixture(scope="module")
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,39 +33,13 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _processed(original: Path, folder: Path, edit: Edit) -> Path:
-    model = onnx.load(original)
-    edit(model)
-    onnx.save(model, folder / "processed.onnx")
-    return folder / "processed.onnx"
-
-
 def _seal(path: Path, original: Path) -> rnnx.SealReport:
     return rnnx.seal(path, path.with_name("sealed.onnx"), VerifyOptions(like=original))
 
 
-def _rename_all(model: onnx.ModelProto) -> None:
-    values = (*model.graph.input, *model.graph.output)
-    names = {value.name: f"tensor_{index}" for index, value in enumerate(values)}
-    for value in values:
-        value.name = names[value.name]
-    for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-
-
-def _halve(model: onnx.ModelProto) -> None:
-    for value in (*model.graph.input, *model.graph.output):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
-            value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), tensor.name))
-
-
-def _halve_all(model: onnx.ModelProto) -> None:
+def _halve_with_bodies(model: onnx.ModelProto) -> None:
     """What a layer of products needs besides: the types that its subgraphs declare."""
-    _halve(model)
+    halve_all(model)
     for node in model.graph.node:
         for body in (own.g for own in node.attribute if own.HasField("g")):
             for value in (*body.input, *body.output):
@@ -80,7 +52,7 @@ def _scale(model: onnx.ModelProto) -> None:
 
 
 def test_a_renamed_layer_gets_its_names_and_its_seal_again(layer: Path, tmp_path: Path) -> None:
-    report = _seal(_processed(layer, tmp_path, _rename_all), layer)
+    report = _seal(processed(layer, tmp_path, rename_all), layer)
     sealed, own = read_onnx(tmp_path / "sealed.onnx").contract, read_onnx(layer).contract
     assert report
     assert report.contract == sealed
@@ -92,7 +64,7 @@ def test_a_renamed_layer_gets_its_names_and_its_seal_again(layer: Path, tmp_path
 
 
 def test_a_layer_in_half_takes_and_gives_float32_as_before(layer: Path, tmp_path: Path) -> None:
-    report = _seal(_processed(layer, tmp_path, _halve), layer)
+    report = _seal(processed(layer, tmp_path, halve_all), layer)
     assert report
     assert "processed.onnx has x, h0, output, hn in float16" in report.verification.truth
     assert report.contract.precision == "float16"
@@ -107,16 +79,16 @@ def test_halves_that_crash_an_optimizer_of_onnx_runtime_run_all_the_same(tmp_pat
     """A Transpose of halves into a MatMul, as batch_first has it; each row runs in a process of its own."""
     original = tmp_path / "model.onnx"
     rnnx.export(nn.LSTM(5, 8, proj_size=3, batch_first=True), original)
-    path = _processed(original, tmp_path, _halve_all)
+    path = processed(original, tmp_path, _halve_with_bodies)
     assert rnnx.verify(path, VerifyOptions(like=original, latency=False, backends=("ort-cpu",)))
     assert _seal(path, original)
 
 
 def test_a_sealed_file_can_be_processed_and_sealed_again(layer: Path, tmp_path: Path) -> None:
-    assert _seal(_processed(layer, tmp_path, _halve), layer)
+    assert _seal(processed(layer, tmp_path, halve_all), layer)
     first = (tmp_path / "sealed.onnx").replace(tmp_path / "half.onnx")
     golden_path(tmp_path / "sealed.onnx").replace(golden_path(first))
-    report = _seal(_processed(first, tmp_path, _rename_all), first)
+    report = _seal(processed(first, tmp_path, rename_all), first)
     assert report
     assert report.contract.source.file == "half.onnx"
     assert report.contract.precision == "float16"
@@ -131,7 +103,7 @@ def test_external_weights_come_back_inside(layer: Path, tmp_path: Path) -> None:
 
 
 def test_other_values_are_refused_with_their_cause_and_nothing_is_written(layer: Path, tmp_path: Path) -> None:
-    path = _processed(layer, tmp_path, _scale)
+    path = processed(layer, tmp_path, _scale)
     report = _seal(path, layer)
     assert not report
     assert report.path is None
@@ -143,7 +115,7 @@ def test_other_values_are_refused_with_their_cause_and_nothing_is_written(layer:
 def test_a_whole_model_is_sealed_again(tmp_path: Path) -> None:
     original = tmp_path / "model.onnx"
     write_adder(original, EagerAdder())
-    report = _seal(_processed(original, tmp_path, _rename_all), original)
+    report = _seal(processed(original, tmp_path, rename_all), original)
     assert report
     assert replace(report.contract, source=CONTRACT.source, versions={}, golden_sha256="") == replace(
         CONTRACT, versions={}
@@ -156,7 +128,7 @@ def test_a_whole_model_is_sealed_again(tmp_path: Path) -> None:
 
 def test_a_name_inside_a_subgraph_stays_apart_from_the_contracts(layer: Path, tmp_path: Path) -> None:
     def edit(model: onnx.ModelProto) -> None:
-        _rename_all(model)
+        rename_all(model)
         last = model.graph.node[-1]
         name, last.output[0] = last.output[0], "before"
         kind = next(value.type for value in model.graph.output if value.name == name)
@@ -167,7 +139,7 @@ def test_a_name_inside_a_subgraph_stays_apart_from_the_contracts(layer: Path, tm
         model.graph.initializer.append(yes)
         model.graph.node.append(helper.make_node("If", ["yes"], [name], then_branch=body, else_branch=body))
 
-    assert _seal(_processed(layer, tmp_path, edit), layer)
+    assert _seal(processed(layer, tmp_path, edit), layer)
 
 
 def test_a_file_without_an_original_is_refused(layer: Path, tmp_path: Path) -> None:
@@ -183,7 +155,7 @@ def test_an_original_without_its_golden_file_is_refused(layer: Path, tmp_path: P
 
 @pytest.mark.parametrize("target", ["processed.onnx", "model.onnx"])
 def test_what_is_read_is_not_overwritten(layer: Path, tmp_path: Path, target: str) -> None:
-    path = _processed(layer, tmp_path, lambda model: None)
+    path = processed(layer, tmp_path, lambda model: None)
     place = path if target == "processed.onnx" else layer
     with pytest.raises(OutputError, match="a file that is read"):
         rnnx.seal(path, place, VerifyOptions(like=layer))

@@ -118,7 +118,7 @@ def test_a_module_that_does_not_take_the_contracts_inputs_is_refused(tmp_path: P
 CHANGES = {
     "other-values": (lambda output: output + 1e-4, "output output of the example 0.0001 off the golden file's"),
     "other-shape": (lambda output: output[:, -1], "of shape (2, 8), in the golden file (2, 4, 8)"),
-    "other-results": (lambda output: (output, output), "output_names: "),
+    "other-results": (lambda output: (output, output), "other results than output: the model has 2"),
     "no-tensor": (lambda output: output.tolist(), "result[0][0][0] of the model: a float"),
     "failing": (lambda output: output @ output, "RuntimeError: "),
 }

@@ -34,7 +34,7 @@ def add_loop_rule(plan: StreamPlan, loop: LoopNode) -> None:
     lag = max(0, *(own.lag for own in times), 0)
     values = [plan.delayed(own, lag - plan.times[own].lag) for own in sequences]
     steps = step_nodes(plan.program.graph)
-    plan.inner |= {loop.begin, *steps[loop.node]}
+    plan.inner |= {loop.begin, *loop.begin.users, *steps[loop.node]}
     shape = loop.node.meta["val"]
     whole = expression_of(next(own.shape[0] for own in shape))
     time = Timeline(axis=0, rate=times[0].rate, lag=lag, whole=whole)

@@ -65,7 +65,7 @@ def add_window_rule(plan: StreamPlan, node: Node) -> None:
         if others is None:  # "same" along the other axes
             totals = [dilation[at] * (kernel[at] - 1) if at != place else 0 for at in range(spatial)]
             x = functional.pad(x, [side for total in reversed(totals) for side in (total // 2, total - total // 2)])
-        arguments["padding"] = [0] * spatial if others is None else others
+        arguments["padding"] = "valid" if isinstance(padding, str) else others
         return target(x, **arguments)
 
     whole = expression_of(node.meta["val"].shape[plan.time_axis(node)])
