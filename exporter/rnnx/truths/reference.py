@@ -98,10 +98,10 @@ def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 def _lstm(inputs: Array, recurrent: Array, c: Array) -> tuple[Array, Array]:
-    gates, hidden = inputs + recurrent, c.shape[-1]
-    candidate = np.tanh(gates[:, 2 * hidden : 3 * hidden])
-    i, f, o = (_sigmoid(gates[:, gate * hidden : (gate + 1) * hidden]) for gate in (0, 1, 3))
-    c = f * c + i * candidate
+    sums, hidden = inputs + recurrent, c.shape[-1]
+    gates = _sigmoid(sums)  # the candidate's columns too: one pass takes less time than three over columns
+    i, f, o = (gates[:, gate * hidden : (gate + 1) * hidden] for gate in (0, 1, 3))
+    c = f * c + i * np.tanh(sums[:, 2 * hidden : 3 * hidden])
     return o * np.tanh(c), c
 
 
