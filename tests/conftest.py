@@ -1,6 +1,7 @@
 """What tests of both packages share: a CUDA runtime in NumPy, and an interpreter with the real onnxruntime-gpu."""
 
 import ctypes
+import gc
 import platform
 import subprocess
 import sys
@@ -66,6 +67,9 @@ DeviceAttribute = IntEnum(
 
 torch.set_num_threads(1)
 """The models here are small: more threads only wait for each other."""
+
+gc.set_threshold(200_000)
+"""Traces make many objects, and each full look at those of torch and of all tests takes half a second."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
