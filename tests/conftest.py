@@ -74,9 +74,10 @@ gc.set_threshold(200_000)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what stands in a slow room or file, for `make quick` to leave it out."""
-    places = [ROOT / "tests" / name for name in SLOW]
+    places = {ROOT / "tests" / name for name in SLOW}
+    slow = {path: not places.isdisjoint((path, *path.parents)) for path in {item.path for item in items}}
     for item in items:
-        if any(item.path.is_relative_to(place) for place in places):
+        if slow[item.path]:
             item.add_marker("slow")
 
 
