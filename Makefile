@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := exporter runtime tests benchmarks examples models
 
+# Tests start hundreds of processes: where no byte code is kept, each of them compiles rnnx anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: install demo fix check quick test floors core-flow bench train evaluate
 
 install: .venv/.installed
