@@ -62,13 +62,14 @@ def _run_direction(
     output = np.zeros((time, batch, h.shape[-1]), x.dtype)
     inputs = _affine(x, weights.w_ih, weights.b_ih)
     w_hh = weights.w_hh.astype(x.dtype, copy=False)
+    valid = (np.arange(time)[:, np.newaxis] < lengths)[..., np.newaxis]
     next_state = _stepper(weights, contract)
     for t in reversed(range(time)) if reverse else range(time):
         recurrent = _affine(h, w_hh, weights.b_hh)
         next_h, next_c = next_state(inputs[t], recurrent, h, c)
-        valid = (t < lengths)[:, np.newaxis]
-        h, c = np.where(valid, next_h, h), np.where(valid, next_c, c)
-        output[t] = np.where(valid, h, 0)
+        h, c = np.where(valid[t], next_h, h), np.where(valid[t], next_c, c)
+        output[t] = h
+    output[~valid[..., 0]] = 0
     return output, h, c
 
 
