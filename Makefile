@@ -30,13 +30,13 @@ check: install
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 
-# Two processes, a file of tests in one of them: files share their models.
+# Two processes, a file of tests in one of them: files share their models. Slow files come first (tests/conftest.py).
 test: install
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # A round for each change: nothing that is slow, downloads, or runs the README.
 quick: install
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 floors:
 	$(PYTHON) -m tests.floors.run --json benchmarks/results/floors.json
