@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := exporter runtime tests benchmarks examples models
 
+# Tests start hundreds of processes: where no byte code is kept, each of them compiles rnnx anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: install demo fix check quick test floors core-flow bench train evaluate
 
 install: .venv/.installed
@@ -27,13 +30,13 @@ check: install
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 
-# Two processes, a file of tests in one of them: files share their models.
+# Two processes, a file of tests in one of them: files share their models. Slow files come first (tests/conftest.py).
 test: install
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # A round for each change: nothing that is slow, downloads, or runs the README.
 quick: install
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 floors:
 	$(PYTHON) -m tests.floors.run --json benchmarks/results/floors.json

@@ -1,6 +1,7 @@
 """What tests of both packages share: a CUDA runtime in NumPy, and an interpreter with the real onnxruntime-gpu."""
 
 import ctypes
+import gc
 import platform
 import subprocess
 import sys
@@ -24,9 +25,14 @@ SLOW = (
     "examples",
     "models",
     "rnnx/adopting/test_adoption.py",
+    "rnnx/building/test_engine.py",
     "rnnx/cli",
     "rnnx/decoders",
+    "rnnx/diagnosis/test_differential.py",
+    "rnnx/graphs/test_engine_notes.py",
+    "rnnx/graphs/test_value_checks.py",
     "rnnx/linting/test_forged_models.py",
+    "rnnx/reports/test_contract_schema.py",
     "rnnx/reports/test_html_in_browser.py",
     "rnnx/reports/test_json_report.py",
     "rnnx/timing",
@@ -34,6 +40,8 @@ SLOW = (
     "rnnx/verifying",
     "rnnx_runtime/pool/test_equals_one_by_one.py",
     "rnnx_runtime/pool/test_lifetimes.py",
+    "rnnx_runtime/pool/test_signal_points.py",
+    "rnnx_runtime/seq2seq/test_pair.py",
     "rnnx_runtime/test_gpu_wheel.py",
     "test_every_model.py",
     "test_seed_calls.py",
@@ -67,13 +75,38 @@ DeviceAttribute = IntEnum(
 torch.set_num_threads(1)
 """The models here are small: more threads only wait for each other."""
 
+gc.set_threshold(200_000)
+"""Traces make many objects, and each full look at those of torch and of all tests takes half a second."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands in a slow room or file, for `make quick` to leave it out."""
-    places = [ROOT / "tests" / name for name in SLOW]
+    """Mark what stands in a slow room or file, for `make quick` to leave it out; files of slow tests come first.
+
+    So two processes end at about the same time, which share out the files in this order.
+    """
+    places = {ROOT / "tests" / name for name in SLOW}
+    slow = {path: not places.isdisjoint((path, *path.parents)) for path in {item.path for item in items}}
     for item in items:
-        if any(item.path.is_relative_to(place) for place in places):
+        if slow[item.path]:
             item.add_marker("slow")
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of later collections: `gc.collect()` beside it takes half a second each time."""
+    _freeze()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The same for what the tests of a file imported."""
+    if nextitem is None or nextitem.path != item.path:
+        _freeze()
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 class FakeCudart:

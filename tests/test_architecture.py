@@ -118,21 +118,23 @@ def modules() -> dict[str, Path]:
 
 
 def _imports(path: Path, known: Mapping[str, Path]) -> Iterator[Import]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    late = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_type_checking(node)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+    for node, at_import in _statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (Import(name=alias.name, at_import=id(node) not in late) for alias in node.names)
+            yield from (Import(name=alias.name, at_import=at_import) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield Import(name=inner if inner in known else str(node.module), at_import=id(node) not in late)
+                yield Import(name=inner if inner in known else str(node.module), at_import=at_import)
+
+
+def _statements(tree: ast.AST, *, at_import: bool = True) -> Iterator[tuple[ast.AST, bool]]:
+    """All that is no expression, and whether it runs when the module is imported."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.expr):
+            is_late = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_type_checking(node)
+            yield node, at_import and not is_late
+            yield from _statements(node, at_import=at_import and not is_late)
 
 
 def _is_type_checking(node: ast.AST) -> bool:
@@ -140,7 +142,14 @@ def _is_type_checking(node: ast.AST) -> bool:
 
 
 MODULES = modules()
-IMPORTS = {name: tuple(_imports(path, MODULES)) for name, path in MODULES.items()}
+
+Imports = Mapping[str, tuple[Import, ...]]
+
+
+@pytest.fixture(scope="module")
+def imports() -> Imports:
+    """What each module imports."""
+    return {name: tuple(_imports(path, MODULES)) for name, path in MODULES.items()}
 
 
 def package(name: str) -> str:
@@ -173,11 +182,11 @@ def loaded_after(statement: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_rooms_import_what_the_table_says() -> None:
+def test_rooms_import_what_the_table_says(imports: Imports) -> None:
     offenders = [
         f"{name} imports {imported.name}"
-        for name, imports in IMPORTS.items()
-        for imported in imports
+        for name, own in imports.items()
+        for imported in own
         if room(name) and imported.name in MODULES and not _may_import(name, imported.name)
     ]
     assert not offenders, "\n".join(offenders)
@@ -199,10 +208,8 @@ def test_the_table_has_no_circle_and_names_what_is_there() -> None:
         assert present == {*arrows, *EVERYWHERE[name]}
 
 
-def test_no_module_reaches_itself() -> None:
-    arrows = {
-        name: {imported.name for imported in imports if imported.name in MODULES} for name, imports in IMPORTS.items()
-    }
+def test_no_module_reaches_itself(imports: Imports) -> None:
+    arrows = {name: {imported.name for imported in own if imported.name in MODULES} for name, own in imports.items()}
     reach = {name: reached(name, arrows) for name in arrows}
     circles = {tuple(sorted(other for other in reach[name] if name in reach[other])) for name in reach}
     circles.discard(())
@@ -223,11 +230,11 @@ def test_every_room_says_in_two_sentences_what_belongs_there() -> None:
     assert not offenders, "\n".join(offenders)
 
 
-def test_packages_are_imported_only_where_they_belong() -> None:
+def test_packages_are_imported_only_where_they_belong(imports: Imports) -> None:
     offenders = [
         f"{name} imports {imported.name}"
-        for name, imports in IMPORTS.items()
-        for imported in imports
+        for name, own in imports.items()
+        for imported in own
         if (home := ONLY_IN.get(package(imported.name)))
         and not is_within(name, home)
         and not (name == "rnnx.__main__" and home == "rnnx.cli")
@@ -235,19 +242,19 @@ def test_packages_are_imported_only_where_they_belong() -> None:
     assert not offenders, "\n".join(offenders)
 
 
-def test_the_runtime_needs_numpy_alone_to_be_imported() -> None:
+def test_the_runtime_needs_numpy_alone_to_be_imported(imports: Imports) -> None:
     allowed = {"numpy", "rnnx_runtime", *sys.stdlib_module_names}
     offenders = [
         f"{name} imports {imported.name}"
-        for name, imports in IMPORTS.items()
-        for imported in imports
+        for name, own in imports.items()
+        for imported in own
         if package(name) == "rnnx_runtime" and imported.at_import and package(imported.name) not in allowed
     ]
     assert not offenders, "\n".join(offenders)
 
 
-def test_no_module_of_the_toolkit_loads_native_code_when_it_is_imported() -> None:
-    arrows = {name: {found.name for found in imports if found.at_import} for name, imports in IMPORTS.items()}
+def test_no_module_of_the_toolkit_loads_native_code_when_it_is_imported(imports: Imports) -> None:
+    arrows = {name: {found.name for found in own if found.at_import} for name, own in imports.items()}
     offenders = []
     for name in arrows:
         loaded = {package(other) for other in reached(name, arrows)} & NATIVE

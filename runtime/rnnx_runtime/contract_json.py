@@ -1,7 +1,7 @@
 """The contract as JSON data, and back with every value checked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
 from reprlib import repr as short_repr
 from typing import Any, get_args
 
@@ -43,7 +43,7 @@ MOST_AXES = 8
 
 def json_from_contract(contract: Contract) -> dict[str, Any]:
     """The contract as plain JSON data, keys in a fixed order; without what is as usual, such as no `ranges`."""
-    data = {"schema": SCHEMA, **{name: _plain(value) for name, value in asdict(contract).items()}}
+    data = {"schema": SCHEMA, **_plain(contract)}
     data["streaming"] = {name: value for name, value in data["streaming"].items() if value or name in _ALWAYS}
     usual: dict[str, Any] = {"ranges": {}, "table_sizes": {}, "truth": Contract.truth}
     return {name: value for name, value in data.items() if name not in usual or value != usual[name]}
@@ -54,7 +54,9 @@ _ALWAYS = ("kind", "reason")
 
 
 def _plain(value: Any) -> Any:
-    """JSON data knows lists and no tuples."""
+    """JSON data knows neither dataclasses nor tuples."""
+    if is_dataclass(value):
+        return {own.name: _plain(getattr(value, own.name)) for own in fields(value)}
     if isinstance(value, dict):
         return {name: _plain(own) for name, own in value.items()}
     return [_plain(own) for own in value] if isinstance(value, list | tuple) else value

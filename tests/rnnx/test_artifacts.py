@@ -334,8 +334,19 @@ def test_an_interrupt_in_the_moment_that_the_folder_is_made_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "mkdir", make)
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     with pytest.raises(KeyboardInterrupt), staged(tmp_path / "model.onnx"):
         pass
     with pytest.raises(KeyboardInterrupt):
         check_targets(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="Linux alone has files without a name")
+def test_a_folder_is_tried_without_making_one_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(self: Path, mode: int) -> NoReturn:
+        raise AssertionError("a folder was made")
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    check_targets(tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

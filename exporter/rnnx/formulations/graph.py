@@ -4,6 +4,7 @@ While the graph is built a weight is only a typed placeholder, so type inference
 weight; its values are made one tensor at a time when the model is written.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -34,7 +35,6 @@ class GraphBuilder:
         self.op: ModuleType = spox.opset.ai.onnx.v17
         self.weights: list[Weight] = []
         self.placeholders: dict[str, Var] = {}
-        self._constants: dict[tuple[int, ...], Var] = {}
 
     def weight(self, name: str, shape: tuple[int, ...], make: Callable[[], Array]) -> Var:
         """A float32 weight of the graph."""
@@ -44,9 +44,13 @@ class GraphBuilder:
 
     def ints(self, *values: int) -> Var:
         """A constant int64 vector, such as a shape or axes; equal ones are one node."""
-        if values not in self._constants:
-            self._constants[values] = self.op.constant(value=np.array(values, np.int64))
-        return self._constants[values]
+        return _constant(self.op, values)
+
+
+@functools.cache  # over all graphs: to infer one's type takes as long as writing a layer's weights
+def _constant(op: ModuleType, values: tuple[int, ...]) -> Var:
+    result: Var = op.constant(value=np.array(values, np.int64))
+    return result
 
 
 def size_of_axis(graph: GraphBuilder, x: Var, axis: Var) -> Var:

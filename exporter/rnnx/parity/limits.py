@@ -81,4 +81,5 @@ def steps_of(model: Contract | Recurrence, feeds: Mapping[str, Array]) -> int:
 
 def root_mean_square(x: np.ndarray) -> float:
     """The size of the numbers in a sum of products with `x`."""
-    return math.sqrt(np.square(x, dtype=np.float64).mean())
+    values = x.astype(np.float64).ravel()
+    return math.sqrt(values @ values / values.size)

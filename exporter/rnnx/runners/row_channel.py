@@ -11,9 +11,12 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
+_END = object()
+"""The request after the last one."""
+
 
 class RowChannel:
-    """The process, and a thread that waits for its answers; `end` must be called."""
+    """The process, and threads that hand it requests and wait for its answers; `end` must be called."""
 
     def __init__(self) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -24,13 +27,15 @@ class RowChannel:
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=self._said, env=os.environ | one_thread
         )
+        self._requests: Queue[Any] = Queue()
         self._answers: Queue[Any] = Queue()
-        Thread(target=self._collect, name="rnnx row", daemon=True).start()
+        for work in (self._hand_over, self._collect):
+            Thread(target=work, name="rnnx row", daemon=True).start()
 
     def answer(self, request: Any, timeout_s: float) -> Any:
         """Raises TimeoutError without an answer in time, EOFError or BrokenPipeError where the process has died."""
         # Written by another thread: a process that does not read would block this one for ever.
-        Thread(target=self._write, args=(request,), name="rnnx row", daemon=True).start()
+        self._requests.put(request)
         try:
             answer = self._answers.get(timeout=timeout_s)
         except Empty:
@@ -39,12 +44,13 @@ class RowChannel:
             raise answer
         return answer
 
-    def _write(self, request: Any) -> None:
+    def _hand_over(self) -> None:
         stream = self._process.stdin
         assert stream is not None
-        with contextlib.suppress(OSError, ValueError):  # it died, or was ended meanwhile: the other thread tells
-            pickle.dump(request, stream, protocol=pickle.HIGHEST_PROTOCOL)
-            stream.flush()
+        while (request := self._requests.get()) is not _END:
+            with contextlib.suppress(OSError, ValueError):  # it died, or was ended meanwhile: the other thread tells
+                pickle.dump(request, stream, protocol=pickle.HIGHEST_PROTOCOL)
+                stream.flush()
 
     def last_words(self, error: Exception, timeout_s: float) -> str:
         """How the process ended, and the last line it printed."""
@@ -56,6 +62,7 @@ class RowChannel:
 
     def end(self) -> None:
         """Kill the process and close its pipes; ending twice is harmless."""
+        self._requests.put(_END)
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._said):

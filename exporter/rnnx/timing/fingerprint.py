@@ -1,5 +1,6 @@
 """What figures were measured on: the machine, and the version of everything that took part."""
 
+import functools
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -39,11 +40,16 @@ def take_fingerprint(rows: Iterable[str] = ()) -> Fingerprint:
 
     Versions stand under the names of the packages on PyPI: onnxruntime and onnxruntime-gpu are one module.
     """
-    installed = packages_distributions()
+    installed = _installed()
     modules = dict.fromkeys(module for row in rows for module in MODULES[row])
     packages = dict.fromkeys((*_ALWAYS, *(name for module in modules for name in installed.get(module, ()))))
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
     return Fingerprint(machine=machine_facts(), versions=versions)
+
+
+@functools.cache  # it reads the list of files of every package that is installed
+def _installed() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:

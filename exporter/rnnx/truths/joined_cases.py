@@ -1,6 +1,7 @@
 """Several cases as the rows of one ragged batch: one pass over the weights serves them all."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -12,35 +13,35 @@ from rnnx_runtime.contract import Recurrence, TensorSpec
 
 def join_cases(contract: Recurrence, cases: Sequence[Case]) -> dict[str, Array]:
     """One case's inputs made of all: rows side by side, shorter times padded with zeros, `lengths` always given."""
-    time = max(time_of(contract, case.feeds) for case in cases)
+    times = [time_of(contract, case.feeds) for case in cases]
     joined = {
-        spec.name: np.concatenate([_padded(spec, case.feeds[spec.name], time) for case in cases], spec.dims.index("B"))
+        spec.name: np.concatenate(
+            [_padded(spec, case.feeds[spec.name], max(times)) for case in cases], spec.dims.index("B")
+        )
         for spec in contract.inputs
     }
     lengths = [
-        case.feeds.get("lengths", np.full(_batch(contract, case), time_of(contract, case.feeds))) for case in cases
+        case.feeds.get("lengths", np.full(_batch(contract, case), time))
+        for case, time in zip(cases, times, strict=True)
     ]
     return {**joined, "lengths": np.concatenate(lengths)}
 
 
 def split_outputs(contract: Recurrence, cases: Sequence[Case], outputs: Mapping[str, Array]) -> list[dict[str, Array]]:
     """The outputs of `join_cases` as each case alone would have them."""
-    ends = np.cumsum([_batch(contract, case) for case in cases])
+    bounds = [0, *accumulate(_batch(contract, case) for case in cases)]
     return [
-        {
-            spec.name: _cut(spec, outputs[spec.name], end - _batch(contract, case), end, case)
-            for spec in contract.outputs
-        }
-        for case, end in zip(cases, ends, strict=True)
+        {spec.name: _cut(spec, outputs[spec.name], slice(first, end), case) for spec in contract.outputs}
+        for case, (first, end) in zip(cases, pairwise(bounds), strict=True)
     ]
 
 
-def _cut(spec: TensorSpec, value: Array, first: int, end: int, case: Case) -> Array:
-    rows = value.take(range(first, end), spec.dims.index("B"))
-    if "T" not in spec.dims:
-        return rows
-    axis = spec.dims.index("T")
-    return rows.take(range(case.feeds["x"].shape[axis]), axis)
+def _cut(spec: TensorSpec, value: Array, rows: slice, case: Case) -> Array:
+    parts = [rows if dim == "B" else slice(None) for dim in spec.dims]
+    if "T" in spec.dims:
+        axis = spec.dims.index("T")
+        parts[axis] = slice(case.feeds["x"].shape[axis])
+    return value[tuple(parts)].copy()
 
 
 def _padded(spec: TensorSpec, value: Array, time: int) -> Array:

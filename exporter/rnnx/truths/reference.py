@@ -62,13 +62,14 @@ def _run_direction(
     output = np.zeros((time, batch, h.shape[-1]), x.dtype)
     inputs = _affine(x, weights.w_ih, weights.b_ih)
     w_hh = weights.w_hh.astype(x.dtype, copy=False)
+    valid = (np.arange(time)[:, np.newaxis] < lengths)[..., np.newaxis]
     next_state = _stepper(weights, contract)
     for t in reversed(range(time)) if reverse else range(time):
         recurrent = _affine(h, w_hh, weights.b_hh)
         next_h, next_c = next_state(inputs[t], recurrent, h, c)
-        valid = (t < lengths)[:, np.newaxis]
-        h, c = np.where(valid, next_h, h), np.where(valid, next_c, c)
-        output[t] = np.where(valid, h, 0)
+        h, c = np.where(valid[t], next_h, h), np.where(valid[t], next_c, c)
+        output[t] = h
+    output[~valid[..., 0]] = 0
     return output, h, c
 
 
@@ -98,10 +99,10 @@ def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 def _lstm(inputs: Array, recurrent: Array, c: Array) -> tuple[Array, Array]:
-    gates, hidden = inputs + recurrent, c.shape[-1]
-    candidate = np.tanh(gates[:, 2 * hidden : 3 * hidden])
-    i, f, o = (_sigmoid(gates[:, gate * hidden : (gate + 1) * hidden]) for gate in (0, 1, 3))
-    c = f * c + i * candidate
+    sums, hidden = inputs + recurrent, c.shape[-1]
+    gates = _sigmoid(sums)  # the candidate's columns too: one pass takes less time than three over columns
+    i, f, o = (gates[:, gate * hidden : (gate + 1) * hidden] for gate in (0, 1, 3))
+    c = f * c + i * np.tanh(sums[:, 2 * hidden : 3 * hidden])
     return o * np.tanh(c), c
 
 

@@ -113,6 +113,7 @@ def test_a_folder_that_takes_no_files_is_told_first(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     with pytest.raises(OutputError, match="got Permission denied"):
         write(tmp_path / "x")
 

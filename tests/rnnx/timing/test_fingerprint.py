@@ -16,13 +16,13 @@ def test_versions_are_python_rnnx_numpy_and_what_the_rows_need() -> None:
 
 
 def test_a_package_stands_under_its_own_name_whatever_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "packages_distributions", lambda: {"onnxruntime": ["onnxruntime-gpu"]})
+    monkeypatch.setattr(fingerprint, "_installed", lambda: {"onnxruntime": ["onnxruntime-gpu"]})
     monkeypatch.setattr(fingerprint, "version", lambda name: f"version of {name}")
     assert take_fingerprint(["ort-cpu"]).versions["onnxruntime-gpu"] == "version of onnxruntime-gpu"
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "packages_distributions", dict)
+    monkeypatch.setattr(fingerprint, "_installed", dict)
     assert set(take_fingerprint(["tensorrt"]).versions) == {"python", "rnnx", "numpy"}
 
 

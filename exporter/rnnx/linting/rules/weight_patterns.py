@@ -18,13 +18,15 @@ _RECURRENT = 2
 def find(model: ExaminedModel) -> Iterator[Finding]:
     """Recurrent weights of zeros, the same ones in both directions, and the same ones in two layers."""
     seen: dict[str | int, Recurrence] = {}
-    for layer in (each for each in model.layers if not each.quantized):
+    layers = [each for each in model.layers if not each.quantized]
+    for layer in layers:
         name = input_of(layer.node, _RECURRENT)
         values = _recurrent_weights(layer, model.folder)
         if values is not None and values.size > 1:
             yield from _zeros(layer, values)
             yield from _directions(layer, values, model.folder)
-        first = seen.setdefault(name if values is None else hash(values.tobytes()), layer)
+        by_name = values is None or len(layers) == 1  # there is no other to compare with
+        first = seen.setdefault(name if by_name else hash(values.tobytes()), layer)
         is_other = first is not layer and input_of(first.node, 1) != input_of(layer.node, 1)
         if is_other and (values is None or not _is_zero(values)) and first.scope is layer.scope:
             yield _repeated(
@@ -70,4 +72,4 @@ def _repeated(layer: Recurrence, what: str) -> Finding:
 
 def _is_zero(values: Any) -> bool:
     with np.errstate(all="ignore"):  # a forged NaN can be one that signals
-        return not np.count_nonzero(values)
+        return not values.any()

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import functools
 import inspect
 import math
 import sys
@@ -27,7 +28,7 @@ def sized_tensors(module: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         for own in _files(module):
             for name, shim in _SHIMS.items():
-                if name not in vars(own) and (shim is _size or _only_called(own, name)):
+                if name not in vars(own) and (shim is _size or _only_called(_source_of(own), name)):
                     setattr(own, name, shim)
                     stack.callback(delattr, own, name)
             told = {name: shim for name, shim in _OF_MATH.items() if vars(own).get(name) is getattr(math, name)}
@@ -120,11 +121,19 @@ def _files(module: nn.Module) -> list[ModuleType]:
     return list(found.values())
 
 
-def _only_called(file: ModuleType, name: str) -> bool:
+def _source_of(file: ModuleType) -> str:
+    try:
+        return inspect.getsource(file)
+    except (OSError, TypeError):
+        return ""
+
+
+@functools.cache  # a model is traced several times, and taking its files apart takes as long as a trace
+def _only_called(source: str, name: str) -> bool:
     """Whether a file calls a type, or asks for its instances, and never hands it on as `x.to(int)` does."""
     try:
-        tree = ast.parse(inspect.getsource(file))
-    except (OSError, TypeError, SyntaxError):
+        tree = ast.parse(source)
+    except SyntaxError:
         return False
     fine: set[int] = set()
     used: set[int] = set()
