@@ -58,14 +58,18 @@ def adopt(
     check_model_target(target, inputs=(path,))
     for package, extra in (("onnx", "doctor"), ("onnxruntime", "cpu")):
         require(package, extra=extra, purpose="adopting a file")
+    return _written(*_tried_out(path, options), target)
+
+
+def _tried_out(path: Path, options: AdoptOptions) -> tuple[Reading, Tried, ModelTruth]:
+    """What a file is, by its graph and by running it; its bytes and its process are gone afterwards."""
     data = bytes_of(path, LARGEST_ONNX)
     _refuse_own(path, data)
     reading, file = _opened(read_recurrent(path, data, options), data, changed=bool(options.constants))
     runs = ForeignRuns(file, reading.theirs, [spec.name for spec in reading.contract.outputs])
     with contextlib.closing(runs):
         found = tried(reading, runs, options)
-        truth = model_truth(runs, found.contract, found.example)
-        return _written(reading, found, truth, target)
+        return reading, found, model_truth(runs, found.contract, found.example)
 
 
 def _written(reading: Reading, found: Tried, truth: ModelTruth, target: Path) -> AdoptReport:

@@ -8,6 +8,7 @@ from typing import Any
 from onnx import ModelProto, TensorProto, ValueInfoProto, shape_inference
 
 from rnnx.errors import AdoptionError
+from rnnx.linting.light_models import light_model
 from rnnx.linting.rules.scopes import type_name
 from rnnx_runtime.contract import Dim, TensorSpec
 from rnnx_runtime.contract_json import DTYPES, LONGEST_DIM, MOST_AXES, is_size
@@ -157,7 +158,7 @@ def _inferred(model: ModelProto) -> dict[str, GraphDims | None]:
     if model.ByteSize() > LARGEST_INFERRED:
         return {}
     try:
-        found = shape_inference.infer_shapes(model)
+        found = shape_inference.infer_shapes(light_model(model))
     except Exception:  # of graphs that ONNX Runtime may take all the same, and of other domains
         return {}
     declared: Sequence[ValueInfoProto] = found.graph.output
