@@ -11,7 +11,7 @@ _TEXTS = ("doc_string", "metadata_props")
 
 
 def light_model(model: ModelProto) -> ModelProto:
-    """A copy of a model without documentation, and without the values of large constants, whose dims stay."""
+    """A copy of a model without long documentation, and without the values of large constants, whose dims stay."""
     light = ModelProto()
     light.ir_version = model.ir_version
     light.opset_import.extend(model.opset_import)
