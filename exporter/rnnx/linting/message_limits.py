@@ -17,10 +17,19 @@ from rnnx_runtime.files.seal import is_sealed
 MOST_PARTS, BYTES_PER_PART = 200_000, 32
 """A file may have so many parts, and one more for so many bytes: protobuf takes about 100 bytes for an empty one."""
 
-MOST_NODES, MOST_FOREIGN_NODES = 200_000, 8_000
-"""Nodes of all graphs together: under a seal, and in another exporter's file, which is analysed and tried out.
+MOST_NODES = 200_000
+"""Nodes of all graphs together, under a seal of rnnx."""
 
-ONNX Runtime takes 4 KiB for each of them, and the largest recurrent files that packages ship have 2,000.
+MOST_FOREIGN = {
+    "NodeProto": 8_000,
+    "ValueInfoProto": 20_000,
+    "TensorProto": 20_000,
+    "SparseTensorProto": 1_000,
+    "FunctionProto": 2_000,
+}
+"""Messages of a kind in another exporter's file, which is analysed and tried out.
+
+ONNX Runtime takes 4 KiB for each node, and the largest recurrent files that packages ship have 2,000 of them.
 """
 
 MOST_TEXT, OTHERS_PER_TEXT = 2**23, 4
@@ -31,6 +40,9 @@ LONGEST_NAME, MOST_NAMES = 2**16, 10_000
 
 MOST_LISTED, MOST_VALUES = 2**19, 2**22
 """Bytes of numbers in base 128 in attributes' lists and dims, and in tensors: one byte becomes eight in memory."""
+
+MOST_STRINGS = 200_000
+"""Strings as values, such as a vocabulary's words."""
 
 _LARGEST_FIELD, _MOST_UNKNOWN = 30, 1_000
 """No message of ONNX has a field of a larger number; so many of them are not a newer ONNX's."""
@@ -88,6 +100,9 @@ _NUMBERS: Mapping[str, Mapping[int, int]] = {
 }
 """The fields of each message with numbers in base 128, and how many bytes of them a file may have."""
 
+_STRINGS: Mapping[str, int] = {"AttributeProto": 9, "TensorProto": 6}
+"""The field of each message that lists strings as values."""
+
 _DOCUMENTATION: Mapping[str, int] = {
     "ModelProto": 6, "FunctionProto": 8, "GraphProto": 10, "NodeProto": 6, "AttributeProto": 13, "TensorProto": 12,
     "ValueInfoProto": 3,
@@ -101,8 +116,8 @@ def refuse_swollen(path: Path, data: bytes) -> None:
     Raises:
         FileDamagedError: it has more, is nested deeper than protobuf reads, or is no protobuf.
     """
-    most_nodes = MOST_NODES if is_sealed(data) else MOST_FOREIGN_NODES
-    tally = _Tally(most_parts=MOST_PARTS + len(data) // BYTES_PER_PART, most_nodes=most_nodes)
+    most_of = {"NodeProto": MOST_NODES} if is_sealed(data) else MOST_FOREIGN
+    tally = _Tally(most_parts=MOST_PARTS + len(data) // BYTES_PER_PART, most_of=most_of)
     walks = [_inner(data, "ModelProto", 0, len(data), tally)]
     try:
         while walks:
@@ -132,19 +147,20 @@ class _Tally:
     """What was counted so far; every method raises _SwollenError where it is too much."""
 
     most_parts: int
-    most_nodes: int
+    most_of: Mapping[str, int]
     parts: int = 0
-    nodes: int = 0
     texts: int = 0
+    strings: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
     numbers: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def add_part(self, kind: str, size: int) -> None:
         self.parts += 1
-        self.nodes += kind == "NodeProto"
+        self.kinds[kind] += 1
         if kind == _LEAF:
             self.texts += size
-        if self.nodes > self.most_nodes:
-            raise _SwollenError(f"more than {self.most_nodes:,} nodes")
+        if kind in self.most_of and self.kinds[kind] > self.most_of[kind]:
+            raise _SwollenError(f"more than {self.most_of[kind]:,} {_shown(kind)}")
         if self.parts > self.most_parts:
             raise _SwollenError(f"more than {self.most_parts:,} parts")
 
@@ -152,6 +168,11 @@ class _Tally:
         self.texts += size
         if is_name and size > LONGEST_NAME:
             raise _SwollenError(f"a name of {size:,} bytes")
+
+    def add_string(self) -> None:
+        self.strings += 1
+        if self.strings > MOST_STRINGS:
+            raise _SwollenError(f"more than {MOST_STRINGS:,} strings")
 
     def add_numbers(self, kind: str, number: int, size: int) -> None:
         self.numbers[kind, number] += size
@@ -166,7 +187,7 @@ class _Tally:
 def _inner(data: bytes, kind: str, start: int, end: int, tally: _Tally) -> Iterator[tuple[str, int, int]]:
     """The messages in a message: what each is, where it begins and where it ends; all else is counted."""
     inner, values, numbers = _PARTS[kind], _VALUES.get(kind, ()), _NUMBERS.get(kind, ())
-    documentation, graphs, names, unknown = _DOCUMENTATION.get(kind), 0, 0, 0
+    documentation, strings, graphs, names, unknown = _DOCUMENTATION.get(kind), _STRINGS.get(kind), 0, 0, 0
     for number, wire_type, begin, stop in fields(data, start, end):
         if number > _LARGEST_FIELD:
             unknown += 1
@@ -174,6 +195,8 @@ def _inner(data: bytes, kind: str, start: int, end: int, tally: _Tally) -> Itera
                 raise ValueError(f"more than {_MOST_UNKNOWN:,} fields that ONNX does not know")
         if number in numbers:
             tally.add_numbers(kind, number, stop - begin)
+        elif number == strings:
+            tally.add_string()
         elif wire_type == LENGTH_DELIMITED and number in inner:
             graphs += kind == "ModelProto" and number == _GRAPH_OF_MODEL
             if graphs > 1:
@@ -184,6 +207,10 @@ def _inner(data: bytes, kind: str, start: int, end: int, tally: _Tally) -> Itera
             if names > MOST_NAMES:
                 raise _SwollenError(f"more than {MOST_NAMES:,} names in one part")
             tally.add_text(stop - begin, is_name=number != documentation)
+
+
+def _shown(kind: str) -> str:
+    return {"NodeProto": "nodes", "TensorProto": "tensors", "FunctionProto": "functions"}.get(kind, f"of {kind}")
 
 
 def _no_model(path: Path, got: str) -> FileDamagedError:

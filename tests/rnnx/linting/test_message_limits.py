@@ -27,9 +27,9 @@ def test_a_sound_file_passes() -> None:
 def test_nodes_of_subgraphs_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
     body = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])] * 5, "body", [], [])
     data = _bytes(helper.make_node("If", ["x"], ["z"], then_branch=body, else_branch=body))
-    monkeypatch.setattr(message_limits, "MOST_FOREIGN_NODES", 13)
+    monkeypatch.setitem(message_limits.MOST_FOREIGN, "NodeProto", 13)
     refuse_swollen(PATH, data)
-    monkeypatch.setattr(message_limits, "MOST_FOREIGN_NODES", 12)
+    monkeypatch.setitem(message_limits.MOST_FOREIGN, "NodeProto", 12)
     with pytest.raises(FileDamagedError, match=r"model\.onnx: got more than 12 nodes, expected a whole ONNX file"):
         refuse_swollen(PATH, data)
 
@@ -72,7 +72,7 @@ def test_what_is_no_protobuf_is_refused() -> None:
 
 
 def test_a_sealed_file_may_have_more_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(message_limits, "MOST_FOREIGN_NODES", 1)
+    monkeypatch.setitem(message_limits.MOST_FOREIGN, "NodeProto", 1)
     seal = field(14, field(2, b'"sha256_of_this_file": "'))
     refuse_swollen(PATH, _bytes() + seal)
 
@@ -96,10 +96,15 @@ def _in_graph(data: bytes) -> bytes:
         (_in_graph(field(5, field(1, b"\x01" * 600_000))), "more than 524,288 bytes of whole numbers"),
         (_in_graph(field(5, field(7, b"\x01" * 4_200_000))), "more than 4,194,304 bytes of whole numbers"),
         (_in_graph(b"") * 2, "more than one graph"),
+        (_in_graph(field(13, b"") * 20_001), "more than 20,000 of ValueInfoProto"),
+        (_in_graph(field(5, b"") * 20_001), "more than 20,000 tensors"),
+        (_in_graph(field(15, b"") * 1_001), "more than 1,000 of SparseTensorProto"),
+        (_in_graph(field(1, field(5, field(9, b"") * 200_001))), "more than 200,000 strings"),
+        (_in_graph(field(5, field(6, b"") * 200_001)), "more than 200,000 strings"),
     ],
     ids=[
         "metadata", "documentation", "producer", "operator", "weight", "subgraph", "inputs", "packed-ints",
-        "ints-one-by-one", "dims", "values", "graphs",
+        "ints-one-by-one", "dims", "values", "graphs", "value-infos", "tensors", "sparse", "strings", "string-data",
     ],
 )  # fmt: skip
 def test_what_no_model_has_so_much_of_is_refused(data: bytes, words: str) -> None:
