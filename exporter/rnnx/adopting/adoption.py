@@ -62,6 +62,11 @@ def adopt(
     check_model_target(target, inputs=(path,))
     for package, extra in (("onnx", "doctor"), ("onnxruntime", "cpu")):
         require(package, extra=extra, purpose="adopting a file")
+    return _written(*_tried_out(path, options), target)
+
+
+def _tried_out(path: Path, options: AdoptOptions) -> tuple[Reading, Tried, ModelTruth, str]:
+    """What a file is, by its graph and by running it; its bytes and its process are gone afterwards."""
     data = bytes_of(path, LARGEST_ONNX)
     _refuse_own(path, data)
     reading, file = _opened(read_recurrent(path, data, options), data, changed=bool(options.constants))
@@ -71,7 +76,7 @@ def adopt(
         found = tried(reading, runs, options)
         with opened_truth(reading, runs, found, layer, options) as given:
             truth = model_truth(given.model, given.contract, found.example)
-        return _written(reading, replace(found, contract=given.contract), truth, given.title, target)
+        return reading, replace(found, contract=given.contract), truth, given.title
 
 
 def _written(reading: Reading, found: Tried, truth: ModelTruth, title: str, target: Path) -> AdoptReport:

@@ -9,6 +9,7 @@ from onnx import ModelProto, ValueInfoProto, shape_inference
 
 from rnnx.errors import AdoptionError
 from rnnx.linting.declared_tensors import GraphDims, dims_of, dtype_of, inputs_of
+from rnnx.linting.light_models import light_model
 from rnnx.linting.rules.scopes import type_name
 from rnnx_runtime.contract import Dim, TensorSpec
 from rnnx_runtime.contract_json import DTYPES, LONGEST_DIM, MOST_AXES, is_size
@@ -136,7 +137,7 @@ def _inferred(model: ModelProto) -> dict[str, GraphDims | None]:
     if model.ByteSize() > LARGEST_INFERRED:
         return {}
     try:
-        found = shape_inference.infer_shapes(model)
+        found = shape_inference.infer_shapes(light_model(model))
     except Exception:  # of graphs that ONNX Runtime may take all the same, and of other domains
         return {}
     declared: Sequence[ValueInfoProto] = found.graph.output

@@ -18,6 +18,7 @@ from rnnx.adopting.value_ranges import compared_values, length_inputs, table_siz
 from rnnx.errors import AdoptionError, OptionError
 from rnnx.linting.examination import as_onnx_defines
 from rnnx.linting.graph_precision import precision_of
+from rnnx.linting.light_models import light_model
 from rnnx.linting.onnx_parsing import parse_onnx
 from rnnx.linting.rules.inlining import inlined
 from rnnx.linting.rules.scopes import Scope, scopes_of
@@ -148,7 +149,7 @@ def _with_inferred_shapes(proto: ModelProto, scopes: tuple[Scope, ...]) -> tuple
     if not has_unknown_sizes(scopes) or proto.ByteSize() > LARGEST_INFERRED:
         return scopes
     try:
-        return scopes_of(inlined(shape_inference.infer_shapes(proto)))
+        return scopes_of(inlined(shape_inference.infer_shapes(light_model(proto))))
     except Exception:  # of graphs that ONNX cannot follow, and ONNX Runtime can
         return scopes
 

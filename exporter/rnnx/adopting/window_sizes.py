@@ -9,12 +9,10 @@ from onnx import GraphProto, ModelProto, NodeProto, shape_inference
 
 from rnnx.adopting.graph_signature import LARGEST_INFERRED
 from rnnx.linting.declared_tensors import dims_of
+from rnnx.linting.light_models import light_model
 from rnnx.linting.rules.scopes import attributes_of, is_onnx
 
 _WINDOWED = ("Conv", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool")
-_SMALL = 1024
-"""Bytes up to which a constant's values may be a shape; of others the shape alone is kept."""
-
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -22,7 +20,7 @@ def window_check(model: ModelProto) -> Callable[[Shapes], bool]:
     """A function that says whether the windows fit for inputs of these shapes, by the graph's names."""
     if not any(is_onnx(node, *_WINDOWED) for node in model.graph.node) or model.ByteSize() > LARGEST_INFERRED:
         return lambda shapes: True
-    light = _without_weights(model)
+    light = _without_sizes(model)
 
     def fits(shapes: Shapes) -> bool:
         own = ModelProto.FromString(light)
@@ -38,24 +36,9 @@ def window_check(model: ModelProto) -> Callable[[Shapes], bool]:
     return fits
 
 
-def _without_weights(model: ModelProto) -> bytes:
-    """The model with large constants as inputs of their shapes; what it computes is not asked for."""
-    light = ModelProto()
-    light.CopyFrom(model)
-    large = [tensor for tensor in light.graph.initializer if len(tensor.raw_data) > _SMALL]
-    names = {tensor.name for tensor in large}
-    given = {value.name for value in light.graph.input}
-    for tensor in large:
-        if tensor.name not in given:
-            value = light.graph.input.add(name=tensor.name)
-            value.type.tensor_type.elem_type = tensor.data_type
-            for size in tensor.dims:
-                value.type.tensor_type.shape.dim.add().dim_value = size
-    kept = [tensor for tensor in light.graph.initializer if tensor.name not in names]
-    small = GraphProto()
-    small.initializer.extend(kept)
-    del light.graph.initializer[:]
-    light.graph.initializer.extend(small.initializer)
+def _without_sizes(model: ModelProto) -> bytes:
+    """The model without weights and without the sizes that it says; what it computes is not asked for."""
+    light = light_model(model)
     del light.graph.value_info[:]
     for output in light.graph.output:
         output.type.tensor_type.ClearField("shape")  # what is declared may be wrong

@@ -59,8 +59,10 @@ def weight_values(weight: Weight) -> NDArray[Any]:
 def _graph_and_rest(model: onnx.ModelProto) -> tuple[bytes, bytes]:
     graph = model.graph.SerializeToString(deterministic=True)
     rest = onnx.ModelProto()
-    rest.CopyFrom(model)
-    rest.ClearField("graph")
+    for field, value in model.ListFields():  # a copy of the whole would have the weights once more
+        if field.name != "graph":
+            own = getattr(rest, field.name)
+            own.extend(value) if hasattr(own, "extend") else setattr(rest, field.name, value)
     return graph, rest.SerializeToString(deterministic=True)
 
 

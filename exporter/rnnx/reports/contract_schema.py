@@ -64,5 +64,6 @@ def _narrow(definitions: dict[str, Any]) -> None:
     tensor, recurrence = definitions["TensorSpec"]["properties"], definitions["Recurrence"]["properties"]
     tensor["dtype"] = {"enum": list(DTYPES)}
     tensor["dims"] = {"type": "array", "items": _DIM, "maxItems": MOST_AXES}
+    definitions["Streaming"]["required"] = list(json_from_contract(_PLAINEST)["streaming"])
     recurrence |= dict.fromkeys(_SIZES, _SIZE)
     recurrence["directions"] = {"enum": [1, 2]}

@@ -69,6 +69,14 @@ def _after_sound(tail: Callable[[float], bytes]) -> Make:
     return lambda _folder, scale: sound().SerializeToString() + tail(scale)
 
 
+def _graph(data: bytes) -> bytes:
+    """The sound file with more in its graph."""
+    model = sound()
+    graph = model.graph.SerializeToString()
+    model.ClearField("graph")
+    return bytes(model.SerializeToString()) + field(7, graph + data)
+
+
 # Protobufs
 
 
@@ -79,7 +87,7 @@ def _nested(depth: int) -> Make:
         node = field(1, field(4, b"Identity"))
         for _ in range(depth):
             node = field(1, field(4, b"If") + field(5, field(1, b"then_branch") + field(6, node) + b"\xa0\x01\x05"))
-        return bytes(sound().SerializeToString()) + field(7, node)
+        return _graph(node)
 
     return make
 
@@ -106,10 +114,6 @@ PROTOBUFS: dict[str, Make] = {
 }
 
 # Counts
-
-
-def _graph(data: bytes) -> bytes:
-    return bytes(sound().SerializeToString()) + field(7, data)
 
 
 COUNTS: dict[str, Make] = {

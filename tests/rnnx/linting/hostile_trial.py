@@ -22,12 +22,14 @@ class Outcome:
     """What became of a command: its exit code (None where it was ended), the last line that it said, and its cost.
 
     `peak_bytes` is the memory that it took beyond what its process began with, `children_bytes` the most that one of
-    its own processes had.
+    its own processes had. `cpu_s` is the time of processors that it and its processes took, which others' work on the
+    machine does not change.
     """
 
     code: int | None
     message: str
     seconds: float
+    cpu_s: float
     peak_bytes: int
     children_bytes: int
 
@@ -40,7 +42,7 @@ def outcome_of(arguments: list[str], folder: Path) -> Outcome:
     child = os.fork()
     if child == 0:
         _run(arguments, said, cost)
-    code = _ended(child, start + KILLED_S)
+    code, cpu_s = _ended(child, start + KILLED_S)
     seconds = time.perf_counter() - start
     figures = json.loads(cost.read_text()) if cost.exists() else {"peak": 0, "children": 0}
     lines = [line for line in said.read_text(errors="replace").splitlines() if line.strip()]
@@ -48,6 +50,7 @@ def outcome_of(arguments: list[str], folder: Path) -> Outcome:
         code=code,
         message=lines[-1] if lines else "",
         seconds=seconds,
+        cpu_s=cpu_s,
         peak_bytes=figures["peak"],
         children_bytes=figures["children"],
     )
@@ -90,12 +93,12 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
-def _ended(child: int, deadline: float) -> int | None:
+def _ended(child: int, deadline: float) -> tuple[int | None, float]:
     while time.perf_counter() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
+        done, status, usage = os.wait4(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
         time.sleep(0.005)
     os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    usage = os.wait4(child, 0)[2]
+    return None, usage.ru_utime + usage.ru_stime

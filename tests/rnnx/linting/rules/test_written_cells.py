@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_a_gru_that_resets_before_the_product_is_told_by_its_reset_gate(
     nodes = GRU_BEFORE.replace(*change) if change[0] else GRU_BEFORE
     text = f"g (float[B,8] x, float[B,8] h, float[8,16] w, float[8,8] u, float one) => (float[B,8] y) {{ {nodes} }}"
     assert cells(model_of(text)) == expected
+
+
+def test_sums_that_share_their_parts_are_looked_at_once() -> None:
+    chain = "a0 = Add (x, y)\na1 = Add (a0, x)\n"
+    chain += "".join(f"a{n} = Add (a{n - 1}, a{n - 2})\n" for n in range(2, 3_000))
+    text = f"g (float[B,8] x, float[B,8] h, float[8,16] w, float[8,8] u, float one) => (float[B,8] y) {{ {GRU_BEFORE} "
+    start = time.process_time()
+    assert set(cells(model_of(f"{text} {chain} }}"))) == {"GRU"}
+    assert time.process_time() - start < 2
 
 
 def rnn_steps(weight: str = "r") -> str:
