@@ -8,10 +8,12 @@ import numpy as np
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.array_views import array_from_view
 from rnnx_runtime.arrays.frame_layout import FrameLayout
+from rnnx_runtime.bound_step import BoundStep
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 from rnnx_runtime.state import DeviceTensor, Part, State, state_of
+from rnnx_runtime.stepper import Stepper
 
 Snapshot = bytes | bytearray | memoryview
 
@@ -25,6 +27,10 @@ class StreamedSession(Protocol):
     def initial_state(self, batch: int) -> State: ...
 
     def run(self, inputs: Any, state: State | None, /) -> tuple[Any, State]: ...
+
+    def step(self, inputs: Any, state: State | None, /) -> tuple[Any, State]: ...
+
+    def bound_step(self, inputs: Any, state: State, /) -> BoundStep | None: ...
 
 
 class Stream:
@@ -62,9 +68,9 @@ class Stream:
         steps = layout.steps in (None, 1)
         self._frame = tuple(lone.frame_dims) if lone and steps else None  # equals a shape where all dims are sizes
         self._dtype = np.dtype(lone.spec.dtype) if lone else None
-        self._frame_in = lone.indexed(None, chunk=False) if lone else ()
-        self._frame_out = layout.lone_output.indexed(0, chunk=False) if layout.lone_output else ()
-        self._state: State | None = None
+        self._row_in = lone.row_indexed(None) if lone else ()
+        self._row_out = layout.lone_output.row_indexed(0) if layout.lone_output else ()
+        self._stepper = Stepper(session)
         self._frames = 0
         if snapshot is not None:
             self.restore(snapshot, any_weights=any_weights)
@@ -77,7 +83,8 @@ class Stream:
     @property
     def state(self) -> State:
         """The state after the last push, with B = 1; a value that no later push or writing to it changes."""
-        return self._session.initial_state(1) if self._state is None else self._owned(self._state)
+        state = self._stepper.state_so_far
+        return self._session.initial_state(1) if state is None else self._owned(state)
 
     @overload
     def push(self, x: Mapping[str, Any], *, out: None = None) -> dict[str, Array]: ...
@@ -103,9 +110,9 @@ class Stream:
             BackendError: the backend failed.
         """
         if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame and out is None:
-            y, self._state = self._session.run(x[self._frame_in], self._state)
+            y = self._stepper.step(x[self._row_in])
             self._frames += 1
-            return y[self._frame_out]
+            return y[self._row_out]
         return self._push_any(x, out)
 
     def reset(self, state: Mapping[str, Any] | None = None) -> None:
@@ -114,12 +121,12 @@ class Stream:
         Raises:
             InputError: no State, or one of other names, another dtype or shape.
         """
-        self._state = None if state is None else self._owned(state)
+        self._stepper.reset(None if state is None else self._owned(state))
         self._frames = 0
 
     def snapshot(self) -> bytes:
         """The state as bytes, to go on from in any process, on any backend and in any form of the same model."""
-        state = self._state or self._session.initial_state(1)
+        state = self._stepper.state_so_far or self._session.initial_state(1)
         rows = [_row(state[spec.name], spec) for spec in self._specs]
         return snapshot_from_state(rows, self._session.spec)
 
@@ -135,7 +142,7 @@ class Stream:
         """
         rows = state_from_snapshot(data, self._session.spec, any_weights=any_weights)
         values = tuple(_as_batch(row, spec) for spec, row in zip(self._specs, rows, strict=True))
-        self._state = state_of(self._session.initial_state(1).names, values)
+        self._stepper.reset(state_of(self._session.initial_state(1).names, values))
         self._frames = 0
 
     def _push_any(self, x: Any, out: Array | None) -> Any:
@@ -145,11 +152,12 @@ class Stream:
         by_name = isinstance(x, Mapping) or self._layout.lone_output is None
         if out is not None:
             self._check_out(out, values, count if is_chunk else None, by_name)
-        if is_chunk and not self._layout.has_time:
-            results, state = self._run_steps(values, count)
+        if is_chunk:
+            run = self._run_chunk if self._layout.has_time else self._run_steps
+            results, state = run(values, self._stepper.state_so_far)
+            self._stepper.go_on_from(state)
         else:
-            results, state = self._run(values, self._state, is_chunk)
-        self._state = state
+            results = self._step(values)
         self._frames += count
         if by_name:
             return results
@@ -159,6 +167,14 @@ class Stream:
         out[...] = y
         return out
 
+    def _step(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        layout = self._layout
+        outputs = self._stepper.step({name: values[name][own.row_indexed(None)] for name, own in layout.inputs.items()})
+        return {name: value[layout.outputs[name].row_indexed(0)] for name, value in outputs.items()}
+
+    def _run_chunk(self, values: Mapping[str, Array], state: State | None) -> tuple[dict[str, Array], State]:
+        return self._run(values, state, is_chunk=True)
+
     def _run(self, values: Mapping[str, Array], state: State | None, is_chunk: bool) -> tuple[dict[str, Array], State]:
         layout = self._layout
         inputs = {name: values[name][own.indexed(None, chunk=is_chunk)] for name, own in layout.inputs.items()}
@@ -166,12 +182,11 @@ class Stream:
         found = {name: value[layout.outputs[name].indexed(0, chunk=is_chunk)] for name, value in outputs.items()}
         return found, following
 
-    def _run_steps(self, values: Mapping[str, Array], count: int) -> tuple[dict[str, Array], State]:
+    def _run_steps(self, values: Mapping[str, Array], state: State | None) -> tuple[dict[str, Array], State]:
         """A chunk on a model of one step, its rows as batches of one."""
         rows: list[dict[str, Array]] = []
-        state = self._state
-        for t in range(count):
-            y, state = self._run({name: value[t] for name, value in values.items()}, state, False)
+        for t in range(self._layout.count(values)):
+            y, state = self._run({name: value[t] for name, value in values.items()}, state, is_chunk=False)
             rows.append(y)
         assert state is not None  # a chunk has at least one frame
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, state
