@@ -51,6 +51,9 @@ class Pool(Protocol):
     def submit(self, seat: Seat, given: Given, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
         """Queue a push of checked frames."""
 
+    def push(self, seat: Seat, given: Given, timeout_s: float | None) -> Any:
+        """Queue a push of checked frames and wait for its output."""
+
     def post(self, call: Call) -> None:
         """Queue a call."""
 

@@ -26,6 +26,7 @@ from rnnx_runtime.pool.requests import Call, Given, Push, Seat
 from rnnx_runtime.pool.running_pool import RunningPool
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.streams import PoolStream
+from rnnx_runtime.pool.worker import Worker
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import state_from_snapshot
 
@@ -181,6 +182,36 @@ class StreamPool:
         """Refuse a push that there is no room for, before anything is made of it; raises as `submit`."""
         self._running.check_process()
         self._inbox.refuse_if_full(self._clock())
+
+    def push(self, seat: Seat, given: Given, timeout_s: float | None) -> Any:
+        """Queue a push and wait for its output; where nobody is at work, run its step in this thread.
+
+        A push with a deadline waits: a caller who runs a step cannot leave it.
+        """
+        leader = self._running.leader() if timeout_s is None else None
+        if leader is None:
+            return self.submit(seat, given, timeout_s).result()
+        try:
+            output = None if given[1] else self._pushed_directly(leader, seat, given)
+            if output is None:
+                push = self.submit(seat, given, None)
+                leader.lead(push)
+        finally:
+            leader.stop_leading()
+        return push.result() if output is None else output
+
+    def _pushed_directly(self, leader: Worker, seat: Seat, given: Given) -> Any:
+        """The output of a frame that ran at once; None where it must go into the line."""
+        if getpid() != self._pid or seat.is_leaving or seat.is_closed:
+            return None
+        inputs = {name: value[None] for name, value in zip(leader.model.input_names, given[0], strict=True)}
+        outputs = leader.run_directly([seat], inputs)
+        if outputs is None:
+            return None
+        if given[2]:
+            return {name: value[0, ...] for name, value in outputs.items()}
+        (y,) = outputs.values()
+        return y[0, ...]
 
     def submit(self, seat: Seat, given: Given, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
         """Queue a push of checked frames, which must not change any more."""
