@@ -60,7 +60,7 @@ MAY_IMPORT = {
     },
     "rnnx_runtime": {
         "seq2seq": "session loading feeding backends files threads contract_json contract",
-        "pool": "session stream snapshot arrays threads state contract",
+        "pool": "session stream bound_step snapshot arrays threads state contract",
         "loading": "session backends files threads",
         "session": "stream stepper bound_step feeding backends arrays threads state contract dim_expressions",
         "stream": "stepper bound_step snapshot arrays state contract",
