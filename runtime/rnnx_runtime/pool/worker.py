@@ -205,6 +205,8 @@ class Worker:
         inbox, schedule, rows, now = self._inbox, self._schedule, len(seats), self._clock()
         if schedule.streams or schedule.owes_answers or not inbox.is_empty() or not self.model.runs_directly:
             return None
+        if any(seat.is_closed for seat in seats):  # since the caller looked
+            return None
         self._waiting.saw_arrivals(1, now, now)
         full = self._collector.full()
         if rows < full and self._waiting.slice_s(rows, full, 0.0) > 0:
