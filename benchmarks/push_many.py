@@ -1,8 +1,8 @@
 """`push_many` beside bare batched runs and beside a `step` for each row: `python benchmarks/push_many.py`.
 
-64 streams of an LSTM, in another order at each call, from a thread of the caller's that is not the main one, and from the
-main one. A bare run is `InferenceSession.run` with a batch that stands ready. Goals: 0.80 of bare runs at H >= 64, 0.85 at
-H >= 128; 5 times as fast as a step each at H <= 256, 3.3 times at 512.
+64 streams of an LSTM, in another order at each call, from a thread of the caller's that is not the main one, and from
+the main one. A bare run is `InferenceSession.run` with a batch that stands ready. Goals: 0.80 of bare runs at H >= 64,
+0.85 at H >= 128; 5 times as fast as a step each at H <= 256, 3.3 times at 512.
 """
 
 import tempfile
