@@ -1,8 +1,8 @@
 """Blocking pushes from one thread and from many beside a `step` each: `python benchmarks/combining.py`.
 
-Each thread pushes into a stream of its own and waits. In turns: a blocking push, which runs its step itself where it finds
-nobody at work; `submit` and `result`, which hand it to the pool's thread; and `Session.step` in the same threads. Goals: one
-thread takes at most 1.3 times a step, and 8 and 64 threads are 1.5 times as fast as with hand-overs alone.
+Each thread pushes into a stream of its own and waits. In turns: a blocking push, which runs its step itself where it
+finds nobody at work; `submit` and `result`, which hand it to the pool's thread; and `Session.step` in the same threads.
+Goals: one thread takes at most 1.3 times a step, 8 and 64 threads are 1.5 times as fast as with hand-overs alone.
 """
 
 import statistics
