@@ -37,7 +37,7 @@ class ManyOutputs:
 
 
 class GivenRows:
-    """Frames of many streams, a row each, copied and checked row by row; `errors` has the rows that are refused.
+    """Frames of many streams, a row each, checked row by row; `errors` has the rows that are refused.
 
     Raises:
         InputError: names, dtypes or shapes that are wrong for all rows.
@@ -66,7 +66,9 @@ class GivenRows:
     def _rows_of(self, name: str, given: Any, rows: int, layout: FrameLayout) -> Array:
         own = layout.inputs[name]
         shown = f"({', '.join(map(str, (rows, *own.frame_dims)))})"
-        value = array_from_view(given, f"input {name!r}", f"{own.spec.dtype} {shown}")
+        value = given
+        if type(given) is not np.ndarray:
+            value = array_from_view(given, f"input {name!r}", f"{own.spec.dtype} {shown}")
         fits = value.ndim == 1 + len(own.frame_dims) and len(value) == rows and _fit(value.shape[1:], own.frame_dims)
         if value.dtype != own.spec.dtype or not fits:
             raise InputError(
@@ -75,7 +77,8 @@ class GivenRows:
                 expected=f"{own.spec.dtype} {shown}, a frame for each stream",
                 remedy="give a row for each stream, in the order of the streams",
             )
-        return np.array(value, order="C")
+        found: Array = value
+        return found
 
     def _refuse_not_finite(self, name: str, value: Array) -> None:
         finite = np.isfinite(value)

@@ -74,7 +74,7 @@ class PushingMany:
         """Queue each row as a push of its stream, in order; one that is refused refuses itself alone."""
         pushes = []
         for row, seat in self._seats.items():
-            values = tuple([value[row, ...] for value in self._given.values.values()])
+            values = tuple([value[row, ...].copy() for value in self._given.values.values()])
             try:
                 pushes.append((row, self._pool.submit(seat, (values, 0, self._given.is_by_name), timeout_s)))
             except RnnxError as error:

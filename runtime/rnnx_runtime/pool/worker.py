@@ -225,7 +225,9 @@ class Worker:
         except Exception as error:
             self._end_seats(len(seats))
             self._counters.rejections["failed"] += len(seats)
-            raise error if isinstance(error, RnnxError) else broken_step(error) from error
+            if isinstance(error, RnnxError):
+                raise
+            raise broken_step(error) from error
         except BaseException:
             self._end_seats(len(seats))
             raise
