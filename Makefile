@@ -56,6 +56,9 @@ bench: install
 	$(BIN)/python benchmarks/bench_noise.py
 	$(BIN)/python benchmarks/session_options.py
 	$(BIN)/python benchmarks/stream_overhead.py
+	$(BIN)/python benchmarks/bound_steps.py
+	$(BIN)/python benchmarks/push_many.py
+	$(BIN)/python benchmarks/combining.py
 	$(BIN)/python benchmarks/runtime_startup.py
 	$(BIN)/python benchmarks/pool_throughput.py
 	$(BIN)/python benchmarks/pool_latency.py

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         StreamEvicted,
     )
     from rnnx_runtime.loading import load
-    from rnnx_runtime.pool import CompletionQueue, PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
+    from rnnx_runtime.pool import CompletionQueue, ManyOutputs, PoolMetrics, PoolOptions, PoolStream, Push, StreamPool
     from rnnx_runtime.seq2seq.pair import Seq2Seq, load_seq2seq
     from rnnx_runtime.session import Session
     from rnnx_runtime.state import State
@@ -59,7 +59,7 @@ _NAMES = {
         "StreamEvicted",
     ),
     "loading": ("load",),
-    "pool": ("CompletionQueue", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool"),
+    "pool": ("CompletionQueue", "ManyOutputs", "PoolMetrics", "PoolOptions", "PoolStream", "Push", "StreamPool"),
     "seq2seq.pair": ("Seq2Seq", "load_seq2seq"),
     "session": ("Session",),
     "state": ("State",),
@@ -80,6 +80,7 @@ __all__ = [
     "FileDamagedError",
     "ForkedError",
     "InputError",
+    "ManyOutputs",
     "PoolClosedError",
     "PoolMetrics",
     "PoolOptions",

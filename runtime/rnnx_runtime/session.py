@@ -22,6 +22,8 @@ from rnnx_runtime.state import Part, State, state_of
 from rnnx_runtime.threads.call_gate import CallGate
 
 if TYPE_CHECKING:
+    from rnnx_runtime.bound_step import BoundStep
+    from rnnx_runtime.stepper import Stepper
     from rnnx_runtime.stream import Snapshot, Stream
 
 _Result = TypeVar("_Result")
@@ -167,6 +169,36 @@ class Session:
             return self._step_into(x, out, state)
         output, following = self.run(x, state)
         return axes.without_time(self._plain[0][0], output), following
+
+    def stepper(self, state: Mapping[str, Any] | None = None, *, copy: bool = True) -> "Stepper":
+        """Steps that go on from each other: `y = stepper.step(x)` at about half the cost of `step` for a small model.
+
+        Args:
+            state: where to start, which is copied; zeros when left out.
+            copy: whether results are arrays of the caller's. Without, they are read-only views that the stepper's next
+                step overwrites.
+
+        Raises:
+            InputError: the model has no single next step, or no states.
+        """
+        from rnnx_runtime.stepper import Stepper  # here: who only runs sequences need not wait for it
+
+        if self._no_next:
+            raise self._no_next_step()
+        return Stepper(self, state, copy=copy)
+
+    def bound_step(self, inputs: Any, state: State) -> "BoundStep | None":
+        """A step of these arguments' shapes on buffers of its own, from this state; None where it cannot be bound."""
+        from rnnx_runtime.bound_step import bound_step_from_feeds
+
+        named = inputs if isinstance(inputs, Mapping) else {str(self._lone_input): inputs}
+        whole = {name: self._axes.with_time(name, value) for name, value in named.items()}
+        self._gate.enter()
+        try:
+            feeds = self._feeding.feeds(whole, state, None)
+            return bound_step_from_feeds(self.spec, self._axes, feeds, self._backend, self._gate)
+        finally:
+            self._gate.leave()
 
     def resident(
         self, inputs: Any, state: Mapping[str, Any] | None = None, lengths: Any = None

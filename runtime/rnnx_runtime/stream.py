@@ -9,10 +9,12 @@ from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.array_views import array_from_view
 from rnnx_runtime.arrays.frame_layout import FrameLayout
 from rnnx_runtime.arrays.stream_ends import StreamEnds
+from rnnx_runtime.bound_step import BoundStep
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 from rnnx_runtime.state import DeviceTensor, Part, State, state_of
+from rnnx_runtime.stepper import Stepper
 
 Snapshot = bytes | bytearray | memoryview
 
@@ -26,6 +28,10 @@ class StreamedSession(Protocol):
     def initial_state(self, batch: int) -> State: ...
 
     def run(self, inputs: Any, state: State | None, /) -> tuple[Any, State]: ...
+
+    def step(self, inputs: Any, state: State | None, /) -> tuple[Any, State]: ...
+
+    def bound_step(self, inputs: Any, state: State, /) -> BoundStep | None: ...
 
 
 class Stream:
@@ -65,10 +71,10 @@ class Stream:
         steps = steps and ends.is_plain
         self._usual = tuple(lone.frame_dims) if lone and steps else None  # equals a shape where all dims are sizes
         self._dtype = np.dtype(lone.spec.dtype) if lone else None
-        self._frame_in = lone.indexed(None, chunk=False) if lone else ()
-        self._frame_out = layout.lone_output.indexed(0, chunk=False) if layout.lone_output else ()
+        self._row_in = lone.row_indexed(None) if lone else ()
+        self._row_out = layout.lone_output.row_indexed(0) if layout.lone_output else ()
+        self._stepper = Stepper(session)
         self._ends = ends
-        self._state: State | None = None
         self._frame: tuple[Any, ...] | None = None
         self._begin()
         if snapshot is not None:
@@ -82,7 +88,8 @@ class Stream:
     @property
     def state(self) -> State:
         """The state after the last push, with B = 1; a value that no later push or writing to it changes."""
-        return self._session.initial_state(1) if self._state is None else self._owned(self._state)
+        state = self._stepper.state_so_far
+        return self._session.initial_state(1) if state is None else self._owned(state)
 
     @overload
     def push(self, x: Mapping[str, Any], *, out: None = None) -> dict[str, Array]: ...
@@ -111,9 +118,9 @@ class Stream:
             BackendError: the backend failed.
         """
         if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame and out is None:
-            y, self._state = self._session.run(x[self._frame_in], self._state)
+            y = self._stepper.step(x[self._row_in])
             self._frames += 1
-            return y[self._frame_out]
+            return y[self._row_out]
         return self._push_any(x, out)
 
     @overload
@@ -136,10 +143,14 @@ class Stream:
             SessionClosedError, ForkedError, BackendError: as `push`.
         """
         self._refuse_over()
-        results = self._flushed(x)
+        if self._ends.is_plain and x is not None:
+            found = self.push(x)
+        else:
+            results = self._layout.nothing() if self._ends.is_plain else self._flushed(x)
+            by_name = isinstance(x, Mapping) or self._layout.lone_output is None
+            found = results if by_name else next(iter(results.values()))
         self._is_over, self._frame = True, None
-        by_name = isinstance(x, Mapping) or self._layout.lone_output is None
-        return results if by_name else next(iter(results.values()))
+        return found
 
     def reset(self, state: Mapping[str, Any] | None = None) -> None:
         """Start again from zeros, or from a state with B = 1, such as another stream's `state`.
@@ -147,12 +158,12 @@ class Stream:
         Raises:
             InputError: no State, or one of other names, another dtype or shape.
         """
-        self._state = None if state is None else self._owned(state)
+        self._stepper.reset(None if state is None else self._owned(state))
         self._begin()
 
     def snapshot(self) -> bytes:
         """The state as bytes, to go on from in any process, on any backend and in any form of the same model."""
-        state = self._state or self._session.initial_state(1)
+        state = self._stepper.state_so_far or self._session.initial_state(1)
         rows = [_row(state[spec.name], spec) for spec in self._specs]
         return snapshot_from_state(rows, self._session.spec)
 
@@ -168,15 +179,16 @@ class Stream:
         """
         rows = state_from_snapshot(data, self._session.spec, any_weights=any_weights)
         values = tuple(_as_batch(row, spec) for spec, row in zip(self._specs, rows, strict=True))
-        self._state = state_of(self._session.initial_state(1).names, values)
+        self._stepper.reset(state_of(self._session.initial_state(1).names, values))
         self._begin()
 
     def _begin(self) -> None:
         """Count frames from here, and a model's results from where its own count says."""
         self._frames, self._first, self._is_over, self._frame = 0, 0, False, self._usual
         position = self._session.spec.streaming.position
-        if position and self._state is not None:
-            self._first = int(np.asarray(self._state[position]).item())
+        state = self._stepper.state_so_far
+        if position and state is not None:
+            self._first = int(np.asarray(state[position]).item())
 
     def _refuse_over(self) -> None:
         if self._is_over:
@@ -205,11 +217,12 @@ class Stream:
             return results if by_name else next(iter(results.values()))
         if out is not None:
             self._check_out(out, values, count if is_chunk else None, by_name)
-        if is_chunk and not self._layout.has_time:
-            results, state = self._run_steps(values, count)
+        if is_chunk:
+            run = self._run_chunk if self._layout.has_time else self._run_steps
+            results, state = run(values, self._stepper.state_so_far)
+            self._stepper.go_on_from(state)
         else:
-            results, state = self._run(values, self._state, is_chunk)
-        self._state = state
+            results = self._step(values)
         self._frames += count
         if by_name:
             return results
@@ -231,13 +244,14 @@ class Stream:
 
     def _late(self, values: Mapping[str, Array], count: int, frames: int | None = None) -> dict[str, Array]:
         """What a call of so many steps gives of the whole; `frames` is the sequence's length where it has ended."""
-        ends, state = self._ends, self._state
+        ends, state = self._ends, self._stepper.state_so_far
         end = self._session.spec.streaming.end
         if frames is not None and end:
             state = self._session.initial_state(1) if state is None else state
             parts = dict(zip(state.names, state.parts, strict=True))
             state = state_of(state.names, tuple({**parts, end: np.full((1,), frames, np.int64)}.values()))
-        results, self._state = self._run(values, state, True)
+        results, following = self._run(values, state, is_chunk=True)
+        self._stepper.go_on_from(following)
         first, self._first = self._first, self._first + count
         self._frames += count * ends.multiple
         found = {}
@@ -249,16 +263,21 @@ class Stream:
 
     def _flushed(self, x: Any) -> dict[str, Array]:
         ends, layout = self._ends, self._layout
-        if x is None and ends.is_plain:
-            return layout.nothing()
         given = None if x is None else layout.last_frames(x)
         last = 0 if given is None else layout.frames_of(given)
-        first = self._frames if ends.is_plain else self._first
-        length = first * ends.multiple + last
-        count = ends.steps(length) - first
+        length = self._first * ends.multiple + last
+        count = ends.steps(length) - self._first
         if count == 0:
             return layout.nothing()
         return self._late(layout.filled_up(given, count), count, length)
+
+    def _step(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        layout = self._layout
+        outputs = self._stepper.step({name: values[name][own.row_indexed(None)] for name, own in layout.inputs.items()})
+        return {name: value[layout.outputs[name].row_indexed(0)] for name, value in outputs.items()}
+
+    def _run_chunk(self, values: Mapping[str, Array], state: State | None) -> tuple[dict[str, Array], State]:
+        return self._run(values, state, is_chunk=True)
 
     def _run(self, values: Mapping[str, Array], state: State | None, is_chunk: bool) -> tuple[dict[str, Array], State]:
         layout = self._layout
@@ -267,12 +286,11 @@ class Stream:
         found = {name: value[layout.outputs[name].indexed(0, chunk=is_chunk)] for name, value in outputs.items()}
         return found, following
 
-    def _run_steps(self, values: Mapping[str, Array], count: int) -> tuple[dict[str, Array], State]:
+    def _run_steps(self, values: Mapping[str, Array], state: State | None) -> tuple[dict[str, Array], State]:
         """A chunk on a model of one step, its rows as batches of one."""
         rows: list[dict[str, Array]] = []
-        state = self._state
-        for t in range(count):
-            y, state = self._run({name: value[t] for name, value in values.items()}, state, False)
+        for t in range(self._layout.count(values)):
+            y, state = self._run({name: value[t] for name, value in values.items()}, state, is_chunk=False)
             rows.append(y)
         assert state is not None  # a chunk has at least one frame
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, state

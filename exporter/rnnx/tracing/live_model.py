@@ -154,7 +154,7 @@ def _streamed(given: GivenModule, module: nn.Module, contract: Contract, example
         found = stateful_trace(subject, options, free)
         stream = streamed_subject(found[0], found[1], stream_names(found, options))
     if stream is None or {own.name for own in stream.program.specs} != {*contract.streaming.caches}:
-        raise _other_model(given, "a module that carries other frames")
+        raise _other_model(given, contract, "a module that carries other frames")
     return replace(
         live,
         module=stream.subject.module,

@@ -59,6 +59,11 @@ class Frames:
         axes = (self.batch,) if chunk or self.unit > 1 else (self.batch, self.time)
         return tuple(at if axis in axes else _ALL for axis in range(len(self.spec.dims)))
 
+    def row_indexed(self, at: int | None) -> Index:
+        """`at` stands for the axis of batch of a step, which has no axis of time."""
+        axes = [axis for axis in range(len(self.spec.dims)) if axis != self.time]
+        return tuple(at if axis == self.batch else _ALL for axis in axes)
+
 
 class FrameLayout:
     """What a model's frames and chunks are: of one input a frame such as `(I,)` and a chunk such as `(T, I)`.

@@ -109,6 +109,12 @@ class StepAxes:
             value = checked_view(value, spec)
         return value[index]
 
+    def frame_of(self, name: str, value: Array) -> Array:
+        """The view of a whole input that a step's array is: without the axis of time, where it has one."""
+        index = self._inputs[name][0] if name in self._inputs else ()
+        frame: Array = value[(*(0 if own is None else own for own in index), ...)]
+        return frame
+
     def output_index(self, name: str) -> Index:
         """The index that takes an output's axis of time away: 0 there, everything elsewhere."""
         return self._outputs[name]

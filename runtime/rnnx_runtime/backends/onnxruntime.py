@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
+from weakref import WeakSet
 
 from numpy.typing import NDArray
 
+from rnnx_runtime.backends.bound_run import BoundRun
 from rnnx_runtime.backends.cuda_provider import require_cuda, require_on_cuda
 from rnnx_runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
 from rnnx_runtime.backends.onnxruntime_failures import failures_named, one_line
@@ -45,6 +47,7 @@ class OnnxRuntimeBackend:
     def __init__(self, session: Any, contract: Contract) -> None:
         self._session = session
         self._outputs = [spec.name for spec in contract.outputs]
+        self._bound: WeakSet[BoundRun] = WeakSet()
 
     def run(
         self, feeds: Mapping[str, NDArray[Any] | DeviceTensor], out: Mapping[str, NDArray[Any]] | None = None
@@ -64,9 +67,18 @@ class OnnxRuntimeBackend:
                 values[place] = buffer
         return values
 
+    def bind(self, feeds: Mapping[str, NDArray[Any]], out: Mapping[str, NDArray[Any]]) -> BoundRun:
+        """A run that reads these arrays and writes every output into these."""
+        with failures_named():
+            run = BoundRun(self._session, feeds, out)
+        self._bound.add(run)
+        return run
+
     def close(self) -> None:
-        """Let go of the session."""
+        """Let go of the session, and of what is bound to it."""
         self._session = None
+        for run in list(self._bound):
+            run.release()
 
 
 def open_backend(name: str, model: OnnxFile, options: SessionOptions) -> OnnxRuntimeBackend | OnnxRuntimeCudaBackend:

@@ -53,6 +53,17 @@ class DeviceBackend(Backend, Protocol):
 
 
 @runtime_checkable
+class BindableBackend(Backend, Protocol):
+    """A backend that can run again and again on the same host memory without looking at it anew."""
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]], out: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """A run that reads these C-ordered arrays and writes every output into these; it keeps them.
+
+        Runs of different bindings may run at the same time. None runs after `close`.
+        """
+
+
+@runtime_checkable
 class DescribedBackend(Backend, Protocol):
     """A backend that has something to say of how it runs."""
 

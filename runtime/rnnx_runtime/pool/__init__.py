@@ -4,6 +4,7 @@ Requests, the line, slots, the thread that runs the steps, and the metrics belon
 """
 
 from rnnx_runtime.pool.completions import CompletionQueue
+from rnnx_runtime.pool.many import ManyOutputs
 from rnnx_runtime.pool.metrics import HistogramSnapshot, PoolMetrics
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.requests import Push
@@ -13,6 +14,7 @@ from rnnx_runtime.pool.streams import PoolStream
 __all__ = [
     "CompletionQueue",
     "HistogramSnapshot",
+    "ManyOutputs",
     "PoolMetrics",
     "PoolOptions",
     "PoolStream",

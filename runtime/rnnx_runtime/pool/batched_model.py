@@ -45,9 +45,18 @@ class BatchedModel:
         self._row_shapes = [tuple(int(dim) for dim in spec.dims if dim != "B") for spec in self.states]
         self._input_orders = tuple(_input_order(own) for own in layout.inputs.values())
         self._output_orders = tuple((_output_order(own), own.time is None) for own in layout.outputs.values())
-        self._names = tuple(layout.inputs)
+        self.input_names = tuple(layout.inputs)
         self._is_lone = layout.lone is not None and layout.lone_output is not None
         self._slot_dims: tuple[tuple[int, ...], ...] | None = None
+        self._has_rows_first = all(own.row_indexed(None)[:1] == (None,) for own in self._tensors())
+
+    @property
+    def runs_directly(self) -> bool:
+        """Whether a step takes and gives rows as they come: each tensor's first axis but for time is the batch's."""
+        return self._has_rows_first and self._slot_dims is None
+
+    def _tensors(self) -> tuple[Frames, ...]:
+        return (*self.layout.inputs.values(), *self.layout.outputs.values())
 
     def run(self, inputs: Sequence[Array], state: State) -> tuple[list[Array], State]:
         """Run the inputs in the contract's order; gives the outputs `(k, B, …)` and the next state.
@@ -64,7 +73,7 @@ class BatchedModel:
             y, following = self.session.run(values[0], state)
             given = [y]
         else:
-            named, following = self.session.run(dict(zip(self._names, values, strict=True)), state)
+            named, following = self.session.run(dict(zip(self.input_names, values, strict=True)), state)
             given = [*named.values()]
         outputs = []
         for value, (order, is_timeless) in zip(given, self._output_orders, strict=True):

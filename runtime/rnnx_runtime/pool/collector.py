@@ -7,6 +7,7 @@ from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.requests import Seat
 from rnnx_runtime.pool.schedule import Schedule
+from rnnx_runtime.pool.turn import Turn
 from rnnx_runtime.pool.waiting import Waiting
 
 _SPLIT_FROM = 32
@@ -24,6 +25,8 @@ class Collector:
         seats: set[Seat],
         options: PoolOptions,
         clock: Callable[[], float],
+        turn: Turn,
+        is_retired: Callable[[], bool],
     ) -> None:
         self.is_stopping = False
         self._inbox = inbox
@@ -32,6 +35,8 @@ class Collector:
         self._seats = seats
         self._options = options
         self._clock = clock
+        self._turn = turn
+        self._is_retired = is_retired
 
     def collect(self, before_waiting: Callable[[], None]) -> float:
         """Wait for work, and for more of it while that pays; gives the time when the waiting was over."""
@@ -48,7 +53,7 @@ class Collector:
             before = now
             before_waiting()
             if slice_s > 0:
-                now = self._wait(max(full - rows, 1), slice_s)
+                now = self._wait(max(full - rows, 1), slice_s, has_rows=rows > 0)
             else:
                 begun = now = self._wait_for_first()
             if not self.take(now):
@@ -57,21 +62,35 @@ class Collector:
                     break  # else it waits on: once the limit is over, for the first
         return now
 
+    def is_time(self) -> bool:
+        """Whether a step should run now, and not wait for more rows."""
+        rows, full = self._schedule.streams, self.full()
+        if self._schedule.owes_answers or 0 < full <= rows:
+            return True
+        return rows > 0 and self._waiting.slice_s(rows, full, 0.0) <= 0
+
     def full(self) -> int:
         """The most rows of a step: of many streams half, whose step runs while the others' callers prepare frames."""
         streams = len(self._seats)
         return min(self._options.max_batch, streams if streams < _SPLIT_FROM else (streams + 1) // 2)
 
-    def _wait(self, count: int, timeout_s: float | None) -> float:
+    def _wait(self, count: int, timeout_s: float | None, *, has_rows: bool) -> float:
+        """Wait for requests; with no row there without the turn, so that a caller who comes may run the step."""
         right_of_way = self._inbox.right_of_way
         right_of_way.pass_on(inf)
-        self._inbox.wait(count, timeout_s)
+        if not has_rows:
+            self._turn.give_back()
+        try:
+            self._inbox.wait(count, timeout_s)
+        finally:
+            if not has_rows:
+                self._turn.take(self._is_retired)
         right_of_way.wanted_from = 0.0
         return self._clock()
 
     def _wait_for_first(self) -> float:
         idle_s = self._options.idle_s
-        return self._wait(1, None if idle_s is None else idle_s / 4)
+        return self._wait(1, None if idle_s is None else idle_s / 4, has_rows=False)
 
     def take(self, now: float) -> int:
         """Take in what has come; gives how many requests."""

@@ -8,10 +8,10 @@ import numpy as np
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.table_lookups import check_lookups
 from rnnx_runtime.contract import Contract
-from rnnx_runtime.errors import InputError
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.lease import Lease
+from rnnx_runtime.pool.many import not_finite
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.requests import Call, Given, Push, Seat
 from rnnx_runtime.pool.slots import Slots
@@ -51,6 +51,9 @@ class Pool(Protocol):
     def submit(self, seat: Seat, given: Given, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
         """Queue a push of checked frames."""
 
+    def push(self, seat: Seat, given: Given, timeout_s: float | None) -> Any:
+        """Queue a push of checked frames and wait for its output."""
+
     def post(self, call: Call) -> None:
         """Queue a call."""
 
@@ -65,9 +68,9 @@ class Conversation:
     """What both kinds of streams share: the calls that run in the pool's thread, in order with the pushes."""
 
     def __init__(self, pool: Pool, lease: Lease) -> None:
-        self._pool = pool
+        self._pool = self.pool = pool
         self._lease = lease
-        self._seat = lease.seat
+        self._seat = self.seat = lease.seat
         self._inbox = pool.inbox
         self._layout = layout = pool.model.layout
         lone = layout.lone if layout.lone_output else None
@@ -111,12 +114,7 @@ class Conversation:
 
     def _refuse_not_finite(self, x: Array, name: str | None) -> None:
         if np.count_nonzero(np.isfinite(x)) != x.size:  # half the time of `all`
-            raise InputError(
-                f"input {name or next(iter(self._layout.inputs))!r}",
-                got="NaN or infinity in it",
-                expected="finite numbers",
-                remedy="mend the source, or make the pool with nan='propagate'",
-            )
+            raise not_finite(name or next(iter(self._layout.inputs)))
 
     def _read(self) -> tuple[Array, ...]:
         return self._pool.model.own_rows(self._pool.slots.read(self._seat.slot))

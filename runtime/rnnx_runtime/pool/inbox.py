@@ -1,12 +1,12 @@
 """Where requests come in from many threads and go out to one."""
 
 import time
-from contextlib import suppress
-from threading import Lock, RLock
+from threading import RLock
 
 from rnnx_runtime.errors import PoolOverloaded, RnnxError
 from rnnx_runtime.pool.requests import Call, Request, own_copy
 from rnnx_runtime.pool.right_of_way import RightOfWay
+from rnnx_runtime.threads.latch import new_bell, ring
 
 
 class Inbox:
@@ -33,8 +33,10 @@ class Inbox:
         self._requests: list[Request] = []
         self._waiting = 0
         """How many requests those are."""
-        self._bell = Lock()
-        self._bell.acquire()
+        self.bell = new_bell()
+        """What the reader waits for; another reader brings a bell of its own."""
+        self.is_attended = False
+        """Whether a caller runs the steps, who looks at what has come in before he goes: the reader may sleep on."""
         self._wakes_at = 0
         """How many requests wake the reader; 0 while it is awake."""
         self._is_rung = False
@@ -58,7 +60,7 @@ class Inbox:
                 self.refused += 1
         if not is_taken:
             raise self._overloaded() if refusal is None else own_copy(refusal)
-        if 0 < self._wakes_at <= self._waiting:
+        if 0 < self._wakes_at <= self._waiting and not self.is_attended:
             self._release_bell()
         if self.pushes > self._plenty and push.queued_at > self.right_of_way.wanted_from:
             self.right_of_way.give()
@@ -108,9 +110,8 @@ class Inbox:
 
     def _release_bell(self) -> None:
         """Wake the reader, which looks for itself why: rung once too often, it goes on waiting."""
-        if self._bell.locked():
-            with suppress(RuntimeError):  # another thread has rung it just now
-                self._bell.release()
+        if self.bell.locked():
+            ring(self.bell)
 
     def take_all(self) -> list[Request]:
         """Everything that has come in since the last time; for the reader alone."""
@@ -124,14 +125,16 @@ class Inbox:
         if self._waiting >= count:
             return
         ends = None if timeout_s is None else time.monotonic() + timeout_s
+        bell = self.bell
         self._is_rung = False
         self._wakes_at = count
         # Who puts something in looks at `_wakes_at` afterwards: one of the two always sees the other.
         while self._waiting < count and not self._is_rung:
             left = -1.0 if ends is None else max(ends - time.monotonic(), 0.0)
-            if not self._bell.acquire(timeout=left):
+            if not bell.acquire(timeout=left) or bell is not self.bell:
                 break
-        self._wakes_at = 0
+        if bell is self.bell:
+            self._wakes_at = 0
 
     def is_empty(self) -> bool:
         """Whether nothing has come in since the last `take_all`."""

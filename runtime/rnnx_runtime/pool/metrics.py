@@ -58,6 +58,11 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._total += value
 
+    def observe_many(self, value: float, count: int) -> None:
+        """Count one value so many times."""
+        self._counts[bisect_left(self._bounds, value)] += count
+        self._total += count * value
+
     def observe_all(self, values: Sequence[float]) -> None:
         """Count many values."""
         if len(values) <= _FEW:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from os import getpid
+from threading import get_ident, main_thread
 
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
@@ -24,6 +25,7 @@ from rnnx_runtime.pool.worker import Worker
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import snapshot_from_state
 from rnnx_runtime.threads.at_exit import end_at_exit
+from rnnx_runtime.threads.latch import new_bell, ring
 
 _LOOK_S = 0.05
 """How often a closer looks whether the step that it waits for hangs."""
@@ -76,6 +78,17 @@ class RunningPool:
         self.housekeeper.call_soon(lambda: on_evict(name, snapshot_from_state(rows, spec)))
 
     # Requests
+
+    def leader(self) -> Worker | None:
+        """The worker, for a caller who may run its steps in his own thread; None for one who may not.
+
+        Not in the main thread, where a signal's handler could interrupt the steps and then wait for one; nor in the
+        housekeeper's, which watches them; nor while anybody else is at work.
+        """
+        if get_ident() == main_thread().ident or self.housekeeper.is_this_thread:
+            return None
+        worker = self.worker
+        return worker if worker.may_lead() else None
 
     def check_process(self) -> None:
         """Refuse a forked child, which has neither the pool's threads nor perhaps its lock ever again.
@@ -161,12 +174,16 @@ class RunningPool:
         if not (old.is_stalled and isinstance(refusal, StepTimeout)):
             return False
         new = self._new_worker(model)
+        bell = new_bell()
         new.start()  # before it is in charge: a signal handler may wait for what it runs from then on
         try:
             with self.inbox.lock:  # without a call within, as `Inbox` says
                 hangs = old.is_stalled and self.inbox.refusal is refusal and self.worker is old
                 if hangs:
                     old.is_retired = True
+                    # A caller may hang in the old one's name, whose own thread then sleeps: the bell is another's now.
+                    bell, self.inbox.bell = self.inbox.bell, bell
+                    self.inbox.is_attended = False
                     self.inbox.refusal = None
                     self.counters.swaps += 1
                     self.worker = new
@@ -174,6 +191,8 @@ class RunningPool:
         finally:
             if self.worker is not new:
                 new.is_unwanted = True
+        if hangs:
+            ring(bell)
         return hangs
 
     def _close_replaced(self) -> None:

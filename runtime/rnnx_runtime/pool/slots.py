@@ -61,6 +61,22 @@ class Slots:
         for own, axis, name in zip(self._values, self._axes, self._names, strict=True):
             own[_at(axis, index)] = state[name].take(taken, axis=axis)
 
+    def read_into(self, slots: list[int], state: State) -> None:
+        """Copy the states of some slots, a row each, into arrays of their own."""
+        if self._away:
+            self._bring_home_any(slots)
+        index: Any = slice(slots[0], slots[0] + 1) if len(slots) == 1 else np.array(slots, np.intp)
+        for own, axis, part in zip(self._values, self._axes, state.parts, strict=True):
+            part[...] = own[_at(axis, index)]  # type: ignore[index] # arrays, for a bound step has no others
+
+    def write_from(self, slots: list[int], state: State) -> None:
+        """Copy states into some slots, a row each."""
+        if self._away:
+            self._bring_home_any(slots)
+        index: Any = slice(slots[0], slots[0] + 1) if len(slots) == 1 else np.array(slots, np.intp)
+        for own, axis, part in zip(self._values, self._axes, state.parts, strict=True):
+            own[_at(axis, index)] = part
+
     def flush(self) -> None:
         """Bring all states home."""
         while self._away:

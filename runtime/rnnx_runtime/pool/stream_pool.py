@@ -17,15 +17,19 @@ from typing import Any, Self
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError, PoolClosedError, PoolOverloaded, RnnxError
 from rnnx_runtime.pool.batched_model import BatchedModel
+from rnnx_runtime.pool.conversation import Conversation
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.lease import Lease
+from rnnx_runtime.pool.many import ManyOutputs
 from rnnx_runtime.pool.metrics import PoolMetrics
 from rnnx_runtime.pool.options import PoolOptions
+from rnnx_runtime.pool.pushing_many import PushingMany
 from rnnx_runtime.pool.refusals import closed_pool, closed_stream
 from rnnx_runtime.pool.requests import Call, Given, Push, Seat
 from rnnx_runtime.pool.running_pool import RunningPool
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.streams import PoolStream
+from rnnx_runtime.pool.worker import Worker
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import state_from_snapshot
 
@@ -91,6 +95,37 @@ class StreamPool:
         if start is not None:
             self.post(Call(seat, self._inbox.lock, lambda: self._slots.write(seat.slot, *start), is_certain=True))
         return stream
+
+    def push_many(self, streams: Sequence[Conversation], x: Any, *, timeout_s: float | None = None) -> ManyOutputs:
+        """Push a frame of each of these streams, and wait: `y = pool.push_many(streams, x).outputs`.
+
+        Where nobody is at work all run as one step in the caller's thread, with one gather and one scatter of states;
+        else, in the main thread, with a deadline, and where there are more rows than `max_batch`, each row takes its
+        place in the line as a push of its own would. A stream that is given twice is pushed twice, in order.
+
+        Args:
+            streams: of this pool, in any order.
+            x: a frame for each of them, such as `(N, I)`, copied; of a model with several plain inputs a mapping.
+            timeout_s: as of `PoolStream.push`, for each row.
+
+        Returns:
+            The outputs in order, such as `(N, P)`; and the error of each row that was refused, as its own push would
+            have raised it. The other rows run all the same.
+
+        Raises:
+            InputError: no streams; or a wrong name, dtype or shape of x as a whole.
+            ForkedError: another process than the one that made the pool.
+        """
+        self._running.check_process()
+        many = PushingMany(self, streams, x)
+        leader = self._running.leader() if timeout_s is None and many.may_run_directly else None
+        if leader is None:
+            return many.wait(many.queue(timeout_s))
+        try:
+            result = many.run_directly(leader)
+        finally:
+            leader.stop_leading()
+        return many.wait(many.queue(None)) if result is None else result
 
     def swap(self, session: Session) -> None:
         """Go on with another session from the next step on, with all states kept; the old session is closed.
@@ -181,6 +216,36 @@ class StreamPool:
         """Refuse a push that there is no room for, before anything is made of it; raises as `submit`."""
         self._running.check_process()
         self._inbox.refuse_if_full(self._clock())
+
+    def push(self, seat: Seat, given: Given, timeout_s: float | None) -> Any:
+        """Queue a push and wait for its output; where nobody is at work, run its step in this thread.
+
+        A push with a deadline waits: a caller who runs a step cannot leave it.
+        """
+        leader = self._running.leader() if timeout_s is None else None
+        if leader is None:
+            return self.submit(seat, given, timeout_s).result()
+        try:
+            output = None if given[1] else self._pushed_directly(leader, seat, given)
+            if output is None:
+                push = self.submit(seat, given, None)
+                leader.lead(push)
+        finally:
+            leader.stop_leading()
+        return push.result() if output is None else output
+
+    def _pushed_directly(self, leader: Worker, seat: Seat, given: Given) -> Any:
+        """The output of a frame that ran at once; None where it must go into the line."""
+        if getpid() != self._pid or seat.is_leaving or seat.is_closed:
+            return None
+        inputs = {name: value[None] for name, value in zip(leader.model.input_names, given[0], strict=True)}
+        outputs = leader.run_directly([seat], inputs)
+        if outputs is None:
+            return None
+        if given[2]:
+            return {name: value[0, ...] for name, value in outputs.items()}
+        (y,) = outputs.values()
+        return y[0, ...]
 
     def submit(self, seat: Seat, given: Given, timeout_s: float | None, future: Any = None, tag: Any = None) -> Push:
         """Queue a push of checked frames, which must not change any more."""

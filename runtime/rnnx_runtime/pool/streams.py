@@ -35,7 +35,7 @@ class PoolStream(Conversation):
             StreamClosedError: the stream was closed or evicted.
             PoolClosedError: the pool was closed.
         """
-        return self._pool.submit(self._seat, self.checked(x), timeout_s).result()
+        return self._pool.push(self._seat, self.checked(x), timeout_s)
 
     def submit(
         self, x: Any, *, timeout_s: float | None = None, into: CompletionQueue | None = None, tag: Any = None

@@ -3,8 +3,9 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import inf
 from threading import Thread
 
 from rnnx_runtime.array_type import Array
@@ -14,13 +15,15 @@ from rnnx_runtime.pool.batch import Batch, alike, take_back
 from rnnx_runtime.pool.batched_model import BatchedModel
 from rnnx_runtime.pool.collector import Collector
 from rnnx_runtime.pool.delivery import deliver
+from rnnx_runtime.pool.direct_steps import DirectSteps
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.metrics import Counters
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.refusals import broken_step, closed_stream, dead_thread, hanging_step, rejection_reason
-from rnnx_runtime.pool.requests import COMMITTED, DROPPED, WAITING, Push, Seat, own_copy
+from rnnx_runtime.pool.requests import COMMITTED, DROPPED, WAITING, Call, Push, Request, Seat, own_copy
 from rnnx_runtime.pool.schedule import Schedule
 from rnnx_runtime.pool.slots import Slots
+from rnnx_runtime.pool.turn import Turn
 from rnnx_runtime.pool.unserved import Unserved
 from rnnx_runtime.pool.waiting import Waiting
 from rnnx_runtime.threads.latch import Latch
@@ -61,6 +64,8 @@ class Worker:
         self.model = model
         self.is_stalled = False
         """Whether a step hangs."""
+        self.turn = Turn()
+        """Who has it runs the steps."""
         self.is_retired = False
         """Whether everything is left to another worker, or to nobody; set under the inbox's lock while a step hangs."""
         self._inbox = inbox
@@ -71,10 +76,14 @@ class Worker:
         self._clock = clock
         self._on_evict = on_evict
         self._schedule = Schedule(partial(take_back, slots))
+        self._direct = DirectSteps(model, slots)
         self._waiting = Waiting(options)
-        self._collector = Collector(inbox, self._schedule, self._waiting, seats, options, clock)
+        self._collector = Collector(
+            inbox, self._schedule, self._waiting, seats, options, clock, self.turn, lambda: self.is_retired
+        )
         self._unserved = Unserved(inbox, seats)
-        self._running: list[Push] = []
+        self._running: Sequence[object] = ()
+        """The pushes or the seats whose step runs."""
         self._finished: list[Push] = []
         """Pushes whose output is there and whose callers have not been told."""
         self._started = 0.0
@@ -110,6 +119,7 @@ class Worker:
         """Run the steps from now on with another model; gives the old one. To be called by the worker's thread."""
         self._slots.flush()
         old, self.model = self.model, model
+        self._direct = DirectSteps(model, self._slots)
         self._counters.swaps += 1
         return old
 
@@ -132,6 +142,7 @@ class Worker:
 
     def _serve(self) -> None:
         try:
+            self.turn.take_if_free()  # nobody has it: a caller looks first whether it is in charge
             self._wait_for_charge()
             while not self._is_over():
                 self._serve_once()
@@ -158,6 +169,12 @@ class Worker:
 
     def _serve_once(self) -> None:
         begun = self._collector.collect(self._deliver_finished)
+        if not self.is_retired:
+            self._serve_taken(begun)
+            self._evict_idle()
+
+    def _serve_taken(self, begun: float) -> None:
+        """One step of what has been taken in."""
         batch = self._schedule.next_batch(self._collector.full(), self._clock())
         self._settle_passed_over()
         if self.model.has_open_frames and len(batch) > 1:
@@ -167,7 +184,109 @@ class Worker:
             self._run(batch, begun)
         else:
             self._deliver_finished()
-        self._evict_idle()
+
+    # In a caller's thread
+
+    def may_lead(self) -> bool:
+        """Have the caller run steps until `stop_leading`, if nobody is at work."""
+        if not self.turn.take_if_free():
+            return False
+        if self.is_in_charge and not (self.is_retired or self._collector.is_stopping):
+            self._inbox.is_attended = True
+            return True
+        self.turn.give_back()
+        return False
+
+    def run_directly(self, seats: list[Seat], inputs: Mapping[str, Array]) -> dict[str, Array] | None:
+        """Run one frame of each seat, `(B, …)` by name, in the caller's thread; None where the line must be kept.
+
+        That is where requests wait, where a wait for more rows would pay, or where there is no room.
+        """
+        inbox, schedule, rows, now = self._inbox, self._schedule, len(seats), self._clock()
+        if schedule.streams or schedule.owes_answers or not inbox.is_empty() or not self.model.runs_directly:
+            return None
+        if any(seat.is_closed for seat in seats):  # since the caller looked
+            return None
+        self._waiting.saw_arrivals(1, now, now)
+        full = self._collector.full()
+        if rows < full and self._waiting.slice_s(rows, full, 0.0) > 0:
+            return None
+        with inbox.lock:
+            is_refused = inbox.refusal is not None or inbox.pushes + rows > inbox.limit
+            if not is_refused:
+                inbox.pushes += rows
+                self._running, self._started = seats, now
+        return None if is_refused else self._run_seats(seats, inputs, now)
+
+    def _run_seats(self, seats: list[Seat], inputs: Mapping[str, Array], started: float) -> dict[str, Array]:
+        slots = [seat.slot for seat in seats]
+        try:
+            outputs = self._direct.run(slots, inputs)
+        except Exception as error:
+            self._end_seats(len(seats))
+            self._counters.rejections["failed"] += len(seats)
+            if isinstance(error, RnnxError):
+                raise
+            raise broken_step(error) from error
+        except BaseException:
+            self._end_seats(len(seats))
+            raise
+        if not self._end_seats(len(seats)):
+            raise hanging_step(self.model.session.device, self._options.step_timeout_s)
+        self._direct.keep(slots)
+        ended = self._clock()
+        for seat in seats:
+            seat.last_used = ended
+        self._count_seats(len(seats), ended - started)
+        return outputs
+
+    def _end_seats(self, rows: int) -> bool:
+        """Note that the step is over; whether its results count."""
+        inbox = self._inbox
+        with inbox.lock:
+            self._running = ()
+            inbox.pushes -= rows
+            if not self.is_retired and self.is_stalled:
+                self._recover()
+        return not self.is_retired
+
+    def _count_seats(self, rows: int, seconds: float) -> None:
+        counters = self._counters
+        self._waiting.saw_step(rows, seconds)
+        counters.steps += 1
+        counters.frames += rows
+        counters.pushes += rows
+        counters.batch_size.observe(rows)
+        counters.step_s.observe(seconds)
+        counters.handling_s.observe(0.0)
+        counters.wait_s.observe_many(0.0, rows)
+        counters.latency_s.observe_many(seconds, rows)
+
+    def lead(self, request: Request) -> None:
+        """Run steps with all that waits, until the request is over or there is something to wait for."""
+        try:
+            begun = self._clock()
+            self._collector.take(begun)
+            while not (request.is_settled or self.is_retired) and self._collector.is_time():
+                self._serve_taken(begun)
+                self._deliver_finished()
+                begun = self._clock()
+                self._collector.take(begun)
+        except BaseException as error:
+            self._collector.is_stopping = True
+            self._die(error)
+            raise
+
+    def stop_leading(self) -> None:
+        """Leave what still waits to the pool's thread."""
+        inbox, schedule = self._inbox, self._schedule
+        if not self.is_retired:
+            inbox.right_of_way.pass_on(inf)
+            inbox.is_attended = False
+        self.turn.give_back()
+        # Who takes the turn now looks at all of it in the end; and a call, unlike a ring, wakes who is about to sleep.
+        if not self.turn.is_taken and (schedule.streams or schedule.owes_answers or not inbox.is_empty()):
+            inbox.put_call(Call(None, inbox.lock, _nothing, is_certain=True))
 
     def _die(self, error: BaseException) -> None:
         """A defect: nobody may wait for ever because of it."""
@@ -253,7 +372,7 @@ class Worker:
     def _commit(self, batch: Batch) -> list[int]:
         """Make the results certain of all rows that were not dropped meanwhile; gives the phase of each row."""
         with self._inbox.lock:
-            self._running = []
+            self._running = ()
             if self.is_retired:
                 return []
             self._recover()
@@ -275,7 +394,7 @@ class Worker:
         """Fail a whole batch; its streams keep the states they had."""
         cause = error if isinstance(error, RnnxError) else broken_step(error)
         with self._inbox.lock:
-            self._running = []
+            self._running = ()
             if self.is_retired:
                 return
             self._recover()
@@ -328,3 +447,7 @@ class Worker:
             if self._on_evict is not None:
                 self._on_evict(seat.name, self.model.own_rows(self._slots.read(seat.slot)), self.model.session.spec)
             self._slots.release(seat.slot)
+
+
+def _nothing() -> None:
+    """What a call does that only wakes the pool's thread."""

@@ -19,7 +19,7 @@ from tests.rnnx_runtime.pool.fakes import frame, in_threads, session_of
 
 import rnnx_runtime
 from rnnx_runtime import PoolClosedError, RnnxError
-from rnnx_runtime.pool import CompletionQueue, PoolOptions, StreamPool
+from rnnx_runtime.pool import CompletionQueue, PoolOptions, StreamPool, running_pool
 
 SOURCES = str(Path(rnnx_runtime.__file__).parent)
 CHECKED = ("CALL", "RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD")
@@ -116,6 +116,13 @@ def suppress_closed(call: Callable[[], object]) -> None:
         call()
 
 
+@pytest.fixture
+def all_may_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the pool take every thread for the main one, where alone handlers of real signals run."""
+    monkeypatch.setattr(running_pool, "main_thread", threading.current_thread)
+
+
+@pytest.mark.usefixtures("all_may_be_interrupted")
 @pytest.mark.parametrize("handler", HANDLERS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_handler_may_use_and_close_the_pool_wherever_it_interrupts(operation: str, handler: str) -> None:

@@ -247,12 +247,13 @@ def _traced_again(
     )
 
 
-def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[int]], turns: Turns) -> list[tuple[bool, ...]]:
+def _still_free(model: Unrolling, found: Trace, free: Sequence[Sequence[int]], turns: Turns) -> list[tuple[int, ...]]:
     """The axes that were free and that nothing fixed, without those that the loops go over as a whole."""
     fixed = {(own.input, own.axis) for own in found.specializations} - model.rolled
     fixed |= turns.axes if turns.is_whole else set()
     return [
-        tuple(own and (place, axis) not in fixed for axis, own in enumerate(each)) for place, each in enumerate(free)
+        tuple(own if (place, axis) not in fixed else 0 for axis, own in enumerate(each))
+        for place, each in enumerate(free)
     ]
 
 

@@ -218,8 +218,8 @@ def _named_dims(node: Node) -> list[int]:
     found: list[int] = []
     for argument in schema.arguments if schema else ():
         if argument.name in _DIMS:
-            value: Any = given.get(argument.name, argument.default_value)
-            listed = value if isinstance(value, list | tuple) else () if value is None else (value,)
+            named: Any = given.get(argument.name, argument.default_value)
+            listed = named if isinstance(named, list | tuple) else () if named is None else (named,)
             found += [int(own) for own in listed]
     return found
 

@@ -1,5 +1,7 @@
 """Models that look along time: each kind of operator that a stream has to carry frames for."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -37,7 +39,8 @@ class Residual(nn.Module):
         frames = frames + torch.tanh(self.first(frames))
         frames = frames * torch.sigmoid(self.second(frames))
         output = self.layer(frames.permute(2, 0, 1))[0]
-        return self.last(output.permute(1, 2, 0)).permute(2, 0, 1) + output
+        last: Tensor = self.last(output.permute(1, 2, 0)).permute(2, 0, 1)
+        return last + output
 
 
 class Chomped(nn.Module):
@@ -131,7 +134,8 @@ class Placed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         frames = self.conv(x.transpose(1, 2)).transpose(1, 2)
         places = torch.arange(x.size(1)).unsqueeze(-1) * 0.3
-        output: Tensor = self.layer(frames + torch.sin(places) + self.table[:, : x.size(1)])[0]
+        table: Any = self.table
+        output: Tensor = self.layer(frames + torch.sin(places) + table[:, : x.size(1)])[0]
         return output
 
 

@@ -1,0 +1,97 @@
+"""Pushing a frame of each of many streams: one step at once where that may be, else each in its place in the line."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnx_runtime.array_type import Array
+from rnnx_runtime.errors import InputError, RnnxError
+from rnnx_runtime.pool.conversation import Conversation, Pool
+from rnnx_runtime.pool.many import GivenRows, ManyOutputs, stacked
+from rnnx_runtime.pool.refusals import closed_stream
+from rnnx_runtime.pool.requests import Push, Seat, own_copy
+from rnnx_runtime.pool.streams import PoolStream
+from rnnx_runtime.pool.worker import Worker
+
+
+class PushingMany:
+    """One call of `StreamPool.push_many`."""
+
+    def __init__(self, pool: Pool, streams: Sequence[Conversation], x: Any) -> None:
+        if len(streams) == 0:
+            remedy = "leave the call out where no stream has a frame"
+            raise InputError("push_many", got="no streams", expected="at least one", remedy=remedy)
+        self._pool = pool
+        layout = pool.model.layout
+        rejects = pool.options.nan == "reject"
+        self._given = GivenRows(x, len(streams), layout, pool.spec, rejects_nan=rejects)
+        self._errors: dict[int, RnnxError] = self._given.errors
+        self._seats: dict[int, Seat] = {}
+        """Of the rows that may run."""
+        errors, seats = self._errors, self._seats
+        for row, stream in enumerate(streams):
+            # Without a call, for this is done for every row of every step.
+            if type(stream) is PoolStream and stream.pool is pool and row not in errors:
+                seat = stream.seat
+                if not (seat.is_leaving or seat.is_closed):
+                    seats[row] = seat
+                    continue
+            if row not in errors:
+                self._take_in(row, stream)
+
+    def _take_in(self, row: int, stream: Any) -> None:
+        if not isinstance(stream, Conversation) or stream.pool is not self._pool:
+            got = f"{stream!r}" if isinstance(stream, Conversation) else type(stream).__name__
+            self._errors[row] = InputError(
+                f"stream of row {row}", got=got, expected="a stream of this pool", remedy="give what pool.open gave"
+            )
+        elif stream.seat.is_leaving or stream.seat.is_closed:
+            self._errors[row] = closed_stream(stream.seat)
+        else:
+            self._seats[row] = stream.seat
+
+    @property
+    def may_run_directly(self) -> bool:
+        """Whether the rows fit one step: each of another stream, and no more than a step may hold."""
+        return 0 < len(self._seats) <= self._pool.options.max_batch and len(set(self._seats.values())) == len(
+            self._seats
+        )
+
+    def run_directly(self, leader: Worker) -> ManyOutputs | None:
+        """Run the rows as one step in this thread; None where they must go into the line."""
+        seats = [*self._seats.values()]
+        try:
+            outputs = leader.run_directly(seats, self._given.picked([*self._seats]))
+        except RnnxError as error:
+            self._errors |= {row: own_copy(error) for row in self._seats}
+            return self.wait([])
+        if outputs is None:
+            return None
+        return self._result([*self._seats], outputs if self._given.is_by_name else next(iter(outputs.values())))
+
+    def queue(self, timeout_s: float | None) -> list[tuple[int, Push]]:
+        """Queue each row as a push of its stream, in order; one that is refused refuses itself alone."""
+        pushes = []
+        for row, seat in self._seats.items():
+            values = tuple([value[row, ...].copy() for value in self._given.values.values()])
+            try:
+                pushes.append((row, self._pool.submit(seat, (values, 0, self._given.is_by_name), timeout_s)))
+            except RnnxError as error:
+                self._errors[row] = error
+        return pushes
+
+    def wait(self, pushes: list[tuple[int, Push]]) -> ManyOutputs:
+        """Wait for queued rows."""
+        outputs: dict[int, Any] = {}
+        for row, push in pushes:
+            try:
+                outputs[row] = push.result()
+            except RnnxError as error:
+                self._errors[row] = error
+        specs = self._pool.spec.plain_outputs
+        return self._result([*outputs], stacked(outputs.values(), by_name=self._given.is_by_name, specs=specs))
+
+    def _result(self, rows: list[int], values: Any) -> ManyOutputs:
+        ran: Array = np.array(rows, np.int64)
+        return ManyOutputs(ran=ran, values=values, errors=dict(sorted(self._errors.items())))
