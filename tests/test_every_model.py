@@ -87,6 +87,7 @@ class Kind:
 
 
 STATEFUL = rnnx.ModelOptions(stateful=True)
+RECURRENT = rnnx.ModelOptions(stateful="recurrent")
 KINDS = {
     "layer": Kind(lambda: nn.GRU(5, 8, 2), None, None, {"x": ("float32", (5,))}),
     "layer-lengths": Kind(lambda: nn.LSTM(5, 8), None, rnnx.ExportOptions(lengths=True), {"x": ("float32", (5,))}),
@@ -336,7 +337,7 @@ class Backward(nn.Module):
 
 def test_chunks_that_are_not_the_whole_are_told_with_their_layer(tmp_path: Path) -> None:
     path = tmp_path / "smeared.onnx"
-    report = rnnx.export(Smeared().eval(), path, STATEFUL, example_inputs=(torch.randn(2, 6, 4),))
+    report = rnnx.export(Smeared().eval(), path, RECURRENT, example_inputs=(torch.randn(2, 6, 4),))
     assert report.contract.streaming.kind == "chunked"
     assert "layer 'blur' (Conv1d)" in report.contract.streaming.reason
     with rnnx_runtime.load(path, "ort-cpu") as session:
@@ -349,7 +350,7 @@ def test_chunks_that_are_not_the_whole_are_told_with_their_layer(tmp_path: Path)
 
 def test_a_backward_layer_has_no_next_chunk(tmp_path: Path) -> None:
     path = tmp_path / "backward.onnx"
-    report = rnnx.export(Backward().eval(), path, STATEFUL, example_inputs=(torch.randn(6, 2, 4),))
+    report = rnnx.export(Backward().eval(), path, RECURRENT, example_inputs=(torch.randn(6, 2, 4),))
     assert report.contract.streaming.kind == "no"
     with rnnx_runtime.load(path, "ort-cpu") as session:
         for opened in (session.stream, lambda: StreamPool(session)):
@@ -427,7 +428,7 @@ class BothWays(nn.Module):
     ],
 )
 def test_only_a_layer_that_runs_over_the_axis_of_frames_streams(dims: Any, why: str, tmp_path: Path) -> None:
-    options = rnnx.ModelOptions(stateful=True, dims={"x": dims})
+    options = rnnx.ModelOptions(stateful="recurrent", dims={"x": dims})
     report = rnnx.export(BothWays().eval(), tmp_path / "m.onnx", options, example_inputs=(torch.randn(2, 7, 4),))
     assert report.contract.streaming.kind == "no"
     assert why in report.contract.streaming.reason

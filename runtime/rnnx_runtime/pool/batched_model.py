@@ -5,6 +5,7 @@ from typing import Any
 
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.frame_layout import FrameLayout, Frames
+from rnnx_runtime.arrays.stream_ends import StreamEnds
 from rnnx_runtime.arrays.time_axis import why_no_next_step
 from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
 from rnnx_runtime.errors import ContractError, InputError
@@ -165,6 +166,15 @@ def _check_streams(spec: Contract) -> None:
             got=f"a model whose rows {what}: {spec.batching.reason}",
             expected="rows that are streams of their own",
             remedy="run each stream by itself with Session.stream",
+        )
+    ends = StreamEnds(spec)
+    if not ends.is_plain:
+        late = f"gives results {max(ends.delays.values(), default=0)} frames late"
+        raise InputError(
+            "pool",
+            got=f"a model that {late if ends.multiple == 1 else f'takes {ends.multiple} frames at a time'}",
+            expected="a result for each frame",
+            remedy="run each stream by itself with Session.stream, whose flush() gives the rest",
         )
     reason = why_no_next_step(spec)
     open_states = [own for own in spec.state_specs if any(dim != "B" for dim in own.dims if isinstance(dim, str))]

@@ -6,6 +6,7 @@ from typing import Any
 
 from rnnx.modules.model_options import ModelOptions
 from rnnx.tracing.free_trace import free_trace
+from rnnx.tracing.loops.markers import rolled_times
 from rnnx.tracing.recurrence_nodes import RecurrenceNode
 from rnnx.tracing.sizes.dims import expression_of, input_shapes, name_dims
 from rnnx.tracing.sizes.fewer_axes import Free
@@ -28,10 +29,18 @@ def streamed_trace(given: Subject, options: ModelOptions, free: Free) -> tuple[F
         ExportError: what `stateful_trace` raises.
     """
     found = stateful_trace(given, options, free)
-    streamed = None if options.stateful is not True else _streamed(given, found, options, free)
+    if options.stateful is True and (found[0].lifted.pairs or not _has_states(found)):
+        streamed = _streamed(given, found, options, free)
+    else:
+        streamed = None
     if options.stateful:
         refuse_without_states(*(streamed[0] if streamed else found)[:2])
     return streamed or (found, options)
+
+
+def _has_states(found: Found) -> bool:
+    """Whether there are layers or loops, which carry something."""
+    return bool(found[2] or rolled_times(found[1].program))
 
 
 def _streamed(given: Subject, found: Found, options: ModelOptions, free: Free) -> tuple[Found, ModelOptions] | None:

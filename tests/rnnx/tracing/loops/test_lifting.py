@@ -86,7 +86,8 @@ def test_a_start_from_the_inputs_is_no_state(tmp_path: Path) -> None:
 
 
 def test_of_two_directions_the_one_that_goes_forwards_has_states(tmp_path: Path) -> None:
-    report = export_model(TwoDirections().eval(), (torch.randn(3, 9, 5),), tmp_path / "m.onnx", STATEFUL)
+    options = ModelOptions(stateful="recurrent")
+    report = export_model(TwoDirections().eval(), (torch.randn(3, 9, 5),), tmp_path / "m.onnx", options)
     assert [pair.input for pair in report.contract.states] == ["h0", "c0"]
     assert report.contract.streaming.kind == "chunked"
 

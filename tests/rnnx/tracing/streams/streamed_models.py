@@ -39,8 +39,8 @@ class Residual(nn.Module):
         frames = frames + torch.tanh(self.first(frames))
         frames = frames * torch.sigmoid(self.second(frames))
         output = self.layer(frames.permute(2, 0, 1))[0]
-        last: Tensor = self.last(output.permute(1, 2, 0)).permute(2, 0, 1)
-        return last + output
+        result: Tensor = self.last(output.permute(1, 2, 0)).permute(2, 0, 1) + output
+        return result
 
 
 class Chomped(nn.Module):

@@ -42,6 +42,7 @@ from rnnx.tracing.turns import own_turn
 from rnnx.tracing.watched_layers import running
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
+from rnnx_runtime.pool.stream_pool import StreamPool
 
 STATEFUL = ModelOptions(stateful=True)
 
@@ -198,3 +199,34 @@ def test_a_snapshot_of_a_delayed_stream_knows_where_it_was(delayed: Path) -> Non
         other = session.stream(stream.snapshot())
         np.testing.assert_array_equal(stream.push(frames[3:]), other.push(frames[3:]))
         np.testing.assert_array_equal(stream.flush(), other.flush())
+
+
+def test_a_pool_runs_causal_convolutions_bit_for_bit_as_lone_streams_do(tmp_path: Path) -> None:
+    path = tmp_path / "chomped.onnx"
+    rnnx.export(Chomped().eval(), path, STATEFUL, example_inputs=(torch.randn(2, 20, 4),))
+    frames = np.random.default_rng(0).standard_normal((12, 5, 4), np.float32)
+    with rnnx_runtime.load(path, "ort-cpu") as session, StreamPool(session) as pool:
+        lone, pooled = [session.stream() for _ in range(5)], [pool.open() for _ in range(5)]
+        for frame in frames:
+            pushes = [stream.submit(x) for stream, x in zip(pooled, frame, strict=True)]
+            for stream, x, push in zip(lone, frame, pushes, strict=True):
+                np.testing.assert_array_equal(push.result(), stream.push(x))
+
+
+@pytest.mark.parametrize(("name", "told"), [("subsampled", "takes 4 frames at a time"), ("delayed", "1 frames late")])
+def test_a_pool_refuses_what_gives_no_result_for_each_frame(
+    name: str, told: str, request: pytest.FixtureRequest
+) -> None:
+    path: Path = request.getfixturevalue(name)
+    with rnnx_runtime.load(path, "ort-cpu") as session, pytest.raises(InputError, match=told):
+        StreamPool(session)
+
+
+@pytest.mark.parametrize("name", ["subsampled", "delayed"])
+def test_verify_holds_a_stream_to_the_module_it_was_made_of(name: str, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(name)
+    torch.manual_seed(0)
+    module = (Subsampled() if name == "subsampled" else Convolved(padding=1)).eval()
+    options = rnnx.VerifyOptions(model=module, backends=("ort-cpu", "tensorrt-network"), latency=False)
+    report = rnnx.verify(path, options)
+    assert report
