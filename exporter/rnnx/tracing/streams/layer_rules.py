@@ -62,6 +62,8 @@ def add_layer_rule(plan: StreamPlan, node: Node) -> None:
 def _held(plan: StreamPlan, node: Node, value: Operand) -> Any:
     time, axis = value.time, value.time.axis
     tensors: Any = node.args[0]
+    batch = plan.axes.batch_axis(value.shape)
+    rows = 1 if batch is None else plan.axes.rows_of(value.shape[batch])
 
     def step(run: StreamRun) -> list[Tensor]:
         x = value.step(run)
@@ -70,6 +72,8 @@ def _held(plan: StreamPlan, node: Node, value: Operand) -> Any:
         junk = torch.minimum((time.lag - first).clamp(min=0), count)
         kept = torch.minimum(plan.caches.ends(run, time) - first, count) if plan.caches.has_end else count
         kept = (kept - junk).clamp(min=0)
+        if rows > 1:
+            junk, kept = junk.repeat_interleave(rows), kept.repeat_interleave(rows)
         states = run.own(list(tensors[1:3]))
         found = run.layer(node, [_turned(x, junk, axis), *states, kept.clamp(min=1)])
         output, *last = found

@@ -74,9 +74,11 @@ def stream_names(found: Found, options: ModelOptions) -> dict[Any, str]:
 def _batch_and_time(found: Found, given: Subject, free: Free, names: Mapping[Any, str]) -> Free:
     """The axes of the given inputs that are the batch or the time; what is carried has a fixed size in all others."""
     shapes = input_shapes(found[1].program, list(found[0].tensors))
+    moving = {symbol for symbol, name in names.items() if name in ("B", "T")}
     return tuple(
         tuple(
-            own and names.get(expression_of(size)) in ("B", "T") for own, size in zip(axes, shapes[name], strict=True)
+            own and bool(expression_of(size).free_symbols & moving)
+            for own, size in zip(axes, shapes[name], strict=True)
         )
         for name, axes in zip(given.tensors, free, strict=True)
     )
