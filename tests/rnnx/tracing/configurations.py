@@ -142,7 +142,7 @@ def check_configuration(own: Configuration, folder: Path) -> ExportReport:
         example = _inputs(own, own.example)
         if own.state == "stateful":
             del example["state"]
-        options = ModelOptions(stateful=own.state == "stateful")
+        options = ModelOptions(stateful="recurrent" if own.state == "stateful" else False)
         report = export_model(module, example, folder / "model.onnx", options)
         for sizes in own.others:
             inputs = _inputs(own, sizes)
