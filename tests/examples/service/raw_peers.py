@@ -13,7 +13,11 @@ def raw_connection(server: ServerProcess, receive_buffer: int = 1 << 16) -> sock
     peer = socket.socket()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     peer.settimeout(10)
-    peer.connect(server.host_and_port)
+    try:
+        peer.connect(server.host_and_port)
+    except OSError:
+        peer.close()
+        raise
     return peer
 
 

@@ -53,9 +53,9 @@ class ServerProcess:
     def _address(self) -> str:
         limit = time.monotonic() + STARTS_WITHIN_S
         while time.monotonic() < limit and self.process.poll() is None:
-            if "startup complete" in self.text and (found := re.search(r"http://([\d.]+:\d+)", self.text)):
+            if "startup complete" in self.text and (found := re.search(r"http://([\d.]+:\d+) ", self.text)):
                 return found[1]
-            time.sleep(0.02)
+            time.sleep(0.02)  # a port without what follows it may lack digits: the line is being written
         self.process.kill()
         raise AssertionError(f"the service did not start:\n{self.text}")
 
