@@ -29,7 +29,7 @@ MOST_FOREIGN = {
 }
 """Messages of a kind in another exporter's file, which is analysed and tried out.
 
-So many can be tried out within the memory that a file may take; every recurrent file of docs/foreign-files.md has fewer.
+So many can be tried out within the memory that a file may take; every file of docs/foreign-files.md has fewer.
 """
 
 MOST_TEXT, OTHERS_PER_TEXT = 2**23, 4
