@@ -38,6 +38,7 @@ class RunningPool:
         self.options = options
         self.clock = clock
         self.pid = getpid()
+        self._last_caller: int | None = None
         model = BatchedModel(session)
         self.inbox = Inbox(options.max_queue, plenty=2 * options.max_batch)
         self.slots = Slots(model.states, options.max_streams)
@@ -83,9 +84,12 @@ class RunningPool:
         """The worker, for a caller who may run its steps in his own thread; None for one who may not.
 
         Not in the main thread, where a signal's handler could interrupt the steps and then wait for one; nor in the
-        housekeeper's, which watches them; nor while anybody else is at work.
+        housekeeper's, which watches them; nor while anybody else is at work. Nor where another thread pushed last: one
+        row after the other takes longer than the batches that the pool's thread makes of several callers' rows.
         """
-        if get_ident() == main_thread().ident or self.housekeeper.is_this_thread:
+        own = get_ident()
+        was_last, self._last_caller = self._last_caller in (own, None), own
+        if not was_last or own == main_thread().ident or self.housekeeper.is_this_thread:
             return None
         worker = self.worker
         return worker if worker.may_lead() else None
