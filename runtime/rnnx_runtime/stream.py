@@ -253,7 +253,7 @@ class Stream:
         results, following = self._run(values, state, is_chunk=True)
         self._stepper.go_on_from(following)
         first, self._first = self._first, self._first + count
-        self._frames += count * ends.multiple
+        self._frames += count * ends.multiple if frames is None else frames - first * ends.multiple
         found = {}
         for name, value in results.items():
             own = self._layout.outputs[name]

@@ -153,6 +153,18 @@ def test_a_chunk_gives_what_its_frames_give(base: Contract, form: str) -> None:
     assert stream.frames == 6
 
 
+@pytest.mark.parametrize("form", [name for name in FORMS if name != "unrolled-1"])
+def test_a_flush_owes_nothing_where_every_frame_has_its_result(base: Contract, form: str) -> None:
+    stream, _ = stream_of(base, **FORMS[form])
+    x, width = frames(6), FORMS[form].get("projection_size", 4)
+    y = np.concatenate([stream.push(x[:3]), stream.flush(x[3:])])
+    np.testing.assert_array_equal(y, expected(x, width))
+    stream.reset()
+    assert stream.flush().shape == (0, width)
+    with pytest.raises(InputError, match=r"flush\(\) has ended"):
+        stream.push(x[:3])
+
+
 @pytest.mark.parametrize("form", ["encoder", "batch-first", "unrolled-3"])
 def test_a_chunk_is_one_run_of_an_encoder(base: Contract, form: str) -> None:
     stream, backend = stream_of(base, **FORMS[form])

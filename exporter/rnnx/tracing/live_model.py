@@ -134,21 +134,8 @@ def _streamed(given: GivenModule, module: nn.Module, contract: Contract, example
     live = _called(given, module, without_caches(contract), example)
     tensors = {name: torch.from_numpy(example[name].copy()) for name in live.signature.names}
     run = run_example(module, live.signature, list(tensors.values()), live.results)
-    subject = Subject(
-        module=module,
-        signature=live.signature,
-        tensors=tensors,
-        outputs=live.results,
-        ranks=dict(zip(live.results, run.ranks, strict=True)),
-        run=run,
-        lifted=LiftedStates(),
-        notes=(),
-    ).with_lifted(live.lifted)
-    dims = {spec.name: spec.dims for spec in contract.inputs}
-    free = tuple(
-        tuple(not isinstance(dim, int) for dim in dims[name]) if name in dims else (True,) * tensor.dim()
-        for name, tensor in subject.tensors.items()
-    )
+    subject = _subject_of(module, live.signature, tensors, live.results, run).with_lifted(live.lifted)
+    free = _free_axes(subject, contract)
     options = ModelOptions(stateful=True, deterministic=True)
     with own_turn(), fixed_weights(module):
         found = stateful_trace(subject, options, free)
@@ -230,7 +217,26 @@ def _lifted(
     wanted = {pair.input for pair in contract.states} - {*tensors}
     if {pair.input for pair in lifted.pairs} == wanted and not repeated_layers(run):
         return lifted
-    subject = Subject(
+    subject = _subject_of(module, signature, tensors, results, run).with_lifted(lifted)
+    free = _free_axes(subject, contract)
+    try:
+        with own_turn(), fixed_weights(module):
+            return stateful_trace(subject, ModelOptions(stateful=True, deterministic=True), free)[0].lifted
+    except ExportError:
+        if not lifted.pairs:
+            raise nothing_to_lift(run, loops=False) from None
+        return lifted
+
+
+def _subject_of(
+    module: nn.Module,
+    signature: CallSignature,
+    tensors: Mapping[str, Tensor],
+    results: tuple[str, ...],
+    run: ExampleRun,
+) -> Subject:
+    """The module as its export saw it, but for its states."""
+    return Subject(
         module=module,
         signature=signature,
         tensors=tensors,
@@ -239,19 +245,16 @@ def _lifted(
         run=run,
         lifted=LiftedStates(),
         notes=(),
-    ).with_lifted(lifted)
+    )
+
+
+def _free_axes(subject: Subject, contract: Contract) -> tuple[tuple[bool, ...], ...]:
+    """Which axes the contract leaves free, all of an input that it does not have."""
     dims = {spec.name: spec.dims for spec in contract.inputs}
-    free = tuple(
+    return tuple(
         tuple(not isinstance(dim, int) for dim in dims[name]) if name in dims else (True,) * tensor.dim()
         for name, tensor in subject.tensors.items()
     )
-    try:
-        with own_turn(), fixed_weights(module):
-            return stateful_trace(subject, ModelOptions(stateful=True, deterministic=True), free)[0].lifted
-    except ExportError:
-        if not lifted.pairs:
-            raise nothing_to_lift(run, loops=False) from None
-        return lifted
 
 
 def _check_weights(given: GivenModule, module: nn.Module, contract: Contract) -> None:

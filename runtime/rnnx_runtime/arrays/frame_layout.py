@@ -158,11 +158,7 @@ class FrameLayout:
 
     def nothing(self) -> dict[str, Array]:
         """Outputs without a frame."""
-        return {
-            name: np.zeros([int(dim) if isinstance(dim, int) else 0 for dim in own.chunk_dims], own.spec.dtype)
-            for name, own in self.outputs.items()
-            if own.is_sequence
-        }
+        return {name: np.zeros(_none_of(own), own.spec.dtype) for name, own in self.outputs.items()}
 
     def check_out(self, out: Any, shape: tuple[int, ...], dtype: str) -> None:
         """Check a buffer for an output.
@@ -230,6 +226,12 @@ class FrameLayout:
             got = f"no {wrong[0]!r}" if wrong[0] in self.inputs else repr(wrong[0])
             remedy = "give each of them" if wrong[0] in self.inputs else "leave it out"
         return InputError("inputs", got=got, expected=f"frames of {listed}", remedy=remedy)
+
+
+def _none_of(own: Frames) -> list[int]:
+    """The shape of a chunk without a frame; no size that only a call tells."""
+    dims = enumerate(own.chunk_dims)
+    return [dim if isinstance(dim, int) and axis != own.chunk_axis else 0 for axis, dim in dims]
 
 
 def _open(own: Frames) -> tuple[Dim, ...]:

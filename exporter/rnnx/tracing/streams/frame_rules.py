@@ -12,7 +12,7 @@ from rnnx.tracing.sizes.dims import expression_of
 from rnnx.tracing.streams.operands import name_of, refused
 from rnnx.tracing.streams.position_rules import beside
 from rnnx.tracing.streams.stream_plan import StreamPlan
-from rnnx.tracing.streams.stream_run import Step, StreamRun
+from rnnx.tracing.streams.stream_run import Step
 
 MOVES = frozenset(
     (
@@ -158,7 +158,7 @@ def add_frame_rule(plan: StreamPlan, node: Node) -> None:
     moved = {own: plan.delayed(own, lag - plan.times[own].lag).step for own in lagging}
     moved |= {own: _beside(plan, node, own, lag) for own in node.all_input_nodes if own in plan.positions}
     if moved:
-        plan.steps[node] = lambda run: _call(node, run, {own: step(run) for own, step in moved.items()})
+        plan.steps[node] = lambda run: run.beside({own: step(run) for own, step in moved.items()}).called(node)
 
 
 def _beside(plan: StreamPlan, node: Node, own: Node, lag: int) -> Step:
@@ -176,12 +176,6 @@ def add_last_rule(plan: StreamPlan, node: Node) -> None:
     if len({(own.rate, own.lag, own.whole) for own in found}) > 1:
         raise refused(node, "puts the last frames of sequences of different lengths together")
     plan.lasts[node] = next(iter(found))
-
-
-def _call(node: Node, run: StreamRun, moved: dict[Node, Any]) -> Any:
-    given = run.beside(moved)
-    target: Any = node.target
-    return target(*given.own(tuple(node.args)), **{key: given.own(value) for key, value in node.kwargs.items()})
 
 
 def _whole(plan: StreamPlan, node: Node, values: Sequence[Any]) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 from torch.fx import Node
 
 from rnnx.tracing.streams.stream_plan import StreamPlan
-from rnnx.tracing.streams.stream_run import StreamRun
 
 
 def arguments_of(node: Node) -> dict[str, Any]:
@@ -26,11 +25,5 @@ def each(value: Any, count: int) -> list[int]:
 def add_settled(plan: StreamPlan, node: Node, own: Node) -> None:
     """An operator that works along other axes than time, called as it is."""
     value = plan.settled(own)
-    target: Any = node.target
     plan.times[node] = replace(value.time, axis=plan.time_axis(node))
-
-    def step(run: StreamRun) -> Any:
-        moved = run.beside({own: value.step(run)})
-        return target(*moved.own(tuple(node.args)), **{key: moved.own(one) for key, one in node.kwargs.items()})
-
-    plan.steps[node] = step
+    plan.steps[node] = lambda run: run.beside({own: value.step(run)}).called(node)

@@ -40,7 +40,7 @@ def add_pad_rule(plan: StreamPlan, node: Node) -> None:
     if (before or after) and mode != "constant":
         value = _edge_padded(plan, node, value, before, after, mode)
     elif before < 0 or after < 0:
-        value = cut(value, -min(before, 0), after < 0, expression_of(node.meta["val"].shape[axis]))
+        value = cut(value, -min(before, 0), expression_of(node.meta["val"].shape[axis]))
         before, after = max(before, 0), max(after, 0)
         value = plan.caches.padded(value, before, after, float(fill or 0))
     elif before or after:

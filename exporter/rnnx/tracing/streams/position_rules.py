@@ -150,13 +150,9 @@ def _moved(plan: StreamPlan, node: Node, move: Callable[[Tensor], Tensor]) -> Ca
 
 def _computed(plan: StreamPlan, node: Node) -> Callable[[StreamRun, int], Tensor]:
     inner = {own: plan.positions[own] for own in node.all_input_nodes if own in plan.positions}
-    target: Any = node.target
 
     def step(run: StreamRun, lag: int) -> Tensor:
-        given = run.beside({own: value(run, lag) for own, value in inner.items()})
-        found: Tensor = target(
-            *given.own(tuple(node.args)), **{key: given.own(one) for key, one in node.kwargs.items()}
-        )
+        found: Tensor = run.beside({own: value(run, lag) for own, value in inner.items()}).called(node)
         return found
 
     return step

@@ -43,10 +43,9 @@ def add_reshape_rule(plan: StreamPlan, node: Node) -> None:
         time = replace(value.time, axis=axis, rows=ratio)
     else:
         raise refused(node, "reshapes time into other axes")
-    _ = _sizes_of(plan, after, time, None)
 
     def reshaped(run: StreamRun) -> Any:
-        return value.step(run).reshape(_sizes_of(plan, after, time, run))
+        return value.step(run).reshape(_sizes_of(after, time, run))
 
     plan.times[node], plan.steps[node] = time, reshaped
 
@@ -66,7 +65,7 @@ def add_expand_rule(plan: StreamPlan, node: Node) -> None:
         time = Timeline(axis=axis, rate=plan.rate_of(node, whole), whole=whole, is_flat=True)
         step = lambda run: run.own(own)  # noqa: E731
     plan.times[node] = time
-    plan.steps[node] = lambda run: step(run).expand(_sizes_of(plan, shape, time, run))
+    plan.steps[node] = lambda run: step(run).expand(_sizes_of(shape, time, run))
 
 
 def add_plain_fill_rule(plan: StreamPlan, node: Node) -> None:
@@ -80,12 +79,18 @@ def add_plain_fill_rule(plan: StreamPlan, node: Node) -> None:
     )
 
 
-def _number(node: Node) -> Any:
-    place = {"full": 1, "new_full": 2, "full_like": 1}.get(name_of(node))
-    number: Any = node.args[place] if place is not None else {**FILLS, **_LIKE}[name_of(node)]
-    if not isinstance(number, bool | int | float):
+def _number(node: Node) -> bool | int | float:
+    number = _own_number(node)
+    if number is None:
         raise refused(node, "is filled with a computed number")
     return number
+
+
+def _own_number(node: Node) -> bool | int | float | None:
+    """The number that a fill has; None of a computed one."""
+    place = {"full": 1, "new_full": 2, "full_like": 1}.get(name_of(node))
+    number: Any = node.args[place] if place is not None else {**FILLS, **_LIKE}[name_of(node)]
+    return number if isinstance(number, bool | int | float) else None
 
 
 def add_fill_rule(plan: StreamPlan, node: Node) -> None:
@@ -98,7 +103,7 @@ def add_fill_rule(plan: StreamPlan, node: Node) -> None:
 
     def filled(run: StreamRun) -> Any:
         floats = run.dtype if dtype.is_floating_point else dtype
-        return torch.full(_sizes_of(plan, shape, time, run), number, dtype=floats)
+        return torch.full(_sizes_of(shape, time, run), number, dtype=floats)
 
     plan.times[node], plan.steps[node] = time, filled
 
@@ -112,13 +117,11 @@ def _product(sizes: Any) -> Any:
     return sympy.Mul(*(expression_of(own) for own in sizes)) if sizes else sympy.Integer(1)
 
 
-def _sizes_of(plan: StreamPlan, shape: Any, time: Timeline, run: StreamRun | None) -> list[Any]:
-    """A traced shape in this call; without a call, whether it can be told is all that is asked."""
+def _sizes_of(shape: Any, time: Timeline, run: StreamRun) -> list[Any]:
+    """A traced shape in this call."""
     sizes = []
     for axis, own in enumerate(shape):
         expression = time.rows if axis == time.axis else expression_of(own)
-        if run is None:
-            continue
         size = size_in(expression, run.sizes)
         sizes.append(size * run.count(time.rate) if axis == time.axis else size)
     return sizes
@@ -129,8 +132,5 @@ def fill_of(node: Node) -> float | None:
     while name_of(node) in ("expand", "unsqueeze", "transpose", "permute", "to", "clone"):
         inner: Any = node.args[0]
         node = inner
-    if not is_fill(node):
-        return None
-    place = {"full": 1, "new_full": 2, "full_like": 1}.get(name_of(node))
-    number = node.args[place] if place is not None else 1.0 if "ones" in name_of(node) else 0.0
-    return float(number) if isinstance(number, bool | int | float) else None
+    number = _own_number(node) if is_fill(node) else None
+    return None if number is None else float(number)

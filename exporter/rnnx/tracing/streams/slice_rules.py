@@ -14,12 +14,11 @@ LAST = 2**62
 """What PyTorch writes for an end that is none is larger."""
 
 
-def cut(value: Operand, first: int, is_shorter: bool, whole: Any) -> Operand:
+def cut(value: Operand, first: int, whole: Any) -> Operand:
     """The sequence without its first frames; the stream gives them, and they come before the whole."""
     time = replace(value.time, lag=value.time.lag + first, whole=whole)
     if value.time.lag < 0 <= time.lag:
         time = replace(time, fill=0.0)
-    _ = is_shorter
     return replace(value, time=time)
 
 
@@ -35,7 +34,7 @@ def add_slice_rule(plan: StreamPlan, node: Node) -> None:
     end = given.get("end")
     if isinstance(end, int) and 0 <= end < LAST:
         raise refused(node, "takes a part of the sequence")
-    value = cut(plan.operand(own), start, end is not None, whole)
+    value = cut(plan.operand(own), start, whole)
     if stride != 1:
         value = plan.caches.windows(value, 1, stride)
         axis, step = value.time.axis, value.step

@@ -62,6 +62,11 @@ class StreamRun:
         """The call with other values of some nodes."""
         return replace(self, values={**self.values, **values})
 
+    def called(self, node: Node) -> Any:
+        """What a node's operator gives for the values of this call."""
+        target: Any = node.target
+        return target(*self.own(tuple(node.args)), **{key: self.own(value) for key, value in node.kwargs.items()})
+
     def own(self, argument: Any) -> Any:
         """An argument of a node with the values of this call in it, and its dtype in place of the trace's."""
         if isinstance(argument, Node):

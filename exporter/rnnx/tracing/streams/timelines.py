@@ -44,7 +44,8 @@ class Timeline:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamAxes:
-    """The symbols of a trace that are the batch and the time of its inputs; `batch` is None where no axis is free."""
+    """The symbols of a trace that are the batch and the time of its inputs; `batch` is a symbol of
+    no size where no axis is free."""
 
     batch: Any
     time: Any

@@ -152,6 +152,7 @@ def test_a_stream_and_its_flush_give_the_whole(subsampled: Path) -> None:
         stream = session.stream()
         parts = [stream.push(x[0, start : start + size].numpy()) for start, size in ((0, 4), (4, 12), (16, 4))]
         found = np.concatenate([*parts, stream.flush(x[0, 20:].numpy())])
+        assert stream.frames == 22
     with torch.no_grad():
         np.testing.assert_allclose(found, module(x)[0].numpy(), atol=1e-6)
 
