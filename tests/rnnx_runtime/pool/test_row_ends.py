@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.rnnx_runtime.pool.schedules import run_schedules
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -172,6 +173,12 @@ def test_a_stream_that_was_flushed_takes_no_push_until_it_is_reset(session: Sess
     assert waiting[0].result() is not None
     stream.reset()
     _same(stream.push(x), lone.push(x))
+
+
+def test_any_schedule_gives_what_lone_streams_give_bit_for_bit(path: Path) -> None:
+    tally = run_schedules(path, examples=25, steps=50, max_frames=1)
+    assert tally.bitwise == tally.comparisons > 0
+    assert min(tally.flushes, tally.together, tally.swaps, tally.cancelled, tally.late) > 0
 
 
 def test_pushes_that_wait_behind_a_flush_are_refused_one_by_one(front: Path) -> None:
