@@ -81,7 +81,11 @@ bench: install
 train: install
 	PYTHONPATH=models $(BIN)/python models/g2p-lstm/train.py
 	PYTHONPATH=models $(BIN)/python models/g2p-gru/train.py
+	$(BIN)/python -m pip install --quiet --no-deps 'aeon>=1.3'
+	PYTHONPATH=models $(BIN)/python -m motions.train
 
 evaluate: install
 	PYTHONPATH=models $(BIN)/python -m g2p.evaluate models/g2p-lstm
 	PYTHONPATH=models $(BIN)/python -m g2p.evaluate models/g2p-gru
+	$(BIN)/python -m pip install --quiet --no-deps 'aeon>=1.3'
+	PYTHONPATH=models $(BIN)/python -m motions.evaluate

@@ -55,7 +55,7 @@ def main(sockets: int, seconds: float) -> None:
 
 def _started(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """A running service, and its address."""
-    variables = {"STEP_MODEL": folder / "step.onnx", "ENCODER_MODEL": folder / "encoder.onnx", "PORT": 0}
+    variables = {"STREAM_MODEL": folder / "step.onnx", "ENCODER_MODEL": folder / "encoder.onnx", "PORT": 0}
     environment = os.environ | {f"RNNX_SERVICE_{name}": str(value) for name, value in variables.items()}
     log = folder / "service.log"
     with log.open("wb") as output:

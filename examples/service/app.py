@@ -84,8 +84,7 @@ class Service:
             await self._refuse(socket, TRY_LATER, "too many streams")
             return
         async with seat as stream:
-            sizes = pool.spec.input_size, pool.spec.layer().projection_size
-            conversation = Conversation(socket, stream, sizes, self._settings, self._counts)
+            conversation = Conversation(socket, stream, self._models.sizes, self._settings, self._counts)
             self._conversations[name] = conversation
             try:
                 with self._counts.sockets.track_inprogress():

@@ -2,6 +2,8 @@
 
 A binary message is frames, little-endian float32 `(T, I)`; the answer is their outputs `(T, P)`. A text is JSON:
 
+    {"do": "flush"}                                  also with "frames", the last lists of I numbers; ends the sequence,
+                                                     and the answer is binary, the outputs that were still owed
     {"do": "reset"}                                  also with "h" and, for LSTM, "c": lists of H numbers
     {"do": "snapshot"}                               the answer has "snapshot", in Base64
     {"do": "restore", "snapshot": "..."}             also with "any_weights": true, for a snapshot of another version
@@ -22,6 +24,7 @@ from rnnx_runtime import InputError, PoolClosedError, RnnxError, SnapshotError, 
 from rnnx_runtime.pool.async_stream import AsyncPoolStream
 from service.bounds import check_push
 from service.counts import Counts
+from service.models import StreamSizes
 from service.payloads import bytes_from_floats, floats_from_json, frames_from_bytes, json_from_text
 from service.problems import problem_from_error
 from service.settings import Settings
@@ -34,11 +37,11 @@ class Conversation:
     """Answers the messages of one socket, one at a time, until one side has had enough."""
 
     def __init__(
-        self, socket: WebSocket, stream: AsyncPoolStream, sizes: tuple[int, int], settings: Settings, counts: Counts
+        self, socket: WebSocket, stream: AsyncPoolStream, sizes: StreamSizes, settings: Settings, counts: Counts
     ) -> None:
         self._socket = socket
         self._stream = stream
-        self._width, self._output_size = sizes
+        self._sizes = sizes
         self._settings = settings
         self._counts = counts
         self._bad = 0
@@ -87,12 +90,22 @@ class Conversation:
     async def _reply(self, message: Message) -> None:
         data, text = message.get("bytes"), message.get("text")
         if data is None:
-            await self._send_json(await self._obey(json_from_text(text or "")))
+            control = json_from_text(text or "")
+            if control.get("do") == "flush":
+                await self._flush(control)
+            else:
+                await self._send_json(await self._obey(control))
             return
-        frames = frames_from_bytes(data, self._width, "a binary message")
-        check_push(len(frames), self._output_size, self._settings.max_push_answer_mib)
-        x = frames[0] if len(frames) == 1 else frames
+        frames = frames_from_bytes(data, self._sizes.frame, "a binary message")
+        check_push(len(frames), self._sizes.output, self._settings.max_push_answer_mib)
+        x = frames[0] if len(frames) == self._sizes.multiple == 1 else frames
         y = await self._stream.push(x, timeout_s=self._settings.push_timeout_s)
+        await self._socket.send_bytes(bytes_from_floats(y))
+
+    async def _flush(self, control: dict[str, Any]) -> None:
+        frames = floats_from_json(control["frames"], "'frames'") if control.get("frames") else None
+        check_push(0 if frames is None else len(frames), self._sizes.output, self._settings.max_push_answer_mib)
+        y = await self._stream.flush(frames, timeout_s=self._settings.push_timeout_s)
         await self._socket.send_bytes(bytes_from_floats(y))
 
     async def _obey(self, control: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +119,7 @@ class Conversation:
                 snapshot = _snapshot_from_json(control.get("snapshot"))
                 await self._stream.restore(snapshot, any_weights=control.get("any_weights") is True)
                 return {"do": "restore"}
-        what = "reset | snapshot | restore"
+        what = "flush | reset | snapshot | restore"
         raise InputError("'do'", got=repr(control.get("do"))[:100], expected=what, remedy="send one of these")
 
     async def _send_error(self, error: RnnxError) -> None:

@@ -1,15 +1,26 @@
-"""The two models that the service runs, and new versions of them in place of the old."""
+"""The models that the service runs, and new versions of them in place of the old."""
 
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import rnnx_runtime
 from rnnx_runtime import ContractError, PoolOptions, Session, StreamPool
-from rnnx_runtime.contract import Form
+from rnnx_runtime.contract import Contract, TensorSpec
 from service.settings import Settings
 
 
+@dataclass(frozen=True, kw_only=True)
+class StreamSizes:
+    """The numbers of a frame and of its output, and of how many frames a message must have a multiple."""
+
+    frame: int
+    output: int
+    multiple: int
+
+
 class Models:
-    """A pool of streams on a cell, and an encoder for whole sequences.
+    """A pool of streams, and an encoder for whole sequences where one is served.
 
     Raises:
         RnnxError: a model cannot be loaded, or is not what the service needs.
@@ -19,10 +30,15 @@ class Models:
         self._settings = settings
         self.encoder = _encoder(settings.encoder_model)
         try:
-            self.pool = StreamPool(_loaded(settings.step_model, "step"), options)
+            self.pool = StreamPool(_streaming(settings.stream_model), options)
         except BaseException:
-            self.encoder.close()
+            _close(self.encoder)
             raise
+
+    @property
+    def sizes(self) -> StreamSizes:
+        """Those of the streams' model."""
+        return _sizes(self.pool.spec)
 
     def reload(self) -> None:
         """Read both files again and go on with them: streams keep their states; runs in flight end on the old one.
@@ -32,12 +48,12 @@ class Models:
         """
         encoder = _encoder(self._settings.encoder_model)
         try:
-            self._swap(_loaded(self._settings.step_model, "step"))
+            self._swap(_streaming(self._settings.stream_model))
         except BaseException:
-            encoder.close()
+            _close(encoder)
             raise
         old, self.encoder = self.encoder, encoder
-        old.close()
+        _close(old)
 
     def _swap(self, step: Session) -> None:
         try:
@@ -47,25 +63,53 @@ class Models:
             raise
 
     def close(self) -> None:
-        """Run what waits, and free both models."""
+        """Run what waits, and free the models."""
         self.pool.close()
-        self.encoder.close()
+        _close(self.encoder)
 
 
-def _encoder(path: Path) -> Session:
-    session = _loaded(path, "encoder")
-    if session.spec.lengths and not session.spec.layer().batch_first:
-        return session
-    session.close()
-    raise _unfit(path, "one without lengths, or with the batch first", "one with lengths and the time first")
+def _close(session: Session | None) -> None:
+    if session is not None:
+        session.close()
 
 
-def _loaded(path: Path, form: Form) -> Session:
+def _encoder(path: Path | None) -> Session | None:
+    if path is None:
+        return None
     session = rnnx_runtime.load(path)
-    if session.spec.layer().form == form:
+    bare = session.spec.bare
+    if bare is not None and bare.form == "encoder" and session.spec.lengths and not bare.batch_first:
         return session
     session.close()
-    raise _unfit(path, f"a model of form {session.spec.layer().form}", f"form {form}")
+    got = "a whole model" if bare is None else f"a model of form {bare.form}"
+    raise _unfit(path, f"{got}, or without lengths, or with the batch first", "form encoder, with lengths, time first")
+
+
+def _streaming(path: Path) -> Session:
+    session = rnnx_runtime.load(path)
+    try:
+        _sizes(session.spec)
+    except ContractError:
+        session.close()
+        raise
+    return session
+
+
+def _sizes(spec: Contract) -> StreamSizes:
+    """Of frames `(I,)` and outputs of any shape; raises ContractError where there are others."""
+    inputs, outputs = spec.plain_inputs, spec.plain_outputs
+    frame = _frame(inputs[0])
+    if len(inputs) > 1 or len(outputs) > 1 or len(frame) != 1 or {inputs[0].dtype, outputs[0].dtype} != {"float32"}:
+        shown = ", ".join(f"{own.dtype} {own.shape}" for own in (*inputs, *outputs))
+        raise _unfit(Path(spec.source.file or "model"), shown, "one input of frames (I,) and one output, of float32")
+    units = [int(dim.partition("*")[0]) for dim in inputs[0].dims if isinstance(dim, str) and dim.endswith("*T")]
+    return StreamSizes(frame=frame[0], output=prod(_frame(outputs[0])), multiple=max(units, default=1))
+
+
+def _frame(spec: TensorSpec) -> tuple[int, ...]:
+    """The sizes behind the axes of batch and time."""
+    lead = [axis for axis, dim in enumerate(spec.dims) if isinstance(dim, str)]
+    return tuple(dim for dim in spec.dims[max(lead, default=-1) + 1 :] if isinstance(dim, int))
 
 
 def _unfit(path: Path, got: str, expected: str) -> ContractError:

@@ -83,6 +83,8 @@ class Runs:
     def _run(self, body: bytes, kind: str, as_json: bool, query: QueryParams) -> tuple[Results, Iterator[bytes]]:
         """Run a request; in a thread, so that neither parsing nor the model holds up the streams."""
         encoder = self._models.encoder
+        if encoder is None:
+            raise HTTPException(404, "this service has no encoder (RNNX_SERVICE_ENCODER_MODEL)")
         bounds = Bounds(contract=encoder.spec, settings=self._settings)
         if kind == JSON:
             sequences = batch_from_json(body, bounds, as_json=as_json)

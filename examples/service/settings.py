@@ -23,10 +23,10 @@ _NAMES = {
 class Settings:
     """The service's models and limits; `RNNX_SERVICE_PORT=8080` sets `port`."""
 
-    step_model: Path
-    """The cell that streams run on: a model with a single next step."""
-    encoder_model: Path
-    """The encoder that whole sequences run on, exported with `--lengths`."""
+    stream_model: Path
+    """What streams run on: a cell, or a model that carries its states, of one input and one output of float32."""
+    encoder_model: Path | None = None
+    """The encoder that whole sequences run on, exported with `--lengths`; without one there is no `/run`."""
     host: str = "127.0.0.1"
     port: int = 8000
     allowed_hosts: str = ""
@@ -122,7 +122,7 @@ def _parts(names: str) -> list[str]:
 
 def _parsed(name: str, kind: Any, text: str) -> Any:
     try:
-        value = kind(text)
+        value = Path(text) if kind == Path | None else kind(text)
     except ValueError:
         value = math.nan
     if value != value or value in (math.inf, -math.inf):

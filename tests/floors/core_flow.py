@@ -208,7 +208,7 @@ def speak(root: Path) -> None:
 
 
 def serve(root: Path) -> None:
-    variables = {"RNNX_SERVICE_STEP_MODEL": "step.onnx", "RNNX_SERVICE_ENCODER_MODEL": "encoder.onnx"}
+    variables = {"RNNX_SERVICE_STREAM_MODEL": "step.onnx", "RNNX_SERVICE_ENCODER_MODEL": "encoder.onnx"}
     environment = os.environ | variables | {"RNNX_SERVICE_PORT": "0"}
     command = [sys.executable, "-m", "service"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:

@@ -21,12 +21,13 @@ STARTS_WITHIN_S = 30
 
 
 class ServerProcess:
-    """A running service; its settings are keywords, such as `max_streams=2`."""
+    """A running service; its settings are keywords, such as `max_streams=2`; None leaves one out."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        models = {"step_model": folder / "step.onnx", "encoder_model": folder / "encoder.onnx"}
+        models = {"stream_model": folder / "step.onnx", "encoder_model": folder / "encoder.onnx"}
         values = {"port": 0, **models, **settings}
-        variables = {f"RNNX_SERVICE_{name.upper()}": str(value) for name, value in values.items()}
+        given = {name: value for name, value in values.items() if value is not None}
+        variables = {f"RNNX_SERVICE_{name.upper()}": str(value) for name, value in given.items()}
         path = os.pathsep.join([str(ROOT / "examples"), str(ROOT / "models")])
         self.log = folder / f"service-{time.monotonic_ns()}.log"
         with self.log.open("w") as log:

@@ -86,11 +86,17 @@ def test_a_peer_that_does_not_read_does_not_hold_up_the_end(small: Path) -> None
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({}, "RNNX_SERVICE_STEP_MODEL: got nothing"),
+        ({}, "RNNX_SERVICE_STREAM_MODEL: got nothing"),
         ({"RNNX_SERVICE_PORTS": "1"}, "RNNX_SERVICE_PORTS: got no setting of that name"),
-        ({"RNNX_SERVICE_STEP_MODEL": "none.onnx", "RNNX_SERVICE_ENCODER_MODEL": "encoder.onnx"}, "none.onnx"),
-        ({"RNNX_SERVICE_STEP_MODEL": "step.onnx", "RNNX_SERVICE_ENCODER_MODEL": "step.onnx"}, "expected form encoder"),
-        ({"RNNX_SERVICE_STEP_MODEL": "encoder.onnx", "RNNX_SERVICE_ENCODER_MODEL": "encoder.onnx"}, "form step"),
+        ({"RNNX_SERVICE_STREAM_MODEL": "none.onnx", "RNNX_SERVICE_ENCODER_MODEL": "encoder.onnx"}, "none.onnx"),
+        (
+            {"RNNX_SERVICE_STREAM_MODEL": "step.onnx", "RNNX_SERVICE_ENCODER_MODEL": "step.onnx"},
+            "expected form encoder",
+        ),
+        (
+            {"RNNX_SERVICE_STREAM_MODEL": "encoder.onnx", "RNNX_SERVICE_ENCODER_MODEL": "encoder.onnx"},
+            "got a bidirectional encoder",
+        ),
     ],
     ids=["no-model", "unknown", "no-file", "no-encoder", "no-step"],
 )

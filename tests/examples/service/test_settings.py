@@ -5,7 +5,7 @@ import pytest
 from rnnx_runtime import InputError
 from service.settings import Settings, settings_from_environment
 
-MODELS = {"RNNX_SERVICE_STEP_MODEL": "step.onnx", "RNNX_SERVICE_ENCODER_MODEL": "encoder.onnx"}
+MODELS = {"RNNX_SERVICE_STREAM_MODEL": "step.onnx", "RNNX_SERVICE_ENCODER_MODEL": "encoder.onnx"}
 
 
 def test_variables_set_what_they_are_named_for() -> None:
@@ -13,7 +13,7 @@ def test_variables_set_what_they_are_named_for() -> None:
         MODELS | {"RNNX_SERVICE_PORT": "0", "RNNX_SERVICE_IDLE_S": "1.5", "RNNX_SERVICE_HOST": "::1", "OTHER": "x"}
     )
     assert settings == Settings(
-        step_model=Path("step.onnx"), encoder_model=Path("encoder.onnx"), port=0, idle_s=1.5, host="::1"
+        stream_model=Path("step.onnx"), encoder_model=Path("encoder.onnx"), port=0, idle_s=1.5, host="::1"
     )
 
 

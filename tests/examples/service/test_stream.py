@@ -91,7 +91,7 @@ BAD = {
     "no-json": ("rubbish", "expected an object"),
     "deep-json": ("[" * 60000, "expected an object"),
     "json-list": ("[1]", "got a list, expected an object"),
-    "unknown-verb": ('{"do": "dance"}', "got 'dance', expected reset | snapshot | restore"),
+    "unknown-verb": ('{"do": "dance"}', "got 'dance', expected flush | reset | snapshot | restore"),
     "no-verb": ("{}", "got None"),
     "state-of-other-size": (
         '{"do": "reset", "h": [1, 2], "c": [1, 2]}',
