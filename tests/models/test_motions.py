@@ -30,7 +30,7 @@ def test_a_stream_is_of_pieces_with_their_labels() -> None:
 def test_a_disturbed_stream_is_turned_as_a_whole() -> None:
     samples = np.random.default_rng(0).standard_normal((50, 6)).astype(np.float32)
     found = disturbed(samples, np.random.default_rng(1))
-    assert (found.shape, found.dtype) == (samples.shape, np.float32)
+    assert (found.shape, str(found.dtype)) == (samples.shape, "float32")
     norms, before = np.linalg.norm(found[:, :3], axis=1), np.linalg.norm(samples[:, :3], axis=1)
     assert np.corrcoef(norms, before)[0, 1] > 0.95
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,31 +34,31 @@ class Frames:
     is_sequence: bool
     unit: int = 1
 
-    @property
+    @cached_property
     def frame_dims(self) -> tuple[Dim, ...]:
         """The dims of a frame; of several in a step of time, those of a chunk."""
         return self.chunk_dims if self.unit > 1 else self.row_dims
 
-    @property
+    @cached_property
     def chunk_dims(self) -> tuple[Dim, ...]:
         """The dims of a chunk: of a tensor that holds one frame at a time, frames behind each other."""
         if not self.is_sequence:
             return ("T", *self.frame_dims)
         return tuple(dim for axis, dim in enumerate(self.spec.dims) if axis != self.batch)
 
-    @property
+    @cached_property
     def step_dims(self) -> tuple[Dim, ...]:
         """The dims of the least that a push may hold: a frame, or the frames of one step of time."""
         if self.unit == 1:
             return self.frame_dims
         return tuple(self.unit if axis == self.chunk_axis else dim for axis, dim in enumerate(self.chunk_dims))
 
-    @property
+    @cached_property
     def row_dims(self) -> tuple[Dim, ...]:
         """The dims of a frame, whatever number of them a step of time has."""
         return tuple(dim for axis, dim in enumerate(self.spec.dims) if axis not in (self.batch, self.time))
 
-    @property
+    @cached_property
     def chunk_axis(self) -> int:
         """The axis of time of a chunk."""
         if not self.is_sequence or self.time is None:

@@ -23,6 +23,8 @@ class Batch:
         """Steps of time, each of one frame or, of some models, of several."""
         self.inputs = _next_inputs(pushes, model, self.frames) if left else _frame_inputs(pushes, model)
         self._slots = [push.seat.slot for push in pushes]  # type: ignore[union-attr] # a push always has a seat
+        self.has_ends = self._has_chunks and any(push.last is not None for push in pushes)
+        """Whether a sequence may end with it."""
 
     def gather(self, slots: Slots) -> State:
         """The rows' states; a chunk that takes more than this step keeps the one it began with."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.options import PoolOptions
@@ -26,6 +27,7 @@ class Collector:
         options: PoolOptions,
         clock: Callable[[], float],
         turn: Turn,
+        bell: Any,
         is_retired: Callable[[], bool],
     ) -> None:
         self.is_stopping = False
@@ -35,7 +37,7 @@ class Collector:
         self._seats = seats
         self._options = options
         self._clock = clock
-        self._turn = turn
+        self._turn, self._bell = turn, bell
         self._is_retired = is_retired
 
     def collect(self, before_waiting: Callable[[], None]) -> float:
@@ -81,7 +83,7 @@ class Collector:
         if not has_rows:
             self._turn.give_back()
         try:
-            self._inbox.wait(count, timeout_s)
+            self._inbox.wait(count, timeout_s, self._bell)
         finally:
             if not has_rows:
                 self._turn.take(self._is_retired)
@@ -94,7 +96,7 @@ class Collector:
 
     def take(self, now: float) -> int:
         """Take in what has come; gives how many requests."""
-        requests = self._inbox.take_all()
+        requests = self._inbox.take_all(self._bell)
         if requests:
             self._schedule.add(requests)
             first, last = requests[0].queued_at, requests[-1].queued_at

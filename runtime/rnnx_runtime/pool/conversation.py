@@ -177,6 +177,7 @@ class Conversation:
     def _begin_from(self, rows: Sequence[Array]) -> None:
         self._pool.slots.write(self._seat.slot, *rows)
         self._seat.is_over = self._pool.model.is_over(rows)
+        self._inbox.epoch = object()
 
     def ender(self) -> Callable[[], dict[str, Array]]:
         """Ends a sequence of which nothing is left to run; gives outputs without a frame."""
@@ -185,6 +186,7 @@ class Conversation:
             if self._seat.is_over:
                 raise ended(f"stream {self.name!r}")
             self._seat.is_over = True
+            self._inbox.epoch = object()
             return self._layout.nothing()
 
         return end

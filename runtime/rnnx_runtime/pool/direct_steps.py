@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.bound_step import BoundStep
 from rnnx_runtime.pool.batched_model import BatchedModel
-from rnnx_runtime.pool.slots import Slots
+from rnnx_runtime.pool.row_groups import RowGroup
+from rnnx_runtime.pool.slots import Parts, Slots
 from rnnx_runtime.state import State
 
 _MOST_BOUND = 8
@@ -21,34 +22,35 @@ class DirectSteps:
 
     def __init__(self, model: BatchedModel, slots: Slots) -> None:
         self._session, self._slots = model.session, slots
-        self._bound: dict[int, BoundStep] = {}
+        self._bound: dict[int, tuple[BoundStep, dict[int, Parts]]] = {}
+        """By the number of rows; with each the parts of its states as the slots copy them, by their buffers."""
         self._seen: set[int] = set()
         self._is_bindable = True
-        self._left: State | None = None
+        self._left: State | Parts | None = None
 
-    def run(self, slots: list[int], inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs `(B, …)` by name for inputs `(B, …)`, a row for each slot; raises what a step raises."""
-        rows = len(slots)
-        bound = self._bound.get(rows)
-        if bound is None or any(inputs[name].shape != shape for name, shape in bound.shapes.items()):
-            outputs: dict[str, Array]
-            outputs, self._left = self._session.step(inputs, self._slots.gather(slots))
+    def run(self, group: RowGroup, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs `(B, …)` by name for inputs `(B, …)`, a row for each seat; raises what a step raises."""
+        rows = len(group.slots)
+        bound, parts = self._bound.get(rows, (None, {}))
+        if bound is None or not bound.fits(inputs):
+            outputs, left = self._session.step(inputs, self._slots.gather(group.slots))
+            self._left = left
             if self._is_bindable:
-                self._bind_again(rows, inputs, self._left)
-            return outputs
-        self._slots.read_into(slots, bound.state)
+                self._bind_again(rows, inputs, left)
+            return dict(outputs)
+        self._slots.read_into(group, parts[id(bound.parts)])
         outputs = bound.run(inputs)
-        self._left = bound.state
+        self._left = parts[id(bound.parts)]
         return {name: value.copy() for name, value in outputs.items()}
 
-    def keep(self, slots: list[int]) -> None:
-        """Take over the states that the last run left, for the same slots."""
-        assert self._left is not None
-        if len(slots) in self._bound:
-            self._slots.write_from(slots, self._left)  # its buffers are the next run's
+    def keep(self, group: RowGroup) -> None:
+        """Take over the states that the last run left, for the same group."""
+        left, self._left = self._left, None
+        assert left is not None
+        if type(left) is tuple:
+            self._slots.write_from(group, left)  # its buffers are the next run's
         else:
-            self._slots.scatter(slots, self._left)
-        self._left = None
+            self._slots.scatter(group.slots, left)  # type: ignore[arg-type] # mypy does not see through `type`
 
     def _bind_again(self, rows: int, inputs: Mapping[str, Array], state: State) -> None:
         """Bind the next step of so many rows, if there was one before."""
@@ -62,4 +64,4 @@ class DirectSteps:
         if bound is None:
             self._is_bindable = False
         else:
-            self._bound[rows] = bound
+            self._bound[rows] = bound, {id(own): self._slots.parts_of(own, rows) for own in bound.both_parts}

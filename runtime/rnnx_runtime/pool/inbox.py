@@ -2,6 +2,7 @@
 
 import time
 from threading import RLock
+from typing import Any
 
 from rnnx_runtime.errors import PoolOverloaded, RnnxError
 from rnnx_runtime.pool.requests import Call, Request, own_copy
@@ -25,6 +26,8 @@ class Inbox:
         """Pushes refused because the pool was full."""
         self.refusal: RnnxError | None = None
         """Why nothing more is taken, once that is so."""
+        self.epoch = object()
+        """Another one after each change of which seats may be pushed: a stream closed, evicted or flushed."""
         self.limit = limit
         """Pushes that may wait."""
         self.right_of_way = RightOfWay()
@@ -113,19 +116,24 @@ class Inbox:
         if self.bell.locked():
             ring(self.bell)
 
-    def take_all(self) -> list[Request]:
-        """Everything that has come in since the last time; for the reader alone."""
+    def take_all(self, bell: Any = None) -> list[Request]:
+        """Everything that has come in since the last time; for the reader, whose bell it is if one is given.
+
+        A reader that gave way to another wakes up late: it gets nothing, for it is the other's.
+        """
+        taken: list[Request] = []
         with self.lock:
-            taken, self._requests = self._requests, []
-            self._waiting = 0
+            if bell is None or bell is self.bell:
+                taken, self._requests = self._requests, taken
+                self._waiting = 0
         return taken
 
-    def wait(self, count: int, timeout_s: float | None) -> None:
-        """Wait until `count` requests are there, a call is, or the time is up; for the reader alone."""
-        if self._waiting >= count:
+    def wait(self, count: int, timeout_s: float | None, bell: Any = None) -> None:
+        """Wait until `count` requests are there, a call is, or the time is up; for the reader, as `take_all`."""
+        bell = bell or self.bell
+        if self._waiting >= count or bell is not self.bell:
             return
         ends = None if timeout_s is None else time.monotonic() + timeout_s
-        bell = self.bell
         self._is_rung = False
         self._wakes_at = count
         # Who puts something in looks at `_wakes_at` afterwards: one of the two always sees the other.

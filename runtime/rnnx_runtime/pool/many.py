@@ -68,10 +68,10 @@ class GivenRows:
 
     def _rows_of(self, name: str, given: Any, rows: int, layout: FrameLayout) -> Array:
         own = layout.inputs[name]
+        if type(given) is np.ndarray and given.shape == (rows, *own.step_dims) and given.dtype == own.spec.dtype:
+            return given
         shown = f"({', '.join(map(str, (rows, *own.step_dims)))})"
-        value = given
-        if type(given) is not np.ndarray:
-            value = array_from_view(given, f"input {name!r}", f"{own.spec.dtype} {shown}")
+        value = array_from_view(given, f"input {name!r}", f"{own.spec.dtype} {shown}")
         fits = value.ndim == 1 + len(own.step_dims) and len(value) == rows and _fit(value.shape[1:], own.step_dims)
         if value.dtype != own.spec.dtype or not fits:
             each = "a frame" if own.unit == 1 else f"{own.unit} frames"

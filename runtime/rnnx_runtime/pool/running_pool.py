@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from os import getpid
 from threading import get_ident, main_thread
+from typing import Any
 
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
@@ -48,7 +49,7 @@ class RunningPool:
         self._replaced: deque[Session] = deque()
         """Sessions that gave way to others and are not closed yet."""
         self.housekeeper = Housekeeper(self._watch, options.step_timeout_s)
-        self.worker = self._new_worker(model)
+        self.worker = self._new_worker(model, self.inbox.bell)
         session.claim(model)
         self.worker.is_in_charge = True
         self.worker.start()
@@ -65,9 +66,10 @@ class RunningPool:
         """Whether the process that made the pool has not closed it."""
         return not self.is_ending and getpid() == self.pid
 
-    def _new_worker(self, model: BatchedModel) -> Worker:
+    def _new_worker(self, model: BatchedModel, bell: Any) -> Worker:
         on_evict = None if self.options.on_evict is None else partial(self._hand_over, self.options.on_evict)
-        return Worker(model, self.inbox, self.slots, self.seats, self.counters, self.options, self.clock, on_evict)
+        options, clock = self.options, self.clock
+        return Worker(model, self.inbox, self.slots, self.seats, self.counters, options, clock, on_evict, bell)
 
     def _watch(self) -> None:
         self.worker.abandon_hanging_step()
@@ -141,6 +143,7 @@ class RunningPool:
             return
         self.post(Call(seat, self.inbox.lock, partial(self._leave, seat), is_certain=True))
         seat.is_leaving = True
+        self.inbox.epoch = object()
 
     def _leave(self, seat: Seat) -> None:
         with self.inbox.lock:
@@ -148,6 +151,7 @@ class RunningPool:
                 return
             seat.is_closed = True
             self.seats.discard(seat)
+        self.inbox.epoch = object()
         self.slots.release(seat.slot)
 
     # Models
@@ -177,8 +181,8 @@ class RunningPool:
         old, refusal = self.worker, self.inbox.refusal
         if not (old.is_stalled and isinstance(refusal, StepTimeout)):
             return False
-        new = self._new_worker(model)
         bell = new_bell()
+        new = self._new_worker(model, bell)
         new.start()  # before it is in charge: a signal handler may wait for what it runs from then on
         try:
             with self.inbox.lock:  # without a call within, as `Inbox` says

@@ -8,9 +8,13 @@ import numpy as np
 
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import TensorSpec
+from rnnx_runtime.pool.row_groups import RowGroup
 from rnnx_runtime.state import State, state_of
 
 Index = tuple[Any, ...]
+
+Parts = tuple[tuple[Array, Index | None, Array], ...]
+"""Of each state the slots' memory, the axes in front of the batch's, and a buffer for some rows."""
 
 _MOST_AWAY = 8
 """Groups of streams that run together; each step looks at all of them."""
@@ -29,6 +33,11 @@ class Slots:
         self._values = tuple(
             np.zeros([capacity if dim == "B" else int(dim) for dim in spec.dims], spec.dtype) for spec in specs
         )
+        self._tables = tuple(
+            _as_rows(value, capacity) if value.shape[:axis].count(1) == axis else None
+            for value, axis in zip(self._values, self._axes, strict=True)
+        )
+        """The same memory with one element for each slot, of states without another axis in front."""
         self.free = deque(range(capacity))
         self._away: deque[tuple[list[int], State]] = deque()
         """Groups of slots whose states are where the backend left them; no slot is in two."""
@@ -61,21 +70,31 @@ class Slots:
         for own, axis, name in zip(self._values, self._axes, self._names, strict=True):
             own[_at(axis, index)] = state[name].take(taken, axis=axis)
 
-    def read_into(self, slots: list[int], state: State) -> None:
-        """Copy the states of some slots, a row each, into arrays of their own."""
-        if self._away:
-            self._bring_home_any(slots)
-        index: Any = slice(slots[0], slots[0] + 1) if len(slots) == 1 else np.array(slots, np.intp)
-        for own, axis, part in zip(self._values, self._axes, state.parts, strict=True):
-            part[...] = own[_at(axis, index)]  # type: ignore[index] # arrays, for a bound step has no others
+    def parts_of(self, buffers: Sequence[Array], rows: int) -> Parts:
+        """Buffers for so many rows' states, in the order of the specs, as `read_into` and `write_from` take them."""
+        return tuple(
+            (own, (slice(None),) * axis, part) if table is None else (table, None, _as_rows(part, rows))
+            for own, table, axis, part in zip(self._values, self._tables, self._axes, buffers, strict=True)
+        )
 
-    def write_from(self, slots: list[int], state: State) -> None:
-        """Copy states into some slots, a row each."""
+    def read_into(self, group: RowGroup, parts: Parts) -> None:
+        """Copy the states of some slots, a row each, into buffers."""
         if self._away:
-            self._bring_home_any(slots)
-        index: Any = slice(slots[0], slots[0] + 1) if len(slots) == 1 else np.array(slots, np.intp)
-        for own, axis, part in zip(self._values, self._axes, state.parts, strict=True):
-            own[_at(axis, index)] = part
+            self._bring_home_any(group.slots)
+        index = group.index
+        for own, lead, part in parts:
+            if lead is None:
+                own.take(index, out=part, mode="clip")
+            else:
+                part[...] = own[(*lead, index)]
+
+    def write_from(self, group: RowGroup, parts: Parts) -> None:
+        """Copy states from buffers into some slots, a row each."""
+        if self._away:
+            self._bring_home_any(group.slots)
+        index: Any = group.index
+        for own, lead, part in parts:
+            own[index if lead is None else (*lead, index)] = part
 
     def flush(self) -> None:
         """Bring all states home."""
@@ -115,6 +134,12 @@ class Slots:
         for away in [away for away in self._away if not wanted.isdisjoint(away[0])]:
             self._away.remove(away)
             self._bring(*away)
+
+
+def _as_rows(value: Array, rows: int) -> Array:
+    """An array in one piece as so many elements, each a row's bytes, which are copied faster than its numbers."""
+    found: Array = value.reshape(-1).view((np.void, value.nbytes // rows))
+    return found
 
 
 def _at(axis: int, index: Any) -> Index:

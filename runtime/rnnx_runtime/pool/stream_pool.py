@@ -26,6 +26,7 @@ from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.pushing_many import PushingMany
 from rnnx_runtime.pool.refusals import closed_pool, closed_stream
 from rnnx_runtime.pool.requests import Call, Given, Push, Seat
+from rnnx_runtime.pool.row_groups import RowGroup, RowGroups
 from rnnx_runtime.pool.running_pool import RunningPool
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.streams import PoolStream
@@ -59,6 +60,7 @@ class StreamPool:
         self._opened_at = clock()
         self._running = running = RunningPool(session, options, clock)
         self._pid = running.pid
+        self._groups = RowGroups(running.inbox)
         self._inbox, self._slots, self._seats, self._counters = (
             running.inbox,
             running.slots,
@@ -119,7 +121,7 @@ class StreamPool:
             ForkedError: another process than the one that made the pool.
         """
         self._running.check_process()
-        many = PushingMany(self, streams, x)
+        many = PushingMany(self, streams, x, self._groups)
         leader = self._running.leader() if timeout_s is None and many.may_run_directly else None
         if leader is None:
             return many.wait(many.queue(timeout_s))
@@ -238,10 +240,11 @@ class StreamPool:
 
     def _pushed_directly(self, leader: Worker, seat: Seat, given: Given) -> Any:
         """The output of a frame that ran at once; None where it must go into the line."""
-        if getpid() != self._pid or seat.is_leaving or seat.is_closed:
+        epoch = self._inbox.epoch
+        if getpid() != self._pid or seat.is_leaving or seat.is_closed or seat.is_over:
             return None
         inputs = {name: value[None] for name, value in zip(leader.model.input_names, given[0], strict=True)}
-        outputs = leader.run_directly([seat], inputs)
+        outputs = leader.run_directly(RowGroup((seat,), epoch), inputs)
         if outputs is None:
             return None
         if given[2]:

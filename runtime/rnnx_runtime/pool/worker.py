@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
 from threading import Thread
+from typing import Any
 
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
@@ -21,6 +22,7 @@ from rnnx_runtime.pool.metrics import Counters
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.refusals import broken_step, closed_stream, dead_thread, hanging_step, rejection_reason
 from rnnx_runtime.pool.requests import COMMITTED, DROPPED, WAITING, Call, Push, Request, Seat, own_copy
+from rnnx_runtime.pool.row_groups import RowGroup
 from rnnx_runtime.pool.schedule import Schedule
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.pool.turn import Turn
@@ -60,7 +62,9 @@ class Worker:
         options: PoolOptions,
         clock: Clock,
         on_evict: Evicted | None,
+        bell: Any,
     ) -> None:
+        """Make its thread; `bell` is the inbox's, or will be from when the worker is in charge on."""
         self.model = model
         self.is_stalled = False
         """Whether a step hangs."""
@@ -79,7 +83,7 @@ class Worker:
         self._direct = DirectSteps(model, slots)
         self._waiting = Waiting(options)
         self._collector = Collector(
-            inbox, self._schedule, self._waiting, seats, options, clock, self.turn, lambda: self.is_retired
+            inbox, self._schedule, self._waiting, seats, options, clock, self.turn, bell, lambda: self.is_retired
         )
         self._unserved = Unserved(inbox, seats)
         self._running: Sequence[object] = ()
@@ -197,15 +201,16 @@ class Worker:
         self.turn.give_back()
         return False
 
-    def run_directly(self, seats: list[Seat], inputs: Mapping[str, Array]) -> dict[str, Array] | None:
+    def run_directly(self, group: RowGroup, inputs: Mapping[str, Array]) -> dict[str, Array] | None:
         """Run one frame of each seat, `(B, …)` by name, in the caller's thread; None where the line must be kept.
 
-        That is where requests wait, where a wait for more rows would pay, or where there is no room.
+        That is where requests wait, where a wait for more rows would pay, where there is no room, or where a seat has
+        changed since the caller looked.
         """
-        inbox, schedule, rows, now = self._inbox, self._schedule, len(seats), self._clock()
+        inbox, schedule, rows, now = self._inbox, self._schedule, len(group.seats), self._clock()
         if schedule.streams or schedule.owes_answers or not inbox.is_empty() or not self.model.runs_directly:
             return None
-        if any(seat.is_closed or seat.is_over for seat in seats):  # since the caller looked
+        if group.epoch is not inbox.epoch:
             return None
         self._waiting.saw_arrivals(1, now, now)
         full = self._collector.full()
@@ -215,29 +220,30 @@ class Worker:
             is_refused = inbox.refusal is not None or inbox.pushes + rows > inbox.limit
             if not is_refused:
                 inbox.pushes += rows
-                self._running, self._started = seats, now
-        return None if is_refused else self._run_seats(seats, inputs, now)
+                self._running, self._started = group.seats, now
+        return None if is_refused else self._run_group(group, inputs, now)
 
-    def _run_seats(self, seats: list[Seat], inputs: Mapping[str, Array], started: float) -> dict[str, Array]:
-        slots = [seat.slot for seat in seats]
+    def _run_group(self, group: RowGroup, inputs: Mapping[str, Array], started: float) -> dict[str, Array]:
+        rows = len(group.seats)
         try:
-            outputs = self._direct.run(slots, inputs)
+            outputs = self._direct.run(group, inputs)
         except Exception as error:
-            self._end_seats(len(seats))
-            self._counters.rejections["failed"] += len(seats)
+            self._end_seats(rows)
+            self._counters.rejections["failed"] += rows
             if isinstance(error, RnnxError):
                 raise
             raise broken_step(error) from error
         except BaseException:
-            self._end_seats(len(seats))
+            self._end_seats(rows)
             raise
-        if not self._end_seats(len(seats)):
+        if not self._end_seats(rows):
             raise hanging_step(self.model.session.device, self._options.step_timeout_s)
-        self._direct.keep(slots)
+        self._direct.keep(group)
         ended = self._clock()
-        for seat in seats:
-            seat.last_used = ended
-        self._count_seats(len(seats), ended - started)
+        if self._options.idle_s is not None:
+            for seat in group.seats:
+                seat.last_used = ended
+        self._count_seats(rows, ended - started)
         return outputs
 
     def _end_seats(self, rows: int) -> bool:
@@ -364,6 +370,8 @@ class Worker:
         if self.is_retired:
             return
         batch.keep(self._slots, state, outputs, phases)
+        if batch.has_ends:
+            self._inbox.epoch = object()
         self._count_dropped([push for push, phase in zip(pushes, phases, strict=True) if phase == DROPPED])
         self._schedule.advance(pushes, [phase != WAITING for phase in phases], ended)
         committed = [push for push, phase in zip(pushes, phases, strict=True) if phase == COMMITTED]
@@ -443,6 +451,7 @@ class Worker:
             for seat in idle:
                 seat.is_closed = seat.evicted = True
             self._seats.difference_update(idle)
+        self._inbox.epoch = object()
         for seat in idle:
             self._counters.evictions += 1
             if self._on_evict is not None:

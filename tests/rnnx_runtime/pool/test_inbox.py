@@ -7,6 +7,7 @@ from tests.rnnx_runtime.pool.fakes import frame, in_threads, wait_until
 from rnnx_runtime import PoolClosedError, PoolOverloaded
 from rnnx_runtime.pool.inbox import Inbox
 from rnnx_runtime.pool.requests import Call, Push, Seat
+from rnnx_runtime.threads.latch import new_bell
 
 LONG_S = 20.0
 
@@ -177,3 +178,12 @@ def test_a_full_inbox_refuses_before_a_push_is_made_and_lets_the_reader_go_first
     inbox.refusal = closed()
     with pytest.raises(PoolClosedError):
         inbox.refuse_if_full(6.0)
+
+
+def test_a_reader_that_gave_way_to_another_takes_nothing_and_does_not_wait() -> None:
+    inbox = Inbox(9)
+    old, inbox.bell = inbox.bell, new_bell()
+    inbox.put_push(push(inbox))
+    assert inbox.take_all(old) == []
+    inbox.wait(5, None, old)
+    assert len(inbox.take_all(inbox.bell)) == 1
