@@ -18,6 +18,7 @@ from rnnx_runtime.backends.table import Backend, DescribedBackend, DeviceBackend
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
+from rnnx_runtime.ragged import RaggedRuns
 from rnnx_runtime.state import Part, State, state_of
 from rnnx_runtime.threads.call_gate import CallGate
 
@@ -60,6 +61,8 @@ class Session:
         self._no_next = why_no_next_step(contract)
         self._axes = StepAxes(contract)
         self._owner: dict[str, object] = {}
+        ragged = RaggedRuns(contract)
+        self._ragged = ragged if ragged.is_possible and self.device == "CPU" else None
 
     @overload
     def run(
@@ -116,7 +119,11 @@ class Session:
             feeds = self._feeding.feeds(inputs, state, lengths)
             if out is not None:
                 return self._run_into(inputs, out, feeds)
-            values: list[Any] = self._backend.run(feeds)  # in the contract's order
+            values: list[Any]  # in the contract's order
+            if self._ragged is not None and (parts := self._ragged.parts(feeds)):
+                values = self._ragged.run(feeds, parts, self._backend)
+            else:
+                values = self._backend.run(feeds)
         finally:
             self._gate.leave()
         following = state_of(self._state_names, self._picked(values))
