@@ -65,7 +65,7 @@ def main(threads: int, pushes: int, streams: int, tasks: int, steps: int, schedu
             **_schedules(Path(folder), schedules),
         }
     if not no_write:
-        write_result("pool_soak", "python benchmarks/pool_soak.py", parts)
+        write_result("pool_soak", f"python benchmarks/pool_soak.py --schedules {schedules}", parts)
     rows = [(part, name, str(value)) for part, figures in parts.items() for name, value in figures.items()]
     print_table("A pool under fire", ("part", "what", ">figure"), rows)
     faults = ("wrong", "failed", "slots_lost", "threads_left")
