@@ -1,7 +1,8 @@
 """A pool under fire, every output checked, and what it holds at the end: `python benchmarks/pool_soak.py`.
 
 Threads that hop between streams, tasks of an event loop with cancellations and deadlines among them, and a soak whose
-memory, threads and file descriptors must not grow, on one small LSTM; then more of the tests' random schedules.
+memory, threads and file descriptors must not grow: on one small LSTM, and threads and soak on a whole model whose
+convolutions carry frames too. Then more of the tests' random schedules, on layers and on models that look ahead.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rounds import write_result
+from torch import Tensor, nn
+from torch.nn import functional
 
 import rnnx
 from rnnx.cli.render import print_table
@@ -30,6 +33,7 @@ from rnnx_runtime import DeadlineExceeded, PoolOptions, PoolStream, StreamPool, 
 Array = NDArray[np.float32]
 
 INPUT, HIDDEN, LONGEST = 5, 8, 4096
+STATEFUL = rnnx.ModelOptions(stateful=True)
 ROUNDS_A_VISIT, ROUNDS_A_SWAP = 100, 2_000
 BOUND = 1e-6
 """The most that an output may differ from the reference, a lone run over the same frames."""
@@ -48,11 +52,16 @@ def main(threads: int, pushes: int, streams: int, tasks: int, steps: int, schedu
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lstm.onnx"
         rnnx.export(torch.nn.LSTM(INPUT, HIDDEN), path)
-        frames, outputs = _reference(path)
+        frames, outputs = _reference(path, (slice(None), None))
+        spotter = Path(folder) / "spotter.onnx"
+        rnnx.export(Spotter().eval(), spotter, STATEFUL, example_inputs=(torch.randn(2, 20, INPUT),))
+        whole = _reference(spotter, (None, slice(None)))
         parts = {
             "hammer": _hammer(path, frames, outputs, threads, pushes, streams),
+            "hammer, whole model": _hammer(spotter, *whole, threads, pushes, streams),
             "event_loop": _event_loop(path, frames, outputs, tasks),
             "soak": _soak(path, frames, outputs, steps),
+            "soak, whole model": _soak(spotter, *whole, steps),
             **_schedules(Path(folder), schedules),
         }
     if not no_write:
@@ -63,12 +72,28 @@ def main(threads: int, pushes: int, streams: int, tasks: int, steps: int, schedu
     sys.exit(any(figures.get(fault) for figures in parts.values() for fault in faults))
 
 
-def _reference(path: Path) -> tuple[Array, Array]:
+class Spotter(nn.Module):
+    """Causal convolutions, a layer and a head over frames `(B, T, I)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv1d(INPUT, HIDDEN, 5), nn.BatchNorm1d(HIDDEN)
+        self.second = nn.Conv1d(HIDDEN, HIDDEN, 3, dilation=2, groups=HIDDEN)
+        self.layer, self.head = nn.GRU(HIDDEN, HIDDEN, batch_first=True), nn.Linear(HIDDEN, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = torch.relu(self.norm(self.first(functional.pad(x.transpose(1, 2), (4, 0)))))
+        frames = frames + self.second(functional.pad(frames, (4, 0)))
+        result: Tensor = self.head(self.layer(frames.transpose(1, 2))[0])
+        return result
+
+
+def _reference(path: Path, batched: Any) -> tuple[Array, Array]:
     """One long sequence of frames `(T, I)` and its outputs `(T, H)`; every stream pushes it from its start."""
     frames = np.random.default_rng(0).standard_normal((LONGEST, INPUT), np.float32)
     with load(path, "ort-cpu") as session:
-        output, _ = session.run(frames[:, None])
-    return frames, output[:, 0]
+        output, _ = session.run(frames[batched])
+    return frames, output.reshape(LONGEST, -1)
 
 
 @contextmanager
@@ -251,17 +276,22 @@ def _schedules(folder: Path, examples: int) -> dict[str, dict[str, Any]]:
     """The tests' schedules over several models, others each time; a stream unlike a lone session raises."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.rnnx_runtime.pool.schedules import run_schedules
+    from tests.rnnx_runtime.pool.test_row_ends import MODELS
 
-    modules: dict[str, torch.nn.Module] = {
-        "lstm": torch.nn.LSTM(INPUT, HIDDEN),
-        "gru, two layers, batch first": torch.nn.GRU(INPUT, HIDDEN, 2, batch_first=True),
-        "lstm step": torch.nn.LSTMCell(INPUT, HIDDEN),
+    modules: dict[str, nn.Module] = {
+        "lstm": nn.LSTM(INPUT, HIDDEN),
+        "gru, two layers, batch first": nn.GRU(INPUT, HIDDEN, 2, batch_first=True),
+        "lstm step": nn.LSTMCell(INPUT, HIDDEN),
     }
     figures = {}
+    path = folder / "schedules.onnx"
     for name, module in modules.items():
-        path = folder / "schedules.onnx"
         rnnx.export(module, path)
         figures[f"schedules, {name}"] = asdict(run_schedules(path, examples, steps=50, derandomize=False))
+    for name, (kind, example) in MODELS.items():
+        rnnx.export(kind().eval(), path, STATEFUL, example_inputs=example)
+        tally = run_schedules(path, examples, steps=50, derandomize=False, max_frames=1)
+        figures[f"schedules, {name}"] = asdict(tally) | {"wrong": tally.comparisons - tally.bitwise}
     return figures
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.array_views import array_from_view
 from rnnx_runtime.arrays.frame_layout import FrameLayout
-from rnnx_runtime.arrays.stream_ends import StreamEnds
+from rnnx_runtime.arrays.stream_ends import StreamEnds, last_chunk
 from rnnx_runtime.bound_step import BoundStep
 from rnnx_runtime.contract import Contract, TensorSpec
 from rnnx_runtime.errors import InputError
@@ -143,14 +143,15 @@ class Stream:
             SessionClosedError, ForkedError, BackendError: as `push`.
         """
         self._refuse_over()
-        if self._ends.is_plain and x is not None:
-            found = self.push(x)
+        if not self._ends.is_plain:
+            results = self._flushed(x)
+        elif x is None:
+            results = self._layout.nothing()
         else:
-            results = self._layout.nothing() if self._ends.is_plain else self._flushed(x)
-            by_name = isinstance(x, Mapping) or self._layout.lone_output is None
-            found = results if by_name else next(iter(results.values()))
+            results = self._push_any(self._layout.last_frames(x), None)
         self._is_over, self._frame = True, None
-        return found
+        by_name = isinstance(x, Mapping) or self._layout.lone_output is None
+        return results if by_name else next(iter(results.values()))
 
     def reset(self, state: Mapping[str, Any] | None = None) -> None:
         """Start again from zeros, or from a state with B = 1, such as another stream's `state`.
@@ -185,19 +186,17 @@ class Stream:
     def _begin(self) -> None:
         """Count frames from here, and a model's results from where its own count says."""
         self._frames, self._first, self._is_over, self._frame = 0, 0, False, self._usual
-        position = self._session.spec.streaming.position
-        state = self._stepper.state_so_far
-        if position and state is not None:
-            self._first = int(np.asarray(state[position]).item())
+        streaming, state = self._session.spec.streaming, self._stepper.state_so_far
+        if state is None:
+            return
+        if streaming.position:
+            self._first = int(np.asarray(state[streaming.position]).item())
+        if streaming.end and int(np.asarray(state[streaming.end]).item()) > 0:
+            self._is_over, self._frame = True, None
 
     def _refuse_over(self) -> None:
         if self._is_over:
-            raise InputError(
-                "stream",
-                got="a sequence that flush() has ended",
-                expected="one that goes on",
-                remedy="call reset() to begin another",
-            )
+            raise ended("stream")
 
     def _push_any(self, x: Any, out: Array | None) -> Any:
         """A push that is not the usual frame into a new array."""
@@ -213,7 +212,7 @@ class Stream:
                     expected="none, for a model whose results may come late",
                     remedy="leave it out for new arrays",
                 )
-            results = self._late(self._as_chunk(values, is_chunk), count)
+            results = self._late(self._layout.as_chunk(values, is_chunk), count)
             return results if by_name else next(iter(results.values()))
         if out is not None:
             self._check_out(out, values, count if is_chunk else None, by_name)
@@ -231,16 +230,6 @@ class Stream:
             return y
         out[...] = y
         return out
-
-    def _as_chunk(self, values: Mapping[str, Array], is_chunk: bool) -> Mapping[str, Array]:
-        """Frames as chunks of one."""
-        if is_chunk:
-            return values
-        inputs = self._layout.inputs
-        return {
-            name: np.expand_dims(value, inputs[name].chunk_axis) if inputs[name].is_sequence else value
-            for name, value in values.items()
-        }
 
     def _late(self, values: Mapping[str, Array], count: int, frames: int | None = None) -> dict[str, Array]:
         """What a call of so many steps gives of the whole; `frames` is the sequence's length where it has ended."""
@@ -262,14 +251,10 @@ class Stream:
         return found
 
     def _flushed(self, x: Any) -> dict[str, Array]:
-        ends, layout = self._ends, self._layout
-        given = None if x is None else layout.last_frames(x)
-        last = 0 if given is None else layout.frames_of(given)
-        length = self._first * ends.multiple + last
-        count = ends.steps(length) - self._first
-        if count == 0:
-            return layout.nothing()
-        return self._late(layout.filled_up(given, count), count, length)
+        values, steps, frames = last_chunk(x, self._layout, self._ends)
+        if values is None:
+            return self._layout.nothing()
+        return self._late(values, steps, self._first * self._ends.multiple + frames)
 
     def _step(self, values: Mapping[str, Array]) -> dict[str, Array]:
         layout = self._layout
@@ -317,6 +302,16 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<Stream: {self._frames} frames, on {self._session!r}>"
+
+
+def ended(subject: str) -> InputError:
+    """The error of a push after the sequence's end."""
+    return InputError(
+        subject,
+        got="a sequence that flush() has ended",
+        expected="one that goes on",
+        remedy="call reset() to begin another",
+    )
 
 
 def refuse_without_next(spec: Contract, subject: str, *, allow_chunked: bool = False) -> None:

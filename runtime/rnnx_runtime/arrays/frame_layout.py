@@ -36,9 +36,7 @@ class Frames:
     @property
     def frame_dims(self) -> tuple[Dim, ...]:
         """The dims of a frame; of several in a step of time, those of a chunk."""
-        if self.unit > 1:
-            return self.chunk_dims
-        return tuple(dim for axis, dim in enumerate(self.spec.dims) if axis not in (self.batch, self.time))
+        return self.chunk_dims if self.unit > 1 else self.row_dims
 
     @property
     def chunk_dims(self) -> tuple[Dim, ...]:
@@ -46,6 +44,18 @@ class Frames:
         if not self.is_sequence:
             return ("T", *self.frame_dims)
         return tuple(dim for axis, dim in enumerate(self.spec.dims) if axis != self.batch)
+
+    @property
+    def step_dims(self) -> tuple[Dim, ...]:
+        """The dims of the least that a push may hold: a frame, or the frames of one step of time."""
+        if self.unit == 1:
+            return self.frame_dims
+        return tuple(self.unit if axis == self.chunk_axis else dim for axis, dim in enumerate(self.chunk_dims))
+
+    @property
+    def row_dims(self) -> tuple[Dim, ...]:
+        """The dims of a frame, whatever number of them a step of time has."""
+        return tuple(dim for axis, dim in enumerate(self.spec.dims) if axis not in (self.batch, self.time))
 
     @property
     def chunk_axis(self) -> int:
@@ -133,11 +143,14 @@ class FrameLayout:
         Raises:
             InputError: as `checked`.
         """
-        values, is_chunk = self.checked(x, is_last=True)
+        return self.as_chunk(*self.checked(x, is_last=True))
+
+    def as_chunk(self, values: dict[str, Array], is_chunk: bool) -> dict[str, Array]:
+        """Checked inputs as a chunk: a frame is one of one frame."""
         if is_chunk:
             return values
         return {
-            name: np.expand_dims(value, own.chunk_axis) if own.is_sequence else value
+            name: np.expand_dims(value, own.chunk_axis) if own.is_sequence or not self.has_time else value
             for (name, own), value in zip(self.inputs.items(), values.values(), strict=True)
         }
 
@@ -146,15 +159,32 @@ class FrameLayout:
         return next(int(values[name].shape[own.chunk_axis]) for name, own in self.inputs.items() if own.is_sequence)
 
     def filled_up(self, values: Mapping[str, Array] | None, steps: int) -> dict[str, Array]:
-        """A chunk of so many steps: the frames given, and zeros behind them."""
+        """A chunk of so many steps: the frames given, and zeros behind them.
+
+        Raises:
+            InputError: nothing is given, and an input has no axis of time.
+        """
         found = {}
         for name, own in self.inputs.items():
+            if not own.is_sequence:
+                found[name] = self._without_time(name, values)
+                continue
             shape = [own.unit * steps if axis == own.chunk_axis else int(dim) for axis, dim in enumerate(_open(own))]
             filled = np.zeros(shape, own.spec.dtype)
             if values is not None:
                 filled[(slice(None),) * own.chunk_axis + (slice(0, values[name].shape[own.chunk_axis]),)] = values[name]
             found[name] = filled
         return found
+
+    def _without_time(self, name: str, values: Mapping[str, Array] | None) -> Array:
+        if values is not None:
+            return values[name]
+        raise InputError(
+            "flush",
+            got=f"no {name!r}, which has no axis of time",
+            expected=f"frames of {self._listed()}",
+            remedy="give flush() a mapping of all inputs; those with an axis of time may have no frames",
+        )
 
     def nothing(self) -> dict[str, Array]:
         """Outputs without a frame."""
@@ -197,7 +227,7 @@ class FrameLayout:
         array = array_from_view(value, f"input {spec.name!r}", expected)
         chunk = frames.chunk_dims if frames.is_sequence or not self.has_time else None
         is_frame = _fits(array, frames.frame_dims) and self.steps in (None, 1)
-        is_chunk = chunk is not None and _fits(array, chunk)
+        is_chunk = chunk is not None and _fits(array, chunk, frames.chunk_axis if is_last else None)
         if array.dtype == spec.dtype and (is_frame or is_chunk):
             if not is_last:
                 _refuse_part(frames, array)
@@ -215,17 +245,19 @@ class FrameLayout:
         frame, chunk = _shown(frames.frame_dims), _shown(frames.chunk_dims)
         if not frames.is_sequence and self.has_time:
             return f"{frame} at each push"
-        return f"a {'' if self.steps not in (None, 1) else f'frame {frame} or '}chunk {chunk}"
+        return f"a {'' if self.steps not in (None, 1) or frame == chunk else f'frame {frame} or '}chunk {chunk}"
 
     def _other_names(self, x: Any) -> InputError:
-        listed = ", ".join(f"{name} {_shown(own.frame_dims)}" for name, own in self.inputs.items())
         if not isinstance(x, Mapping):
             got, remedy = f"one {type(x).__name__}", "give a mapping of names to frames"
         else:
             wrong = [name for name in self.inputs if name not in x] or [name for name in x if name not in self.inputs]
             got = f"no {wrong[0]!r}" if wrong[0] in self.inputs else repr(wrong[0])
             remedy = "give each of them" if wrong[0] in self.inputs else "leave it out"
-        return InputError("inputs", got=got, expected=f"frames of {listed}", remedy=remedy)
+        return InputError("inputs", got=got, expected=f"frames of {self._listed()}", remedy=remedy)
+
+    def _listed(self) -> str:
+        return ", ".join(f"{name} {_shown(own.frame_dims)}" for name, own in self.inputs.items())
 
 
 def _none_of(own: Frames) -> list[int]:
@@ -251,9 +283,11 @@ def _refuse_part(frames: Frames, array: Array) -> None:
         )
 
 
-def _fits(array: Array, dims: tuple[Dim, ...]) -> bool:
+def _fits(array: Array, dims: tuple[Dim, ...], may_be_empty: int | None = None) -> bool:
+    """Whether an array has these dims; one axis may have no elements."""
     return array.ndim == len(dims) and all(
-        size == dim if isinstance(dim, int) else size > 0 for size, dim in zip(array.shape, dims, strict=True)
+        size == dim if isinstance(dim, int) else size > 0 or axis == may_be_empty
+        for axis, (size, dim) in enumerate(zip(array.shape, dims, strict=True))
     )
 
 

@@ -1,5 +1,9 @@
 """Where a stream's results begin and end, of a model that gives them late or wants several frames a call."""
 
+from typing import Any
+
+from rnnx_runtime.array_type import Array
+from rnnx_runtime.arrays.frame_layout import FrameLayout
 from rnnx_runtime.arrays.time_axis import frames_per_step, time_of
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.dim_expressions import size_of
@@ -42,3 +46,17 @@ class StreamEnds:
         length = None if frames is None else self.length(output, frames)
         last = end if length is None else min(end, delay + length)
         return slice(max(delay - begin, 0), max(last - begin, 0))
+
+
+def last_chunk(x: Any, layout: FrameLayout, ends: StreamEnds) -> tuple[dict[str, Array] | None, int, int]:
+    """The chunk that ends a sequence, filled up; how many steps it has, and how many of its frames were given.
+
+    There is no chunk where nothing is left to run.
+
+    Raises:
+        InputError: x is no last chunk of the model's, or lacks an input.
+    """
+    given = None if x is None else layout.last_frames(x)
+    frames = 0 if given is None else layout.frames_of(given)
+    steps = ends.steps(frames)
+    return (layout.filled_up(given, steps) if steps else None), steps, frames

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnx_runtime.pool.conversation import Conversation
-from rnnx_runtime.pool.requests import Push
+from rnnx_runtime.pool.requests import Given, Push
 from rnnx_runtime.state import State
 
 
@@ -17,8 +17,19 @@ class AsyncPoolStream(Conversation):
 
         Cancelling the task takes the push back, unless its output was already certain.
         """
+        return await self._pushed(self.checked(x), timeout_s)
+
+    async def flush(self, x: Any = None, *, timeout_s: float | None = None) -> Any:
+        """End the sequence, and wait for what a model that gives its results late still owes; as `PoolStream.flush`."""
+        given = self.checked_last(x)
+        if given is not None:
+            return await self._pushed(given, timeout_s)
+        results = await self._ask(self.ender())
+        return results if self.is_by_name(x) else next(iter(results.values()))
+
+    async def _pushed(self, given: Given, timeout_s: float | None) -> Any:
         future = asyncio.get_running_loop().create_future()
-        push = self._pool.submit(self._seat, self.checked(x), timeout_s, future)
+        push = self._pool.submit(self._seat, given, timeout_s, future)
         timer = None if timeout_s is None else future.get_loop().call_later(timeout_s, _expire, push)
         try:
             output = await future

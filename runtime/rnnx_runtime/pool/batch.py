@@ -1,10 +1,10 @@
-"""The rows of one step: frames in, states and outputs back to the pushes they belong to."""
+"""The rows of one run: frames in, states and outputs back to the pushes they belong to."""
 
 import numpy as np
 
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.pool.batched_model import BatchedModel
-from rnnx_runtime.pool.requests import DROPPED, Push
+from rnnx_runtime.pool.requests import COMMITTED, DROPPED, Push
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.state import State
 
@@ -14,12 +14,14 @@ class Batch:
 
     def __init__(self, pushes: list[Push], model: BatchedModel, most_frames: int) -> None:
         self.pushes = pushes
+        self._ends = ends = model.ends
         left = [push.frames - push.started for push in pushes if push.frames]
         self._has_chunks = bool(left)
+        most = max(1, most_frames // ends.ends.multiple)
         # As many as every row has and may run.
-        self.frames = 1 if len(left) < len(pushes) or not model.takes_chunks else min(most_frames, *left)
+        self.frames = 1 if len(left) < len(pushes) or not model.takes_chunks else min(most, *left)
+        """Steps of time, each of one frame or, of some models, of several."""
         self.inputs = _next_inputs(pushes, model, self.frames) if left else _frame_inputs(pushes, model)
-        self._stacked = model.stacked
         self._slots = [push.seat.slot for push in pushes]  # type: ignore[union-attr] # a push always has a seat
 
     def gather(self, slots: Slots) -> State:
@@ -27,7 +29,7 @@ class Batch:
         for push, slot in zip(self.pushes, self._slots, strict=True):
             if push.frames > self.frames and not push.started:
                 push.saved = slots.read(slot)
-        return slots.gather(self._slots)
+        return self._ends.begin(self.pushes, slots.gather(self._slots))
 
     def keep(self, slots: Slots, state: State, outputs: list[Array], phases: list[int]) -> None:
         """Keep states and outputs of the rows that go on, and undo the rows that were dropped while they ran."""
@@ -42,7 +44,9 @@ class Batch:
         has_chunks = self._has_chunks
         for row, push in enumerate(self.pushes):
             if has_chunks and push.frames:
-                push.take([output[:, row] for output in outputs], self.frames, self._stacked)
+                push.take([output[:, row] for output in outputs], self.frames, self._ends.rates)
+                if push.phase == COMMITTED:
+                    self._ends.finish(push)
             else:
                 push.block = last
                 push.row = row
@@ -66,7 +70,7 @@ def take_back(slots: Slots, push: Push) -> None:
 
 
 def _frame_shapes(push: Push, model: BatchedModel) -> list[tuple[int, ...]]:
-    """The shapes of a push's inputs, of a chunk without its axis of time."""
+    """The shapes of a push's inputs, of a chunk without its axis of time, which is the first."""
     inputs = zip(push.x, model.statics, strict=True)
     return [x.shape[1:] if push.frames and not is_static else x.shape for x, is_static in inputs]
 
@@ -75,13 +79,15 @@ def _next_inputs(pushes: list[Push], model: BatchedModel, count: int) -> list[Ar
     """The next frames of each row, an array for each of the model's inputs."""
     inputs = []
     for place, (is_timed, is_static) in enumerate(zip(model.timed, model.statics, strict=True)):
+        unit = model.ends.units[place]
         if is_static:
             inputs.append(np.stack([push.x[place] for push in pushes]))
-        elif count == 1:
+        elif count == 1 and unit == 1:
             rows = [push.x[place][push.started] if push.frames else push.x[place] for push in pushes]
             inputs.append(_joined(rows, is_timed))
         else:
-            inputs.append(np.stack([push.x[place][push.started : push.started + count] for push in pushes], axis=1))
+            rows = [push.x[place][unit * push.started : unit * (push.started + count)] for push in pushes]
+            inputs.append(np.stack(rows, axis=1))
     return inputs
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.frame_layout import FrameLayout, Frames
-from rnnx_runtime.arrays.stream_ends import StreamEnds
 from rnnx_runtime.arrays.time_axis import why_no_next_step
 from rnnx_runtime.contract import Contract, Recurrence, TensorSpec
 from rnnx_runtime.errors import ContractError, InputError
+from rnnx_runtime.pool.row_ends import RowEnds
 from rnnx_runtime.session import Session
 from rnnx_runtime.snapshot import without_leading_ones
 from rnnx_runtime.state import State, state_of
@@ -17,7 +17,7 @@ from rnnx_runtime.stream import refuse_without_next
 
 class BatchedModel:
     """Runs rows of frames: an input is `(k, B, …)`, or `(B, …)` where the model has no axis of time there; an output
-    is `(k, B, …)`.
+    is `(k, B, …)`. Of a model whose steps of time have several frames, k is a multiple of theirs.
 
     Raises:
         InputError: the model does not stream, or a state's size would differ from stream to stream.
@@ -32,16 +32,15 @@ class BatchedModel:
         self.layout = layout = FrameLayout(session.spec)
         self.states = session.spec.state_specs
         self.state_names = session.initial_state(1).names
+        self.ends = RowEnds(session.spec, layout)
         self.takes_chunks = layout.has_time
         """Whether one run may hold several frames of each row."""
         self.statics = tuple(layout.has_time and not own.is_sequence for own in layout.inputs.values())
         """Which inputs are given once a push, whatever its frames."""
-        self.has_open_frames = any(isinstance(dim, str) for own in layout.inputs.values() for dim in own.frame_dims)
+        self.has_open_frames = any(isinstance(dim, str) for own in layout.inputs.values() for dim in own.row_dims)
         """Whether frames of two streams may have other shapes, and then cannot run together."""
         self.timed = tuple(own.time is not None for own in layout.inputs.values())
         """Which inputs have an axis of time in the model."""
-        self.stacked = tuple(own.is_sequence or not layout.has_time for own in layout.outputs.values())
-        """Which outputs have a value for each frame of a chunk."""
         self.output_names = tuple(layout.outputs)
         self._row_shapes = [tuple(int(dim) for dim in spec.dims if dim != "B") for spec in self.states]
         self._input_orders = tuple(_input_order(own) for own in layout.inputs.values())
@@ -87,6 +86,12 @@ class BatchedModel:
     def own_rows(self, rows: Sequence[Array]) -> tuple[Array, ...]:
         """The states of one stream, as slots hold them, in the shapes of this model's specs."""
         return tuple([row.reshape(shape) for row, shape in zip(rows, self._row_shapes, strict=True)])
+
+    def is_over(self, rows: Sequence[Array]) -> bool:
+        """Whether one stream's states, in the specs' order, are those after its sequence's end."""
+        end = self.session.spec.streaming.end
+        places = [place for place, spec in enumerate(self.states) if spec.name == end]
+        return any(int(rows[place].item()) > 0 for place in places)
 
     def follow(self, other: "BatchedModel") -> None:
         """Go on from another model's states, which lie as that model's specs say.
@@ -141,6 +146,8 @@ def _kept(model: BatchedModel) -> dict[str, str]:
     found = {f"input {name}": f"{own.spec.dtype} {own.frame_dims}" for name, own in layout.inputs.items()}
     found |= {f"output {name}": f"{own.spec.dtype} {own.frame_dims}" for name, own in layout.outputs.items()}
     found |= {f"state {spec.name}": f"{spec.dtype} {_row_dims(spec)}" for spec in model.states}
+    streaming = model.session.spec.streaming
+    found["results"] = ", ".join(f"{name} {delay} frames late" for name, delay in streaming.delays.items())
     found["layers"] = ", ".join(_kind(own) for own in model.session.spec.recurrent)
     bare = model.session.spec.bare
     if bare is not None:  # a step calls hn what an encoder calls output
@@ -166,15 +173,6 @@ def _check_streams(spec: Contract) -> None:
             got=f"a model whose rows {what}: {spec.batching.reason}",
             expected="rows that are streams of their own",
             remedy="run each stream by itself with Session.stream",
-        )
-    ends = StreamEnds(spec)
-    if not ends.is_plain:
-        late = f"gives results {max(ends.delays.values(), default=0)} frames late"
-        raise InputError(
-            "pool",
-            got=f"a model that {late if ends.multiple == 1 else f'takes {ends.multiple} frames at a time'}",
-            expected="a result for each frame",
-            remedy="run each stream by itself with Session.stream, whose flush() gives the rest",
         )
     reason = why_no_next_step(spec)
     open_states = [own for own in spec.state_specs if any(dim != "B" for dim in own.dims if isinstance(dim, str))]

@@ -1,11 +1,12 @@
 """What both kinds of a pool's streams share, for threads and for an event loop."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from rnnx_runtime.array_type import Array
+from rnnx_runtime.arrays.stream_ends import last_chunk
 from rnnx_runtime.arrays.table_lookups import check_lookups
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.pool.batched_model import BatchedModel
@@ -14,10 +15,11 @@ from rnnx_runtime.pool.lease import Lease
 from rnnx_runtime.pool.many import not_finite
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.requests import Call, Given, Push, Seat
+from rnnx_runtime.pool.row_ends import time_first
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
 from rnnx_runtime.state import Part, State, state_of
-from rnnx_runtime.stream import owned_parts
+from rnnx_runtime.stream import ended, owned_parts
 
 
 class Pool(Protocol):
@@ -73,7 +75,8 @@ class Conversation:
         self._seat = self.seat = lease.seat
         self._inbox = pool.inbox
         self._layout = layout = pool.model.layout
-        lone = layout.lone if layout.lone_output else None
+        self._ends = pool.model.ends
+        lone = layout.lone if layout.lone_output and self._ends.is_plain else None
         self._tables = tuple(pool.spec.table_sizes.items())
         # A frame whose dims are symbols equals no shape, and is looked at in full, as are values of a table's rows.
         self._frame = None if lone is None or self._tables else lone.frame_dims
@@ -97,20 +100,48 @@ class Conversation:
         if type(x) is np.ndarray and x.dtype is self._dtype and x.shape == self._frame:
             if self._rejects:
                 self._refuse_not_finite(x, None)
-            return (x.copy(),), 0, False
+            return (x.copy(),), 0, False, None
         return self._looked_at(x)
+
+    def checked_last(self, x: Any) -> Given | None:
+        """As `checked`, of a sequence's last chunk; None where nothing is left to run."""
+        if self._inbox.pushes >= self._inbox.limit:
+            self._pool.refuse_push()
+        layout, frames = self._layout, 0
+        values: dict[str, Array] | None
+        if not self._ends.is_plain:
+            values, steps, frames = last_chunk(x, layout, self._ends.ends)
+        elif x is not None:
+            values = layout.last_frames(x)
+            steps = layout.count(values)
+        else:
+            return None
+        if values is None:
+            return None
+        self._refuse_values(values)
+        return time_first([*values.values()], layout), steps, self.is_by_name(x), frames
+
+    def is_by_name(self, x: Any) -> bool:
+        """Whether what is pushed so gives its outputs by name."""
+        return isinstance(x, Mapping) or self._layout.lone_output is None
 
     def _looked_at(self, x: Any) -> Given:
         values, is_chunk = self._layout.checked(x)
+        self._refuse_values(values)
+        by_name = self.is_by_name(x)
+        if not self._ends.is_plain:
+            values, is_chunk = self._layout.as_chunk(values, is_chunk), True
+        if not is_chunk:
+            return tuple([value.copy() for value in values.values()]), 0, by_name, None
+        return time_first([*values.values()], self._layout), self._layout.count(values), by_name, None
+
+    def _refuse_values(self, values: Mapping[str, Array]) -> None:
         if self._rejects:
             for name, value in values.items():
                 if value.dtype.kind == "f":
                     self._refuse_not_finite(value, name)
         for name, rows in self._tables:
             check_lookups(name, values.get(name), rows)
-        by_name = isinstance(x, Mapping) or self._layout.lone_output is None
-        count = self._layout.count(values) if is_chunk else 0
-        return tuple([value.copy() for value in values.values()]), count, by_name
 
     def _refuse_not_finite(self, x: Array, name: str | None) -> None:
         if np.count_nonzero(np.isfinite(x)) != x.size:  # half the time of `all`
@@ -129,16 +160,34 @@ class Conversation:
 
     def restorer(self, data: bytes, any_weights: bool) -> Callable[[], None]:
         rows = state_from_snapshot(data, self._pool.spec, any_weights=any_weights)
-        return lambda: self._pool.slots.write(self._seat.slot, *rows)
+        return lambda: self._begin_from(rows)
 
     def resetter(self, state: Mapping[str, Any] | None) -> Callable[[], None]:
-        slots, slot = self._pool.slots, self._seat.slot
         if state is None:
-            return lambda: slots.clear(slot)
+            return self._begin
         specs = self._pool.model.states
         parts = zip(specs, owned_parts(state, specs), strict=True)
         rows = [_on_host(part).take(0, spec.dims.index("B")) for spec, part in parts]
-        return lambda: slots.write(slot, *rows)
+        return lambda: self._begin_from(rows)
+
+    def _begin(self) -> None:
+        self._pool.slots.clear(self._seat.slot)
+        self._seat.is_over = False
+
+    def _begin_from(self, rows: Sequence[Array]) -> None:
+        self._pool.slots.write(self._seat.slot, *rows)
+        self._seat.is_over = self._pool.model.is_over(rows)
+
+    def ender(self) -> Callable[[], dict[str, Array]]:
+        """Ends a sequence of which nothing is left to run; gives outputs without a frame."""
+
+        def end() -> dict[str, Array]:
+            if self._seat.is_over:
+                raise ended(f"stream {self.name!r}")
+            self._seat.is_over = True
+            return self._layout.nothing()
+
+        return end
 
     def call(self, function: Callable[[], Any], future: Any = None) -> Call:
         return Call(self._seat, self._pool.lock, function, future=future)

@@ -21,7 +21,10 @@ class ManyOutputs:
     ran: Array
     """The rows that ran, int64 `(N,)` in rising order."""
     values: Any
-    """Their outputs, `(N, P)` in that order; a mapping where the frames were, or the model has several outputs."""
+    """Their outputs, `(N, P)` in that order; a mapping where the frames were, or the model has several outputs.
+
+    Of a model that gives its results late, or several a step, a tuple of each row's, `(k, P)`.
+    """
     errors: Mapping[int, RnnxError]
     """Why each of the other rows was refused; its stream is as it was."""
 
@@ -65,16 +68,17 @@ class GivenRows:
 
     def _rows_of(self, name: str, given: Any, rows: int, layout: FrameLayout) -> Array:
         own = layout.inputs[name]
-        shown = f"({', '.join(map(str, (rows, *own.frame_dims)))})"
+        shown = f"({', '.join(map(str, (rows, *own.step_dims)))})"
         value = given
         if type(given) is not np.ndarray:
             value = array_from_view(given, f"input {name!r}", f"{own.spec.dtype} {shown}")
-        fits = value.ndim == 1 + len(own.frame_dims) and len(value) == rows and _fit(value.shape[1:], own.frame_dims)
+        fits = value.ndim == 1 + len(own.step_dims) and len(value) == rows and _fit(value.shape[1:], own.step_dims)
         if value.dtype != own.spec.dtype or not fits:
+            each = "a frame" if own.unit == 1 else f"{own.unit} frames"
             raise InputError(
                 f"input {name!r}",
                 got=f"{value.dtype} {value.shape}",
-                expected=f"{own.spec.dtype} {shown}, a frame for each stream",
+                expected=f"{own.spec.dtype} {shown}, {each} for each stream",
                 remedy="give a row for each stream, in the order of the streams",
             )
         found: Array = value
@@ -108,9 +112,11 @@ def not_finite(name: str) -> InputError:
     )
 
 
-def stacked(outputs: Iterable[Any], *, by_name: bool, specs: Sequence[TensorSpec]) -> Any:
-    """Outputs of single pushes as rows; of none of them arrays of no rows."""
+def stacked(outputs: Iterable[Any], *, by_name: bool, specs: Sequence[TensorSpec], is_plain: bool) -> Any:
+    """Outputs of single pushes as rows; of none of them arrays of no rows. They may differ in length unless plain."""
     each = list(outputs)
+    if not is_plain:
+        return {spec.name: tuple(own[spec.name] for own in each) for spec in specs} if by_name else tuple(each)
     if not each:
         empty = {spec.name: np.empty((0,), spec.dtype) for spec in specs}
         return empty if by_name else next(iter(empty.values()))

@@ -10,7 +10,8 @@ from rnnx_runtime.errors import InputError, RnnxError
 from rnnx_runtime.pool.conversation import Conversation, Pool
 from rnnx_runtime.pool.many import GivenRows, ManyOutputs, stacked
 from rnnx_runtime.pool.refusals import closed_stream
-from rnnx_runtime.pool.requests import Push, Seat, own_copy
+from rnnx_runtime.pool.requests import Given, Push, Seat, own_copy
+from rnnx_runtime.pool.row_ends import time_first
 from rnnx_runtime.pool.streams import PoolStream
 from rnnx_runtime.pool.worker import Worker
 
@@ -54,9 +55,9 @@ class PushingMany:
     @property
     def may_run_directly(self) -> bool:
         """Whether the rows fit one step: each of another stream, and no more than a step may hold."""
-        return 0 < len(self._seats) <= self._pool.options.max_batch and len(set(self._seats.values())) == len(
-            self._seats
-        )
+        rows = len(self._seats)
+        is_one_step = 0 < rows <= self._pool.options.max_batch and len(set(self._seats.values())) == rows
+        return is_one_step and self._pool.model.ends.is_plain
 
     def run_directly(self, leader: Worker) -> ManyOutputs | None:
         """Run the rows as one step in this thread; None where they must go into the line."""
@@ -74,12 +75,19 @@ class PushingMany:
         """Queue each row as a push of its stream, in order; one that is refused refuses itself alone."""
         pushes = []
         for row, seat in self._seats.items():
-            values = tuple([value[row, ...].copy() for value in self._given.values.values()])
             try:
-                pushes.append((row, self._pool.submit(seat, (values, 0, self._given.is_by_name), timeout_s)))
+                pushes.append((row, self._pool.submit(seat, self._row(row), timeout_s)))
             except RnnxError as error:
                 self._errors[row] = error
         return pushes
+
+    def _row(self, row: int) -> Given:
+        values = {name: value[row, ...] for name, value in self._given.values.items()}
+        model, by_name = self._pool.model, self._given.is_by_name
+        if model.ends.is_plain:
+            return tuple([value.copy() for value in values.values()]), 0, by_name, None
+        is_chunk = model.ends.ends.multiple > 1
+        return time_first([*model.layout.as_chunk(values, is_chunk).values()], model.layout), 1, by_name, None
 
     def wait(self, pushes: list[tuple[int, Push]]) -> ManyOutputs:
         """Wait for queued rows."""
@@ -90,7 +98,8 @@ class PushingMany:
             except RnnxError as error:
                 self._errors[row] = error
         specs = self._pool.spec.plain_outputs
-        return self._result([*outputs], stacked(outputs.values(), by_name=self._given.is_by_name, specs=specs))
+        is_plain, by_name = self._pool.model.ends.is_plain, self._given.is_by_name
+        return self._result([*outputs], stacked(outputs.values(), by_name=by_name, specs=specs, is_plain=is_plain))
 
     def _result(self, rows: list[int], values: Any) -> ManyOutputs:
         ran: Array = np.array(rows, np.int64)

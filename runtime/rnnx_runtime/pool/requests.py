@@ -17,9 +17,10 @@ WAITING, COMMITTED, DROPPED = range(3)
 """The phases of a request: it may still be cancelled; its effect is certain; it has none and never will."""
 
 
-Given = tuple[tuple[Array, ...], int, bool]
-"""What a push takes: the model's plain inputs in their order; the frames of a chunk, 0 of a frame; and whether the
-outputs are wanted by name. A plain tuple, for a named one takes ten times as long to make."""
+Given = tuple[tuple[Array, ...], int, bool, int | None]
+"""What a push takes: the model's plain inputs in their order, of a chunk with time in front; its steps of time, 0 of a
+frame; whether the outputs are wanted by name; and of the sequence's last chunk how many of its frames belong to it.
+A plain tuple, for a named one takes ten times as long to make."""
 
 
 class PushQueue:
@@ -35,7 +36,18 @@ class PushQueue:
 class Seat:
     """One stream's place in a pool: the row of its state, and its requests in the order they came."""
 
-    __slots__ = ("evicted", "is_closed", "is_leaving", "is_ready", "last_used", "name", "pid", "queue", "slot")
+    __slots__ = (
+        "evicted",
+        "is_closed",
+        "is_leaving",
+        "is_over",
+        "is_ready",
+        "last_used",
+        "name",
+        "pid",
+        "queue",
+        "slot",
+    )
 
     def __init__(self, name: str, slot: int | None, now: float) -> None:
         self.name = name
@@ -49,6 +61,8 @@ class Seat:
         """Whether its close stands in the queue."""
         self.is_closed = False
         self.evicted = False
+        self.is_over = False
+        """Whether its sequence has ended, so that it takes no push until it is set back; the pool's thread's own."""
 
 
 class Request:
@@ -141,7 +155,9 @@ class Push(Request):
         "block",
         "clock",
         "deadline",
+        "first",
         "frames",
+        "last",
         "names",
         "row",
         "saved",
@@ -160,9 +176,13 @@ class Push(Request):
         self.tag: Any = None
         """What the caller gave to know the push by."""
         self.frames = 0
-        """Frames of a chunk; 0 for a single frame."""
+        """Steps of time of a chunk; 0 for a single frame."""
         self.started = 0
-        """Frames of the chunk that have run."""
+        """Steps of the chunk that have run."""
+        self.first = 0
+        """Steps of the sequence that came before the chunk, where the model counts them."""
+        self.last: int | None = None
+        """Of a sequence's last chunk, how many of its frames belong to the sequence."""
         self.saved: tuple[Array, ...] | None = None
         """The state before the chunk, of one that takes several steps."""
         self.y: list[Array] | None = None
@@ -203,16 +223,19 @@ class Push(Request):
         elif not self.wait(left) and not self.drop(self.late()):
             self.wait()  # it is running its last frames, or was dropped meanwhile
 
-    def take(self, outputs: list[Array], count: int, stacked: tuple[bool, ...]) -> None:
-        """The outputs `(k, …)` of the next `count` frames of a chunk; of those not stacked the last is the chunk's."""
+    def take(self, outputs: list[Array], count: int, rates: tuple[int, ...]) -> None:
+        """The outputs `(k, …)` of the next `count` steps of a chunk, each of so many frames a step.
+
+        Of those that have 0 the last is the chunk's.
+        """
         if self.y is None:
             self.y = [
-                np.empty((self.frames, *value.shape[1:]) if is_stacked else value.shape[1:], value.dtype)
-                for value, is_stacked in zip(outputs, stacked, strict=True)
+                np.empty((rate * self.frames, *value.shape[1:]) if rate else value.shape[1:], value.dtype)
+                for value, rate in zip(outputs, rates, strict=True)
             ]
-        for own, value, is_stacked in zip(self.y, outputs, stacked, strict=True):
-            if is_stacked:
-                own[self.started : self.started + count] = value
+        for own, value, rate in zip(self.y, outputs, rates, strict=True):
+            if rate:
+                own[rate * self.started : rate * (self.started + count)] = value
             else:
                 own[...] = value[-1]
         self.started += count

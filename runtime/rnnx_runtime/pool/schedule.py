@@ -3,7 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from rnnx_runtime.errors import RnnxError
 from rnnx_runtime.pool.requests import WAITING, Call, Push, Request, Seat
+from rnnx_runtime.stream import ended
 
 
 class Schedule:
@@ -18,8 +20,8 @@ class Schedule:
         self._take_back = take_back
         """Undoes the part of a chunk that has run."""
         self._line: deque[Seat] = deque()
-        self.late: list[Push] = []
-        """Pushes whose deadline was over before their step; to be told so."""
+        self.refused: list[tuple[Push, RnnxError]] = []
+        """Pushes that cannot run, and what to tell them: the deadline was over before, or the sequence."""
         self.called: list[Call] = []
         """Calls that have run; to be settled."""
         self.dropped: list[Push] = []
@@ -51,7 +53,7 @@ class Schedule:
     @property
     def owes_answers(self) -> bool:
         """Whether requests have met their end that nobody has been told of."""
-        return bool(self.called or self.homeless or self.late or self.dropped)
+        return bool(self.called or self.homeless or self.refused or self.dropped)
 
     @property
     def streams(self) -> int:
@@ -65,7 +67,7 @@ class Schedule:
             seat = self._line.popleft()
             first = seat.queue[0]
             # Most often a push that can run: found without a call, for this is done for every row of every step.
-            can_run = type(first) is Push and first.phase == WAITING and first.deadline is None
+            can_run = type(first) is Push and first.phase == WAITING and first.deadline is None and not seat.is_over
             push = first if can_run else self._next_push(seat, now)
             if push is None:
                 seat.is_ready = False
@@ -98,11 +100,12 @@ class Schedule:
         while queue:
             request = queue[0]
             if type(request) is Push:
-                if request.phase == WAITING and (request.deadline is None or now < request.deadline):
+                is_late = request.deadline is not None and now >= request.deadline
+                if request.phase == WAITING and not is_late and not seat.is_over:
                     return request
                 queue.popleft()
                 seat.last_used = now
-                self._pass_over(request)
+                self._pass_over(request, request.late() if is_late else ended(f"stream {seat.name!r}"))
             else:
                 queue.popleft()
                 self._run_call(request)
@@ -111,11 +114,11 @@ class Schedule:
                     queue.clear()
         return None
 
-    def _pass_over(self, push: Push) -> None:
+    def _pass_over(self, push: Push, error: RnnxError) -> None:
         if push.started:
             self._take_back(push)
         if push.phase == WAITING:
-            self.late.append(push)
+            self.refused.append((push, error))
         else:
             self.dropped.append(push)
 

@@ -93,6 +93,7 @@ class StreamPool:
         if not self._running.take_seat(seat):
             raise self._full()
         if start is not None:
+            seat.is_over = self.model.is_over(start)
             self.post(Call(seat, self._inbox.lock, lambda: self._slots.write(seat.slot, *start), is_certain=True))
         return stream
 
@@ -105,7 +106,8 @@ class StreamPool:
 
         Args:
             streams: of this pool, in any order.
-            x: a frame for each of them, such as `(N, I)`, copied; of a model with several plain inputs a mapping.
+            x: a frame for each of them, such as `(N, I)`, copied, or as many as the least push has, `(N, 4, I)`; of a
+                model with several plain inputs a mapping.
             timeout_s: as of `PoolStream.push`, for each row.
 
         Returns:
@@ -254,10 +256,11 @@ class StreamPool:
         if seat.is_leaving or seat.is_closed:
             raise closed_stream(seat)
         inbox = self._inbox
-        values, frames, is_by_name = given
+        values, frames, is_by_name, last = given
         push = Push(seat, inbox.lock, values, future)
         push.tag = tag
         push.frames = frames
+        push.last = last
         if is_by_name:
             push.names = self.model.output_names
         push.queued_at = seat.last_used = now = self._clock()

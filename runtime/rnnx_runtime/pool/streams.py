@@ -22,12 +22,15 @@ class PoolStream(Conversation):
     def push(self, x: Any, *, timeout_s: float | None = None) -> Any:
         """Push a frame such as `(I,)` or a chunk such as `(T, I)` and wait for its output, `(P,)` or `(T, P)`.
 
+        A model that gives its results late gives those that are known, which may be none, with their axis of time.
+
         Args:
             x: of the model's dtype, copied; of a model with several plain inputs a mapping, which gives a mapping.
             timeout_s: the longest time to wait for the output; the push is not applied when it is over.
 
         Raises:
-            InputError: a wrong type, dtype or shape, or NaN or infinity where the pool rejects it.
+            InputError: a wrong type, dtype or shape, or NaN or infinity where the pool rejects it; or the sequence has
+                ended.
             PoolOverloaded: as many pushes wait as may; nothing was queued.
             DeadlineExceeded: `timeout_s` is over.
             StepTimeout: the backend hangs.
@@ -40,7 +43,7 @@ class PoolStream(Conversation):
     def submit(
         self, x: Any, *, timeout_s: float | None = None, into: CompletionQueue | None = None, tag: Any = None
     ) -> Push:
-        """Push without waiting: `submit(x).result()` is `push(x)`; errors of the input and the queue come at once.
+        """Push without waiting: `submit(x).result()` is `push(x)`; errors of x and the queue come at once.
 
         Args:
             x: as of `push`.
@@ -49,6 +52,25 @@ class PoolStream(Conversation):
             tag: anything to know the push by when it comes out of there, as `push.tag`.
         """
         return self._pool.submit(self._seat, self.checked(x), timeout_s, into, tag)
+
+    def flush(self, x: Any = None, *, timeout_s: float | None = None) -> Any:
+        """End the sequence, and wait for what a model that gives its results late still owes.
+
+        Args:
+            x: the last frames, as a chunk of any length; none when left out.
+            timeout_s: as of `push`.
+
+        Returns:
+            The last results, with their axis of time. The stream takes no push then until `reset` or `restore`.
+
+        Raises:
+            InputError: the sequence has ended before, or as `push`; and what else `push` raises.
+        """
+        given = self.checked_last(x)
+        if given is not None:
+            return self._pool.push(self._seat, given, timeout_s)
+        results = self._pool.ask(self.call(self.ender()))
+        return results if self.is_by_name(x) else next(iter(results.values()))
 
     @property
     def state(self) -> State:

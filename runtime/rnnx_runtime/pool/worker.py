@@ -205,7 +205,7 @@ class Worker:
         inbox, schedule, rows, now = self._inbox, self._schedule, len(seats), self._clock()
         if schedule.streams or schedule.owes_answers or not inbox.is_empty() or not self.model.runs_directly:
             return None
-        if any(seat.is_closed for seat in seats):  # since the caller looked
+        if any(seat.is_closed or seat.is_over for seat in seats):  # since the caller looked
             return None
         self._waiting.saw_arrivals(1, now, now)
         full = self._collector.full()
@@ -292,10 +292,11 @@ class Worker:
         """A defect: nobody may wait for ever because of it."""
         refusal = dead_thread(error)
         schedule = self._schedule
+        late = [push for push, _ in schedule.refused]
         with self._inbox.lock:
             self._inbox.refusal = refusal
             failed = self._unserved.fail_at_once(refusal)
-            failed += [request for request in (*schedule.late, *schedule.homeless) if request.fail(own_copy(refusal))]
+            failed += [request for request in (*late, *schedule.homeless) if request.fail(own_copy(refusal))]
             failed += self._unserved.fail_certain(refusal)
         deliver([*failed, *schedule.called, *self._finished])
         self._ended.set()
@@ -310,9 +311,9 @@ class Worker:
         if schedule.called:
             deliver(schedule.called)
             schedule.called = []
-        if schedule.late:
-            self._reject(schedule.late, [push.late() for push in schedule.late])
-            schedule.late = []
+        if schedule.refused:
+            self._reject(*zip(*schedule.refused, strict=True))
+            schedule.refused = []
         if schedule.dropped:
             with self._inbox.lock:
                 self._inbox.pushes -= len(schedule.dropped)
@@ -419,7 +420,7 @@ class Worker:
         counters, now = self._counters, self._clock()
         self._waiting.saw_step(rows * batch.frames, ended - started)
         counters.steps += 1
-        counters.frames += rows * batch.frames
+        counters.frames += rows * batch.frames * self.model.ends.ends.multiple
         counters.pushes += len(committed)
         counters.batch_size.observe(rows)
         counters.step_s.observe(ended - started)

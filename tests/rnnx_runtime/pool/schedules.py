@@ -1,4 +1,4 @@
-"""Random schedules of a pool over a real model; every output and every state is held against a lone session."""
+"""Random schedules of a pool over a real model; every output and every state is held against a lone stream."""
 
 import threading
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from tests.rnnx_runtime.pool.fakes import PATIENCE_S, Array, Lone, in_threads, wait_until
+from tests.rnnx_runtime.pool.fakes import PATIENCE_S, Array, in_threads, wait_until
+from tests.rnnx_runtime.pool.lone_steps import LoneSteps, by_name
 
 from rnnx.parity.tolerances import products_per_sum, tolerance_for
 from rnnx_runtime import DeadlineExceeded, PushCancelled, Session, State
@@ -23,7 +24,10 @@ STREAMS = 6
 
 INDEX = st.integers(0, STREAMS - 1)
 FRAMES = st.integers(0, 7)
-"""Frames of a push; 0 is a single frame."""
+"""Steps of a push, each of one frame for most models; 0 is a single frame, or the least that a push may hold."""
+
+WHOLE_MODEL_LIMIT = 1e-5
+"""The most that results of a whole model may differ, of the largest of them or of 1."""
 
 
 @dataclass
@@ -37,7 +41,11 @@ class Tally:
     cancelled: int = 0
     late: int = 0
     swaps: int = 0
+    flushes: int = 0
+    together: int = 0
+    """Calls of `push_many`."""
     comparisons: int = 0
+    """But for ends of sequences, which a lone stream runs at once and a pool step by step."""
     bitwise: int = 0
     largest: float = 0.0
     largest_share: float = 0.0
@@ -79,27 +87,31 @@ def gated_session(path: Path, gate: Gate) -> Session:
 
 @dataclass
 class Conversation:
-    """A stream, the lone session that it must equal, and its pushes whose results were not looked at yet."""
+    """A stream, the lone one that it must equal, and its pushes whose results were not looked at yet."""
 
     stream: PoolStream
-    lone: Lone
-    pending: list[tuple[Push, Array]] = field(default_factory=list)
+    lone: LoneSteps
+    pending: list[tuple[Push, Any]] = field(default_factory=list)
     frames: int = 0
     """Applied since the state was last set."""
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """A pool of six slots, and steps of at most four rows and three frames."""
+    """A pool of six slots, and steps of at most four rows."""
 
     path: Path
     tally: Tally
+    max_frames: int
 
     def __init__(self) -> None:
         super().__init__()
         self.tally.schedules += 1
         self.gate, always = Gate(), Gate()
         self.lone = gated_session(self.path, always)
-        options = PoolOptions(max_streams=STREAMS, max_batch=4, max_frames=3, max_wait_us=200)
+        self.lone_steps = LoneSteps(self.lone)
+        layout = self.lone_steps.layout
+        self.statics = {name for name, own in layout.inputs.items() if layout.has_time and not own.is_sequence}
+        options = PoolOptions(max_streams=STREAMS, max_batch=4, max_frames=self.max_frames, max_wait_us=200)
         self.pool = StreamPool(gated_session(self.path, self.gate), options)
         self.conversations: list[Conversation] = []
         self.left: list[Conversation] = []
@@ -112,7 +124,7 @@ class PoolMachine(RuleBasedStateMachine):
     def join(self) -> None:
         """A stream begins at zeros."""
         self._wait_for_room()
-        self.conversations.append(Conversation(self.pool.open(), Lone(self.lone)))
+        self.conversations.append(Conversation(self.pool.open(), LoneSteps(self.lone)))
 
     @precondition(lambda self: self.conversations and self.has_room and not self.gate.is_held)
     @rule(index=INDEX)
@@ -122,7 +134,8 @@ class PoolMachine(RuleBasedStateMachine):
         source = self._pick(index)
         stream = self.pool.open(snapshot=source.stream.snapshot())
         self._drain(source)
-        self.conversations.append(Conversation(stream, Lone(self.lone, source.lone.state), frames=source.frames))
+        lone = LoneSteps(self.lone, source.lone.stream.snapshot())
+        self.conversations.append(Conversation(stream, lone, frames=source.frames))
 
     @precondition(lambda self: self.conversations)
     @rule(index=INDEX)
@@ -187,6 +200,38 @@ class PoolMachine(RuleBasedStateMachine):
             for x, y in zip(xs, ys, strict=True):
                 self._compare_output(each, x, y)
 
+    @precondition(lambda self: self.conversations and not self.gate.is_held)
+    @rule(rows=st.lists(INDEX, min_size=1, max_size=2 * STREAMS))
+    def push_many(self, rows: list[int]) -> None:
+        """A frame of each of some streams in one call, in any order, some of them twice."""
+        each = [self._pick(index) for index in rows]
+        for own in each:
+            self._drain(own)
+        frames = [by_name(self._frames(0), self.lone.spec.plain_inputs) for _ in each]
+        given = {name: np.stack([own[name] for own in frames]) for name in frames[0]}
+        found = self.pool.push_many([own.stream for own in each], given).outputs
+        for row, (own, x) in enumerate(zip(each, frames, strict=True)):
+            self._compare_output(own, x, {name: value[row] for name, value in found.items()})
+        self.tally.together += 1
+
+    @precondition(lambda self: self.conversations and not self.gate.is_held)
+    @rule(index=INDEX, rest=FRAMES)
+    def flush(self, index: int, rest: int) -> None:
+        """A stream's sequence ends, with frames that are no whole step or with none, and another begins."""
+        each, last = self._pick(index), None
+        if rest or self.statics:
+            frames = by_name(self._frames(rest + 1), self.lone.spec.plain_inputs)
+            last = {
+                name: value if name in self.statics else self._cut(name, value, rest) for name, value in frames.items()
+            }
+        found = each.stream.flush(last)
+        self._drain(each)
+        self._compare_all(each, found, each.lone.stream.flush(last), is_split_alike=False)
+        each.stream.reset()
+        each.lone.stream.reset()
+        each.frames = 0
+        self.tally.flushes += 1
+
     # States
 
     @precondition(lambda self: self.conversations and not self.gate.is_held)
@@ -196,9 +241,10 @@ class PoolMachine(RuleBasedStateMachine):
         each = self._pick(index)
         each.stream.reset()
         self._drain(each)
-        each.lone.state, each.frames = self.lone.initial_state(1), 0
+        each.lone.stream.reset()
+        each.frames = 0
 
-    @precondition(lambda self: self.conversations and not self.gate.is_held)
+    @precondition(lambda self: self.conversations and self.lone.spec.bare and not self.gate.is_held)
     @rule(index=INDEX, scale=st.floats(-1, 1, width=32))
     def set_state(self, index: int, scale: float) -> None:
         """A stream goes on from a state that it is given."""
@@ -208,7 +254,8 @@ class PoolMachine(RuleBasedStateMachine):
         state = State(h) if zeros.c is None else State(h, zeros.c - np.float32(scale))
         each.stream.reset(state)
         self._drain(each)
-        each.lone.state, each.frames = state, 0
+        each.lone.stream.reset(state)
+        each.frames = 0
 
     @precondition(lambda self: self.conversations and not self.gate.is_held)
     @rule(index=INDEX, into=INDEX)
@@ -218,18 +265,17 @@ class PoolMachine(RuleBasedStateMachine):
         other.stream.restore(source.stream.snapshot())
         self._drain(source)
         self._drain(other)
-        other.lone.state, other.frames = source.lone.state, source.frames
+        other.lone.stream.restore(source.lone.stream.snapshot())
+        other.frames = source.frames
 
     @precondition(lambda self: self.conversations and not self.gate.is_held)
     @rule(index=INDEX)
     def look(self, index: int) -> None:
-        """All results of a stream and its state are as of the lone session."""
+        """All results of a stream and its states are as of the lone one."""
         each = self._pick(index)
         state = each.stream.state
         self._drain(each)
-        for value, expected in ((state.h, each.lone.state.h), (state.c, each.lone.state.c)):
-            if value is not None and expected is not None:
-                self._compare(each, value, expected)
+        self._compare_all(each, state, each.lone.stream.state)
 
     # The pool
 
@@ -273,9 +319,14 @@ class PoolMachine(RuleBasedStateMachine):
     def _pick(self, index: int) -> Conversation:
         return self.conversations[index % len(self.conversations)]
 
-    def _frames(self, count: int) -> Array:
-        size = self.lone.spec.input_size
-        return self.rng.standard_normal((count, size) if count else size).astype(np.float32)
+    def _frames(self, count: int) -> Any:
+        return self.lone_steps.drawn(count, self.rng)
+
+    def _cut(self, name: str, value: Array, rest: int) -> Array:
+        """The chunk without some of its frames; at most all of its last step's."""
+        axis = self.lone_steps.layout.inputs[name].chunk_axis
+        unit = self.lone_steps.layout.inputs[name].unit
+        return value.take(range(value.shape[axis] - min(unit, rest)), axis)
 
     def _submit(self, each: Conversation, count: int, timeout_s: float | None) -> None:
         x = self._frames(count)
@@ -294,31 +345,46 @@ class PoolMachine(RuleBasedStateMachine):
             else:
                 self._compare_output(each, x, y)
 
-    def _compare_output(self, each: Conversation, x: Array, y: Array) -> None:
-        frames = 1 if x.ndim == 1 else len(x)
+    def _compare_output(self, each: Conversation, x: Any, y: Any) -> None:
+        frames = self.lone_steps.steps(x)
         each.frames += frames
         self.tally.pushes += 1
         self.tally.frames += frames
-        self._compare(each, y, each.lone.push(x))
+        self._compare_all(each, y, each.lone.push(x))
 
-    def _compare(self, each: Conversation, value: Array, expected: Array) -> None:
+    def _compare_all(self, each: Conversation, found: Any, expected: Any, *, is_split_alike: bool = True) -> None:
+        if not isinstance(expected, Mapping):
+            self._compare(each, found, expected, is_split_alike)
+            return
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            self._compare(each, found[name], value, is_split_alike)
+
+    def _compare(self, each: Conversation, value: Array, expected: Array, is_split_alike: bool) -> None:
         """Both within the limit of one truth, so that they differ by at most twice it, as `rnnx.checks` has it."""
         assert value.shape == expected.shape
-        spec, tolerance = self.lone.spec, tolerance_for(self.lone.spec.precision)
-        depth = max(each.frames, 1) * spec.layer().layers
-        limit = 2 * tolerance.floor(products_per_sum(spec.layer()), depth, float(np.abs(expected).max()))
-        largest = float(np.abs(value.astype(np.float64) - expected).max())
+        scale = float(np.abs(expected).max(initial=0))
+        limit = self._layer_limit(each, scale) if self.lone.spec.bare else WHOLE_MODEL_LIMIT * max(scale, 1)
+        largest = float(np.abs(value.astype(np.float64) - expected).max(initial=0))
         tally = self.tally
-        tally.comparisons += 1
-        tally.bitwise += value.tobytes() == expected.tobytes()
+        tally.comparisons += is_split_alike
+        tally.bitwise += is_split_alike and value.tobytes() == expected.tobytes()
         tally.largest, tally.largest_share = max(tally.largest, largest), max(tally.largest_share, largest / limit)
         assert largest <= limit
 
+    def _layer_limit(self, each: Conversation, scale: float) -> float:
+        spec, tolerance = self.lone.spec, tolerance_for(self.lone.spec.precision)
+        depth = max(each.frames, 1) * spec.layer().layers
+        return 2 * tolerance.floor(products_per_sum(spec.layer()), depth, scale)
 
-def run_schedules(path: Path, examples: int, steps: int, *, derandomize: bool = True) -> Tally:
-    """Run random schedules over a model's file; a failing one is shrunk and raises."""
+
+def run_schedules(path: Path, examples: int, steps: int, *, derandomize: bool = True, max_frames: int = 3) -> Tally:
+    """Run random schedules over a model's file; a failing one is shrunk and raises.
+
+    With `max_frames` of 1 the pool takes one step of time a run, as lone streams do here.
+    """
     tally = Tally()
-    machine = type("Machine", (PoolMachine,), {"path": path, "tally": tally})
+    machine = type("Machine", (PoolMachine,), {"path": path, "tally": tally, "max_frames": max_frames})
     run_state_machine_as_test(
         machine,
         settings=settings(

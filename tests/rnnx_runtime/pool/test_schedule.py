@@ -107,7 +107,17 @@ def test_a_late_push_is_passed_over_for_the_next_of_its_stream() -> None:
     line = Line(1)
     late, punctual = line.push(0, deadline=NOW), line.push(0, deadline=NOW + 1)
     assert line.schedule.next_batch(9, NOW) == [punctual]
-    assert (line.schedule.late, line.undone) == ([late], [])
+    assert ([push for push, _ in line.schedule.refused], line.undone) == ([late], [])
+
+
+def test_a_push_after_the_end_of_its_sequence_is_refused() -> None:
+    line = Line(1)
+    push = line.push(0)
+    line.seats[0].is_over = True
+    assert line.schedule.next_batch(9, NOW) == []
+    ((refused, error),) = line.schedule.refused
+    assert refused is push
+    assert "flush() has ended" in str(error)
 
 
 def test_a_chunk_that_is_late_in_the_middle_is_undone() -> None:
@@ -115,7 +125,7 @@ def test_a_chunk_that_is_late_in_the_middle_is_undone() -> None:
     late = line.push(0, deadline=NOW)
     late.started = 2
     assert line.schedule.next_batch(9, NOW) == []
-    assert (line.schedule.late, line.undone) == ([late], [late])
+    assert ([push for push, _ in line.schedule.refused], line.undone) == ([late], [late])
 
 
 def test_a_cancelled_push_is_passed_over_and_undone_where_it_had_begun() -> None:

@@ -214,15 +214,6 @@ def test_a_pool_runs_causal_convolutions_bit_for_bit_as_lone_streams_do(tmp_path
                 np.testing.assert_array_equal(push.result(), stream.push(x))
 
 
-@pytest.mark.parametrize(("name", "told"), [("subsampled", "takes 4 frames at a time"), ("delayed", "1 frames late")])
-def test_a_pool_refuses_what_gives_no_result_for_each_frame(
-    name: str, told: str, request: pytest.FixtureRequest
-) -> None:
-    path: Path = request.getfixturevalue(name)
-    with rnnx_runtime.load(path, "ort-cpu") as session, pytest.raises(InputError, match=told):
-        StreamPool(session)
-
-
 @pytest.mark.parametrize("name", ["subsampled", "delayed"])
 def test_verify_holds_a_stream_to_the_module_it_was_made_of(name: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(name)
