@@ -30,7 +30,7 @@ class StreamShape:
     """A streaming model, its usual width, and its inputs `(batch, frames)` at any batch and time.
 
     `multiple` is the number of frames of which a chunk has a multiple, and `delay` by how many frames each output is
-    late.
+    late; `axis` is the inputs' axis of time.
     """
 
     module: Callable[[int], nn.Module]
@@ -38,6 +38,7 @@ class StreamShape:
     sized_inputs: Callable[[int, int], dict[str, Tensor]]
     multiple: int = 1
     delay: int = 0
+    axis: int = 1
 
     def make(self, width: int | None = None) -> nn.Module:
         """The module in evaluation mode, with seeded weights and the running statistics of seeded batches."""
@@ -83,6 +84,7 @@ STREAMS: Mapping[str, StreamShape] = {
         width=8,
         sized_inputs=lambda batch, time: {"samples": 0.1 * torch.randn(batch, 1, time)},
         multiple=40,
+        axis=2,
     ),
     "history-policy": StreamShape(
         module=HistoryPolicy,

@@ -3,6 +3,8 @@
 None of them keeps anything from chunk to chunk: each is a module of the whole sequence, as in training.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -81,7 +83,7 @@ class EventDetector(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         sizes = (1, width // 2, width, width)
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(nn.BatchNorm2d(size) for size in sizes[1:])
         self.pools = nn.ModuleList([nn.MaxPool2d((2, 2)), nn.AvgPool2d((2, 2)), nn.AvgPool2d((1, 5))])
         self.gru = nn.GRU(2 * width, width, num_layers=2, batch_first=True)
@@ -141,7 +143,9 @@ class HistoryPolicy(nn.Module):
     def __init__(self, width: int, history: int = 4) -> None:
         super().__init__()
         self.history = history
-        self.body = nn.Sequential(nn.Linear(12 * history + 3, width), nn.LayerNorm(width), nn.ELU(), nn.Linear(width, width))
+        self.body = nn.Sequential(
+            nn.Linear(12 * history + 3, width), nn.LayerNorm(width), nn.ELU(), nn.Linear(width, width)
+        )
         self.gru = nn.GRU(width, width, batch_first=True)
         self.actor, self.critic = nn.Linear(width, 3), nn.Linear(width, 1)
 

@@ -23,9 +23,9 @@ class VoiceDetector(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("basis", fourier_basis(256))
-        sizes, strides = (129, width, width // 2, width // 2, width), (1, 2, 2, 1)
+        sizes, self.strides = (129, width, width // 2, width // 2, width), (1, 2, 2, 1)
         self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, 3, stride) for a, b, stride in zip(sizes, sizes[1:], strides, strict=False)
+            nn.Conv1d(a, b, 3, stride) for a, b, stride in zip(sizes, sizes[1:], self.strides, strict=False)
         )
         self.cell = nn.LSTMCell(width, width)
         self.head = nn.Linear(width, 1)
@@ -33,10 +33,12 @@ class VoiceDetector(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         """Probabilities `(B, T/512)` of samples `(B, T)`."""
         basis: Tensor = self.get_buffer("basis")
-        real, imaginary = functional.conv1d(functional.pad(samples, (128, 0)).unsqueeze(1), basis, stride=128).chunk(2, 1)
+        real, imaginary = functional.conv1d(functional.pad(samples, (128, 0)).unsqueeze(1), basis, stride=128).chunk(
+            2, 1
+        )
         frames = torch.sqrt(real**2 + imaginary**2 + 1e-12)
-        for conv in self.convs:
-            frames = torch.relu(conv(functional.pad(frames, (3 - conv.stride[0], 0))))
+        for conv, stride in zip(self.convs, self.strides, strict=True):
+            frames = torch.relu(conv(functional.pad(frames, (3 - stride, 0))))
         hidden = frames.new_zeros(frames.size(0), self.cell.hidden_size)
         memory, found = torch.zeros_like(hidden), []
         for frame in range(frames.size(2)):
@@ -126,7 +128,7 @@ class SourceSeparator(nn.Module):
         self.width = width
         self.encoder = nn.Conv1d(1, width, size, stride=size // 2, bias=False)
         self.norm, self.entry = CumulativeNorm(width), nn.Conv1d(width, width, 1)
-        self.blocks = nn.ModuleList(DilatedBlock(width, 2 * width, 2**power) for power in (*range(4), *range(4)))
+        self.blocks = nn.ModuleList(DilatedBlock(width, 2 * width, 2**power) for power in range(5))
         self.lstm = nn.LSTM(width, width, batch_first=True)
         self.masks = nn.Conv1d(width, 2 * width, 1)
         self.decoder = nn.ConvTranspose1d(width, 1, size, stride=size // 2, bias=False)
@@ -191,4 +193,5 @@ class CodecEncoder(nn.Module):
         """Latents `(B, 32, T/40)` of samples `(B, 1, T)`."""
         frames = self.stages(self.entry(samples)).permute(2, 0, 1)
         frames = (self.lstm(frames)[0] + frames).permute(1, 2, 0)
-        return self.exit(functional.elu(frames))
+        latents: Tensor = self.exit(functional.elu(frames))
+        return latents

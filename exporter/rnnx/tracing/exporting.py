@@ -225,13 +225,14 @@ def _streaming(graph: _Graph, contract: Contract) -> Streaming:
     if subject.streamed_from is None or subject.program is None:
         return streaming_of(running(proof.eager), contract, proof.example, proof.times)
     claimed = subject.program.claim([spec.name for spec in contract.plain_outputs])
-    prove_stream(
-        running(proof.eager),
-        running(subject.streamed_from.eager()),
-        replace(contract, streaming=claimed),
-        proof.example,
-        reach=subject.program.reach,
-    )
+    with fixed_weights(subject.streamed_from.module):  # a norm of weights is in the trace as float32 has it
+        prove_stream(
+            running(proof.eager),
+            running(subject.streamed_from.eager()),
+            replace(contract, streaming=claimed),
+            proof.example,
+            reach=subject.program.reach,
+        )
     return claimed
 
 
