@@ -1,4 +1,4 @@
-"""The models of `streaming_models` and `streaming_waveforms` by name, each with inputs of any batch and time.
+"""The models of `streaming_features` and `streaming_waveforms` by name, each with inputs of any batch and time.
 
 To export one for chunks, with all that it carries from chunk to chunk as states:
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from streaming_models import (
+from streaming_features import (
     BANDS,
     PIECES,
     EventDetector,

@@ -22,7 +22,7 @@ Axes = frozenset[tuple[int, int]]
 _RANGE = re.compile(r"\brange\((\d+), [^,]*?( ?[-+] ?\d+)?, (\d+)\)")
 
 _LARGEST, _TRIED, _FARTHEST = 2**15, 128, 8
-"""No longer axis is tried for a loop of a few steps, nor more sizes up to a length, nor loops that are farther apart."""
+"""No longer axis is tried for a loop of a few steps, nor more sizes, nor loops that are farther apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
