@@ -76,7 +76,7 @@ def _row(name: str, shape: StreamShape) -> dict[str, Any]:
             "caches": len(report.contract.streaming.caches),
             "delay": max(report.contract.streaming.delays.values(), default=0),
             "multiple": shape.multiple,
-            "float64": _shown(max(errors, default=0.0)),
+            "float64": _shown(max(errors)) if errors else "layers alone",
             "ort-cpu": _shown(_error_of_streams(path, shape)),
             "tensorrt-network": _error_of_network(path, module),
             "engine": _engine(path),
