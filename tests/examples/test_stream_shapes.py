@@ -60,6 +60,12 @@ def test_the_contract_says_how_the_model_streams(name: str, exported: Callable[[
     assert dims[own.shape.axis] == ("T" if own.shape.multiple == 1 else f"{own.shape.multiple}*T")
 
 
+SCANNED = pytest.mark.xfail(
+    strict=True, reason="TensorRT reads no Scan without states: the voice detector's head, called step by step"
+)
+
+PARSED = [pytest.param(name, marks=[SCANNED] if name == "voice-detector" else []) for name in STREAMS]
+
 OVERLAPPING = pytest.mark.xfail(
     strict=True, reason="the last bits of an overlap-add depend on the batch in ONNX Runtime; the bound holds"
 )
@@ -89,7 +95,7 @@ def test_streams_of_a_pool_give_the_whole_within_the_bound(name: str, exported: 
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", PARSED)
 def test_verification_passes_in_onnx_runtime_and_on_tensorrts_network(
     name: str, exported: Callable[[str], Exported]
 ) -> None:
@@ -101,7 +107,7 @@ def test_verification_passes_in_onnx_runtime_and_on_tensorrts_network(
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", PARSED)
 def test_an_engine_is_built(name: str, exported: Callable[[str], Exported], tmp_path: Path) -> None:
     own = exported(name)
     report = rnnx.build_engine(own.report.path, tmp_path / "model.plan", rnnx.EngineOptions(tf32=False))
