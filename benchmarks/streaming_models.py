@@ -148,7 +148,8 @@ def _error_of_network(path: Path, module: torch.nn.Module) -> str:
     rows = {row.backend: row for row in rnnx.verify(path, options).parity.rows}
     if "tensorrt-network" not in rows:
         return "not here"
-    return _shown(max(own.max_error for own in rows["tensorrt-network"].outputs))
+    row = rows["tensorrt-network"]
+    return _shown(max(own.max_error for own in row.outputs)) if row.outputs else f"refused: {row.reason}"[:120]
 
 
 def _engine(path: Path) -> str:
