@@ -60,6 +60,7 @@ bench: install
 	$(BIN)/python benchmarks/push_many.py
 	$(BIN)/python benchmarks/combining.py
 	$(BIN)/python benchmarks/ragged.py
+	$(BIN)/python benchmarks/streaming_models.py
 	$(BIN)/python benchmarks/runtime_startup.py
 	$(BIN)/python benchmarks/pool_throughput.py
 	$(BIN)/python benchmarks/pool_latency.py

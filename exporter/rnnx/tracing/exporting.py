@@ -3,12 +3,14 @@
 import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from rnnx.artifacts import staged
 from rnnx.extras import require
@@ -59,6 +61,7 @@ from rnnx.tracing.turns import own_turn
 from rnnx.tracing.watched_layers import running
 from rnnx.truths.golden import golden_path
 from rnnx.truths.model_golden import ModelTruth, model_golden_bytes
+from rnnx.truths.torch_reference import torch_threads
 from rnnx_runtime.contract import Contract, Streaming
 
 
@@ -114,10 +117,20 @@ def exported_model(
     opset = model_opset_of(options.opset)
     for package in ("onnx", "onnxscript", "spox"):
         require(package, extra="export", purpose="exporting a whole model")
-    with own_turn():
+    with own_turn(), _threads_for(example_inputs):
         options = of_inputs_left(options)
         subject = replace(read_subject(module, example_inputs, options), complete=complete)
         return _exported(subject, target, options, opset)
+
+
+FEW = 2**16
+"""So many numbers of an example are few: PyTorch's threads then wait for each other longer than they compute."""
+
+
+def _threads_for(example: Any) -> AbstractContextManager[None]:
+    """One thread of PyTorch for a small example, which the models are then run at the sizes of; else all of them."""
+    count = sum(own.numel() for own in tree_leaves(example) if isinstance(own, Tensor))
+    return torch_threads(1) if count <= FEW else nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,13 +225,14 @@ def _streaming(graph: _Graph, contract: Contract) -> Streaming:
     if subject.streamed_from is None or subject.program is None:
         return streaming_of(running(proof.eager), contract, proof.example, proof.times)
     claimed = subject.program.claim([spec.name for spec in contract.plain_outputs])
-    prove_stream(
-        running(proof.eager),
-        running(subject.streamed_from.eager()),
-        replace(contract, streaming=claimed),
-        proof.example,
-        reach=subject.program.reach,
-    )
+    with fixed_weights(subject.streamed_from.module):  # a norm of weights is in the trace as float32 has it
+        prove_stream(
+            running(proof.eager),
+            running(subject.streamed_from.eager()),
+            replace(contract, streaming=claimed),
+            proof.example,
+            reach=subject.program.reach,
+        )
     return claimed
 
 

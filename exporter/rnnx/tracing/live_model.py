@@ -137,9 +137,10 @@ def _streamed(given: GivenModule, module: nn.Module, contract: Contract, example
     subject = _subject_of(module, live.signature, tensors, live.results, run).with_lifted(live.lifted)
     free = _free_axes(subject, contract)
     options = ModelOptions(stateful=True, deterministic=True)
+    own = {pair.input: pair.output for pair in contract.states if pair.input in live.signature.names}
     with own_turn(), fixed_weights(module):
         found = stateful_trace(subject, options, free)
-        stream = streamed_subject(found[0], found[1], stream_names(found, options))
+        stream = streamed_subject(found[0], found[1], stream_names(found, options), own)
     if stream is None or {own.name for own in stream.program.specs} != {*contract.streaming.caches}:
         raise _other_model(given, contract, "a module that carries other frames")
     return replace(

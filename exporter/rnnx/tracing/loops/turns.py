@@ -21,8 +21,8 @@ Axes = frozenset[tuple[int, int]]
 
 _RANGE = re.compile(r"\brange\((\d+), [^,]*?( ?[-+] ?\d+)?, (\d+)\)")
 
-_LARGEST, _FARTHEST = 128, 8
-"""No longer axis is tried for a loop of a few steps, and no three loops that are farther apart."""
+_LARGEST, _TRIED, _FARTHEST = 2**15, 128, 8
+"""No longer axis is tried for a loop of a few steps, nor more sizes, nor loops that are farther apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +90,22 @@ def made_turns(found: Trace) -> Iterator[Turns]:
 
 
 def _sizes(steps: Any, symbol: Any) -> dict[int, int]:
-    """Sizes of an axis by the numbers of steps of three traces, of several remainders where there are several."""
+    """Sizes of an axis by the numbers of steps of three traces, of several remainders where there are several.
+
+    The axis is no longer than it must be: of a step for each 512 samples it is longer than of one for each frame.
+    """
+    longest = _TRIED
+    while longest <= _LARGEST:
+        found = _sizes_up_to(longest, steps, symbol)
+        if found:
+            return found
+        longest *= 4
+    return {}
+
+
+def _sizes_up_to(longest: int, steps: Any, symbol: Any) -> dict[int, int]:
     found = dict[int, list[int]]()
-    for size in range(2, _LARGEST):
+    for size in range(2, longest, longest // _TRIED):
         count = steps.xreplace({symbol: sympy.Integer(size)})
         if count.is_Integer and count >= LENGTHS[0]:
             found.setdefault(int(count), []).append(size)

@@ -167,6 +167,7 @@ def _beside(plan: StreamPlan, node: Node, own: Node, lag: int) -> Step:
     batch, step = plan.axes.batch_axis(shape), plan.positions[own]
     if plan.times[next(plan.timed(node))].is_joined:
         raise refused(node, "puts numbers of frames beside rows that a reshape has joined with time")
+    plan.caches.needs_position = True
     return lambda run: beside(step(run, lag), len(shape), batch)
 
 

@@ -45,9 +45,10 @@ def add_layer_rule(plan: StreamPlan, node: Node) -> None:
         raise refused(node, "does not run over the axis of time", what)
     listed = node.meta["val"]
     plan.times[node] = replace(value.time, axis=plan.time_axis(node, listed[0].shape), fill=0.0)
-    is_held = value.time.lag > 0 or plan.caches.has_end
-    plan.caches.met_end = True
-    if not is_held:
+    ends = plan.shows_last(node, 1)
+    plan.caches.met_end = plan.caches.met_end or ends
+    ends = ends and plan.caches.has_end
+    if value.time.lag == 0 and not ends:
         plan.steps[node] = lambda run: run.layer(node, [value.step(run), *run.own(list(tensors[1:]))])
         return
     if lengths is not None:
@@ -55,11 +56,11 @@ def add_layer_rule(plan: StreamPlan, node: Node) -> None:
     if is_over_time(node) or not states[0]:
         raise refused(node, "has its states in a loop, and frames that lag", what)
     plan.caches.needs_position = True
-    plan.caches.needs_end = plan.caches.needs_end or plan.caches.has_end
-    plan.steps[node] = _held(plan, node, value)
+    plan.caches.needs_end = plan.caches.needs_end or ends
+    plan.steps[node] = _held(plan, node, value, ends=ends)
 
 
-def _held(plan: StreamPlan, node: Node, value: Operand) -> Any:
+def _held(plan: StreamPlan, node: Node, value: Operand, *, ends: bool) -> Any:
     time, axis = value.time, value.time.axis
     tensors: Any = node.args[0]
     batch = plan.axes.batch_axis(value.shape)
@@ -70,7 +71,7 @@ def _held(plan: StreamPlan, node: Node, value: Operand) -> Any:
         count = _counted(run.count(time.rate))
         first = run.indices(time.rate, 1).squeeze(1)
         junk = torch.minimum((time.lag - first).clamp(min=0), count)
-        kept = torch.minimum(plan.caches.ends(run, time) - first, count) if plan.caches.has_end else count
+        kept = torch.minimum(plan.caches.ends(run, time) - first, count) if ends else count
         kept = (kept - junk).clamp(min=0)
         if rows > 1:
             junk, kept = junk.repeat_interleave(rows), kept.repeat_interleave(rows)

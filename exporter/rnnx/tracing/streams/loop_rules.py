@@ -39,17 +39,19 @@ def add_loop_rule(plan: StreamPlan, loop: LoopNode) -> None:
     whole = expression_of(next(own.shape[0] for own in shape))
     time = Timeline(axis=0, rate=times[0].rate, lag=lag, whole=whole)
     plan.times[loop.node] = time
-    is_held = lag > 0 or plan.caches.has_end
-    plan.caches.met_end = True
+    ends = plan.shows_last(loop.node, len(loop.given_back) - len(loop.states))
+    plan.caches.met_end = plan.caches.met_end or ends
+    ends = ends and plan.caches.has_end
+    is_held = lag > 0 or ends
     if is_held:
         plan.caches.needs_position = True
-        plan.caches.needs_end = plan.caches.needs_end or plan.caches.has_end
+        plan.caches.needs_end = plan.caches.needs_end or ends
 
     def run_loop(run: StreamRun) -> list[Tensor]:
         count = run.count(time.rate)
         frames = [value.step(run) for value in values]
         states = [run.own(own) for own in loop.states]
-        mask = _inside(plan, run, time) if is_held else None
+        mask = _inside(plan, run, time, ends=ends) if is_held else None
         if torch.compiler.is_exporting():
             return _marked(plan, loop, run, states, frames, mask, count, steps[loop.node])
         return _stepped(plan, loop, run, states, frames, mask, count, steps[loop.node])
@@ -57,11 +59,11 @@ def add_loop_rule(plan: StreamPlan, loop: LoopNode) -> None:
     plan.steps[loop.node] = run_loop
 
 
-def _inside(plan: StreamPlan, run: StreamRun, time: Timeline) -> Tensor:
+def _inside(plan: StreamPlan, run: StreamRun, time: Timeline, *, ends: bool) -> Tensor:
     """Which frames `(B, T)` are the sequence's."""
     indices = run.indices(time.rate, run.count(time.rate))
     inside = indices >= time.lag
-    if plan.caches.has_end:
+    if ends:
         inside = inside & (indices < plan.caches.ends(run, time).unsqueeze(1))
     return inside
 

@@ -55,6 +55,7 @@ def stream_plan(
     names: Mapping[Any, str],
     taken: Collection[str],
     plain: Collection[str],
+    results: Collection[int],
 ) -> StreamPlan | None:
     """How a program streams; None of one that has no axis of time.
 
@@ -64,6 +65,7 @@ def stream_plan(
         names: the contract's names of the trace's symbols.
         taken: names of inputs and outputs.
         plain: the names of the program's inputs that are no states.
+        results: the places of the program's outputs that are no states.
 
     Raises:
         StreamingError: an operator needs more than a bounded number of frames; names the model's line.
@@ -73,9 +75,9 @@ def stream_plan(
     if len(times) != 1 or len(batches) > 1:
         return None
     axes = StreamAxes(batch=batches[0] if batches else sympy.Symbol("no_batch"), time=times[0])
-    found = _planned(program, module, axes, taken, plain, has_end=False)
+    found = _planned(program, module, axes, taken, plain, results, has_end=False)
     if found.caches.met_end and (found.multiple > 1 or _goes_past_end(found)):
-        found = _planned(program, module, axes, taken, plain, has_end=True)
+        found = _planned(program, module, axes, taken, plain, results, has_end=True)
     late = [found.times.get(own) or found.lasts.get(own) for own in found.outputs]
     if any(own is not None and own.lag > 0 for own in late):
         found.caches.needs_position = True  # whoever goes on from a state must know what is the whole's
@@ -103,11 +105,14 @@ def _planned(
     axes: StreamAxes,
     taken: Collection[str],
     plain: Collection[str],
+    results: Collection[int],
     *,
     has_end: bool,
 ) -> StreamPlan:
     caches = StreamCaches(axes=axes, names=CacheNames({*taken}), has_end=has_end)
-    plan = StreamPlan(program=program, module=module, axes=axes, caches=caches)
+    given: Any = program.graph.output_node().args[0]
+    plain_results = frozenset(given[place] for place in results)
+    plan = StreamPlan(program=program, module=module, axes=axes, caches=caches, plain_results=plain_results)
     loops = {own.node: own for own in loop_nodes(program.graph)}
     for node in program.graph.nodes:
         if node.op == "placeholder":
@@ -118,6 +123,7 @@ def _planned(
             caches.reader = node
             try:
                 if node in loops:
+                    _refuse_broken(plan, loops[node].begin)
                     add_loop_rule(plan, loops[node])
                 else:
                     _add(plan, node)
@@ -153,9 +159,8 @@ def _add_input(plan: StreamPlan, node: Node, plain: Collection[str]) -> None:
 
 def _add(plan: StreamPlan, node: Node) -> None:
     timed, name = list(plan.timed(node)), name_of(node)
-    broken = next((own for own in node.all_input_nodes if own in plan.broken), None)
-    if broken is not None and not is_fill(node):
-        raise plan.broken[broken]
+    if not is_fill(node):
+        _refuse_broken(plan, node)
     if any(own in plan.positions for own in node.all_input_nodes) and not timed:
         add_position_rule(plan, node)
     elif node.target is operator.getitem:
@@ -182,6 +187,13 @@ def _add(plan: StreamPlan, node: Node) -> None:
         add_cat_rule(plan, node)
     else:
         add_frame_rule(plan, node)
+
+
+def _refuse_broken(plan: StreamPlan, node: Node) -> None:
+    """Refuse a node that reads what no stream can give."""
+    broken = next((own for own in node.all_input_nodes if own in plan.broken), None)
+    if broken is not None:
+        raise plan.broken[broken]
 
 
 def _add_layer(plan: StreamPlan, node: Node) -> None:

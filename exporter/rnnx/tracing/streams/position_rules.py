@@ -71,7 +71,6 @@ def add_count_rule(plan: StreamPlan, node: Node) -> None:
     value = node.meta["val"]
     whole = expression_of(value.shape[0])
     rate = plan.rate_of(node, whole)
-    plan.caches.needs_position = True
 
     def counted(run: StreamRun, lag: int) -> Tensor:
         own = (run.indices(rate, run.count(rate)) - lag).clamp(min=0) * step + start
@@ -89,7 +88,6 @@ def add_table_rule(plan: StreamPlan, node: Node) -> bool:
     if not isinstance(start or 0, int) or plan.time_axis(node) != axis:
         return False
     rate = plan.rate_of(node, expression_of(node.meta["val"].shape[axis]))
-    plan.caches.needs_position = True
 
     def looked_up(run: StreamRun, lag: int) -> Tensor:
         places = (run.indices(rate, run.count(rate)) - lag).clamp(min=0) + (start or 0)

@@ -51,6 +51,7 @@ def add_select_rule(plan: StreamPlan, node: Node) -> None:
         raise refused(node, "takes one frame of the sequence")
     if time.lag or plan.caches.has_end:
         raise refused(node, "takes the last frame, which comes late: take the layer's hn instead")
+    plan.caches.met_end = True
     plan.lasts[node] = time
     value = plan.operand(given["self"])
     plan.steps[node] = lambda run: value.step(run).select(time.axis, -1)

@@ -24,13 +24,14 @@ class StreamPlan:
     `results` are outputs that are given later than they are computed. `positions` are computed of the numbers of
     frames, for any lag; `edges` are the frames that a whole begins with; `broken` is what no stream can give, as long
     as nothing reads it; `inner` are the nodes of loops' steps. `lasts` are values of the latest frame alone, with the
-    timeline that they are the end of.
+    timeline that they are the end of. `plain_results` are the outputs that no later call takes back.
     """
 
     program: ExportedProgram
     module: nn.Module
     axes: StreamAxes
     caches: StreamCaches
+    plain_results: frozenset[Node]
     times: dict[Node, Timeline] = field(default_factory=dict)
     lasts: dict[Node, Timeline] = field(default_factory=dict)
     steps: dict[Node, Step] = field(default_factory=dict)
@@ -51,6 +52,11 @@ class StreamPlan:
         """The nodes of the program's results."""
         found: Any = self.program.graph.output_node().args[0]
         return tuple(found)
+
+    def shows_last(self, node: Node, count: int) -> bool:
+        """Whether anything but the next call reads the last states of a layer or a loop, behind `count` results."""
+        last = [user for user in node.users if isinstance(user.args[1], int) and user.args[1] >= count]
+        return any(own in self.plain_results or any(user.op != "output" for user in own.users) for own in last)
 
     def operand(self, node: Node) -> Operand:
         """A value with an axis of time."""

@@ -1,6 +1,6 @@
 """A model that looks along time as a subject of its own: the one that takes chunks and all that it carries."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,27 +41,28 @@ class StreamedSubject:
 
 
 def streamed_subject(
-    subject: Subject, trace: Trace, names: Mapping[Any, str], states: Collection[str] = ()
+    subject: Subject, trace: Trace, names: Mapping[Any, str], states: Mapping[str, str]
 ) -> StreamedSubject | None:
     """The model as one that takes chunks; None where it does so as it is.
 
     Args:
         subject, trace: the model with its lifted states, and its trace.
         names: the contract's names of the trace's symbols.
-        states: names of the model's own inputs that are states.
+        states: the model's own inputs that are states, and the outputs that the next call takes for them.
 
     Raises:
         StreamingError: an operator needs more than a bounded number of frames.
     """
     shapes = input_shapes(trace.program, list(subject.tensors))
     plain = dict(zip(trace.program.graph_signature.user_inputs, subject.tensors, strict=True))
-    states = {pair.input for pair in subject.lifted.pairs} | set(states)
+    states = {**states, **{pair.input: pair.output for pair in subject.lifted.pairs}}
     plan = stream_plan(
         trace.program,
         subject.module,
         names,
         {*subject.tensors, *trace.outputs},
         {own for own, name in plain.items() if name not in states},
+        [place for place, name in enumerate(trace.outputs) if name not in states.values()],
     )
     if plan is None or not _changes(plan):
         return None

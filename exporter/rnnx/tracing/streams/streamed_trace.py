@@ -1,6 +1,6 @@
 """The trace of a model that takes its sequence in chunks, where the model's own trace looks along time."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,9 +46,10 @@ def _has_states(found: Found) -> bool:
 def _streamed(given: Subject, found: Found, options: ModelOptions, free: Free) -> tuple[Found, ModelOptions] | None:
     """The trace that carries all it needs from chunk to chunk; None where the lifted states are all of it."""
     names = stream_names(found, options)
-    only = _batch_and_time(found, given, free, names)
-    if only != free:
-        found = stateful_trace(given, options, only)
+    moving = {symbol for symbol, name in names.items() if name in ("B", "T")}
+    shapes = input_shapes(found[1].program, list(found[0].tensors))
+    if any(expression_of(size).free_symbols - moving for shape in shapes.values() for size in shape):
+        found = stateful_trace(given, options, _batch_and_time(given, free, shapes, moving))
         names = stream_names(found, options)
     subject, trace, _ = found
     stream = streamed_subject(subject, trace, names, options.states)
@@ -71,13 +72,11 @@ def stream_names(found: Found, options: ModelOptions) -> dict[Any, str]:
     return names
 
 
-def _batch_and_time(found: Found, given: Subject, free: Free, names: Mapping[Any, str]) -> Free:
+def _batch_and_time(given: Subject, free: Free, shapes: Mapping[str, Any], moving: Collection[Any]) -> Free:
     """The axes of the given inputs that are the batch or the time; what is carried has a fixed size in all others."""
-    shapes = input_shapes(found[1].program, list(found[0].tensors))
-    moving = {symbol for symbol, name in names.items() if name in ("B", "T")}
     return tuple(
         tuple(
-            own and bool(expression_of(size).free_symbols & moving)
+            own and bool(not expression_of(size).free_symbols.isdisjoint(moving))
             for own, size in zip(axes, shapes[name], strict=True)
         )
         for name, axes in zip(given.tensors, free, strict=True)

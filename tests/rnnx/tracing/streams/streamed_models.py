@@ -213,6 +213,52 @@ class LastState(nn.Module):
         return output
 
 
+class Stepped(nn.Module):
+    """A cell called on every second frame, and what is computed of its states step by step."""
+
+    def __init__(self, cell: nn.Module, stride: int = 2) -> None:
+        super().__init__()
+        self.conv, self.cell, self.head = nn.Conv1d(4, 4, 4, stride=stride), cell, nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = self.conv(functional.pad(x.transpose(1, 2), (2, 0)))
+        hidden, found = x.new_zeros(x.size(0), 5), []
+        memory = hidden
+        for frame in range(frames.size(2)):
+            if isinstance(self.cell, nn.LSTMCell):
+                hidden, memory = self.cell(frames[:, :, frame], (hidden, memory))
+            else:
+                hidden = self.cell(frames[:, :, frame], hidden)
+            found.append(self.head(torch.relu(hidden)))
+        return torch.stack(found, 1)
+
+
+class WeightNormed(nn.Module):
+    """A convolution whose weights are made of a direction and a length at each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv1d(4, 4, 3))
+        self.layer = nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = self.conv(functional.pad(x.transpose(1, 2), (2, 0)))
+        output: Tensor = self.layer(frames.transpose(1, 2))[0]
+        return output
+
+
+class LastOfHalf(nn.Module):
+    """The last state of every second frame, whose sequence may end within a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.layer = nn.Conv1d(4, 4, 3, stride=2, padding=1), nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        last: Tensor = self.layer(self.conv(x.transpose(1, 2)).transpose(1, 2))[1]
+        return last[-1]
+
+
 class Smoothed(nn.Module):
     """An exponential mean in a loop of Python, behind a look-ahead."""
 

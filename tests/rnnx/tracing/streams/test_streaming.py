@@ -13,6 +13,7 @@ from tests.rnnx.tracing.streams.streamed_models import (
     Differences,
     Edge,
     Flattened,
+    LastOfHalf,
     LastState,
     Overlapping,
     Placed,
@@ -21,8 +22,10 @@ from tests.rnnx.tracing.streams.streamed_models import (
     Restored,
     RunningMean,
     Smoothed,
+    Stepped,
     Subsampled,
     Unstreamed,
+    WeightNormed,
     Windowed,
 )
 from torch import nn
@@ -73,6 +76,11 @@ MODELS: dict[str, tuple[nn.Module, tuple[int, ...], int, Mapping[str, int]]] = {
     "edge": (Edge(), FRAMES, 1, {}),
     "flattened": (Flattened(), FRAMES, 1, {"output": 1}),
     "last-state": (LastState(), FRAMES, 1, {}),
+    "last-of-half": (LastOfHalf(), FRAMES, 2, {}),
+    "cell-of-half": (Stepped(nn.LSTMCell(4, 5)), FRAMES, 2, {}),
+    "gru-cell-of-half": (Stepped(nn.GRUCell(4, 5)), FRAMES, 2, {}),
+    "cell-of-64th": (Stepped(nn.LSTMCell(4, 5), 64), (2, 512, 4), 64, {}),
+    "weight-norm": (WeightNormed(), FRAMES, 1, {}),
     "smoothed": (Smoothed(), FRAMES, 1, {"output": 1}),
     "restored": (Restored(), FRAMES, 2, {"output": 3}),
 }
@@ -120,6 +128,16 @@ def test_what_needs_all_of_the_sequence_is_refused_by_its_line(kind: str, told: 
     assert "streamed_models.py, line" in str(refusal.value)
     assert "--stateful=recurrent" in str(refusal.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell(4, 5), nn.GRUCell(4, 5)], ids=["lstm", "gru"])
+def test_a_stride_without_a_look_ahead_carries_its_frames_and_states_alone(cell: nn.Module) -> None:
+    streaming = _proved(Stepped(cell), FRAMES).streaming
+    assert (streaming.kind, streaming.position, streaming.end) == ("exact", "", "")
+
+
+def test_a_last_state_carries_where_its_sequence_ends() -> None:
+    assert _proved(LastOfHalf(), FRAMES).streaming.end
 
 
 def test_a_model_of_layers_alone_carries_their_states_alone(tmp_path: Path) -> None:
