@@ -364,8 +364,8 @@ ENDLESS: dict[str, Make] = {
     "sixty functions that each call the one before twice": _functions(
         {"first": ["f59", "f59"]} | {f"f{n}": [f"f{n - 1}"] * 2 for n in range(1, 60)} | {"f0": ["Relu"]}
     ),
-    "ten functions that come to 79,000 nodes": _functions(
-        {"first": [f"f{n}" for n in range(10)]} | {f"f{n}": ["Relu"] * 7_900 for n in range(10)}
+    "a function of 7,900 nodes that is called ten times": _functions(
+        {"first": ["body"] * 10, "body": ["Relu"] * 7_900}
     ),
     "a function that calls what is not there": _functions({"first": ["nowhere"]}),
     "a cycle of nodes": _with(_cycle),
