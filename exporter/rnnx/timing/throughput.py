@@ -27,7 +27,7 @@ LONGEST_CALL_MS = 1000.0
 
 POINT_ROUNDS = 5
 
-TIMES_ITS_SHARE, LEAST_SWEEP_S = 5, 1.0
+TIMES_ITS_SHARE, LEAST_SWEEP_S = 10, 1.0
 """A backend whose sweep has taken so many times the seconds of all its points is not tried at larger sizes."""
 
 Covers = Callable[[str, Mapping[str, int]], bool]

@@ -36,7 +36,6 @@ PASSING = {
     "a chain of 7,990 nodes that each read two",
     "a chain of 20,000 nodes that each read two",
     "a loop of 2^62 turns",
-    "an attribute that refers to a function's",
     "W with dims of 0",
     "hidden_size of 2^40",
     "a subgraph that reads its own node",

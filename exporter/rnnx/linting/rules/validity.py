@@ -51,8 +51,15 @@ def malformed_parts(model: ModelProto) -> Iterator[str]:
         yield from _malformed_names(scope)
         yield from _malformed_tensors(scope)
         yield from claimed_sizes(scope)
+        is_of_function = _is_of_function(scope)
         for node in scope.nodes:
             yield from _malformed_node(node, opset)
+            if not is_of_function and any(own.ref_attr_name for own in node.attribute):  # which ends TensorRT's parser
+                yield f"{shown(node)} outside of a function, with an attribute that refers to a function's"
+
+
+def _is_of_function(scope: Scope) -> bool:
+    return scope.graph is None if scope.outer is None else _is_of_function(scope.outer)
 
 
 def _malformed_names(scope: Scope) -> Iterator[str]:
