@@ -43,7 +43,7 @@ MAY_IMPORT = {
         "parity": "runners truths",
         "runners": "tensorrt_network linting truths weights",
         "tensorrt_network": "engines truths",
-        "building": "adopting engines linting",
+        "building": "adopting decoders engines linting",
         "inspection": "adopting engines linting weights",
         "engines": "linting truths",
         "adopting": "tracing proofs graphs parity runners linting truths",

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnnx.adopting.foreign_runs import NO_ANSWER, ForeignRuns
+from rnnx.adopting.foreign_runs import ForeignRuns
 from rnnx.adopting.trial_values import TrialValues
 from rnnx.errors import AdoptionError
+from rnnx.runners.row_channel import NO_ANSWER
 from rnnx_runtime.array_type import Array
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import BackendError

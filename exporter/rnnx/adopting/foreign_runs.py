@@ -19,9 +19,6 @@ _LONGEST_S = 8.0
 _BYTES_A_SECOND = 2**25
 """How fast a file is sent to its process, opened and run, on a slow host."""
 
-NO_ANSWER = "no answer within"
-"""How the words of a `RowDiedError` begin for a process that did not come to an end."""
-
 Shapes = Mapping[str, tuple[int, ...]]
 
 

@@ -9,6 +9,7 @@ from threading import Event
 
 from rnnx.adopting.adopted_copy import own_model
 from rnnx.artifacts import check_targets, staged
+from rnnx.decoders.forecast import LONGEST_BUILD_S, build_seconds
 from rnnx.engines.engine_options import EngineOptions, completed
 from rnnx.engines.interruption import run_interruptibly
 from rnnx.engines.model_profiles import profile_of
@@ -16,7 +17,7 @@ from rnnx.engines.plan_compiler import CompiledPlan, compile_plan
 from rnnx.engines.tensorrt_library import TensorRTLibrary, open_library
 from rnnx.errors import EngineError, OptionError
 from rnnx.linting.examination import concerning, examine
-from rnnx.linting.onnx_parsing import parse_onnx
+from rnnx.linting.onnx_parsing import count_of_nodes, parse_onnx
 from rnnx.progress import ProgressListener
 from rnnx_runtime.files.model_file import OnnxFile, checked_onnx
 from rnnx_runtime.files.sidecar import Sidecar, sidecar_path, text_from_sidecar
@@ -67,7 +68,7 @@ def build_engine(
         ContractError: the source's contract is of another version.
         AdoptionError, BackendError: another exporter's file has nothing recurrent in it, or does not run.
         OptionError: an option does not fit the model or the library.
-        EngineError: TensorRT computes this graph wrongly, refuses it, or failed to build it.
+        EngineError: TensorRT computes this graph wrongly, refuses it, would take long, or failed to build it.
         OutputError: the files could not be written.
         MissingExtraError: the library, or the package onnx, is not installed.
     """
@@ -80,7 +81,7 @@ def build_engine(
         model = checked_onnx(own.path, own.data)
         chosen = completed(options, library, model.contract, profile_of(model))
         targets = (library.own_gpu(),) if library.builds_for_its_own_gpu else chosen.targets or (PORTABLE,)
-        doubts = _examined(model, library.flavor)
+        doubts = _examined(model, library.flavor, allow_large=chosen.allow_large)
         plan, build_s = _timed_build(library, model, chosen, listener)
         sidecar = _sidecar(library, model, plan, chosen, targets)
         (stage / target.name).write_bytes(plan.data)
@@ -109,13 +110,16 @@ def _check_names(source: Path, target: Path) -> None:
         raise OptionError("source", got=source.name, expected="an .onnx", remedy=remedy)
 
 
-def _examined(model: OnnxFile, flavor: str) -> tuple[str, ...]:
+def _examined(model: OnnxFile, flavor: str, *, allow_large: bool) -> tuple[str, ...]:
     """What may go wrong with a graph in TensorRT, told before it reads it.
 
     Raises:
-        EngineError: TensorRT is known to refuse the graph, or to compute it wrongly without a word.
+        EngineError: TensorRT is known to refuse the graph, to compute it wrongly without a word, or to take minutes.
     """
-    findings = concerning(examine(parse_onnx(model.path, model.data), model.path.parent), flavor)
+    proto = parse_onnx(model.path, model.data)
+    if not allow_large:
+        _refuse_large(model.path, count_of_nodes(proto))
+    findings = concerning(examine(proto, model.path.parent), flavor)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         first, others = errors[0], len(errors) - 1
@@ -126,6 +130,19 @@ def _examined(model: OnnxFile, flavor: str) -> tuple[str, ...]:
             remedy=first.fix,
         )
     return tuple(f"{own.node}: {own.message}; {own.fix}" for own in findings if own.severity == "warning")
+
+
+def _refuse_large(path: Path, nodes: int) -> None:
+    expected_s = build_seconds(nodes)
+    if expected_s > LONGEST_BUILD_S:
+        raise EngineError(
+            str(path),
+            got=f"{nodes:,} nodes, {expected_s:.0f} s or more to build an engine of: TensorRT takes four times as long "
+            "for twice as many",
+            expected=f"at most {LONGEST_BUILD_S:.0f} s",
+            remedy="export the recurrence as a layer, a Scan or a Loop, not step by step; to build it anyway give "
+            "allow_large=True (--allow-large)",
+        )
 
 
 def _timed_build(

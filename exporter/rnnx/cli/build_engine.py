@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "Sizes and hardware": ("profiles", "flavor", "targets"),
     "Speed and precision": ("tf32", "optimization_level"),
-    "What the build may use": ("workspace_mib", "timing_cache"),
+    "What the build may use": ("workspace_mib", "timing_cache", "allow_large"),
 }
 
 
@@ -55,6 +55,7 @@ GROUPS = {
 )
 @click.option("--optimization-level", type=int, metavar="0-5", help="How long to search for a faster plan; default 3.")
 @click.option("--timing-cache", type=ArtifactFile(), help="File to reuse and update; tensorrt only.")
+@click.option("--allow-large", is_flag=True, help="Build a graph of so many nodes that it takes more than a minute.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(source: Path, output: Path, profiles: tuple[str, ...], as_json: bool, **others: Any) -> None:
     """Build a TensorRT engine from SOURCE, an .onnx that `rnnx export` wrote, or another exporter's.

@@ -65,7 +65,7 @@ def _print_tolerances(ctx: click.Context, _param: click.Parameter, wanted: bool)
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option(
-    "--case-timeout-s", type=float, default=300.0, show_default=True, help="A case without an answer by then fails."
+    "--case-timeout-s", type=float, help="A case without an answer by then fails; default: 300, the first a few."
 )
 @click.option("--no-latency", "latency", flag_value=False, default=True, help="Parity alone.")
 @click.option("--at", "sizes", callback=sizes_from_text, metavar="B=N,T=N", help="Latency shape; default: B=1,T=50.")

@@ -22,7 +22,8 @@ class EngineOptions:
 
     `flavor` is, left out, the library that is installed. `profiles` are, left out, one profile of defaults. `targets`
     are compute capabilities such as `"8.9"`, for `tensorrt-rtx` alone, which builds a portable plan without them.
-    `timing_cache` is a file that is read where it exists and written after the build, for `tensorrt` alone.
+    `timing_cache` is a file that is read where it exists and written after the build, for `tensorrt` alone. A graph of
+    so many nodes that TensorRT takes more than a minute is refused but for `allow_large`.
     """
 
     flavor: Flavor | None = None
@@ -32,6 +33,7 @@ class EngineOptions:
     tf32: bool = True
     optimization_level: int | None = None
     timing_cache: Path | None = None
+    allow_large: bool = False
 
 
 def completed(

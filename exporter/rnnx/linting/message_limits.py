@@ -17,11 +17,11 @@ from rnnx_runtime.files.seal import is_sealed
 MOST_PARTS, BYTES_PER_PART = 200_000, 32
 """A file may have so many parts, and one more for so many bytes: protobuf takes about 100 bytes for an empty one."""
 
-MOST_NODES = 200_000
-"""Nodes of all graphs together, under a seal of rnnx."""
+MOST_NODES = 8_000
+"""Nodes of all graphs together: every command examines, proves or times so many within seconds."""
 
 MOST_FOREIGN = {
-    "NodeProto": 8_000,
+    "NodeProto": MOST_NODES,
     "ValueInfoProto": 20_000,
     "TensorProto": 20_000,
     "SparseTensorProto": 1_000,
@@ -31,6 +31,9 @@ MOST_FOREIGN = {
 
 So many can be tried out within the memory that a file may take; every file of docs/foreign-files.md has fewer.
 """
+
+MOST_SEALED = {"NodeProto": MOST_NODES}
+"""The same under a seal of rnnx, which anybody can forge."""
 
 MOST_TEXT, OTHERS_PER_TEXT = 2**23, 4
 """Bytes of names, documentation and metadata together: a vocabulary has less; and one more for so many other bytes."""
@@ -116,7 +119,7 @@ def refuse_swollen(path: Path, data: bytes) -> None:
     Raises:
         FileDamagedError: it has more, is nested deeper than protobuf reads, or is no protobuf.
     """
-    most_of = {"NodeProto": MOST_NODES} if is_sealed(data) else MOST_FOREIGN
+    most_of = MOST_SEALED if is_sealed(data) else MOST_FOREIGN
     tally = _Tally(most_parts=MOST_PARTS + len(data) // BYTES_PER_PART, most_of=most_of)
     walks = [_inner(data, "ModelProto", 0, len(data), tally)]
     try:
@@ -132,6 +135,13 @@ def refuse_swollen(path: Path, data: bytes) -> None:
                     raise _SwollenError(f"messages nested deeper than {DEEPEST} levels")
                 walks.append(_inner(data, kind, start, end, tally))
         tally.refuse_texts(len(data))
+    except _LongError as error:
+        raise FileDamagedError(
+            str(path),
+            got=str(error),
+            expected="a graph that can be tried out within seconds",
+            remedy="export the recurrence as a layer, a Scan or a Loop, not step by step",
+        ) from None
     except _SwollenError as error:
         raise _no_model(path, str(error)) from None
     except ValueError as error:
@@ -140,6 +150,10 @@ def refuse_swollen(path: Path, data: bytes) -> None:
 
 class _SwollenError(Exception):
     """A file has more of something than a model has."""
+
+
+class _LongError(_SwollenError):
+    """A file has so many nodes as a recurrence that was written out step by step."""
 
 
 @dataclass(kw_only=True)
@@ -160,7 +174,8 @@ class _Tally:
         if kind == _LEAF:
             self.texts += size
         if kind in self.most_of and self.kinds[kind] > self.most_of[kind]:
-            raise _SwollenError(f"more than {self.most_of[kind]:,} {_shown(kind)}")
+            error = _LongError if kind == "NodeProto" else _SwollenError
+            raise error(f"more than {self.most_of[kind]:,} {_shown(kind)}")
         if self.parts > self.most_parts:
             raise _SwollenError(f"more than {self.most_parts:,} parts")
 

@@ -31,5 +31,12 @@ def parse_onnx(path: Path, data: bytes) -> Any:
     return proto
 
 
+def count_of_nodes(proto: Any) -> int:
+    """The nodes of a graph, and of all graphs inside them."""
+    from rnnx.linting.rules.scopes import scopes_of
+
+    return sum(len(scope.nodes) for scope in scopes_of(proto))
+
+
 def _no_onnx(path: Path, got: str) -> FileDamagedError:
     return FileDamagedError(str(path), got=got, expected="a whole ONNX file", remedy="copy or export it again")

@@ -55,6 +55,7 @@ def read_foreign_model(
     *,
     batch_first: bool,
     nonlinearity: Nonlinearity | None = None,
+    proto: Any = None,
 ) -> ForeignModel:
     """Read an ONNX file of any exporter against the weights it is said to hold.
 
@@ -66,6 +67,7 @@ def read_foreign_model(
             graph has a tensor of that name.
         batch_first: whether x and output are `(B, T, …)`, which neither file says.
         nonlinearity: a plain RNN's; left out, it is taken to be the graph's, which is then no proof of it.
+        proto: the graph, where `parse_onnx` has read it before.
 
     Raises:
         FileDamagedError: no whole ONNX file, or external data that is not inside its folder.
@@ -73,7 +75,7 @@ def read_foreign_model(
             nonlinearity for a layer that has gates, or a time or batch that is fixed at what no case can have.
         CheckpointError: the graph's sizes are not the checkpoint's.
     """
-    proto = parse_onnx(path, data)
+    proto = parse_onnx(path, data) if proto is None else proto
     inputs, outputs = signature_of(proto)
     of_graph = _nonlinearity(proto.graph.node)
     contract = _contract(weights, checkpoint, batch_first=batch_first, nonlinearity=nonlinearity or of_graph)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnx.errors import RowDiedError
-from rnnx.runners.row_channel import RowChannel
+from rnnx.runners.row_channel import NO_ANSWER, RowChannel
 from rnnx.runners.row_process import Opener
 from rnnx.truths.cases import Case
 from rnnx_runtime.array_type import Array
-from rnnx_runtime.errors import RnnxError
+from rnnx_runtime.errors import BackendError, RnnxError
 
 MOST_DEATHS = 3
 """Deaths of a row's process after which the row's other cases are not tried any more."""
@@ -60,6 +60,19 @@ class IsolatedCandidate:
         values: dict[str, Array] = self._ask(case)
         return values
 
+    def ends_within(self, case: Case, seconds: float) -> bool:
+        """Whether the backend gives an answer to a case in time, be it that it failed or died; nothing is kept."""
+        deaths = self.deaths
+        try:
+            self._ask(case, seconds)
+        except RowDiedError as error:
+            is_late = error.got.startswith(NO_ANSWER)
+            self.deaths = deaths
+            return not is_late
+        except BackendError:
+            pass
+        return True
+
     def prepare(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
         """One call through the process; it is not what a latency is measured with, for the pipe is in it."""
         case = Case(name="prepared", feeds=feeds)
@@ -79,13 +92,14 @@ class IsolatedCandidate:
             self.close()
             raise
 
-    def _ask(self, request: Any) -> Any:
+    def _ask(self, request: Any, timeout_s: float | None = None) -> Any:
         assert self._channel is not None
+        timeout_s = timeout_s or self._timeout_s
         try:
-            answer, seconds = self._channel.answer(request, self._timeout_s)
+            answer, seconds = self._channel.answer(request, timeout_s)
         except (TimeoutError, EOFError, BrokenPipeError) as error:
             self.deaths += 1
-            got = self._channel.last_words(error, self._timeout_s)
+            got = self._channel.last_words(error, timeout_s)
             self.close()
             raise RowDiedError(
                 f"backend {self.name}".rstrip(), got=got, expected="an answer", remedy="run this case alone to see more"

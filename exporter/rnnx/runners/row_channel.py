@@ -11,6 +11,9 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
+NO_ANSWER = "no answer within"
+"""How the words begin for a process that did not come to an end."""
+
 _END = object()
 """The request after the last one."""
 
@@ -54,7 +57,7 @@ class RowChannel:
 
     def last_words(self, error: Exception, timeout_s: float) -> str:
         """How the process ended, and the last line it printed."""
-        how = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else _ending(self._process.wait())
+        how = f"{NO_ANSWER} {timeout_s:g} s" if isinstance(error, TimeoutError) else _ending(self._process.wait())
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -65,7 +65,6 @@ def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Su
         OptionError: the model is no .onnx, or an option is for the other kind of model.
     """
     data = read_model_bytes(model) if data is None else data
-    refuse_swollen(model, data)
     if sources.like is not None:
         return _like_subject(model, data, sources, sources.like)
     if sources.checkpoint is not None and not is_sealed(data):
@@ -79,6 +78,7 @@ def read_subject(model: Path, sources: Sources, data: bytes | None = None) -> Su
             remedy="give the weights as the checkpoint, or the model of rnnx that it was made from (like); a truncated "
             "copy of a model of rnnx also looks like this",
         )
+    refuse_swollen(model, data)  # whoever can write a file can seal it
     file = checked_onnx(model, data)
     if _FUNCTION in data:  # which ONNX Runtime writes out where they are called, without an end if they have none
         with contextlib.suppress(MissingExtraError):
@@ -112,7 +112,7 @@ def read_model_bytes(path: Path) -> bytes:
 
 def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path: Path) -> Subject:
     _refuse_engine(path, sources)
-    parse_onnx(path, data)  # a damaged file is told as such, and not as one whose layer nobody chose
+    proto = parse_onnx(path, data)  # first: a damaged file is told as such, and not as one whose layer nobody chose
     checkpoint = open_checkpoint(checkpoint_path)
     weights = read_weights(checkpoint, choose_module(checkpoint, sources.module))
     foreign = read_foreign_model(
@@ -123,6 +123,7 @@ def _foreign_subject(path: Path, data: bytes, sources: Sources, checkpoint_path:
         sources.names,
         batch_first=sources.batch_first,
         nonlinearity=sources.nonlinearity,
+        proto=proto,
     )
     return Subject(model=foreign.file, engine=None, weights=weights, foreign=foreign)
 

@@ -38,6 +38,9 @@ TIMED_ROWS = tuple(name for name in ROW_NAMES if name != NETWORK_ROW)
 _POINT_SHARE = 0.1
 """Of the seconds for latency, what one point of a throughput curve gets."""
 
+_STREAM_SHARE, _LEAST_STREAM_S = 15, 1.0
+"""Of the seconds for latency, the most that a backend's stream gets: 10,000 steps of 3 ms, if those are 2 s."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
@@ -198,9 +201,21 @@ def _jitter(
         return (), [f"no streaming: {reason}"]
     single = single_step(inputs)
     covered = [candidate for candidate in opened if subject.covers(candidate.name, single)]
-    rows = measure_jitter(covered, inputs, frame_ms=options.frame_ms, steps=options.stream_steps, listener=listener)
+    rows = measure_jitter(
+        covered,
+        inputs,
+        frame_ms=options.frame_ms,
+        steps=options.stream_steps,
+        seconds=max(options.seconds * _STREAM_SHARE, _LEAST_STREAM_S),
+        listener=listener,
+    )
     left_out = [f"{one.name}: no streaming: no profile covers one step" for one in opened if one not in covered]
-    return tuple(rows), left_out
+    fewer = [
+        f"{row.backend}: {row.steps:,} of {options.stream_steps:,} steps of a stream, in the time that --seconds allows"
+        for row in rows
+        if row.steps < options.stream_steps
+    ]
+    return tuple(rows), [*left_out, *fewer]
 
 
 def _nothing_runs(rows: Sequence[StartUpRow]) -> BackendUnavailable:

@@ -4,7 +4,8 @@ Steps follow each other at once; a real stream waits between frames, so that its
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Protocol, runtime_checkable
@@ -74,12 +75,14 @@ def measure_jitter(
     *,
     frame_ms: float,
     steps: int = STEPS,
+    seconds: float = math.inf,
     listener: ProgressListener,
     clock: Clock = perf_counter_ns,
 ) -> list[JitterRow]:
     """Time each of `steps` single steps at batch 1 by itself, against a deadline of `frame_ms`.
 
-    A step's time includes handing its arrays over and taking the state back, as a service does.
+    A step's time includes handing its arrays over and taking the state back, as a service does. A backend whose steps
+    take longer than `seconds` together takes fewer of them.
 
     Raises:
         BackendError: a backend failed.
@@ -92,12 +95,23 @@ def measure_jitter(
     with stage(listener, "streaming", _BLOCKS) as part_done, undisturbed():
         for block in range(_BLOCKS):
             for stream in streams:
-                for _ in range(_WARM_UP_STEPS):
-                    stream.measure()
                 count = steps * (block + 1) // _BLOCKS - steps * block // _BLOCKS
-                stream.times.extend(stream.measure() for _ in range(count))
+                share_ms = seconds * 1000 / _BLOCKS
+                for _ in _within(share_ms * _WARM_UP_STEPS / max(count, _WARM_UP_STEPS), _WARM_UP_STEPS, stream):
+                    pass
+                stream.times.extend(_within(share_ms, count, stream))
             part_done()
     return [_row(stream, frame_ms) for stream in streams]
+
+
+def _within(share_ms: float, count: int, stream: _Stream) -> Iterator[float]:
+    """The times of `count` steps, or of as many as take `share_ms`, at least one."""
+    spent_ms = 0.0
+    for _ in range(count):
+        yield (own := stream.measure())
+        spent_ms += own
+        if spent_ms > share_ms:
+            return
 
 
 def single_step(inputs: CaseSource) -> dict[str, int]:

@@ -27,6 +27,9 @@ LONGEST_CALL_MS = 1000.0
 
 POINT_ROUNDS = 5
 
+TIMES_ITS_SHARE, LEAST_SWEEP_S = 10, 1.0
+"""A backend whose sweep has taken so many times the seconds of all its points is not tried at larger sizes."""
+
 Covers = Callable[[str, Mapping[str, int]], bool]
 
 
@@ -39,6 +42,7 @@ class _Curve:
 
     candidate: Candidate
     points: list[tuple[Mapping[str, int], Estimate]] = field(default_factory=list)
+    spent_ms: float = 0.0
     ended: str = ""
     refused: str = ""
 
@@ -76,6 +80,7 @@ def measure_throughput(
                 at = {**sizes, dim: size}
                 active = [curve for curve in curves if _takes(curve, at, covers)]
                 _measure_point(active, inputs, at, seconds, clock)
+                _end_late(active, max(TIMES_ITS_SHARE * seconds * len(doublings), LEAST_SWEEP_S), at)
                 part_done()
         for curve in curves:
             curve.ended = curve.ended or ("" if curve.points else curve.refused)
@@ -127,8 +132,15 @@ def _measure_point(
     for (curve, _, warmed), own in zip(ready, times, strict=True):
         median_ms = quantile_estimates(own, (0.5,))[0]
         curve.points.append((sizes, inverted(median_ms, 1000.0 * steps)))
+        curve.spent_ms += warmed.calls * warmed.typical_ms + float(own.sum())
         if warmed.typical_ms > LONGEST_CALL_MS and not _done(curve):
             curve.ended = f"ended at {_text(sizes)}: one call takes {warmed.typical_ms / 1000:.1f} s"
+
+
+def _end_late(curves: Sequence[_Curve], most_s: float, sizes: Mapping[str, int]) -> None:
+    for curve in curves:
+        if curve.spent_ms > most_s * 1000 and not (curve.ended or _done(curve)):
+            curve.ended = f"ended at {_text(sizes)}: it has taken {curve.spent_ms / 1000:.1f} s"
 
 
 def _points(curve: _Curve, dim: str, contract: Contract) -> list[ThroughputPoint]:

@@ -22,10 +22,11 @@ from rnnx.runners.metered_candidate import MeteredCandidate
 from rnnx.runners.row_channel import RowChannel
 from rnnx.runners.row_names import PYTORCH_ROWS
 from rnnx.runners.subject import Subject
-from rnnx.runners.verify_options import VerifyOptions
+from rnnx.runners.verify_options import CASE_TIMEOUT_S, VerifyOptions
 from rnnx.tensorrt_network.network_row import NETWORK_ROW
 from rnnx.truths.model_cases import CaseSource
 from rnnx.truths.truth import CaseTruth
+from rnnx.verifying.first_answer import refuse_endless
 from rnnx.verifying.layer_localisation import located_in_layers
 from rnnx.verifying.model_reference import ModelReference
 from rnnx_runtime.arrays.dim_sizes import sizes_from_feeds
@@ -86,6 +87,8 @@ def verify_row(
         with contextlib.closing(open_row(subject, name, options, channel, reference)) as candidate:
             if not covered:
                 raise _nothing_covered(subject, name, len(expected.truth))
+            if options.case_timeout_s is None:
+                refuse_endless(subject, name, candidate, covered)
             row = _compared(subject, candidate, covered, uncovered, listener)
             if row.status == "pass":
                 checks, drift = _checked(subject, candidate, expected.plan, listener)
@@ -128,7 +131,7 @@ def open_row(
         if not runs_apart(name):
             return candidate
         candidate.close()
-    return IsolatedCandidate(opener, options.case_timeout_s, channel)
+    return IsolatedCandidate(opener, options.case_timeout_s or CASE_TIMEOUT_S, channel)
 
 
 def _compared(

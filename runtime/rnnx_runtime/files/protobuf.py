@@ -18,7 +18,11 @@ def fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, i
         ValueError: the bytes are no protobuf message.
     """
     while start < end:
-        tag, start = varint(data, start, end)
+        tag = data[start]
+        if tag < 0x80:  # most are of one byte, and a call for each takes as long as all the rest
+            start += 1
+        else:
+            tag, start = varint(data, start, end)
         if not 8 <= tag < _TAG_LIMIT:
             raise ValueError(f"no field's tag before byte {start}")
         start, stop = _extent(tag & 7, data, start, end)
@@ -51,6 +55,8 @@ def _extent(wire_type: int, data: bytes, start: int, end: int) -> tuple[int, int
         case 1:
             return start, start + 8
         case 2:
+            if start < end and data[start] < 0x80:
+                return start + 1, start + 1 + data[start]
             size, start = varint(data, start, end)
             return start, start + size
         case 5:

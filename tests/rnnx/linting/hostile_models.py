@@ -14,7 +14,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 Make = Callable[[Path, float], bytes]
 
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+BOOL, FLOAT, INT64 = TensorProto.BOOL, TensorProto.FLOAT, TensorProto.INT64
 
 
 def sound() -> ModelProto:
@@ -323,6 +323,23 @@ def _own_body(model: ModelProto) -> None:
     model.graph.node[1].input[0] = "chosen"
 
 
+def _loop(turns: int) -> Make:
+    """A Loop that makes the layer's input, of so many turns."""
+
+    def change(model: ModelProto) -> None:
+        condition, value = (helper.make_tensor_value_info(*own, None) for own in (("c", BOOL), ("v", FLOAT)))
+        given, made = (helper.make_tensor_value_info(*own, None) for own in (("same", BOOL), ("next", FLOAT)))
+        nodes = [helper.make_node("Identity", ["c"], ["same"]), helper.make_node("Sin", ["v"], ["next"])]
+        turn = helper.make_tensor_value_info("turn", INT64, [])
+        body = helper.make_graph(nodes, "body", [turn, condition, value], [given, made])
+        constants = {"turns": np.array(turns, np.int64), "yes": np.array(True)}
+        model.graph.initializer.extend(numpy_helper.from_array(own, name) for name, own in constants.items())
+        model.graph.node.insert(0, helper.make_node("Loop", ["turns", "yes", "x"], ["turned"], body=body))
+        model.graph.node[1].input[0] = "turned"
+
+    return _with(change)
+
+
 def _names(count: int) -> Make:
     """Values that are each made of the two before."""
 
@@ -347,11 +364,16 @@ ENDLESS: dict[str, Make] = {
     "sixty functions that each call the one before twice": _functions(
         {"first": ["f59", "f59"]} | {f"f{n}": [f"f{n - 1}"] * 2 for n in range(1, 60)} | {"f0": ["Relu"]}
     ),
+    "a function of 7,900 nodes that is called ten times": _functions(
+        {"first": ["body"] * 10, "body": ["Relu"] * 7_900}
+    ),
     "a function that calls what is not there": _functions({"first": ["nowhere"]}),
     "a cycle of nodes": _with(_cycle),
     "a node that reads itself": _with(lambda model: model.graph.node[1].input.__setitem__(0, "output")),
     "a subgraph that reads its own node": _with(_own_body),
+    "a chain of 7,990 nodes that each read two": _names(7_990),
     "a chain of 20,000 nodes that each read two": _names(20_000),
+    "a loop of 2^62 turns": _loop(2**62),
     "an attribute that refers to a function's": _with(
         lambda model: model.graph.node[0].attribute.append(
             AttributeProto(name="direction", ref_attr_name="direction", type=AttributeProto.STRING)

@@ -20,8 +20,8 @@ import rnnx
 from rnnx.cli.doctor import _print
 from rnnx.inspection import inspect
 from rnnx.linting.examination import doctor, examine
+from rnnx.linting.message_limits import MOST_NODES
 from rnnx.linting.onnx_parsing import parse_onnx
-from rnnx.linting.rules.inlining import MOST_NODES
 from rnnx_runtime import ContractError, FileDamagedError, RnnxError
 from rnnx_runtime.files.model_file import read_onnx
 from rnnx_runtime.files.seal import is_sealed, sealed

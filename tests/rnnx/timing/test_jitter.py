@@ -31,6 +31,21 @@ def test_a_stall_is_counted_and_found(clock: Any, listening: Any, step_contract:
     assert (row.steps, row.frame_ms, row.p50_ms) == (1000, 10.0, 1.0)
 
 
+def test_a_stream_of_slow_steps_has_as_many_as_its_seconds_allow(
+    clock: Any, listening: Any, step_contract: Contract
+) -> None:
+    (row,) = measure_jitter(
+        [clock.candidate("ort-cpu", 50.0)],
+        CaseSource(contract=step_contract, example={}),
+        frame_ms=10.0,
+        steps=1000,
+        seconds=2.0,
+        listener=listening,
+        clock=clock,
+    )
+    assert (row.steps, row.misses) == (50, 50)  # of each of ten blocks, five of 200 ms: the fifth passes the share
+
+
 def test_a_step_of_exactly_one_frame_meets_its_deadline(clock: Any, listening: Any, step_contract: Contract) -> None:
     (row,) = _measure(clock, listening, step_contract, clock.candidate("ort-cpu", 10.0))
     assert row.misses == 0

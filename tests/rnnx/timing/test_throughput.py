@@ -36,14 +36,19 @@ class SizedCandidate:
 
 
 def _measure(
-    clock: Any, listening: Any, contract: Contract, *candidates: Any, covers: Any = lambda row, sizes: True
+    clock: Any,
+    listening: Any,
+    contract: Contract,
+    *candidates: Any,
+    covers: Any = lambda row, sizes: True,
+    seconds: float = 0.05,
 ) -> tuple[dict[tuple[str, str], list[ThroughputPoint]], list[str]]:
     free = {"B": 1} | ({"T": 4} if contract.layer().form == "encoder" else {})
     points, notes = measure_throughput(
         candidates,
         CaseSource(contract=contract, example={}),
         free,
-        seconds=0.05,
+        seconds=seconds,
         covers=covers,
         listener=listening,
         clock=clock,
@@ -110,9 +115,18 @@ def test_a_call_that_takes_too_long_ends_the_sweep_with_a_note(
     clock: Any, listening: Any, step_contract: Contract
 ) -> None:
     candidate = SizedCandidate(clock, "ort-cpu", lambda time, batch: 400.0 + 200.0 * batch)
-    curves, notes = _measure(clock, listening, step_contract, candidate)
+    curves, notes = _measure(clock, listening, step_contract, candidate, seconds=0.5)
     assert curves["ort-cpu", "B"][-1].batch == 4
     assert notes == ["ort-cpu: throughput against B ended at B=4: one call takes 1.2 s"]
+
+
+def test_a_sweep_that_takes_many_times_its_seconds_ends_with_a_note(
+    clock: Any, listening: Any, step_contract: Contract
+) -> None:
+    candidate = SizedCandidate(clock, "ort-cpu", lambda time, batch: 100.0)
+    curves, notes = _measure(clock, listening, step_contract, candidate, seconds=0.001)
+    assert curves["ort-cpu", "B"][-1].batch == 2
+    assert notes == ["ort-cpu: throughput against B ended at B=2: it has taken 1.8 s"]
 
 
 def test_backends_take_turns_at_each_point_and_one_may_go_further(

@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from onnx import FunctionProto, ModelProto, NodeProto, inliner
 
+from rnnx.linting.message_limits import MOST_NODES
 from rnnx.linting.rules.scopes import subgraphs_of
-
-MOST_NODES = 100_000
-"""Nodes after inlining: sixty functions that each call the one before twice would be more than any memory holds."""
 
 _Key = tuple[str, str, str]
 """A function's domain, name and overload."""
@@ -30,7 +28,10 @@ def inlined(model: ModelProto) -> ModelProto:
 
 
 def refuse_endless(model: ModelProto) -> None:
-    """Count what inlining would write, and write nothing; raises EndlessError as `inlined`."""
+    """Count what inlining would write, and write nothing; raises EndlessError as `inlined`.
+
+    Sixty functions that each call the one before twice would be more than any memory holds.
+    """
     sizes = _sizes({(own.domain, own.name, own.overload): own for own in model.functions})
     count = _count(model.graph.node, sizes)
     if count > MOST_NODES and model.functions:

@@ -1,5 +1,6 @@
 """Whether a model's parts are what ONNX demands, so that rules need not ask: a flipped bit can still be a protobuf."""
 
+import functools
 from collections.abc import Iterator
 from math import prod
 
@@ -50,8 +51,15 @@ def malformed_parts(model: ModelProto) -> Iterator[str]:
         yield from _malformed_names(scope)
         yield from _malformed_tensors(scope)
         yield from claimed_sizes(scope)
+        is_of_function = _is_of_function(scope)
         for node in scope.nodes:
             yield from _malformed_node(node, opset)
+            if not is_of_function and any(own.ref_attr_name for own in node.attribute):  # which ends TensorRT's parser
+                yield f"{shown(node)} outside of a function, with an attribute that refers to a function's"
+
+
+def _is_of_function(scope: Scope) -> bool:
+    return scope.graph is None if scope.outer is None else _is_of_function(scope.outer)
 
 
 def _malformed_names(scope: Scope) -> Iterator[str]:
@@ -79,25 +87,35 @@ def _malformed_node(node: NodeProto, opset: int) -> Iterator[str]:
 
 
 def _lacks(node: NodeProto, opset: int) -> Iterator[str]:
-    schema = _schema(node.op_type, opset)
-    if len(node.input) < schema.min_input:
-        yield f"input {schema.inputs[len(node.input)].name}"
-    if len(node.output) < schema.min_output:
-        yield f"output {schema.outputs[len(node.output)].name}"
+    inputs, outputs, attributes = _demands(node.op_type, opset)
+    yield from (f"input {name}" for name in inputs[len(node.input) :][:1])
+    yield from (f"output {name}" for name in outputs[len(node.output) :][:1])
     given = {attribute.name: attribute for attribute in node.attribute}
-    for name, own in schema.attributes.items():
-        if own.required and name not in given:
+    for name, kind, is_required in attributes:
+        if is_required and name not in given:
             yield f"attribute {name}"
-        elif name in given and not _is_of_type(given[name], own.type):
+        elif name in given and not _is_of_type(given[name], kind):
             yield f"attribute {name} of its type"
 
 
-def _schema(operator: str, opset: int) -> defs.OpSchema:
-    """The operator as its opset has it; one that is not of this opset yet, as the newest does."""
+_Attribute = tuple[str, defs.OpSchema.AttrType, bool]
+
+
+@functools.lru_cache(maxsize=256)  # onnx makes every part of a schema anew each time that it is asked for
+def _demands(operator: str, opset: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[_Attribute, ...]]:
+    """The names of the inputs and of the outputs that an operator must have, and its attributes.
+
+    They are as the opset has them; of an operator that is not of this opset yet, as the newest does.
+    """
     try:
-        return defs.get_schema(operator, opset)
+        schema = defs.get_schema(operator, opset)
     except defs.SchemaError:
-        return defs.get_schema(operator)
+        schema = defs.get_schema(operator)
+    return (
+        tuple(schema.inputs[min(place, len(schema.inputs) - 1)].name for place in range(schema.min_input)),
+        tuple(schema.outputs[min(place, len(schema.outputs) - 1)].name for place in range(schema.min_output)),
+        tuple((name, own.type, own.required) for name, own in schema.attributes.items()),
+    )
 
 
 def _is_of_type(attribute: AttributeProto, kind: defs.OpSchema.AttrType) -> bool:
