@@ -7,9 +7,9 @@ from torch.fx import Node
 from torch.nn import functional
 
 from rnnx.tracing.sizes.dims import expression_of
+from rnnx.tracing.streams.fills import fill_of
 from rnnx.tracing.streams.operands import Operand, name_of, refused
 from rnnx.tracing.streams.operator_calls import arguments_of
-from rnnx.tracing.streams.shape_rules import fill_of
 from rnnx.tracing.streams.slice_rules import cut
 from rnnx.tracing.streams.stream_plan import StreamPlan
 
