@@ -33,7 +33,7 @@ from rnnx.tracing.streams.slice_rules import add_select_rule, add_slice_rule
 from rnnx.tracing.streams.stream_plan import StreamPlan
 from rnnx.tracing.streams.sum_rules import add_difference_rule, add_sum_rule
 from rnnx.tracing.streams.timelines import StreamAxes, Timeline
-from rnnx.tracing.streams.window_rules import add_transposed_rule, add_window_rule
+from rnnx.tracing.streams.window_rules import add_transform_rule, add_transposed_rule, add_window_rule
 
 RULES: dict[str, Callable[[StreamPlan, Node], None]] = {
     **dict.fromkeys(
@@ -47,6 +47,7 @@ RULES: dict[str, Callable[[StreamPlan, Node], None]] = {
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), add_transposed_rule),
     "cumsum": add_sum_rule,
     "diff": add_difference_rule,
+    "stft": add_transform_rule,
 }
 """Operators that may look along time, whatever their arguments say."""
 
