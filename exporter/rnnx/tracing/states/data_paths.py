@@ -15,7 +15,7 @@ from rnnx.tracing.states.blended_states import alike, blended_sources, operator_
 from rnnx_runtime.contract import StatePair
 
 # fmt: off
-_SHAPING = frozenset((
+SHAPING = frozenset((
     "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "select", "slice", "unbind", "getitem", "stack",
     "cat", "permute", "transpose", "clone", "contiguous", "expand", "to", "_to_copy", "detach", "alias", "split",
     "split_with_sizes", "chunk", "narrow", "flatten", "unflatten", "index_select", "lift_fresh_copy",
@@ -113,7 +113,7 @@ def sources_of(node: Node) -> Iterator[Node]:
         if own in seen:
             continue
         seen.add(own)
-        moves = operator_name(own) in _SHAPING and not (operator_name(own) == "getitem" and _is_call(own.args[0]))
+        moves = operator_name(own) in SHAPING and not (operator_name(own) == "getitem" and _is_call(own.args[0]))
         if moves:
             waiting += own.all_input_nodes
         else:

@@ -15,7 +15,7 @@ class CacheNames:
         """A name for what is carried for a node's value, such as `encoder_conv1_cache`."""
         stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
         path = next((own for own in reversed(stack) if own.startswith("model")), "").removeprefix("model").strip(".")
-        return self.free(re.sub(r"\W", "_", path) or str(node.target).split(".")[1].strip("_"))
+        return self.free(re.sub(r"\W", "_", path) or _operator(node))
 
     def free(self, stem: str) -> str:
         """`<stem>_cache`, with a number where that is taken."""
@@ -26,3 +26,7 @@ class CacheNames:
             name = f"{stem}_cache{number}"
         self._taken |= {name, f"{name}_out"}
         return name
+
+
+def _operator(node: Node) -> str:
+    return str(node.target).split(".")[1].strip("_").removeprefix("scaled_dot_product_")

@@ -7,9 +7,10 @@ from torch.fx import Node
 from torch.nn import functional
 
 from rnnx.tracing.sizes.dims import expression_of
-from rnnx.tracing.streams.operands import Operand, name_of, refused
+from rnnx.tracing.streams.edge_rules import edge_padded
+from rnnx.tracing.streams.fills import fill_of
+from rnnx.tracing.streams.operands import name_of, refused
 from rnnx.tracing.streams.operator_calls import arguments_of
-from rnnx.tracing.streams.shape_rules import fill_of
 from rnnx.tracing.streams.slice_rules import cut
 from rnnx.tracing.streams.stream_plan import StreamPlan
 
@@ -38,7 +39,7 @@ def add_pad_rule(plan: StreamPlan, node: Node) -> None:
     if others and value.time.lag < 0:
         value = plan.settled(own)
     if (before or after) and mode != "constant":
-        value = _edge_padded(plan, node, value, before, after, mode)
+        value = edge_padded(plan, node, own, before, after, mode)
     elif before < 0 or after < 0:
         value = cut(value, -min(before, 0), expression_of(node.meta["val"].shape[axis]))
         before, after = max(before, 0), max(after, 0)
@@ -51,14 +52,6 @@ def add_pad_rule(plan: StreamPlan, node: Node) -> None:
     plan.give(node, value)
     if value.edge is not None:
         plan.edges[node] = value.edge
-
-
-def _edge_padded(plan: StreamPlan, node: Node, value: Operand, before: int, after: int, mode: str) -> Operand:
-    """Copies of the first frame in front of the sequence."""
-    if mode != "replicate" or after or value.time.lag != 0:
-        raise refused(node, f"pads time by the mode {mode!r}{' behind its end' if after else ''}")
-    time = replace(value.time, lag=-before, whole=value.time.whole + before)
-    return replace(value, time=time, edge=plan.caches.first_frame(value))
 
 
 def add_cat_rule(plan: StreamPlan, node: Node) -> None:

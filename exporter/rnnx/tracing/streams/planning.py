@@ -12,7 +12,10 @@ from torch.fx import Node
 from rnnx.errors import StreamingError
 from rnnx.tracing.loops.markers import is_begin_node, loop_nodes
 from rnnx.tracing.sizes.dims import expression_of
+from rnnx.tracing.streams.attention_rules import add_attention_rule, add_weighted_rule
+from rnnx.tracing.streams.attention_scores import add_square_rule, is_square
 from rnnx.tracing.streams.cache_names import CacheNames
+from rnnx.tracing.streams.fills import is_fill
 from rnnx.tracing.streams.frame_rules import add_frame_rule, add_last_rule
 from rnnx.tracing.streams.layer_rules import add_layer_rule, is_layer
 from rnnx.tracing.streams.loop_rules import add_loop_rule
@@ -25,13 +28,12 @@ from rnnx.tracing.streams.shape_rules import (
     add_fill_rule,
     add_plain_fill_rule,
     add_reshape_rule,
-    is_fill,
 )
 from rnnx.tracing.streams.slice_rules import add_select_rule, add_slice_rule
 from rnnx.tracing.streams.stream_plan import StreamPlan
 from rnnx.tracing.streams.sum_rules import add_difference_rule, add_sum_rule
 from rnnx.tracing.streams.timelines import StreamAxes, Timeline
-from rnnx.tracing.streams.window_rules import add_transposed_rule, add_window_rule
+from rnnx.tracing.streams.window_rules import add_transform_rule, add_transposed_rule, add_window_rule
 
 RULES: dict[str, Callable[[StreamPlan, Node], None]] = {
     **dict.fromkeys(
@@ -45,6 +47,7 @@ RULES: dict[str, Callable[[StreamPlan, Node], None]] = {
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), add_transposed_rule),
     "cumsum": add_sum_rule,
     "diff": add_difference_rule,
+    "stft": add_transform_rule,
 }
 """Operators that may look along time, whatever their arguments say."""
 
@@ -132,6 +135,8 @@ def _planned(
     for node in plan.outputs:
         if node in plan.broken:
             raise plan.broken[node]
+        if node in plan.scores:
+            raise refused(node, "is a result that relates every frame to every other")
     for node in plan.outputs:
         if node in plan.times and (plan.times[node].lag < 0 or plan.times[node].is_joined):
             _settle_output(plan, node)
@@ -159,9 +164,16 @@ def _add_input(plan: StreamPlan, node: Node, plain: Collection[str]) -> None:
 
 def _add(plan: StreamPlan, node: Node) -> None:
     timed, name = list(plan.timed(node)), name_of(node)
+    is_attention = name == "scaled_dot_product_attention" or any(own in plan.scores for own in node.all_input_nodes)
+    has_masks = is_attention or is_square(plan, node)
+    masks = [own for own in node.all_input_nodes if is_square(plan, own)] if has_masks else []
     if not is_fill(node):
-        _refuse_broken(plan, node)
-    if any(own in plan.positions for own in node.all_input_nodes) and not timed:
+        _refuse_broken(plan, node, masks)
+    if is_square(plan, node):
+        add_square_rule(plan, node)
+    elif is_attention:
+        (add_weighted_rule if name != "scaled_dot_product_attention" else add_attention_rule)(plan, node)
+    elif any(own in plan.positions for own in node.all_input_nodes) and not timed:
         add_position_rule(plan, node)
     elif node.target is operator.getitem:
         _add_part(plan, node)
@@ -189,9 +201,9 @@ def _add(plan: StreamPlan, node: Node) -> None:
         add_frame_rule(plan, node)
 
 
-def _refuse_broken(plan: StreamPlan, node: Node) -> None:
-    """Refuse a node that reads what no stream can give."""
-    broken = next((own for own in node.all_input_nodes if own in plan.broken), None)
+def _refuse_broken(plan: StreamPlan, node: Node, allowed: Collection[Node] = ()) -> None:
+    """Refuse a node that reads what no stream can give, but for some."""
+    broken = next((own for own in node.all_input_nodes if own in plan.broken and own not in allowed), None)
     if broken is not None:
         raise plan.broken[broken]
 

@@ -120,6 +120,8 @@ def add_position_rule(plan: StreamPlan, node: Node) -> None:
             return value.expand(wanted) if name == "expand" else value.reshape(wanted)
 
         plan.positions[node] = _moved(plan, node, reshaped)
+    elif name == "slice" and _shape(node) == _shape(node.args[0]):
+        plan.positions[node] = _moved(plan, node, lambda value: value)  # `[:, None]` takes all and adds an axis
     elif name in _ELEMENTWISE:
         plan.positions[node] = _computed(plan, node)
     else:
@@ -138,6 +140,10 @@ def beside(value: Tensor, rank: int, batch: int | None) -> Tensor:
 def _has_batch(plan: StreamPlan, node: Node) -> bool:
     shape = getattr(node.meta.get("val"), "shape", ())
     return plan.axes.batch_axis(shape) is not None
+
+
+def _shape(node: Any) -> list[Any]:
+    return list(map(expression_of, node.meta["val"].shape))
 
 
 def _moved(plan: StreamPlan, node: Node, move: Callable[[Tensor], Tensor]) -> Callable[[StreamRun, int], Tensor]:

@@ -8,16 +8,13 @@ import torch
 from torch.fx import Node
 
 from rnnx.tracing.sizes.dims import expression_of
-from rnnx.tracing.streams.operands import name_of, refused
+from rnnx.tracing.streams.fills import number_of_fill
+from rnnx.tracing.streams.operands import refused
 from rnnx.tracing.streams.stream_plan import StreamPlan
 from rnnx.tracing.streams.stream_run import StreamRun, size_in
 from rnnx.tracing.streams.timelines import Timeline
 
 RESHAPES = frozenset(("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_copy"))
-
-FILLS = {"zeros": 0.0, "ones": 1.0, "full": None, "new_zeros": 0.0, "new_ones": 1.0, "new_full": None}
-
-_LIKE = {"zeros_like": 0.0, "ones_like": 1.0, "full_like": None}
 
 
 def add_reshape_rule(plan: StreamPlan, node: Node) -> None:
@@ -80,17 +77,10 @@ def add_plain_fill_rule(plan: StreamPlan, node: Node) -> None:
 
 
 def _number(node: Node) -> bool | int | float:
-    number = _own_number(node)
+    number = number_of_fill(node)
     if number is None:
         raise refused(node, "is filled with a computed number")
     return number
-
-
-def _own_number(node: Node) -> bool | int | float | None:
-    """The number that a fill has; None of a computed one."""
-    place = {"full": 1, "new_full": 2, "full_like": 1}.get(name_of(node))
-    number: Any = node.args[place] if place is not None else {**FILLS, **_LIKE}[name_of(node)]
-    return number if isinstance(number, bool | int | float) else None
 
 
 def add_fill_rule(plan: StreamPlan, node: Node) -> None:
@@ -108,11 +98,6 @@ def add_fill_rule(plan: StreamPlan, node: Node) -> None:
     plan.times[node], plan.steps[node] = time, filled
 
 
-def is_fill(node: Node) -> bool:
-    """Whether a node gives a tensor of one number."""
-    return name_of(node) in {*FILLS, *_LIKE}
-
-
 def _product(sizes: Any) -> Any:
     return sympy.Mul(*(expression_of(own) for own in sizes)) if sizes else sympy.Integer(1)
 
@@ -125,12 +110,3 @@ def _sizes_of(shape: Any, time: Timeline, run: StreamRun) -> list[Any]:
         size = size_in(expression, run.sizes)
         sizes.append(size * run.count(time.rate) if axis == time.axis else size)
     return sizes
-
-
-def fill_of(node: Node) -> float | None:
-    """The number that a node's tensor is filled with, through what only moves it."""
-    while name_of(node) in ("expand", "unsqueeze", "transpose", "permute", "to", "clone"):
-        inner: Any = node.args[0]
-        node = inner
-    number = _own_number(node) if is_fill(node) else None
-    return None if number is None else float(number)

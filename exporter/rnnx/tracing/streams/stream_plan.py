@@ -12,9 +12,18 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from rnnx.errors import StreamingError
+from rnnx.tracing.streams.fixed_values import FixedValues
 from rnnx.tracing.streams.operands import Operand, StreamCaches, refused
 from rnnx.tracing.streams.stream_run import Step, StreamRun
 from rnnx.tracing.streams.timelines import StreamAxes, Timeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How every frame relates to every other: the products of frames that it is made of, and all nodes up to it."""
+
+    products: tuple[Node, ...]
+    nodes: tuple[Node, ...]
 
 
 @dataclass(kw_only=True)
@@ -24,7 +33,8 @@ class StreamPlan:
     `results` are outputs that are given later than they are computed. `positions` are computed of the numbers of
     frames, for any lag; `edges` are the frames that a whole begins with; `broken` is what no stream can give, as long
     as nothing reads it; `inner` are the nodes of loops' steps. `lasts` are values of the latest frame alone, with the
-    timeline that they are the end of. `plain_results` are the outputs that no later call takes back.
+    timeline that they are the end of. `plain_results` are the outputs that no later call takes back. `scores` relate
+    every frame to every other, until attention sums frames by them.
     """
 
     program: ExportedProgram
@@ -39,8 +49,12 @@ class StreamPlan:
     edges: dict[Node, Step] = field(default_factory=dict)
     broken: dict[Node, StreamingError] = field(default_factory=dict)
     inner: set[Node] = field(default_factory=set)
+    scores: dict[Node, Scores] = field(default_factory=dict)
     results: dict[Node, Operand] = field(default_factory=dict)
     _delayed: dict[tuple[Node, int], Operand] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.fixed = FixedValues(self.program, self.axes)
 
     @property
     def multiple(self) -> int:

@@ -11,6 +11,7 @@ from rnnx.tracing.recurrence_nodes import RecurrenceNode
 from rnnx.tracing.sizes.dims import expression_of, input_shapes, name_dims
 from rnnx.tracing.sizes.fewer_axes import Free
 from rnnx.tracing.stateful_trace import refuse_without_states, stateful_trace
+from rnnx.tracing.streams.cached_trace import cached_trace
 from rnnx.tracing.streams.streamed_subject import streamed_subject
 from rnnx.tracing.subject import Subject
 from rnnx.tracing.tracing import Trace
@@ -28,7 +29,10 @@ def streamed_trace(given: Subject, options: ModelOptions, free: Free) -> tuple[F
         StreamingError: an operator needs more than a bounded number of frames; names the model's line.
         ExportError: what `stateful_trace` raises.
     """
-    found = stateful_trace(given, options, free)
+    cached = cached_trace(given, stateful_trace(given, options, free), options, free)
+    found, options = cached.found, cached.options
+    if cached.is_proved:
+        return found, options
     if options.stateful is True and (found[0].lifted.pairs or not _has_states(found)):
         streamed = _streamed(given, found, options, free)
     else:

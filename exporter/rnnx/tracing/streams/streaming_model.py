@@ -160,7 +160,7 @@ class StreamingModel(nn.Module):
         elif node.op == "call_function" and node not in plan.broken and node not in plan.positions:
             if node in plan.steps:
                 run.values[node] = plan.steps[node](run)
-            elif not _counts_frames(plan, node):
+            elif node not in plan.scores and not _counts_frames(plan, node):
                 run.values[node] = call.computed(node, run.values)
 
 

@@ -84,6 +84,24 @@ def _add_unfold(plan: StreamPlan, node: Node, given: dict[str, Any]) -> None:
     plan.give(node, replace(found, step=lambda run: frames(run).unfold(dim, size, stride)))
 
 
+def add_transform_rule(plan: StreamPlan, node: Node) -> None:
+    """`torch.stft` over samples, which are padded before it where it centres its frames."""
+    given = arguments_of(node)
+    own, size = given["self"], int(given["n_fft"])
+    if given.get("center"):
+        raise refused(node, "centres its frames inside of the operator")
+    found = plan.caches.windows(plan.operand(own), size, int(given.get("hop_length") or size // 4))
+    frames, whole = found.step, expression_of(node.meta["val"].shape[plan.time_axis(node)])
+    plan.give(
+        node,
+        replace(
+            found,
+            time=replace(found.time, whole=whole, axis=plan.time_axis(node)),
+            step=lambda run: run.beside({own: frames(run)}).called(node),
+        ),
+    )
+
+
 def add_transposed_rule(plan: StreamPlan, node: Node) -> None:
     """Transposed convolutions: what reaches into the next call is added there."""
     name, given = name_of(node), arguments_of(node)

@@ -1,12 +1,12 @@
 """A model in chunks gives what it gives at once, whatever looks along time in it, or is refused by its line."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.rnnx.tracing.streams.proved_streams import proved
 from tests.rnnx.tracing.streams.streamed_models import (
     Chomped,
     Convolved,
@@ -34,16 +34,6 @@ import rnnx
 import rnnx_runtime
 from rnnx.errors import StreamingError
 from rnnx.modules.model_options import ModelOptions
-from rnnx.proofs.stream_proof import prove_stream
-from rnnx.tracing.eager import EagerModel
-from rnnx.tracing.preparation import preserved
-from rnnx.tracing.sizes.dims import free_axes
-from rnnx.tracing.streams.streamed_trace import streamed_trace
-from rnnx.tracing.subject import read_subject
-from rnnx.tracing.traced_contract import traced_contract
-from rnnx.tracing.turns import own_turn
-from rnnx.tracing.watched_layers import running
-from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.pool.stream_pool import StreamPool
 
@@ -86,27 +76,10 @@ MODELS: dict[str, tuple[nn.Module, tuple[int, ...], int, Mapping[str, int]]] = {
 }
 
 
-def _proved(module: nn.Module, shape: tuple[int, ...]) -> Contract:
-    """The contract of a stream that was held against the module at once, in float64."""
-    torch.manual_seed(0)
-    subject = read_subject(module.eval(), (torch.randn(shape),), STATEFUL)
-    with own_turn(), preserved(module):
-        free = free_axes(list(subject.tensors), list(subject.tensors.values()), STATEFUL)
-        (found, trace, recurrences), options = streamed_trace(subject, STATEFUL, free)
-        contract, _ = traced_contract(found, trace, recurrences, options, 20)
-        assert found.program is not None
-        assert found.streamed_from is not None
-        contract = replace(contract, streaming=found.program.claim([own.name for own in contract.plain_outputs]))
-        eager = EagerModel(found.module, found.signature, output_names=found.outputs)
-        whole = running(found.streamed_from.eager())
-        prove_stream(running(eager), whole, contract, found.tensors, reach=found.program.reach)
-    return contract
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_chunks_of_any_size_give_the_whole(name: str) -> None:
     module, shape, multiple, delays = MODELS[name]
-    contract = _proved(module, shape)
+    contract = proved(module, shape)
     assert dict(contract.streaming.delays) == dict(delays)
     dim = "T" if multiple == 1 else f"{multiple}*T"
     assert dim in contract.inputs[0].dims
@@ -132,12 +105,12 @@ def test_what_needs_all_of_the_sequence_is_refused_by_its_line(kind: str, told: 
 
 @pytest.mark.parametrize("cell", [nn.LSTMCell(4, 5), nn.GRUCell(4, 5)], ids=["lstm", "gru"])
 def test_a_stride_without_a_look_ahead_carries_its_frames_and_states_alone(cell: nn.Module) -> None:
-    streaming = _proved(Stepped(cell), FRAMES).streaming
+    streaming = proved(Stepped(cell), FRAMES).streaming
     assert (streaming.kind, streaming.position, streaming.end) == ("exact", "", "")
 
 
 def test_a_last_state_carries_where_its_sequence_ends() -> None:
-    assert _proved(LastOfHalf(), FRAMES).streaming.end
+    assert proved(LastOfHalf(), FRAMES).streaming.end
 
 
 def test_a_model_of_layers_alone_carries_their_states_alone(tmp_path: Path) -> None:
