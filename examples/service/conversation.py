@@ -25,7 +25,13 @@ from rnnx_runtime.pool.async_stream import AsyncPoolStream
 from service.bounds import check_push
 from service.counts import Counts
 from service.models import StreamSizes
-from service.payloads import bytes_from_floats, floats_from_json, frames_from_bytes, json_from_text
+from service.payloads import (
+    bytes_from_floats,
+    floats_from_json,
+    frames_from_bytes,
+    frames_from_json,
+    json_from_text,
+)
 from service.problems import problem_from_error
 from service.settings import Settings
 
@@ -103,7 +109,7 @@ class Conversation:
         await self._socket.send_bytes(bytes_from_floats(y))
 
     async def _flush(self, control: dict[str, Any]) -> None:
-        frames = floats_from_json(control["frames"], "'frames'") if control.get("frames") else None
+        frames = None if control.get("frames", []) == [] else frames_from_json(control["frames"], self._sizes.frame)
         check_push(0 if frames is None else len(frames), self._sizes.output, self._settings.max_push_answer_mib)
         y = await self._stream.flush(frames, timeout_s=self._settings.push_timeout_s)
         await self._socket.send_bytes(bytes_from_floats(y))

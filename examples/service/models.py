@@ -98,18 +98,28 @@ def _streaming(path: Path) -> Session:
 def _sizes(spec: Contract) -> StreamSizes:
     """Of frames `(I,)` and outputs of any shape; raises ContractError where there are others."""
     inputs, outputs = spec.plain_inputs, spec.plain_outputs
-    frame = _frame(inputs[0])
-    if len(inputs) > 1 or len(outputs) > 1 or len(frame) != 1 or {inputs[0].dtype, outputs[0].dtype} != {"float32"}:
+    frame, output = _frame(inputs[0]), _frame(outputs[0])
+    is_lone = len(inputs) == len(outputs) == 1 and {inputs[0].dtype, outputs[0].dtype} == {"float32"}
+    if not is_lone or frame is None or len(frame) != 1 or output is None:
         shown = ", ".join(f"{own.dtype} {own.shape}" for own in (*inputs, *outputs))
-        raise _unfit(Path(spec.source.file or "model"), shown, "one input of frames (I,) and one output, of float32")
-    units = [int(dim.partition("*")[0]) for dim in inputs[0].dims if isinstance(dim, str) and dim.endswith("*T")]
-    return StreamSizes(frame=frame[0], output=prod(_frame(outputs[0])), multiple=max(units, default=1))
+        expected = "one input of frames (I,) and one output, of float32, time in front of their other axes"
+        raise _unfit(Path(spec.source.file or "model"), shown, expected)
+    multiple = _unit(inputs[0])
+    # Of an output of several frames for one of the input, all of them.
+    return StreamSizes(frame=frame[0], output=-(-prod(output) * _unit(outputs[0]) // multiple), multiple=multiple)
 
 
-def _frame(spec: TensorSpec) -> tuple[int, ...]:
-    """The sizes behind the axes of batch and time."""
-    lead = [axis for axis, dim in enumerate(spec.dims) if isinstance(dim, str)]
-    return tuple(dim for dim in spec.dims[max(lead, default=-1) + 1 :] if isinstance(dim, int))
+def _frame(spec: TensorSpec) -> tuple[int, ...] | None:
+    """The sizes behind the axes of batch and time; None where one is in front of them."""
+    lead = sum(isinstance(dim, str) for dim in spec.dims)
+    sizes = tuple(dim for dim in spec.dims[lead:] if isinstance(dim, int))
+    return sizes if len(sizes) + lead == len(spec.dims) else None
+
+
+def _unit(spec: TensorSpec) -> int:
+    """How many frames a step of time has, such as 4 of `4*T`."""
+    units = [int(dim.partition("*")[0]) for dim in spec.dims if isinstance(dim, str) and dim.endswith("*T")]
+    return max(units, default=1)
 
 
 def _unfit(path: Path, got: str, expected: str) -> ContractError:

@@ -68,6 +68,19 @@ def frames_from_bytes(data: bytes, width: int, subject: str) -> Array:
     return np.frombuffer(data, "<f4").reshape(-1, width).astype(np.float32, copy=False)
 
 
+def frames_from_json(value: object, width: int) -> Array:
+    """Frames `(T, I)` out of nested lists.
+
+    Raises:
+        InputError: lists of other shapes, or what `floats_from_json` refuses.
+    """
+    frames = floats_from_json(value, "'frames'")
+    if frames.ndim != 2 or frames.shape[1] != width:
+        expected = f"a list of frames, each a list of {width} numbers"
+        raise _refusal("'frames'", f"numbers of shape {frames.shape}", expected, _README)
+    return frames
+
+
 def bytes_from_floats(array: NDArray[Any]) -> bytes:
     """An array's numbers as little-endian float32."""
     return np.ascontiguousarray(array, "<f4").tobytes()

@@ -16,7 +16,9 @@ Part = tuple[int, int, int]
 _LEAST_ROWS, _LEAST_UNITS = 32, 2048
 """Rows, and rows times hidden units, from which on it can pay: a small step costs about as much with half its rows."""
 
-_MOST_PARTS = 6
+_MOST_PARTS, _FEWEST = 6, 4
+"""Parts of a batch, and rows of a part: ONNX Runtime rounds a matrix of one row otherwise."""
+
 _PAYS = 0.75
 """The most of the cells of the whole batch that may be left to compute for the parts to pay."""
 
@@ -97,7 +99,11 @@ def _parts(lengths: Array) -> list[Part]:
     """Parts between lengths of the batch, evenly many rows ending in each; `lengths` in rising order."""
     ends = lengths[np.linspace(0, len(lengths) - 1, _MOST_PARTS + 1).round().astype(int)[1:]]
     times = [0, *np.unique(ends).tolist()]
-    return [(start, stop, int((lengths > start).sum())) for start, stop in pairwise(times)]
+    found = [(start, stop, int((lengths > start).sum())) for start, stop in pairwise(times)]
+    while len(found) > 1 and found[-1][2] < _FEWEST:
+        (start, _, rows), (_, stop, _) = found[-2:]
+        found[-2:] = [(start, stop, rows)]
+    return found
 
 
 def _at(axis: int, index: Array) -> tuple[Any, ...]:

@@ -145,10 +145,10 @@ class Stream:
         self._refuse_over()
         if not self._ends.is_plain:
             results = self._flushed(x)
-        elif x is None:
-            results = self._layout.nothing()
         else:
-            results = self._push_any(self._layout.last_frames(x), None)
+            last = None if x is None else self._layout.last_frames(x)
+            is_empty = last is None or self._layout.count(last) == 0
+            results = self._layout.nothing() if is_empty else self._push_any(last, None)
         self._is_over, self._frame = True, None
         by_name = isinstance(x, Mapping) or self._layout.lone_output is None
         return results if by_name else next(iter(results.values()))

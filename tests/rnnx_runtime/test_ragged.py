@@ -69,6 +69,18 @@ def test_parts_give_the_values_of_one_run(session: Session, seed: int) -> None:
         np.testing.assert_array_equal(other, one, err_msg=spec.name)
 
 
+@pytest.mark.parametrize("few", [1, 2, 3, 5])
+def test_few_rows_that_go_on_long_round_as_in_one_run(session: Session, few: int) -> None:
+    lengths = np.array([3] * (ROWS - few) + [TIME] * few)
+    feeds = _batch(session, lengths)
+    parts = _ragged(session).parts(feeds)
+    together: list[Any] = session._backend.run(feeds)
+    for one, other in zip(
+        together, _ragged(session).run(feeds, parts, session._backend) if parts else (), strict=False
+    ):
+        np.testing.assert_array_equal(other, one)
+
+
 def test_a_run_of_a_session_takes_parts_from_any_state(session: Session) -> None:
     feeds = _batch(session, _drawn(1))
     states = {spec.name: feeds[spec.name] for spec in session.spec.state_specs}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnx_runtime.pool.conversation import Conversation
-from rnnx_runtime.pool.requests import Given, Push
+from rnnx_runtime.pool.requests import Given, Request, late_after
 from rnnx_runtime.state import State
 
 
@@ -24,22 +24,13 @@ class AsyncPoolStream(Conversation):
         given = self.checked_last(x)
         if given is not None:
             return await self._pushed(given, timeout_s)
-        results = await self._ask(self.ender())
+        results = await self._ask(self.ender(), timeout_s)
         return results if self.is_by_name(x) else next(iter(results.values()))
 
     async def _pushed(self, given: Given, timeout_s: float | None) -> Any:
         future = asyncio.get_running_loop().create_future()
         push = self._pool.submit(self._seat, given, timeout_s, future)
-        timer = None if timeout_s is None else future.get_loop().call_later(timeout_s, _expire, push)
-        try:
-            output = await future
-        except asyncio.CancelledError:
-            push.cancel()
-            raise
-        finally:
-            if timer is not None:
-                timer.cancel()
-        return output
+        return await _result_of(push, timeout_s)
 
     async def state(self) -> State:
         """The state after all pushes so far, with B = 1."""
@@ -59,12 +50,26 @@ class AsyncPoolStream(Conversation):
         """Go on from a snapshot; errors as `PoolStream.restore`."""
         await self._ask(self.restorer(data, any_weights))
 
-    async def _ask(self, function: Callable[[], Any]) -> Any:
-        future = asyncio.get_running_loop().create_future()
-        self._pool.post(self.call(function, future))
-        return await future
+    async def _ask(self, function: Callable[[], Any], timeout_s: float | None = None) -> Any:
+        call = self.call(function, asyncio.get_running_loop().create_future())
+        self._pool.post(call)
+        return await _result_of(call, timeout_s)
 
 
-def _expire(push: Push) -> None:
-    if push.drop(push.late()) and not push.future.done():
-        push.future.set_exception(push.late())
+async def _result_of(request: Request, timeout_s: float | None) -> Any:
+    future = request.future
+    timer = None if timeout_s is None else future.get_loop().call_later(timeout_s, _expire, request, timeout_s)
+    try:
+        result = await future
+    except asyncio.CancelledError:
+        request.cancel()
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+    return result
+
+
+def _expire(request: Request, timeout_s: float) -> None:
+    if request.drop(late_after(timeout_s)) and not request.future.done():
+        request.future.set_exception(late_after(timeout_s))

@@ -100,6 +100,10 @@ class BatchedModel:
             ContractError: this model could not: its inputs, outputs or states are others.
         """
         old, new = _kept(other), _kept(self)
+        tables = self.session.spec.table_sizes
+        for name, rows in other.session.spec.table_sizes.items():
+            if tables.get(name, rows) < rows:  # what a stream was told it may push must go on to be a row
+                old[f"rows looked up by {name}"], new[f"rows looked up by {name}"] = f"{rows}", f"{tables[name]}"
         differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
         if differing:
             raise ContractError(
@@ -147,7 +151,12 @@ def _kept(model: BatchedModel) -> dict[str, str]:
     found |= {f"output {name}": f"{own.spec.dtype} {own.frame_dims}" for name, own in layout.outputs.items()}
     found |= {f"state {spec.name}": f"{spec.dtype} {_row_dims(spec)}" for spec in model.states}
     streaming = model.session.spec.streaming
-    found["results"] = ", ".join(f"{name} {delay} frames late" for name, delay in streaming.delays.items())
+    found |= {
+        f"time of {name}": f"axis {own.chunk_axis}" for name, own in (*layout.inputs.items(), *layout.outputs.items())
+    }
+    late = [f"{name} {delay} frames late" for name, delay in streaming.delays.items()]
+    long = [f"{name} {length} frames long" for name, length in streaming.lengths.items()]
+    found["results"] = ", ".join([*late, *long, f"{streaming.lookahead} frames ahead"])
     found["layers"] = ", ".join(_kind(own) for own in model.session.spec.recurrent)
     bare = model.session.spec.bare
     if bare is not None:  # a step calls hn what an encoder calls output

@@ -59,8 +59,8 @@ class Pool(Protocol):
     def post(self, call: Call) -> None:
         """Queue a call."""
 
-    def ask(self, call: Call) -> Any:
-        """Queue a call and wait for what it gives."""
+    def ask(self, call: Call, timeout_s: float | None = None) -> Any:
+        """Queue a call and wait for what it gives, for so long at most."""
 
     def close_seat(self, seat: Seat) -> None:
         """Free a stream's slot once its pushes are done."""
@@ -116,7 +116,7 @@ class Conversation:
             steps = layout.count(values)
         else:
             return None
-        if values is None:
+        if values is None or steps == 0:
             return None
         self._refuse_values(values)
         return time_first([*values.values()], layout), steps, self.is_by_name(x), frames

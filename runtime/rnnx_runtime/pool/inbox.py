@@ -27,7 +27,7 @@ class Inbox:
         self.refusal: RnnxError | None = None
         """Why nothing more is taken, once that is so."""
         self.epoch = object()
-        """Another one after each change of which seats may be pushed: a stream closed, evicted or flushed."""
+        """Another one after each change of which seats may be pushed: a stream closed, evicted, flushed or set back."""
         self.limit = limit
         """Pushes that may wait."""
         self.right_of_way = RightOfWay()

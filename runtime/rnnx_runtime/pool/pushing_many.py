@@ -40,6 +40,7 @@ class PushingMany:
                 self._take_in(row, stream)
         seats = self._seats.values()
         is_one_step = 0 < len(seats) <= self._pool.options.max_batch and len(set(seats)) == len(seats)
+        is_one_step = is_one_step and not any(seat.is_over for seat in seats)  # the line knows whether a reset waits
         self._group = groups.remember(seats, epoch) if is_one_step else None
 
     def _take_in(self, row: int, stream: Any) -> None:

@@ -110,6 +110,12 @@ class Request:
                 self.future.put([self])  # type: ignore[list-item] # of all requests pushes alone have one
         return is_waiting
 
+    def cancel(self) -> bool:
+        """Take it back; False when its result is there, or about to be."""
+        return self.drop(
+            PushCancelled("push", got="a cancellation", expected="an output", remedy="push again to go on")
+        )
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until settled; False when the time is up before."""
         return self.is_settled or self._wait_for_bell(timeout_s)
@@ -253,20 +259,9 @@ class Push(Request):
         assert self.y is not None
         return self.y[0] if self.names is None else dict(zip(self.names, self.y, strict=True))
 
-    def cancel(self) -> bool:
-        """Take the push back; False when its output is there, or about to be."""
-        return self.drop(
-            PushCancelled("push", got="a cancellation", expected="an output", remedy="push again to go on")
-        )
-
     def late(self) -> DeadlineExceeded:
         """The error of a push that waited too long."""
-        return DeadlineExceeded(
-            "push",
-            got=f"no step within {self.timeout_s} s",
-            expected="an output by then",
-            remedy="the stream's state is as before this push; push fewer frames a second, or allow more time",
-        )
+        return late_after(self.timeout_s)
 
     @property
     def is_done(self) -> bool:
@@ -303,6 +298,16 @@ class Call(Request):
         if self.error is not None:
             raise self.error
         return self._value
+
+
+def late_after(timeout_s: float | None) -> DeadlineExceeded:
+    """The error of a request that waited too long."""
+    return DeadlineExceeded(
+        "push",
+        got=f"no step within {timeout_s} s",
+        expected="an output by then",
+        remedy="the stream's state is as before this push; push fewer frames a second, or allow more time",
+    )
 
 
 def own_copy(error: RnnxError) -> RnnxError:

@@ -25,7 +25,7 @@ from rnnx_runtime.pool.metrics import PoolMetrics
 from rnnx_runtime.pool.options import PoolOptions
 from rnnx_runtime.pool.pushing_many import PushingMany
 from rnnx_runtime.pool.refusals import closed_pool, closed_stream
-from rnnx_runtime.pool.requests import Call, Given, Push, Seat
+from rnnx_runtime.pool.requests import Call, Given, Push, Seat, late_after
 from rnnx_runtime.pool.row_groups import RowGroup, RowGroups
 from rnnx_runtime.pool.running_pool import RunningPool
 from rnnx_runtime.pool.slots import Slots
@@ -279,10 +279,13 @@ class StreamPool:
         """Queue a call."""
         self._running.post(call)
 
-    def ask(self, call: Call) -> Any:
-        """Queue a call and wait for what it gives."""
+    def ask(self, call: Call, timeout_s: float | None = None) -> Any:
+        """Queue a call and wait for what it gives; raises as `submit` and `Push.result` where it takes longer."""
+        if timeout_s is not None:
+            _check_timeout(timeout_s)
         self._running.post(call)
-        self._running.wait(call)
+        if timeout_s is None or not (call.wait(timeout_s) or call.drop(late_after(timeout_s))):
+            self._running.wait(call)
         return call.outcome()
 
     def close_seat(self, seat: Seat) -> None:

@@ -69,7 +69,7 @@ class PoolStream(Conversation):
         given = self.checked_last(x)
         if given is not None:
             return self._pool.push(self._seat, given, timeout_s)
-        results = self._pool.ask(self.call(self.ender()))
+        results = self._pool.ask(self.call(self.ender()), timeout_s)
         return results if self.is_by_name(x) else next(iter(results.values()))
 
     @property

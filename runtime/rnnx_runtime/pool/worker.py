@@ -351,8 +351,12 @@ class Worker:
     # One step
 
     def _run(self, pushes: list[Push], begun: float) -> None:
-        batch = Batch(pushes, self.model, self._options.max_frames)
-        state = batch.gather(self._slots)
+        try:
+            batch = Batch(pushes, self.model, self._options.max_frames)
+            state = batch.gather(self._slots)
+        except Exception as error:  # frames that do not fit each other must not end the pool's thread
+            self._fail_step(pushes, error)
+            return
         with self._inbox.lock:
             self._running = pushes
             self._started = started = self._clock()

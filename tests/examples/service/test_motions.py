@@ -63,7 +63,7 @@ def test_a_stream_that_was_flushed_says_how_to_go_on(socket: ClientConnection) -
     assert len(scores(socket)) == 0
 
 
-@pytest.mark.parametrize("frames", [[[1.0]], [1.0], "all", [["a"] * 6]])
+@pytest.mark.parametrize("frames", [[[1.0]], [1.0] * 6, "all", [["a"] * 6], 5, 0, {}, False])
 def test_last_frames_of_another_shape_are_refused(socket: ClientConnection, frames: object) -> None:
     socket.send(json.dumps({"do": "flush", "frames": frames}))
     assert "error" in json.loads(socket.recv())

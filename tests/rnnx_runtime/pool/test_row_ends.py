@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.rnnx_runtime.pool.fakes import in_threads
 from tests.rnnx_runtime.pool.schedules import run_schedules
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +16,7 @@ from torch.nn import functional
 import rnnx
 import rnnx_runtime
 from rnnx.modules.model_options import ModelOptions
-from rnnx_runtime.errors import DeadlineExceeded, InputError
+from rnnx_runtime.errors import ContractError, DeadlineExceeded, InputError
 from rnnx_runtime.pool import PoolOptions, StreamPool
 from rnnx_runtime.session import Session
 
@@ -60,6 +61,13 @@ class BandsFirst(nn.Module):
         frames = self.conv(functional.pad(x, (2, 0)))
         result: Tensor = self.layer(frames.permute(2, 0, 1))[0].permute(1, 2, 0)
         return result
+
+
+class Turned(BandsFirst):
+    """The same with time in front of the bands."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 MODELS: dict[str, tuple[type[nn.Module], tuple[Tensor, ...]]] = {
@@ -282,4 +290,67 @@ def test_a_plain_model_ends_its_sequence_too(tmp_path: Path) -> None:
             with pytest.raises(InputError, match="ended"):
                 stream.flush()
             stream.reset()
+            assert stream.flush(x[None][:0]).shape == (0, 4)
+            stream.reset()
             assert stream.flush().shape == (0, 4)
+
+
+def test_an_empty_last_chunk_disturbs_no_other_stream(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    rnnx.export(nn.LSTM(3, 4), path)
+    x = np.ones(3, np.float32)
+    with StreamPool(rnnx_runtime.load(path, "ort-cpu")) as pool:
+        streams = [pool.open() for _ in range(4)]
+        for _ in range(20):
+            pushes = [stream.submit(x) for stream in streams[1:]]
+            assert streams[0].flush(x[None][:0]).shape == (0, 4)
+            assert all(push.result().shape == (4,) for push in pushes)
+            streams[0].reset()
+        assert pool.describe()["status"] == "serving"
+
+
+def test_push_many_refuses_streams_that_have_ended(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    rnnx.export(nn.LSTM(3, 4), path)
+    x = np.ones((2, 3), np.float32)
+    with StreamPool(rnnx_runtime.load(path, "ort-cpu")) as pool:
+        ended, going = pool.open(), pool.open()
+        in_threads([lambda: pool.push_many([ended, going], x).outputs])
+        ended.flush()
+        for _ in range(3):
+            (found,) = in_threads([lambda: pool.push_many([ended, going], x)])
+            assert list(found.errors) == [0]
+            assert "ended" in str(found.errors[0])
+        ended.reset()
+        assert in_threads([lambda: pool.push_many([ended, going], x)])[0]
+
+
+def test_a_flush_with_nothing_to_run_keeps_its_deadline(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    rnnx.export(nn.LSTM(3, 4), path)
+    with StreamPool(rnnx_runtime.load(path, "ort-cpu")) as pool, pool.open() as stream:
+        with pytest.raises(InputError, match="timeout_s"):
+            stream.flush(timeout_s="x")  # type: ignore[arg-type]
+        with pytest.raises(DeadlineExceeded):
+            stream.flush(timeout_s=0.0)
+        assert stream.push(np.ones(3, np.float32)).shape == (4,)
+
+
+def test_no_swap_changes_how_a_chunk_lies_or_what_may_be_looked_up(exported: Exported, tmp_path: Path) -> None:
+    turned, small, large = (tmp_path / f"{name}.onnx" for name in ("turned", "small", "large"))
+    rnnx.export(Turned().eval(), turned, ModelOptions(stateful=True), example_inputs=(torch.randn(2, 12, 4),))
+    _refuses(exported("bands-first"), turned, "time of x")
+    for rows, path in ((11, large), (5, small)):
+        model = nn.Sequential(nn.Embedding(rows, 4), nn.GRU(4, 4, batch_first=True)).eval()
+        rnnx.export(model, path, ModelOptions(stateful=True), example_inputs=(torch.randint(0, 5, (2, 6)),))
+    _refuses(large, small, "rows looked up")
+
+
+def _refuses(path: Path, other: Path, told: str) -> None:
+    """A pool of a file refuses the other one in its place, and tells why."""
+    with (
+        StreamPool(rnnx_runtime.load(path, "ort-cpu")) as pool,
+        rnnx_runtime.load(other, "ort-cpu") as session,
+        pytest.raises(ContractError, match=told),
+    ):
+        pool.swap(session)
