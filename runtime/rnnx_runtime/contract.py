@@ -162,6 +162,7 @@ class Streaming:
     sequence of N frames `lookahead` further ones bring the last results; `lengths` says how many frames an output of
     the whole has, as an expression of N. `position` names the state that counts the steps that came before, and `end`
     the one that tells the graph where a sequence ends: N from the call on that holds frames after the end, 0 before.
+    `shortest` is the least that N may be.
     """
 
     kind: StreamingKind
@@ -172,6 +173,7 @@ class Streaming:
     lengths: Mapping[str, str] = field(default_factory=dict)
     position: str = ""
     end: str = ""
+    shortest: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -232,7 +232,9 @@ def _has_streaming(contract: Contract) -> bool:
         and {*own.caches} <= states
         and all(name == "" or name in own.caches for name in (own.position, own.end))
         and type(own.lookahead) is int
-        and 0 <= own.lookahead <= LARGEST_SIZE
+        and type(own.shortest) is int
+        and min(own.lookahead, own.shortest) >= 0
+        and max(own.lookahead, own.shortest) <= LARGEST_SIZE
         and all(name in outputs and is_size(delay) for name, delay in own.delays.items())
         and all(name in outputs and symbols_of(text) in ((), ("N",)) for name, text in own.lengths.items())
     )

@@ -252,9 +252,10 @@ class Stream:
 
     def _flushed(self, x: Any) -> dict[str, Array]:
         values, steps, frames = last_chunk(x, self._layout, self._ends)
-        if values is None:
-            return self._layout.nothing()
-        return self._late(values, steps, self._first * self._ends.multiple + frames)
+        length = self._first * self._ends.multiple + frames
+        if refusal := self._ends.why_too_short(length):
+            raise refusal
+        return self._layout.nothing() if values is None else self._late(values, steps, length)
 
     def _step(self, values: Mapping[str, Array]) -> dict[str, Array]:
         layout = self._layout

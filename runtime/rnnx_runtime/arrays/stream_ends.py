@@ -7,6 +7,7 @@ from rnnx_runtime.arrays.frame_layout import FrameLayout
 from rnnx_runtime.arrays.time_axis import frames_per_step, time_of
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.dim_expressions import size_of
+from rnnx_runtime.errors import InputError
 
 
 class StreamEnds:
@@ -20,10 +21,21 @@ class StreamEnds:
         time, own = time_of(contract), contract.streaming
         units = [frames_per_step(spec, time) for spec in contract.plain_inputs]
         self.multiple = max([unit for unit in units if unit is not None], default=1)
-        self._lookahead, self._lengths = own.lookahead, own.lengths
+        self._lookahead, self._lengths, self._shortest = own.lookahead, own.lengths, own.shortest
         self.delays = {spec.name: own.delays.get(spec.name, 0) for spec in contract.plain_outputs}
         self._rates = {spec.name: frames_per_step(spec, time) for spec in contract.plain_outputs}
         self.is_plain = self.multiple == 1 and not own.lookahead and not any(self.delays.values())
+
+    def why_too_short(self, frames: int) -> InputError | None:
+        """The error of a sequence that ends after so many frames, where the model takes none so short."""
+        if frames >= self._shortest:
+            return None
+        return InputError(
+            "flush",
+            got=f"a sequence of {frames} frames",
+            expected=f"at least {self._shortest}, of which the model reflects some at its ends",
+            remedy="push more frames before, or call reset() to leave it",
+        )
 
     def steps(self, frames: int) -> int:
         """How many steps, of `multiple` frames each, bring all results of a sequence of so many frames."""

@@ -9,6 +9,7 @@ from rnnx_runtime.array_type import Array
 from rnnx_runtime.arrays.frame_layout import FrameLayout, Frames
 from rnnx_runtime.arrays.stream_ends import StreamEnds
 from rnnx_runtime.contract import Contract
+from rnnx_runtime.errors import InputError
 from rnnx_runtime.pool.requests import Push
 from rnnx_runtime.state import State, state_of
 
@@ -46,6 +47,12 @@ class RowEnds:
         parts = dict(zip(state.names, state.parts, strict=True))
         parts[self._end] = np.array(lengths, np.int64)
         return state_of(state.names, tuple(parts.values()))
+
+    def refusals(self, pushes: Sequence[Push]) -> list[tuple[Push, InputError]]:
+        """Those of a step that `begin` has seen whose sequences may not end where they do, and why."""
+        ending = [push for push in pushes if push.last is not None and not push.started and not self.is_plain]
+        found = [(push, self.ends.why_too_short(self._length(push))) for push in ending]
+        return [(push, error) for push, error in found if error is not None]
 
     def finish(self, push: Push) -> None:
         """End the sequence with its last chunk, and leave what is the whole's, with the axes as the model has them."""

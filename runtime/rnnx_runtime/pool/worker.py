@@ -357,6 +357,9 @@ class Worker:
         except Exception as error:  # frames that do not fit each other must not end the pool's thread
             self._fail_step(pushes, error)
             return
+        if batch.has_ends and (refused := self.model.ends.refusals(pushes)):
+            self._refuse_ends(pushes, dict(refused))
+            return
         with self._inbox.lock:
             self._running = pushes
             self._started = started = self._clock()
@@ -381,6 +384,12 @@ class Worker:
         committed = [push for push, phase in zip(pushes, phases, strict=True) if phase == COMMITTED]
         self._finished += committed
         self._count(batch, committed, begun, started, ended)
+
+    def _refuse_ends(self, pushes: list[Push], refused: Mapping[Push, RnnxError]) -> None:
+        """Refuse some pushes of a batch, and put the others back to the head of the line."""
+        self._schedule.put_back([push for push in pushes if push not in refused])
+        self._reject([*refused], [*refused.values()])
+        self._schedule.advance([*refused], [True] * len(refused), self._clock())
 
     def _commit(self, batch: Batch) -> list[int]:
         """Make the results certain of all rows that were not dropped meanwhile; gives the phase of each row."""

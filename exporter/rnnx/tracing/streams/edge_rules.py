@@ -1,7 +1,10 @@
 """Frames of the sequence itself in front of it and behind it: reflected ones, and copies of the first and the last."""
 
+import itertools
 from dataclasses import replace
+from typing import Any
 
+import sympy  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 from torch.fx import Node
@@ -14,8 +17,8 @@ from rnnx.tracing.streams.stream_run import StreamRun, tensor_size_in
 def edge_padded(plan: StreamPlan, node: Node, own: Node, before: int, after: int, mode: str) -> Operand:
     """A value padded along time by the modes of `F.pad`, reflect and replicate.
 
-    Reflected frames come later than the sequence begins, so all are late by as many. What a stream
-    gives of a sequence that is no longer than what is reflected, which PyTorch refuses, means nothing.
+    Reflected frames come later than the sequence begins, so all are late by as many. A sequence that is no longer than
+    what is reflected is refused at its end, as PyTorch refuses it.
 
     Raises:
         StreamingError: the mode takes frames of the other end.
@@ -35,6 +38,8 @@ def edge_padded(plan: StreamPlan, node: Node, own: Node, before: int, after: int
     frames_of = caches.joined(value, carried)
     caches.needs_position = caches.met_end = True
     caches.needs_end = caches.needs_end or caches.has_end
+    if mode == "reflect":
+        caches.shortest = max(caches.shortest, _shortest(value.time.whole, caches.axes.time, max(before, after) + 1))
     time, axis = value.time, value.time.axis
 
     def last_of(run: StreamRun) -> Tensor:
@@ -55,3 +60,8 @@ def edge_padded(plan: StreamPlan, node: Node, own: Node, before: int, after: int
     return replace(
         value, time=replace(time, lag=lag, whole=time.whole + before + after, fill=0.0), step=step, edge=None
     )
+
+
+def _shortest(whole: Any, symbol: Any, frames: int) -> int:
+    """How many frames of the inputs make so many of a value."""
+    return next(count for count in itertools.count(1) if int(whole.xreplace({symbol: sympy.Integer(count)})) >= frames)

@@ -49,6 +49,8 @@ class StreamCaches:
     needs_end: bool = False
     met_end: bool = False
     """Whether anything depends on where the sequence ends."""
+    shortest: int = 0
+    """The least frames of the inputs that a sequence may have."""
 
     def delayed(self, value: Operand, by: int) -> Operand:
         """The same frames `by` frames later."""

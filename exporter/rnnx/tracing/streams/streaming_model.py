@@ -76,6 +76,7 @@ class StreamProgram:
             lengths=lengths,
             position=POSITION if self.plan.caches.needs_position else "",
             end=END if self.plan.caches.needs_end else "",
+            shortest=self.plan.caches.shortest,
         )
 
     def _times(self) -> Iterator[tuple[str, Timeline]]:

@@ -1,6 +1,7 @@
 """Reflected frames and copies of the last one: they come late, and end the sequence with what it had before."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import rnnx
 import rnnx_runtime
 from rnnx.errors import StreamingError
 from rnnx.modules.model_options import ModelOptions
+from rnnx_runtime import InputError, StreamPool
 
 
 class Padded(nn.Module):
@@ -91,5 +93,22 @@ def test_a_file_ends_as_the_module_does(tmp_path: Path) -> None:
     with rnnx_runtime.load(tmp_path / "m.onnx", "ort-cpu") as session:
         stream = session.stream()
         found = np.concatenate([*(stream.push(frame) for frame in x[0].numpy()), stream.flush()])
-    with torch.no_grad():
-        np.testing.assert_allclose(found, module(x)[0].numpy(), atol=1e-6)
+        with torch.no_grad():
+            np.testing.assert_allclose(found, module(x)[0].numpy(), atol=1e-6)
+            shortest = module(x[:, :3])[0].numpy()
+        assert session.spec.streaming.shortest == 3
+        _ends_no_sooner(session.stream(), x[0].numpy(), shortest)
+    with StreamPool(rnnx_runtime.load(tmp_path / "m.onnx", "ort-cpu")) as pool:
+        others = [pool.open() for _ in range(3)]
+        waiting = [other.submit(x[0].numpy()) for other in others]
+        _ends_no_sooner(pool.open(), x[0].numpy(), shortest)
+        assert all(len(push.result()) for push in waiting)
+
+
+def _ends_no_sooner(stream: Any, frames: Any, expected: Any) -> None:
+    """Two frames are fewer than what is reflected; three are enough, and the refusal has lost nothing."""
+    parts = [stream.push(frames[:2])]
+    with pytest.raises(InputError, match="a sequence of 2 frames, expected at least 3"):
+        stream.flush()
+    found = np.concatenate([*parts, stream.push(frames[2:3]), stream.flush()])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
