@@ -151,9 +151,8 @@ def _kept(model: BatchedModel) -> dict[str, str]:
     found |= {f"output {name}": f"{own.spec.dtype} {own.frame_dims}" for name, own in layout.outputs.items()}
     found |= {f"state {spec.name}": f"{spec.dtype} {_row_dims(spec)}" for spec in model.states}
     streaming = model.session.spec.streaming
-    found |= {
-        f"time of {name}": f"axis {own.chunk_axis}" for name, own in (*layout.inputs.items(), *layout.outputs.items())
-    }
+    found |= {f"input {name}, its time": f"axis {own.chunk_axis}" for name, own in layout.inputs.items()}
+    found |= {f"output {name}, its time": f"axis {own.chunk_axis}" for name, own in layout.outputs.items()}
     late = [f"{name} {delay} frames late" for name, delay in streaming.delays.items()]
     long = [f"{name} {length} frames long" for name, length in streaming.lengths.items()]
     found["results"] = ", ".join([*late, *long, f"{streaming.lookahead} frames ahead"])

@@ -339,7 +339,7 @@ def test_a_flush_with_nothing_to_run_keeps_its_deadline(tmp_path: Path) -> None:
 def test_no_swap_changes_how_a_chunk_lies_or_what_may_be_looked_up(exported: Exported, tmp_path: Path) -> None:
     turned, small, large = (tmp_path / f"{name}.onnx" for name in ("turned", "small", "large"))
     rnnx.export(Turned().eval(), turned, ModelOptions(stateful=True), example_inputs=(torch.randn(2, 12, 4),))
-    _refuses(exported("bands-first"), turned, "time of x")
+    _refuses(exported("bands-first"), turned, "input x, its time")
     for rows, path in ((11, large), (5, small)):
         model = nn.Sequential(nn.Embedding(rows, 4), nn.GRU(4, 4, batch_first=True)).eval()
         rnnx.export(model, path, ModelOptions(stateful=True), example_inputs=(torch.randint(0, 5, (2, 6)),))
