@@ -7,6 +7,7 @@ least chunk after the other, against one run of all of them, 64 rows and one thr
 """
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -149,14 +150,14 @@ def _error_of_network(path: Path, module: torch.nn.Module) -> str:
     if "tensorrt-network" not in rows:
         return "not here"
     row = rows["tensorrt-network"]
-    return _shown(max(own.max_error for own in row.outputs)) if row.outputs else f"refused: {row.reason}"[:120]
+    return _shown(max(own.max_error for own in row.outputs)) if row.outputs else _refused(row.reason)
 
 
 def _engine(path: Path) -> str:
     try:
         rnnx.build_engine(path, path.with_suffix(".plan"), rnnx.EngineOptions(tf32=False))
     except RnnxError as error:
-        return f"refused: {error}"[:120]
+        return _refused(error)
     return "built"
 
 
@@ -187,6 +188,11 @@ def _steps(session: Session, shape: StreamShape) -> Callable[[], object]:
 def _whole(session: Session, shape: StreamShape) -> Callable[[], object]:
     whole = {name: value.numpy() for name, value in shape.inputs(ROWS, STEPS).items()}
     return lambda: session.run(whole)
+
+
+def _refused(reason: object) -> str:
+    """A refusal without the path of its file."""
+    return f"refused: {re.sub(r'^/[^,]*, ', '', str(reason))}"[:120]
 
 
 if __name__ == "__main__":
