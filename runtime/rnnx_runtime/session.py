@@ -19,7 +19,7 @@ from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.feeding import Feeding
 from rnnx_runtime.ragged import RaggedRuns
-from rnnx_runtime.state import Part, State, state_of
+from rnnx_runtime.state import Part, State, on_host, state_of
 from rnnx_runtime.threads.call_gate import CallGate
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ class Session:
             if y is None:
                 y = _copy_of(values[self._plain[0][1]])
             else:
-                y[...] = _on_host(values[self._plain[0][1]])
+                y[...] = on_host(values[self._plain[0][1]])
             return {self._plain[0][0]: y} if isinstance(inputs, Mapping) else y, following
         if self._lone is None or isinstance(inputs, Mapping):
             return self._named(values), following
@@ -361,11 +361,6 @@ def _picker(places: tuple[int, ...]) -> Callable[[Any], tuple[Part, ...]]:
     if len(places) > 1:
         return itemgetter(*places)
     return (lambda values: (values[places[0]],)) if places else (lambda values: ())
-
-
-def _on_host(value: Any) -> Array:
-    array: Array = value if isinstance(value, np.ndarray) else value.numpy()
-    return array
 
 
 def _copy_of(value: Any) -> Array:

@@ -27,6 +27,12 @@ class DeviceTensor(Protocol):
 
 Part = Array | DeviceTensor
 
+
+def on_host(part: Part) -> Array:
+    """A part as an array; a device's is copied."""
+    return part if isinstance(part, np.ndarray) else part.numpy()
+
+
 _new = object.__new__
 
 

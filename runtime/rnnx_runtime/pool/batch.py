@@ -17,7 +17,7 @@ class Batch:
         self._ends = ends = model.ends
         left = [push.frames - push.started for push in pushes if push.frames]
         self._has_chunks = bool(left)
-        most = max(1, most_frames // ends.ends.multiple)
+        most = max(1, most_frames // ends.multiple)
         # As many as every row has and may run.
         self.frames = 1 if len(left) < len(pushes) or not model.takes_chunks else min(most, *left)
         """Steps of time, each of one frame or, of some models, of several."""

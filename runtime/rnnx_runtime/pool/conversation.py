@@ -18,7 +18,7 @@ from rnnx_runtime.pool.requests import Call, Given, Push, Seat
 from rnnx_runtime.pool.row_ends import time_first
 from rnnx_runtime.pool.slots import Slots
 from rnnx_runtime.snapshot import snapshot_from_state, state_from_snapshot
-from rnnx_runtime.state import Part, State, state_of
+from rnnx_runtime.state import State, on_host, state_of
 from rnnx_runtime.stream import ended, owned_parts
 
 
@@ -167,7 +167,7 @@ class Conversation:
             return self._begin
         specs = self._pool.model.states
         parts = zip(specs, owned_parts(state, specs), strict=True)
-        rows = [_on_host(part).take(0, spec.dims.index("B")) for spec, part in parts]
+        rows = [on_host(part).take(0, spec.dims.index("B")) for spec, part in parts]
         return lambda: self._begin_from(rows)
 
     def _begin(self) -> None:
@@ -196,7 +196,3 @@ class Conversation:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {self._pool!r}>"
-
-
-def _on_host(value: Part) -> Array:
-    return value if isinstance(value, np.ndarray) else value.numpy()

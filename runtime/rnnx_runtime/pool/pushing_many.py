@@ -88,7 +88,7 @@ class PushingMany:
         model, by_name = self._pool.model, self._given.is_by_name
         if model.ends.is_plain:
             return tuple([value.copy() for value in values.values()]), 0, by_name, None
-        is_chunk = model.ends.ends.multiple > 1
+        is_chunk = model.ends.multiple > 1
         return time_first([*model.layout.as_chunk(values, is_chunk).values()], model.layout), 1, by_name, None
 
     def wait(self, pushes: list[tuple[int, Push]]) -> ManyOutputs:

@@ -1,7 +1,6 @@
 """Which of a row's results in a pool are the whole sequence's, and in whose order of axes they are given."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from rnnx_runtime.arrays.stream_ends import StreamEnds
 from rnnx_runtime.contract import Contract
 from rnnx_runtime.errors import InputError
 from rnnx_runtime.pool.requests import Push
-from rnnx_runtime.state import State, state_of
+from rnnx_runtime.state import State, on_host, state_of
 
 
 class RowEnds:
@@ -24,7 +23,8 @@ class RowEnds:
     def __init__(self, contract: Contract, layout: FrameLayout) -> None:
         self.ends = StreamEnds(contract)
         self.is_plain = self.ends.is_plain
-        self.position, self._end = contract.streaming.position, contract.streaming.end
+        self.multiple = self.ends.multiple
+        self._position, self._end = contract.streaming.position, contract.streaming.end
         self.units = tuple(_steps_of(own, layout) for own in layout.inputs.values())
         self.rates = tuple(_steps_of(own, layout) for own in layout.outputs.values())
         self._names = tuple(layout.outputs)
@@ -37,7 +37,7 @@ class RowEnds:
         """Note where the rows of a step are, and tell the state where sequences end."""
         if self.is_plain:
             return state
-        firsts = _on_host(state[self.position]) if self.position else np.zeros(len(pushes), np.int64)
+        firsts = on_host(state[self._position]) if self._position else np.zeros(len(pushes), np.int64)
         for push, first in zip(pushes, firsts.tolist(), strict=True):
             if not push.started:
                 push.first = first
@@ -69,7 +69,7 @@ class RowEnds:
 
     def _length(self, push: Push) -> int:
         """The frames of a sequence that the push ends; 0 where it goes on."""
-        return 0 if push.last is None else push.first * self.ends.multiple + push.last
+        return 0 if push.last is None else push.first * self.multiple + push.last
 
 
 def time_first(values: Sequence[Array], layout: FrameLayout) -> tuple[Array, ...]:
@@ -84,7 +84,3 @@ def time_first(values: Sequence[Array], layout: FrameLayout) -> tuple[Array, ...
 
 def _steps_of(own: Frames, layout: FrameLayout) -> int:
     return own.unit if own.is_sequence or not layout.has_time else 0
-
-
-def _on_host(value: Any) -> Array:
-    return value if isinstance(value, np.ndarray) else value.numpy()

@@ -441,7 +441,7 @@ class Worker:
         counters, now = self._counters, self._clock()
         self._waiting.saw_step(rows * batch.frames, ended - started)
         counters.steps += 1
-        counters.frames += rows * batch.frames * self.model.ends.ends.multiple
+        counters.frames += rows * batch.frames * self.model.ends.multiple
         counters.pushes += len(committed)
         counters.batch_size.observe(rows)
         counters.step_s.observe(ended - started)
